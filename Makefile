@@ -1,0 +1,44 @@
+# make detect [SCAN=scan.nii.gz] [OUT=results] [ARGS="--modality cta"]   landmarks of a scan, or of a built-in sample
+# make test                                                              lint, types and tests
+# make format                                                            format and tidy the code
+# make lists                                                             renew the file lists of the Slicer modules
+# Each does its own set-up in .venv; PYTHON=python3.12 chooses the interpreter for it.
+
+OUT ?= results
+VENV := .venv
+BIN := $(VENV)/bin
+# The set-up is redone when the dependencies, the script or the place of the folder change.
+READY := $(VENV)/ready-$(shell (pwd; cat pyproject.toml .ci/set-up) | cksum | cut -d" " -f1)
+
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: detect test format lists
+.DEFAULT_GOAL := detect
+
+# SCAN and OUT reach the shell through the environment, so that spaces and quotes in names survive.
+export SCAN OUT
+
+detect: $(READY)
+ifdef SCAN
+	@$(BIN)/cowlandmarks detect "$$SCAN" --out "$$OUT" $(ARGS)
+else
+	@$(BIN)/cowlandmarks detect --sample --out "$$OUT" --force $(ARGS)
+endif
+
+test: export OMP_NUM_THREADS = 2
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest $(ARGS)
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lists: $(READY)
+	$(BIN)/python Testing/list_module_files.py --write
+
+$(READY): pyproject.toml .ci/set-up
+	@bash .ci/set-up $(VENV)
+	@touch $@
