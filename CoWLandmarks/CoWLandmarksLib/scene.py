@@ -1,0 +1,360 @@
+"""The bridge to Slicer: MRML nodes to Volume and Detection, and back. The only file that speaks MRML; no Qt.
+
+Works in the Slicer application (`slicer.mrmlScene`) and, without it, on the `slicer-core` package; scenes for the
+latter come from `scene_files.py`. Everything that is read is in world coordinates (RAS mm); nodes that are made
+carry no transform.
+
+A detection is four things beside its volume in the subject hierarchy: a folder, in it a point list (labels =
+codes) and a table with the state of every landmark, and, as attributes of the point list, what holds for the
+whole scan. A markups display node has one colour for all its points, so the points show their state and not their
+region: found points are "selected" (green), uncertain ones are not (orange).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from .anatomy import Anatomy
+from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from .errors import AnnotationError, VolumeError
+from .markups import estimate_from_point
+from .modality import Modality
+from .scene_files import create_scene, load_scene, save_scene
+from .volume import Volume
+
+__all__ = [
+    "DetectionNodes",
+    "add_detection",
+    "add_volume",
+    "create_scene",
+    "detection_nodes",
+    "landmarks_from_node",
+    "load_scene",
+    "read_detection",
+    "save_scene",
+    "volume_from_node",
+    "volume_node_of",
+]
+
+ATTRIBUTE = "CoWLandmarks."
+SCHEMA = "cow-detection/1"
+VOLUME_ROLE = ATTRIBUTE + "volume"
+STATES_ROLE = ATTRIBUTE + "states"
+FOUND_COLOUR = (0.20, 0.90, 0.45)
+UNCERTAIN_COLOUR = (1.0, 0.60, 0.0)
+GLYPH_MM = 2.0
+CTA_WINDOW_LEVEL = (800.0, 250.0)
+_COLUMNS = {
+    "code": vtk.vtkStringArray,
+    "name": vtk.vtkStringArray,
+    "state": vtk.vtkStringArray,
+    "by_rule": vtk.vtkIntArray,
+    "confidence": vtk.vtkDoubleArray,
+    "error_mm": vtk.vtkDoubleArray,
+    "corrected": vtk.vtkIntArray,
+    "reviewed": vtk.vtkIntArray,
+}
+
+
+@dataclass(frozen=True)
+class DetectionNodes:
+    """What `add_detection` put into the scene; `folder` is a subject-hierarchy item."""
+
+    markups: Any
+    states: Any
+    folder: int
+
+
+def volume_from_node(node: Any) -> Volume:
+    """Volume from a scalar volume node: a copy of its voxels, geometry in world coordinates (RAS mm).
+
+    A linear parent transform is applied to the geometry; node and transform stay as they are. Raises VolumeError
+    for a node without voxels, a colour, vector or label map volume, and a non-linear parent transform.
+    """
+    name = node.GetName() or "scan"
+    image = node.GetImageData()
+    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+        raise VolumeError(f"The volume '{name}' has no voxels; load a scan first.")
+    if image.GetNumberOfScalarComponents() != 1 or not node.IsA("vtkMRMLScalarVolumeNode"):
+        raise VolumeError(f"The volume '{name}' is a vector or colour volume; choose a scan with one value per voxel.")
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise VolumeError(f"The volume '{name}' is a label map; choose the scan itself.")
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    ijk_to_ras = slicer.util.arrayFromVTKMatrix(matrix)
+    parent = node.GetParentTransformNode()
+    if parent is not None:
+        if not parent.IsTransformToWorldLinear():
+            raise VolumeError(f"The volume '{name}' is under a non-linear transform; harden it first (Data module).")
+        parent.GetMatrixTransformToWorld(matrix)
+        ijk_to_ras = slicer.util.arrayFromVTKMatrix(matrix) @ ijk_to_ras
+    modality = node.GetAttribute(ATTRIBUTE + "modality")
+    return Volume(
+        voxels=np.array(slicer.util.arrayFromVolume(node)),
+        ijk_to_ras=ijk_to_ras,
+        name=name,
+        modality=Modality(modality) if modality in ("mra", "cta") else None,
+    )
+
+
+def add_volume(scene: Any, volume: Volume) -> Any:
+    """Add a Volume to the scene as a scalar volume node with its display; returns the node."""
+    with _all_or_nothing(scene) as undo:
+        node = _add_node(scene, "vtkMRMLScalarVolumeNode", volume.name, undo)
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.asarray(volume.ijk_to_ras, float)))
+        slicer.util.updateVolumeFromArray(node, _voxels_for_vtk(volume.voxels))
+        node.CreateDefaultDisplayNodes()
+        undo.callback(scene.RemoveNode, node.GetDisplayNode())
+        if volume.modality is not None:
+            node.SetAttribute(ATTRIBUTE + "modality", volume.modality.value)
+        if volume.modality is Modality.CTA:
+            node.GetDisplayNode().AutoWindowLevelOff()
+            node.GetDisplayNode().SetWindowLevel(*CTA_WINDOW_LEVEL)
+        _volume_item(slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene), node)
+    return node
+
+
+def add_detection(scene: Any, volume_node: Any, detection: Detection, anatomy: Anatomy) -> DetectionNodes:
+    """Add a Detection beside its volume: all nodes in one batch, or none if anything fails.
+
+    The point list has one control point per landmark in the anatomy's order: found and uncertain ones are
+    defined, absent ones "missing", outside ones "undefined". It is locked against accidental drags and its
+    number of points is fixed. Raises AnnotationError if the detection does not fit the anatomy.
+    """
+    if tuple(estimate.code for estimate in detection.landmarks) != anatomy.codes:
+        raise AnnotationError(f"The detection of '{detection.scan}' does not list the landmarks of '{anatomy.name}'.")
+    with _all_or_nothing(scene) as undo:
+        markups = _add_node(scene, "vtkMRMLMarkupsFiducialNode", f"{detection.scan} landmarks", undo)
+        states = _add_node(scene, "vtkMRMLTableNode", f"{detection.scan} states", undo)
+        markups.CreateDefaultDisplayNodes()
+        undo.callback(scene.RemoveNode, markups.GetDisplayNode())
+        _fill_markups(markups, detection)
+        _fill_states(states, detection, anatomy)
+        _set_attributes(markups, detection, anatomy)
+        markups.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
+        markups.SetNodeReferenceID(STATES_ROLE, states.GetID())
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        beside = hierarchy.GetItemParent(_volume_item(hierarchy, volume_node))
+        folder = hierarchy.CreateFolderItem(beside, markups.GetName())
+        undo.callback(hierarchy.RemoveItem, folder)
+        hierarchy.CreateItem(folder, markups)
+        hierarchy.CreateItem(folder, states)
+    return DetectionNodes(markups, states, folder)
+
+
+def detection_nodes(scene: Any) -> list[Any]:
+    """Point lists in the scene that hold a detection, in the order in which they were added."""
+    # slicer.util.getNodesByClass looks into the application's scene only, whatever scene it is given.
+    count = scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode")
+    nodes = (scene.GetNthNodeByClass(index, "vtkMRMLMarkupsFiducialNode") for index in range(count))
+    return [node for node in nodes if node.GetAttribute(ATTRIBUTE + "schema") == SCHEMA]
+
+
+def volume_node_of(markups_node: Any) -> Any | None:
+    """Volume node that a detection was made on; None if it has left the scene."""
+    return markups_node.GetNodeReference(VOLUME_ROLE)
+
+
+def read_detection(markups_node: Any, anatomy: Anatomy) -> Detection:
+    """Detection from the nodes made by `add_detection`, as a person may have changed them since.
+
+    Positions come from the control points (world RAS mm), states from the table, and from the points' descriptions
+    where the table is gone. Where table and point contradict each other the person was the last to act: a point
+    placed although the table calls it absent or outside is found and corrected; a point removed is absent
+    ("missing") or outside. Raises AnnotationError for a point list that is no detection or lost a landmark.
+    """
+    name = markups_node.GetName()
+    if markups_node.GetAttribute(ATTRIBUTE + "schema") != SCHEMA:
+        raise AnnotationError(f"The point list '{name}' holds no detection of CoW Landmarks.")
+    rows = _state_rows(markups_node.GetNodeReference(STATES_ROLE))
+    estimates = {}
+    for estimate in landmarks_from_node(markups_node, anatomy):
+        estimates[estimate.code] = _with_table_state(estimate, rows.get(estimate.code))
+    lost = [code for code in anatomy.codes if code not in estimates]
+    if lost:
+        raise AnnotationError(
+            f"The point list '{name}' has lost the landmarks {', '.join(lost)}; run the detection again."
+        )
+    try:
+        return Detection(
+            scan=_attribute(markups_node, "scan"),
+            modality=Modality(_attribute(markups_node, "modality")),
+            verdict=Verdict(_attribute(markups_node, "verdict")),
+            reasons=tuple(_attribute(markups_node, "reasons")),
+            landmarks=tuple(estimates[code] for code in anatomy.codes),
+            ras_to_reference=np.array(_attribute(markups_node, "ras_to_reference"), float).reshape(4, 4),
+            warnings=tuple(_attribute(markups_node, "warnings")),
+            provenance=_attribute(markups_node, "provenance"),
+        )
+    except (TypeError, ValueError) as error:
+        raise AnnotationError(
+            f"The attributes of '{name}' are not readable ({error}); run the detection again."
+        ) from error
+
+
+def landmarks_from_node(markups_node: Any, anatomy: Anatomy) -> tuple[LandmarkEstimate, ...]:
+    """Landmarks of any point list whose labels are codes (world RAS mm), in the order of its points.
+
+    Points with other labels are skipped; raises AnnotationError for a landmark listed twice.
+    """
+    statuses = {markups_node.PositionDefined: "defined", markups_node.PositionMissing: "missing"}
+    estimates: dict[str, LandmarkEstimate] = {}
+    for index in range(markups_node.GetNumberOfControlPoints()):
+        code = markups_node.GetNthControlPointLabel(index).strip()
+        if code not in anatomy.codes:
+            continue
+        if code in estimates:
+            raise AnnotationError(f"The point list '{markups_node.GetName()}' has landmark '{code}' twice; delete one.")
+        status = statuses.get(markups_node.GetNthControlPointPositionStatus(index), "undefined")
+        position = None
+        if status == "defined":
+            world = [0.0, 0.0, 0.0]
+            markups_node.GetNthControlPointPositionWorld(index, world)
+            position = (world[0], world[1], world[2])
+        description = markups_node.GetNthControlPointDescription(index)
+        estimates[code] = estimate_from_point(code, description, position, status)
+    return tuple(estimates.values())
+
+
+@contextmanager
+def _all_or_nothing(scene: Any) -> Iterator[ExitStack]:
+    """One batch; yields the stack of undo steps that run, last one first, if the block raises."""
+    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    try:
+        with ExitStack() as undo:
+            yield undo
+            undo.pop_all()
+    finally:
+        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+
+
+def _add_node(scene: Any, class_name: str, name: str, undo: ExitStack) -> Any:
+    unique = name if scene.GetFirstNodeByName(name) is None else scene.GenerateUniqueName(name)
+    node = scene.AddNewNodeByClass(class_name, unique)
+    undo.callback(scene.RemoveNode, node)
+    return node
+
+
+def _volume_item(hierarchy: Any, volume_node: Any) -> int:
+    """Subject-hierarchy item of a volume; without the application nothing else makes it."""
+    item = hierarchy.GetItemByDataNode(volume_node)
+    if item == hierarchy.GetInvalidItemID():
+        item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), volume_node)
+    return int(item)
+
+
+def _voxels_for_vtk(voxels: np.ndarray) -> np.ndarray:
+    """Voxels in a type that VTK and Slicer can show."""
+    kind, size = voxels.dtype.kind, voxels.dtype.itemsize
+    if kind == "b":
+        return voxels.astype(np.uint8)
+    if kind in "iu" and size == 8:
+        fits = voxels.size == 0 or (voxels.min() >= -(2**31) and voxels.max() < 2**31)
+        return voxels.astype(np.int32 if fits else np.float64)
+    return voxels.astype(np.float32) if kind == "f" and size == 2 else voxels.astype(voxels.dtype.newbyteorder("="))
+
+
+def _fill_markups(markups: Any, detection: Detection) -> None:
+    for estimate in detection.landmarks:
+        index = markups.AddControlPoint(vtk.vtkVector3d(*(estimate.position or (0.0, 0.0, 0.0))), estimate.code)
+        markups.SetNthControlPointDescription(index, estimate.description())
+        markups.SetNthControlPointSelected(index, estimate.state is not LandmarkState.UNCERTAIN)
+        if estimate.state is LandmarkState.ABSENT:
+            markups.SetNthControlPointPositionMissing(index)
+        elif estimate.state is LandmarkState.OUTSIDE:
+            markups.UnsetNthControlPointPosition(index)
+    markups.SetFixedNumberOfControlPoints(True)
+    markups.SetLocked(True)
+    display = markups.GetDisplayNode()
+    display.SetSelectedColor(*FOUND_COLOUR)
+    display.SetColor(*UNCERTAIN_COLOUR)
+    display.SetUseGlyphScale(False)
+    display.SetGlyphSize(GLYPH_MM)
+    display.SetTextScale(2.5)
+    display.SetPropertiesLabelVisibility(False)
+    display.SetPointLabelsVisibility(True)
+    display.SetOccludedVisibility(True)
+
+
+def _fill_states(states: Any, detection: Detection, anatomy: Anatomy) -> None:
+    for name, array_class in _COLUMNS.items():
+        column = array_class()
+        column.SetName(name)
+        for estimate in detection.landmarks:
+            if name == "name":
+                column.InsertNextValue(anatomy.landmark(estimate.code).name)
+            elif array_class is vtk.vtkStringArray:
+                column.InsertNextValue(estimate.code if name == "code" else estimate.state.value)
+            else:
+                column.InsertNextValue(getattr(estimate, name))
+        states.AddColumn(column)
+    states.SetUseColumnTitleAsColumnHeader(True)
+    states.SetLocked(True)
+
+
+def _set_attributes(markups: Any, detection: Detection, anatomy: Anatomy) -> None:
+    attributes = {
+        "anatomy": anatomy.name,
+        "scan": detection.scan,
+        "modality": detection.modality.value,
+        "verdict": detection.verdict.value,
+        "reasons": detection.reasons,
+        "warnings": detection.warnings,
+        "provenance": dict(detection.provenance),
+        "ras_to_reference": np.asarray(detection.ras_to_reference, float).ravel().tolist(),
+    }
+    markups.SetAttribute(ATTRIBUTE + "schema", SCHEMA)
+    for key, value in attributes.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+        markups.SetAttribute(ATTRIBUTE + key, text)
+
+
+def _attribute(markups_node: Any, key: str) -> Any:
+    text = markups_node.GetAttribute(ATTRIBUTE + key)
+    if text is None:
+        raise ValueError(f"'{key}' is missing")
+    return text if key in ("scan", "modality", "verdict") else json.loads(text)
+
+
+def _state_rows(states: Any | None) -> dict[str, dict[str, Any]]:
+    if states is None:
+        return {}
+    table = states.GetTable()
+    columns = {table.GetColumnName(index): table.GetColumn(index) for index in range(table.GetNumberOfColumns())}
+    if not set(_COLUMNS) <= set(columns):
+        raise AnnotationError(f"The table '{states.GetName()}' has lost columns of {', '.join(_COLUMNS)}.")
+    rows = ({name: columns[name].GetValue(row) for name in _COLUMNS} for row in range(table.GetNumberOfRows()))
+    return {row["code"]: row for row in rows}
+
+
+def _with_table_state(estimate: LandmarkEstimate, row: dict[str, Any] | None) -> LandmarkEstimate:
+    if row is None:
+        return estimate
+    try:
+        state = LandmarkState(row["state"])
+    except ValueError as error:
+        raise AnnotationError(
+            f"The table calls landmark '{estimate.code}' '{row['state']}', which is no state."
+        ) from error
+    placed_by_table = state in (LandmarkState.FOUND, LandmarkState.UNCERTAIN)
+    placed = estimate.position is not None
+    moved_on = placed != placed_by_table
+    if moved_on:
+        state = LandmarkState.FOUND if placed else estimate.state
+    return replace(
+        estimate,
+        state=state,
+        by_rule=bool(row["by_rule"]),
+        confidence=float(row["confidence"]),
+        error_mm=float(row["error_mm"]),
+        corrected=bool(row["corrected"]) or moved_on,
+        reviewed=bool(row["reviewed"]),
+    )

@@ -1,0 +1,99 @@
+"""MRML scenes without the Slicer application: made, saved as `.mrb`, loaded from `.mrb` or `.mrml`."""
+
+from __future__ import annotations
+
+import tempfile
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import slicer
+import vtk
+
+from .errors import AnnotationError, OutputError
+from .files import atomic_path
+
+_LOGICS = (
+    "vtkSlicerMarkupsLogic",
+    "vtkSlicerVolumesLogic",
+    "vtkSlicerSegmentationsModuleLogic",
+    "vtkSlicerSubjectHierarchyModuleLogic",
+    "vtkSlicerTablesLogic",
+)
+
+
+def create_scene() -> Any:
+    """Empty vtkMRMLScene in which volumes, markups, tables, segmentations and the subject hierarchy work.
+
+    Only for use without the application, which has its own `slicer.mrmlScene`. The logics live as long as the
+    returned scene.
+    """
+    scene = slicer.vtkMRMLScene()
+    application = slicer.vtkSlicerApplicationLogic()
+    application.SetMRMLScene(scene)
+    application.GetColorLogic().SetMRMLScene(scene)
+    application.GetColorLogic().AddDefaultColorNodes()
+    logics = [application]
+    for name in _LOGICS:
+        logic = getattr(slicer, name)()
+        logic.SetMRMLScene(scene)
+        logic.SetMRMLApplicationLogic(application)
+        application.SetModuleLogic(name, logic)
+        logics.append(logic)
+    # An .mrb is unpacked in the folder of the cache manager.
+    cache = tempfile.TemporaryDirectory(prefix="cow-scene-", ignore_cleanup_errors=True)
+    remote = slicer.vtkMRMLRemoteIOLogic()
+    remote.GetCacheManager().SetRemoteCacheDirectory(cache.name)
+    remote.SetMRMLScene(scene)
+    data_io = slicer.vtkDataIOManagerLogic()
+    data_io.SetMRMLApplicationLogic(application)
+    data_io.SetAndObserveDataIOManager(remote.GetDataIOManager())
+    data_io.SetMRMLScene(scene)
+    remote.AddDataIOToScene()
+    scene.kept_alive = (*logics, remote, data_io, cache)
+    return scene
+
+
+def save_scene(scene: Any, path: str | PathLike[str]) -> None:
+    """Save a scene as one `.mrb` file, all at once; raises OutputError."""
+    path = Path(path)
+    if path.suffix.lower() != ".mrb":
+        raise OutputError(f"'{path}' does not end in .mrb; scenes are saved as one .mrb file.")
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLVolumeNode")
+        if node.GetImageData() is None:
+            raise OutputError(f"'{path}' cannot be written: the volume '{node.GetName()}' is empty; delete it first.")
+    with atomic_path(path) as temporary, tempfile.TemporaryDirectory(dir=temporary.parent, prefix=".cow-") as folder:
+        # The name of the file is the name of the folder inside the bundle, so it has to be the final one already.
+        bundle = Path(folder) / path.name
+        messages = slicer.vtkMRMLMessageCollection()
+        if not scene.WriteToMRB(str(bundle), None, messages) or not bundle.is_file():
+            raise OutputError(f"'{path}' cannot be written: {_sentence(messages)}.")
+        bundle.replace(temporary)
+
+
+def load_scene(path: str | PathLike[str]) -> Any:
+    """Scene from a `.mrb` or `.mrml` file, for use without the application; raises AnnotationError."""
+    path = Path(path)
+    if not path.is_file():
+        raise AnnotationError(f"The scene '{path}' does not exist.")
+    scene = create_scene()
+    messages = slicer.vtkMRMLMessageCollection()
+    if path.suffix.lower() == ".mrb":
+        loaded = scene.ReadFromMRB(str(path), True, messages)
+    else:
+        scene.SetURL(str(path))
+        loaded = scene.Connect(messages)
+    if not loaded:
+        raise AnnotationError(f"The scene '{path}' cannot be opened: {_sentence(messages)}.")
+    return scene
+
+
+def _sentence(messages: Any) -> str:
+    """The errors in a message collection on one line."""
+    texts = [
+        messages.GetNthMessageText(index)
+        for index in range(messages.GetNumberOfMessages())
+        if messages.GetNthMessageType(index) == vtk.vtkCommand.ErrorEvent
+    ]
+    return " ".join(" ".join(texts).split()).rstrip(".") or "Slicer gives no reason"
