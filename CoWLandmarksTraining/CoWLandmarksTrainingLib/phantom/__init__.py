@@ -1,0 +1,1 @@
+"""Synthetic angiograms with exact landmarks: geometry (numpy) and rendering (torch)."""

@@ -1,0 +1,127 @@
+"""Operations on centrelines: polylines of shape (n, 3) in mm."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import gaussian_filter1d
+
+STEP_MM = 0.5
+
+
+def arc_length(points: np.ndarray) -> np.ndarray:
+    """Length (n,) along the polyline up to every vertex."""
+    return np.concatenate(([0.0], np.cumsum(np.sqrt(np.sum(np.diff(points, axis=0) ** 2, axis=1)))))
+
+
+def length(points: np.ndarray) -> float:
+    """Length of the polyline."""
+    return float(np.sqrt(np.sum(np.diff(points, axis=0) ** 2, axis=1)).sum())
+
+
+def at_arc(points: np.ndarray, positions: np.ndarray | float) -> np.ndarray:
+    """Points (..., 3) at these arc lengths, clamped to the ends."""
+    along = arc_length(points)
+    return np.stack([np.interp(positions, along, points[:, axis]) for axis in range(3)], axis=-1)
+
+
+def resampled(points: np.ndarray, step: float = STEP_MM) -> np.ndarray:
+    """Evenly spaced vertices about `step` apart; both ends stay where they are."""
+    along = arc_length(points)
+    count = max(int(np.ceil(along[-1] / step)), 1) + 1
+    new = at_arc(points, np.linspace(0.0, along[-1], count))
+    new[0], new[-1] = points[0], points[-1]
+    return new
+
+
+def spline(control: np.ndarray, step: float = STEP_MM) -> np.ndarray:
+    """Natural cubic spline through `control` (centripetal parameter), evenly spaced about `step` apart."""
+    gaps = np.sqrt(np.sum(np.diff(control, axis=0) ** 2, axis=1))
+    keep = np.concatenate(([True], gaps > 1e-3))
+    kept = control[keep]
+    parameter = np.concatenate(([0.0], np.cumsum(gaps[keep[1:]] ** 0.5)))
+    count = max(int(np.ceil(gaps.sum() / step)) * 3, 8)
+    dense = CubicSpline(parameter, kept, bc_type="natural")(np.linspace(0.0, parameter[-1], count))
+    dense[0], dense[-1] = control[0], control[-1]
+    return resampled(dense, step)
+
+
+def smoothed(points: np.ndarray, sigma_mm: float) -> np.ndarray:
+    """Gaussian smoothing along an evenly spaced polyline; both ends stay where they are."""
+    sigma = sigma_mm / max(length(points) / (len(points) - 1), 1e-6)
+    reach = min(int(4 * sigma) + 1, len(points) - 1)
+    head = 2 * points[0] - points[reach:0:-1]
+    tail = 2 * points[-1] - points[-2 : -reach - 2 : -1]
+    padded = np.concatenate((head, points, tail))
+    return gaussian_filter1d(padded, sigma, axis=0, truncate=4.0, mode="nearest")[reach : reach + len(points)]
+
+
+def joined(*parts: np.ndarray) -> np.ndarray:
+    """Polylines one after the other, each beginning where the last one ended."""
+    return np.concatenate([parts[0], *(part[1:] for part in parts[1:])])
+
+
+def with_vertex(points: np.ndarray, position: float) -> tuple[np.ndarray, int]:
+    """The same polyline with a vertex at this arc length (no change of shape), and the index of that vertex."""
+    along = arc_length(points)
+    index = int(np.searchsorted(along, position))
+    for near in (index - 1, index):
+        if 0 <= near < len(points) and abs(along[near] - position) < 1e-9:
+            return points, near
+    index = min(max(index, 1), len(points) - 1)
+    return np.insert(points, index, at_arc(points, position), axis=0), index
+
+
+def nearest_vertex(points: np.ndarray, target: np.ndarray, first: int = 0, last: int | None = None) -> int:
+    """Index of the vertex nearest to `target`, searched from `first` to `last` (inclusive)."""
+    stop = len(points) if last is None else last + 1
+    return first + int(np.argmin(np.sum((points[first:stop] - target) ** 2, axis=1)))
+
+
+def sharpest_turn(points: np.ndarray, position: float, reach: float, arm: float) -> int:
+    """Vertex where chords of length `arm` to both sides turn most, within `reach` mm of this arc length."""
+    along = arc_length(points)
+    candidates = np.flatnonzero(
+        (np.abs(along - position) <= reach) & (along > 0.3 * arm) & (along < along[-1] - 0.3 * arm)
+    )
+    if len(candidates) == 0:
+        return int(np.argmin(np.abs(along - position)))
+    here = points[candidates]
+    before = here - at_arc(points, along[candidates] - arm)
+    after = at_arc(points, along[candidates] + arm) - here
+    norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    cosine = np.sum(before * after, axis=1) / np.maximum(norms, 1e-9)
+    return int(candidates[np.argmin(cosine)])
+
+
+def hung(control: np.ndarray, start: np.ndarray, end: np.ndarray, deviation: float = 1.0) -> np.ndarray:
+    """Control points moved so that the ends are `start` and `end`; the deviation from the chord is scaled."""
+    along = arc_length(control)
+    u = (along / along[-1])[:, None]
+    chord = control[0] + (control[-1] - control[0]) * u
+    return start + (end - start) * u + deviation * (control - chord)
+
+
+def hung_to_tortuosity(control: np.ndarray, start: np.ndarray, end: np.ndarray, tortuosity: float) -> np.ndarray:
+    """Like `hung`, with the deviation (0.3 to 2.5 fold) that gives this length / chord ratio."""
+    target = tortuosity * float(np.linalg.norm(end - start))
+    factors = np.linspace(0.3, 2.5, 9)
+    lengths = np.array([length(hung(control, start, end, factor)) for factor in factors])
+    return hung(control, start, end, float(np.interp(target, np.maximum.accumulate(lengths), factors)))
+
+
+def wavy(points: np.ndarray, rng: np.random.Generator, amplitude: float, wavelength: float) -> np.ndarray:
+    """The polyline with smooth random offsets (standard deviation `amplitude`), none at the ends."""
+    along = arc_length(points)
+    knots = max(int(round(along[-1] / (0.5 * wavelength))), 2) + 1
+    offsets = rng.normal(0.0, amplitude, (knots, 3))
+    offsets[0] = offsets[-1] = 0.0
+    positions = np.linspace(0.0, along[-1], knots)
+    return points + CubicSpline(positions, offsets, bc_type="natural")(along)
+
+
+def warp(points: np.ndarray, source: np.ndarray, target: np.ndarray, sigma_mm: float = 10.0) -> np.ndarray:
+    """Points (n, 3) carried along with landmarks `source` -> `target` (k, 3), fading with the distance to them."""
+    squared = np.sum((points[:, None, :] - source[None]) ** 2, axis=2)
+    weights = np.exp(-0.5 * squared / sigma_mm**2)
+    return points + (weights @ (target - source)) / (weights.sum(axis=1, keepdims=True) + 0.2)
