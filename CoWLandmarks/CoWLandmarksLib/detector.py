@@ -1,0 +1,224 @@
+"""Volume + Model -> Detection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+import numpy as np
+import torch
+
+from . import __version__
+from .alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly
+from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from .errors import ConfigurationError
+from .intensity import recognise_modality
+from .localizer import CoarseLandmarks, localise
+from .modality import Modality
+from .model import Model
+from .refinement import FineLandmarks, refine
+from .volume import Grid, Volume, apply_affine, validated
+
+Decoding = Literal["argmax", "subvoxel"]
+ProgressCallback = Callable[[str, float, str], None]
+EDGE_MM = 2.0
+MIN_INLIERS = 6
+MIN_COARSE_CONFIDENCE = 0.35
+
+
+class Stage(str, Enum):
+    """The steps a person waits for."""
+
+    PREPARE = "prepare"
+    LOCALISE = "localise"
+    REFINE = "refine"
+    JUDGE = "judge"
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where the circle lies: `fit` (scan RAS -> reference frame), the rough landmarks and the prior they give."""
+
+    fit: SimilarityFit
+    coarse: CoarseLandmarks
+    coarse_confidence: np.ndarray
+    prior: ShapePosterior
+
+
+def choose_device(name: str) -> torch.device:
+    """Device for "auto", "cpu", "cuda" or "mps"; raises ConfigurationError when it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("There is no usable CUDA device here; use --device cpu or auto.")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigurationError("There is no usable Apple GPU here; use --device cpu or auto.")
+    if name not in ("cpu", "cuda", "mps"):
+        raise ConfigurationError(f"'{name}' is no device; use auto, cpu, cuda or mps.")
+    return torch.device(name)
+
+
+class Detector:
+    """Finds the landmarks of scans with one model; keeps the networks loaded between scans."""
+
+    def __init__(self, model: Model, device: str = "auto", decoding: Decoding = "subvoxel") -> None:
+        self.model = model
+        self.device = choose_device(device)
+        self.decoding = decoding
+        self._coarse = model.coarse.build(self.device)
+        self._fine = model.fine.build(self.device)
+
+    def detect(
+        self,
+        volume: Volume,
+        *,
+        modality: Modality | None = None,
+        hint: Mapping[str, np.ndarray] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Detection:
+        """All landmarks of a scan.
+
+        `modality` overrides what the volume says; `hint` maps landmark codes to (3,) RAS mm placed by a
+        person, which replace the coarse step where they are given (three or more: the alignment too).
+        Raises VolumeError when the scan cannot be used, ConfigurationError for an unusable hint.
+        """
+        tell = progress or (lambda stage, fraction, message: None)
+        tell(Stage.PREPARE.value, 0.0, "checking the scan")
+        volume = validated(volume)
+        warnings = list(volume.warnings)
+        kind = modality or volume.modality
+        if kind is None:
+            kind, certain = recognise_modality(volume.voxels)
+            if not certain:
+                warnings.append(
+                    f"The modality was guessed ({kind.value.upper()}); give it with --modality if that is wrong."
+                )
+        rule = self.model.intensity[kind]
+        voxels = rule.apply(
+            torch.from_numpy(np.ascontiguousarray(volume.voxels, dtype=np.float32)).to(self.device),
+            rule.scale(volume.voxels, float(np.prod(volume.grid.spacing))),
+        )
+        tell(Stage.LOCALISE.value, 0.15, "looking for the circle of Willis")
+        alignment = self._align(voxels, volume.grid, hint)
+        tell(Stage.REFINE.value, 0.5, "placing the landmarks")
+        expected = apply_affine(np.linalg.inv(alignment.fit.transform), alignment.prior.mean)
+        wanted = _distance_inside(expected, volume.grid) > -6.0
+        fine = refine(self._fine, self.model, voxels, volume.grid, alignment.fit.transform, alignment.prior, wanted)
+        tell(Stage.JUDGE.value, 0.95, "judging the result")
+        detection = self._judged(volume, kind, alignment, fine, hint or {}, tuple(warnings))
+        tell(Stage.JUDGE.value, 1.0, detection.summary())
+        return detection
+
+    def _align(self, voxels: torch.Tensor, grid: Grid, hint: Mapping[str, np.ndarray] | None) -> Alignment:
+        """Rough landmarks, robust similarity fit to the mean shape, expected places of all landmarks."""
+        model = self.model
+        coarse = localise(self._coarse, voxels, grid, model.coarse.sigma_mm)
+        confidence = model.coarse.calibration.confidence_of(coarse.peaks)
+        error = model.coarse.calibration.expected_error_mm(coarse.peaks)
+        positions = coarse.positions.copy()
+        placed = self._hinted(hint)
+        for index, point in placed.items():
+            positions[index], confidence[index], error[index] = point, 1.0, 0.5
+        weights = confidence.copy()
+        if len(placed) >= 3:
+            weights = np.array([1.0 if n in placed else 0.0 for n in range(len(weights))])
+        usable = weights if (weights > 0.05).sum() >= 3 else np.ones_like(weights)
+        fit = fit_similarity_robustly(
+            positions, model.shape.mean, np.maximum(usable, 1e-3) if len(placed) < 3 else usable
+        )
+        observed = apply_affine(fit.transform, positions)
+        if len(placed) >= 3:
+            near = np.linalg.norm(observed - model.shape.mean, axis=1) < 20.0
+            observed[~near & (weights == 0)] = np.nan
+        noise = np.maximum(error, 0.5) / np.sqrt(3.0)
+        prior = model.shape.posterior(np.where(confidence[:, None] > 0.02, observed, np.nan), noise)
+        return Alignment(fit, coarse, confidence, prior)
+
+    def _hinted(self, hint: Mapping[str, np.ndarray] | None) -> dict[int, np.ndarray]:
+        if not hint:
+            return {}
+        if len(hint) < 3:
+            raise ConfigurationError("A hint needs at least three placed points.")
+        return {self.model.anatomy.index(code): np.asarray(point, float) for code, point in hint.items()}
+
+    def _judged(
+        self,
+        volume: Volume,
+        modality: Modality,
+        alignment: Alignment,
+        fine: FineLandmarks,
+        hint: Mapping[str, np.ndarray],
+        warnings: tuple[str, ...],
+    ) -> Detection:
+        """States, confidences and the verdict."""
+        model = self.model
+        back = np.linalg.inv(alignment.fit.transform)
+        chosen = fine.positions if self.decoding == "subvoxel" else fine.argmax_positions
+        in_scan = apply_affine(back, np.where(np.isfinite(chosen), chosen, alignment.prior.mean))
+        depth = _distance_inside(in_scan, volume.grid)
+        expected_depth = _distance_inside(apply_affine(back, alignment.prior.mean), volume.grid)
+        table = model.fine.calibration
+        confidence, error = table.confidence_of(fine.peaks), table.expected_error_mm(fine.peaks)
+        estimates = []
+        for index, code in enumerate(model.anatomy.codes):
+            peak = fine.peaks[index]
+            position: tuple[float, float, float] | None = (
+                float(in_scan[index, 0]),
+                float(in_scan[index, 1]),
+                float(in_scan[index, 2]),
+            )
+            if expected_depth[index] < -6.0 or depth[index] < EDGE_MM:
+                state, position = LandmarkState.OUTSIDE, None
+            elif peak < table.absent_below:
+                state, position = LandmarkState.ABSENT, None
+            elif confidence[index] < table.uncertain_below:
+                state = LandmarkState.UNCERTAIN
+            else:
+                state = LandmarkState.FOUND
+            sure = 0.0 if state is LandmarkState.OUTSIDE else float(confidence[index])
+            estimates.append(
+                LandmarkEstimate(code, position, state, sure, 0.0 if position is None else float(error[index]))
+            )
+        verdict, reasons = self._verdict(alignment, estimates, bool(hint))
+        provenance = {
+            "program": f"CoW Landmarks {__version__}",
+            "model": model.name,
+            "model_provenance": model.provenance,
+            "device": self.device.type,
+            "decoding": self.decoding,
+            "hinted": sorted(hint),
+        }
+        return Detection(
+            volume.name, modality, verdict, reasons, tuple(estimates), alignment.fit.transform, warnings, provenance
+        )
+
+    def _verdict(
+        self, alignment: Alignment, estimates: list[LandmarkEstimate], hinted: bool
+    ) -> tuple[Verdict, tuple[str, ...]]:
+        reasons = []
+        inliers = int((alignment.fit.weights * alignment.coarse_confidence > 0.2).sum())
+        strongest = np.sort(alignment.coarse_confidence)[::-1][: len(estimates) // 2]
+        if not hinted and (inliers < MIN_INLIERS or strongest.mean() < MIN_COARSE_CONFIDENCE):
+            reasons.append(
+                "The circle of Willis was not recognised in this scan; place three or four points (--hint) and try again."
+            )
+        placed = [e for e in estimates if e.position is not None]
+        found = [e for e in placed if e.state is LandmarkState.FOUND]
+        if not reasons and len(found) < max(3, len(placed) // 3):
+            reasons.append("Most landmarks are uncertain; this may be no brain angiogram.")
+        if reasons:
+            return Verdict.DO_NOT_TRUST, tuple(reasons)
+        doubtful = [e.code for e in estimates if e.state is LandmarkState.UNCERTAIN]
+        if doubtful:
+            return Verdict.REVIEW, (f"To check: {', '.join(doubtful)}.",)
+        return Verdict.OK, ()
+
+
+def _distance_inside(points: np.ndarray, grid: Grid) -> np.ndarray:
+    """(n,) depth in mm of RAS points inside the scan's box; negative beyond it."""
+    ijk = apply_affine(grid.ras_to_ijk, points)
+    low = (ijk + 0.5) * grid.spacing
+    high = (grid.size - 0.5 - ijk) * grid.spacing
+    return np.minimum(low, high).min(axis=1)

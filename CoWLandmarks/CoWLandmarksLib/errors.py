@@ -1,0 +1,27 @@
+"""The exceptions a user may see; every message says what is wrong, with which file, and what to do."""
+
+from __future__ import annotations
+
+
+class CoWLandmarksError(Exception):
+    """Base of all errors that are reported to the user as one sentence."""
+
+
+class VolumeError(CoWLandmarksError):
+    """A scan cannot be read or cannot be used."""
+
+
+class ModelError(CoWLandmarksError):
+    """A model file is missing, damaged, foreign or of another format version."""
+
+
+class AnnotationError(CoWLandmarksError):
+    """A landmark annotation cannot be read or written."""
+
+
+class OutputError(CoWLandmarksError):
+    """Results cannot be written where they were asked for."""
+
+
+class ConfigurationError(CoWLandmarksError):
+    """An option or a configuration value is wrong."""

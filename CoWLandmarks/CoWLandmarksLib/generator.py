@@ -1,0 +1,111 @@
+"""The heatmap generator: a 3-D U-Net of residual blocks (Tan et al. 2023, section 2.1)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .errors import ModelError
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Size of a generator. The paper gives neither depth, width nor normalisation; these are our choice.
+
+    `fold` > 1 folds blocks of fold^3 voxels into channels before the first convolution and unfolds the
+    output again (space-to-depth), for speed on coarse tasks.
+    """
+
+    in_channels: int = 1
+    out_channels: int = 19
+    base_width: int = 16
+    levels: int = 4
+    max_width: int = 256
+    fold: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as stored in a model file."""
+        return asdict(self)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 x 3 convolutions with group normalisation and a shortcut: (B, C, K, J, I) -> (B, C', K, J, I)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.first_norm = nn.GroupNorm(max(1, out_channels // 8), out_channels)
+        self.second = nn.Conv3d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.second_norm = nn.GroupNorm(max(1, out_channels // 8), out_channels)
+        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv3d(in_channels, out_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Shape-preserving up to the number of channels."""
+        y = functional.relu(self.first_norm(self.first(x)), inplace=True)
+        y = self.second_norm(self.second(y))
+        return functional.relu(y + self.shortcut(x), inplace=True)
+
+
+class Generator(nn.Module):
+    """Residual U-Net: (B, in, K, J, I) -> (B, out, K, J, I), linear output (heatmaps, no sigmoid).
+
+    K, J and I must be multiples of `multiple`.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        folded = config.fold**3
+        widths = [min(config.base_width * 2**level, config.max_width) for level in range(config.levels)]
+        self.stem = nn.Conv3d(config.in_channels * folded, widths[0], 3, padding=1)
+        self.encoders = nn.ModuleList(ResidualBlock(widths[max(0, n - 1)], widths[n]) for n in range(config.levels))
+        self.decoders = nn.ModuleList(
+            ResidualBlock(widths[n] + widths[n + 1], widths[n]) for n in reversed(range(config.levels - 1))
+        )
+        self.head = nn.Conv3d(widths[0], config.out_channels * folded, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    @property
+    def multiple(self) -> int:
+        """Every side of the input must be a multiple of this."""
+        return self.config.fold * 2 ** (self.config.levels - 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Heatmaps of an image (and its extra channels)."""
+        if any(side % self.multiple for side in x.shape[2:]):
+            raise ModelError(
+                f"The generator needs sides that are multiples of {self.multiple}, not {tuple(x.shape[2:])}."
+            )
+        x = self.stem(space_to_depth(x, self.config.fold))
+        skips = []
+        for level, encoder in enumerate(self.encoders):
+            x = encoder(x if level == 0 else functional.max_pool3d(x, 2))
+            skips.append(x)
+        skips.pop()
+        for decoder in self.decoders:
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = decoder(torch.cat([x, skips.pop()], dim=1))
+        return depth_to_space(self.head(x), self.config.fold)
+
+
+def space_to_depth(x: torch.Tensor, fold: int) -> torch.Tensor:
+    """(B, C, K, J, I) -> (B, C * fold^3, K / fold, J / fold, I / fold)."""
+    if fold == 1:
+        return x
+    b, c, k, j, i = x.shape
+    x = x.reshape(b, c, k // fold, fold, j // fold, fold, i // fold, fold)
+    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * fold**3, k // fold, j // fold, i // fold)
+
+
+def depth_to_space(x: torch.Tensor, fold: int) -> torch.Tensor:
+    """Inverse of `space_to_depth`."""
+    if fold == 1:
+        return x
+    b, c, k, j, i = x.shape
+    x = x.reshape(b, c // fold**3, fold, fold, fold, k, j, i)
+    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // fold**3, k * fold, j * fold, i * fold)

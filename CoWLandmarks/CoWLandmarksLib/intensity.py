@@ -1,0 +1,81 @@
+"""From scanner units to network units, and telling MRA from CTA."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .modality import Modality
+
+_SAMPLE_VOXELS = 2_000_000
+
+
+@dataclass(frozen=True)
+class IntensityRule:
+    """How voxel values become network input: (value - offset) / scale, clipped to [low, high].
+
+    MRA (`reference` = "brightest"): scale is the value that the brightest `brightest_ml` of the field of
+    view exceed (at most `brightest_share` of it). It depends on the vessels, not on the background, so
+    background-zeroed, skull-stripped and vessel-enhanced scans come out alike.
+    CTA (`reference` = "fixed"): scale is `fixed_scale` HU.
+    """
+
+    reference: str
+    low: float
+    high: float
+    brightest_ml: float = 5.0
+    brightest_share: float = 0.015
+    fixed_scale: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as stored in a model file."""
+        return asdict(self)
+
+    def scale(self, voxels: np.ndarray, voxel_mm3: float) -> float:
+        """The scale of a scan; `voxels` any shape, `voxel_mm3` volume of one voxel."""
+        if self.reference == "fixed":
+            return self.fixed_scale
+        stride = max(1, voxels.size // _SAMPLE_VOXELS)
+        values = np.asarray(voxels).reshape(-1)[::stride]
+        share = min(self.brightest_share, self.brightest_ml * 1000.0 / (voxels.size * voxel_mm3))
+        rank = max(1, round(share * values.size))
+        scale = float(np.partition(values, values.size - rank)[values.size - rank])
+        return scale if scale > 0 else max(float(values.max()), 1e-6)
+
+    def apply(self, voxels: torch.Tensor, scale: float) -> torch.Tensor:
+        """Network input of voxels whose scan has this scale."""
+        return (voxels.to(torch.float32) / scale).clamp_(self.low, self.high)
+
+    def padding(self) -> float:
+        """Network value of what lies beyond the scan."""
+        return 0.0
+
+
+DEFAULT_INTENSITY_RULES: dict[Modality, IntensityRule] = {
+    Modality.MRA: IntensityRule("brightest", 0.0, 1.6),
+    Modality.CTA: IntensityRule("fixed", -0.5, 2.5, fixed_scale=400.0),
+}
+
+
+def recognise_modality(voxels: np.ndarray) -> tuple[Modality, bool]:
+    """MRA or CTA, and whether that is certain, from the distribution of the values.
+
+    CT values are signed HU: air near -1000, soft tissue between 0 and 100, bone beyond 700. MR values do
+    not go below zero by hundreds.
+    """
+    stride = max(1, voxels.size // _SAMPLE_VOXELS)
+    values = np.asarray(voxels).reshape(-1)[::stride].astype(np.float32)
+    low = float(np.quantile(values, 0.001))
+    if low < -300.0:
+        return Modality.CTA, True
+    if low < -20.0:
+        return Modality.CTA, False
+    soft = np.mean((values > 0) & (values < 110))
+    bone = np.mean(values > 700)
+    contrast = np.mean((values > 150) & (values < 600))
+    plain = float(values.max()) > 600 and soft > 0.5 and bone > 0.002 and contrast > 0.002
+    zeroed = float(np.mean(values == 0)) > 0.9
+    return (Modality.CTA, False) if plain and not zeroed else (Modality.MRA, not plain)

@@ -1,0 +1,185 @@
+"""A Model: two networks and everything that inference needs, in one file that is safe to load."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .alignment import ShapeModel, shape_model_from_dict, shape_model_to_dict
+from .anatomy import Anatomy, anatomy_from_dict
+from .calibration import Calibration, calibration_from_dict
+from .errors import ConfigurationError, ModelError
+from .generator import Generator, GeneratorConfig
+from .intensity import IntensityRule
+from .modality import Modality
+from .volume import Grid, axis_aligned_grid
+
+FORMAT = "cow-landmarks-model"
+FORMAT_VERSION = 1
+DEFAULT_MODEL_FILE = Path(__file__).parent / "Resources" / "Models" / "default.cow.pt"
+
+
+@dataclass(frozen=True)
+class GridSpec:
+    """The reference grid of a model: `shape` (K, J, I), `spacing` (3,) mm along R, A, S, `centre` (3,) RAS mm."""
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    centre: tuple[float, float, float]
+
+    def grid(self) -> Grid:
+        """As a sampling grid in the reference frame."""
+        return axis_aligned_grid(np.array(self.centre), np.array(self.spacing), self.shape)
+
+
+@dataclass(frozen=True)
+class NetworkPart:
+    """One trained network: its weights, the width of its target heatmaps and its calibration."""
+
+    config: GeneratorConfig
+    weights: dict[str, torch.Tensor]
+    sigma_mm: float
+    calibration: Calibration
+
+    def build(self, device: torch.device) -> Generator:
+        """The network in evaluation mode, fp32."""
+        network = Generator(self.config)
+        network.load_state_dict({name: value.to(torch.float32) for name, value in self.weights.items()})
+        return network.eval().to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything that turns a Volume into a Detection.
+
+    `coarse` finds the landmarks roughly in any field of view; `fine` refines them in windows of `window`
+    (K, J, I) voxels of the reference grid, given heatmaps of width `prior_sigma_mm` of the rough positions.
+    `shape` is the landmark shape model in the reference frame.
+    """
+
+    name: str
+    anatomy: Anatomy
+    coarse: NetworkPart
+    fine: NetworkPart
+    window: tuple[int, int, int]
+    prior_sigma_mm: float
+    shape: ShapeModel
+    grid: GridSpec
+    intensity: dict[Modality, IntensityRule]
+    provenance: dict[str, Any]
+    licence: str
+    card: str
+    format_version: int = FORMAT_VERSION
+
+
+def save_model(model: Model, path: Path) -> None:
+    """Write a model file atomically, weights in fp16."""
+    content = {
+        "format": FORMAT,
+        "format_version": model.format_version,
+        "name": model.name,
+        "anatomy": model.anatomy.source,
+        "coarse": _part_to_dict(model.coarse),
+        "fine": _part_to_dict(model.fine),
+        "window": list(model.window),
+        "prior_sigma_mm": model.prior_sigma_mm,
+        "shape": shape_model_to_dict(model.shape),
+        "grid": {
+            "shape": list(model.grid.shape),
+            "spacing": list(model.grid.spacing),
+            "centre": list(model.grid.centre),
+        },
+        "intensity": {modality.value: rule.to_dict() for modality, rule in model.intensity.items()},
+        "provenance": model.provenance,
+        "licence": model.licence,
+        "card": model.card,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save(content, temporary)
+    temporary.replace(path)
+
+
+def load_model(path: Path) -> Model:
+    """Read a model file without running any code in it; raises ModelError with one sentence."""
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"There is no model file '{path}'; give another with --model.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"'{path.name}' is damaged or no model of this program ({type(error).__name__}); use a '.cow.pt' file."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelError(f"'{path.name}' is no model of this program; use a '.cow.pt' file.")
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"'{path.name}' has model format {version}, this program reads format {FORMAT_VERSION}; update the older of the two."
+        )
+    try:
+        return _model_from_dict(content)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, ConfigurationError) as error:
+        raise ModelError(
+            f"'{path.name}' is incomplete or damaged ({type(error).__name__}: {error}); fetch it again."
+        ) from error
+
+
+def _model_from_dict(content: dict[str, Any]) -> Model:
+    grid = content["grid"]
+    model = Model(
+        name=str(content["name"]),
+        anatomy=anatomy_from_dict(content["anatomy"]),
+        coarse=_part_from_dict(content["coarse"]),
+        fine=_part_from_dict(content["fine"]),
+        window=_triple(content["window"], int),
+        prior_sigma_mm=float(content["prior_sigma_mm"]),
+        shape=shape_model_from_dict(content["shape"]),
+        grid=GridSpec(_triple(grid["shape"], int), _triple(grid["spacing"], float), _triple(grid["centre"], float)),
+        intensity={Modality(name): IntensityRule(**rule) for name, rule in content["intensity"].items()},
+        provenance=dict(content["provenance"]),
+        licence=str(content["licence"]),
+        card=str(content["card"]),
+    )
+    count = len(model.anatomy)
+    if (
+        model.coarse.config.out_channels != count
+        or model.fine.config.out_channels != count
+        or len(model.shape.mean) != count
+    ):
+        raise ValueError(f"its networks do not fit its {count} landmarks")
+    for part in (model.coarse, model.fine):
+        if not all(bool(torch.isfinite(value).all()) for value in part.weights.values()):
+            raise ValueError("its weights are not finite")
+        part.build(torch.device("cpu"))
+    return model
+
+
+def _part_to_dict(part: NetworkPart) -> dict[str, Any]:
+    return {
+        "config": part.config.to_dict(),
+        "weights": {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in part.weights.items()},
+        "sigma_mm": part.sigma_mm,
+        "calibration": part.calibration.to_dict(),
+    }
+
+
+def _part_from_dict(content: dict[str, Any]) -> NetworkPart:
+    return NetworkPart(
+        GeneratorConfig(**content["config"]),
+        dict(content["weights"]),
+        float(content["sigma_mm"]),
+        calibration_from_dict(content["calibration"]),
+    )
+
+
+def _triple(values: Any, kind: type) -> tuple[Any, Any, Any]:
+    first, second, third = (kind(value) for value in values)
+    return first, second, third

@@ -1,0 +1,114 @@
+"""The fine step: exact landmarks in windows of the reference grid, guided by where they are expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .alignment import ShapePosterior
+from .generator import Generator
+from .heatmap import decode_argmax, decode_subvoxel, encode
+from .model import Model
+from .volume import Grid, apply_affine, resample
+
+_MARGIN_MM = 8.0
+_DECODING_SLACK_MM = 3.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """Part of the reference grid: first voxel `start` (i, j, k) and the landmarks read from it."""
+
+    start: tuple[int, int, int]
+    landmarks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FineLandmarks:
+    """`positions` and `argmax_positions` (n, 3) mm in the reference frame, NaN where no window was read;
+    `peaks` (n,) height of the heatmap at the position, weighted by the prior."""
+
+    positions: np.ndarray
+    argmax_positions: np.ndarray
+    peaks: np.ndarray
+
+
+def choose_windows(expected: np.ndarray, grid: Grid, shape: tuple[int, int, int]) -> list[Window]:
+    """Few windows of `shape` (K, J, I) so that every expected landmark (n, 3; NaN: none) lies well inside one."""
+    extent = np.array(shape[::-1]) * grid.spacing - 2.0 * _MARGIN_MM
+    left = [n for n in range(len(expected)) if np.isfinite(expected[n]).all()]
+    windows = []
+    while left:
+        groups = [_group(expected, left, seed, extent) for seed in left]
+        group = max(groups, key=len)
+        centre = (expected[group].min(axis=0) + expected[group].max(axis=0)) / 2.0
+        first = np.rint(apply_affine(grid.ras_to_ijk, centre) - np.array(shape[::-1]) / 2.0).astype(int)
+        windows.append(Window((int(first[0]), int(first[1]), int(first[2])), tuple(group)))
+        left = [n for n in left if n not in group]
+    return windows
+
+
+def _group(expected: np.ndarray, left: list[int], seed: int, extent: np.ndarray) -> list[int]:
+    """Landmarks that fit into one window together with `seed`, nearest first."""
+    group = [seed]
+    for other in sorted(left, key=lambda n: float(np.linalg.norm(expected[n] - expected[seed]))):
+        points = expected[[*group, other]]
+        if other != seed and (points.max(axis=0) - points.min(axis=0) <= extent).all():
+            group.append(other)
+    return group
+
+
+def refine(
+    network: Generator,
+    model: Model,
+    voxels: torch.Tensor,
+    grid: Grid,
+    ras_to_reference: np.ndarray,
+    prior: ShapePosterior,
+    wanted: np.ndarray,
+) -> FineLandmarks:
+    """Exact landmarks of a scan.
+
+    `voxels` [k, j, i] in network units on `grid` (scan RAS); `prior` says where the landmarks are expected
+    in the reference frame; only landmarks with `wanted` (n,) are sought.
+    """
+    count = len(prior.mean)
+    positions, argmax, peaks = np.full((count, 3), np.nan), np.full((count, 3), np.nan), np.zeros(count)
+    reference = model.grid.grid()
+    to_scan = np.linalg.inv(ras_to_reference)
+    expected = np.where(wanted[:, None], prior.mean, np.nan)
+    slack = np.sqrt(prior.sd_mm**2 + _DECODING_SLACK_MM**2)
+    for window in choose_windows(expected, reference, model.window):
+        local = reference.window(window.start, model.window)
+        heatmaps = read_window(network, model, voxels, grid, local, to_scan, prior.mean)
+        chosen = list(window.landmarks)
+        guided = heatmaps[chosen] * encode(prior.mean[chosen], local, slack[chosen], heatmaps.device)
+        argmax[chosen], peaks[chosen] = decode_argmax(guided, local)
+        positions[chosen], _ = decode_subvoxel(
+            _near(heatmaps[chosen], local, argmax[chosen], model.fine.sigma_mm), local, model.fine.sigma_mm
+        )
+    return FineLandmarks(positions, argmax, peaks)
+
+
+def read_window(
+    network: Generator,
+    model: Model,
+    voxels: torch.Tensor,
+    grid: Grid,
+    local: Grid,
+    to_scan: np.ndarray,
+    expected: np.ndarray,
+) -> torch.Tensor:
+    """Heatmaps (n, K, J, I) of one window; `local` is its grid in the reference frame."""
+    image = resample(voxels, grid, local.transformed(to_scan), padding=0.0)[None]
+    prior = encode(expected, local, model.prior_sigma_mm, image.device)
+    with torch.inference_mode():
+        return network(torch.cat([image, prior])[None])[0].float()
+
+
+def _near(heatmaps: torch.Tensor, grid: Grid, centres: np.ndarray, sigma_mm: float) -> torch.Tensor:
+    """Heatmaps silenced away from the chosen maxima, so that the sub-voxel step starts there."""
+    gate = encode(centres, grid, 1.5 * sigma_mm, heatmaps.device) > np.exp(-2.0)
+    return torch.where(gate, heatmaps, torch.zeros_like(heatmaps))

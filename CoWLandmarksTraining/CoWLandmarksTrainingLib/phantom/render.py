@@ -1,0 +1,223 @@
+"""Render a phantom as a TOF-MRA or CTA on any grid, with its exact label map.
+
+Steps: background tissue on a coarse grid, tubes at voxel scale with partial volume, inflow, acquisition
+(blur, bias, slabs, noise, artefacts), then what people do to scans (thresholding, masking, 8 bit).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.volume import Grid, apply_affine, resample
+
+from .appearance import Appearance, Masking
+from .fields import gaussian_blur, smooth_noise
+from .geometry import Phantom, Vessel, VesselKind
+from .head import HeadShape, bone_capsules, tissue_image
+from .tubes import Capsules, capsules_of_polyline, joined, rasterise
+
+_CAPSULE_STEP_MM = 1.0
+_TISSUE_SPACING_MM = 1.6
+
+
+@dataclass(frozen=True)
+class RenderedScan:
+    """`image` float32 [k, j, i] (TOF: fresh blood about 1; CTA: HU); `labels` uint8 [k, j, i] or None."""
+
+    image: torch.Tensor
+    grid: Grid
+    labels: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One case before rendering: anatomy, head, appearance and `pose` (4, 4), reference frame to scan RAS."""
+
+    phantom: Phantom
+    head: HeadShape
+    appearance: Appearance
+    pose: np.ndarray
+
+
+def render(scene: Scene, grid: Grid, device: torch.device, *, with_labels: bool = False) -> RenderedScan:
+    """Render `scene` on `grid` (scan RAS). Random fields depend on the appearance's seed and on the grid."""
+    appearance = scene.appearance
+    generator = torch.Generator(device=device)
+    generator.manual_seed(appearance.seed)
+    arteries, veins = _vessel_capsules(scene)
+    tubes = rasterise(arteries, grid, device, with_labels=with_labels)
+    venous = rasterise(veins, grid, device)
+    image, brain = _background(scene, grid, arteries, generator, device)
+    image = torch.lerp(image, venous.content / venous.coverage.clamp_min(1e-3), venous.coverage)
+    image = torch.lerp(image, tubes.content / tubes.coverage.clamp_min(1e-3), tubes.coverage)
+    if appearance.metal:
+        image = _with_metal(image, scene, grid, generator)
+    image = gaussian_blur(image, appearance.blur_voxels)
+    image = _acquired(image, grid, appearance, generator)
+    image = _masked(image, tubes.coverage, brain, appearance, generator)
+    if appearance.eight_bit:
+        image = _eight_bit(image, appearance)
+    return RenderedScan(image, grid, tubes.label)
+
+
+def _vessel_capsules(scene: Scene) -> tuple[Capsules, Capsules]:
+    """Arterial and venous capsules in scan RAS with their signal."""
+    appearance = scene.appearance
+    rng = np.random.Generator(np.random.Philox(appearance.seed))
+    scale = float(np.cbrt(np.linalg.det(scene.pose[:3, :3])))
+    arteries, veins = [], []
+    for vessel in scene.phantom.vessels:
+        points, radii, path = _thinned(vessel)
+        if vessel.kind is VesselKind.VEIN:
+            signal = np.full(len(points), appearance.vein * rng.uniform(0.7, 1.1))
+        else:
+            signal = _arterial_signal(radii, path, appearance, rng)
+        part = capsules_of_polyline(apply_affine(scene.pose, points), radii * scale, signal, vessel.label)
+        (veins if vessel.kind is VesselKind.VEIN else arteries).append(part)
+        if appearance.plaque and vessel.name.endswith(("ICA-C4", "ICA-C5", "ICA-C6")):
+            arteries.append(_plaque(part, appearance, rng))
+    return joined(arteries), joined(veins)
+
+
+def _thinned(vessel: Vessel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points about 1 mm apart (both ends kept): enough for capsules."""
+    length = float(np.linalg.norm(np.diff(vessel.points, axis=0), axis=1).sum())
+    count = max(2, int(np.ceil(length / _CAPSULE_STEP_MM)) + 1)
+    if count >= len(vessel.points):
+        return vessel.points, vessel.radii, vessel.path_mm
+    index = np.unique(np.rint(np.linspace(0, len(vessel.points) - 1, count)).astype(int))
+    return vessel.points[index], vessel.radii[index], vessel.path_mm[index]
+
+
+def _arterial_signal(
+    radii: np.ndarray, path: np.ndarray, appearance: Appearance, rng: np.random.Generator
+) -> np.ndarray:
+    """Signal along an artery: inflow saturation with the path, fading of slow small vessels, flow voids."""
+    floor = appearance.inflow_floor
+    inflow = floor + (1.0 - floor) * np.exp(-path / appearance.inflow_length_mm)
+    slow = 1.0 - appearance.small_vessel_fade * np.clip(1.0 - radii / 1.1, 0.0, 1.0)
+    signal = appearance.artery * inflow * slow * rng.uniform(0.94, 1.06)
+    if appearance.flow_void and rng.random() < 0.3:
+        centre = rng.uniform(0, len(path))
+        signal = signal * (1.0 - appearance.flow_void * np.exp(-0.5 * ((np.arange(len(path)) - centre) / 2.0) ** 2))
+    return signal
+
+
+def _plaque(part: Capsules, appearance: Appearance, rng: np.random.Generator) -> Capsules:
+    """Calcified spots in the wall of the siphon."""
+    count = len(part.start)
+    chosen = rng.random(count) < 0.25 * appearance.plaque
+    direction = rng.normal(size=(count, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    centre = part.start + direction * part.start_radius[:, None]
+    radius = rng.uniform(0.3, 0.9, count)
+    signal = rng.uniform(1.5, 3.0, count) * appearance.artery
+    empty = np.zeros(count, dtype=np.int64)
+    whole = (centre, centre + 0.3 * direction, radius, radius, signal, empty)
+    return Capsules(*(array[chosen] for array in whole))
+
+
+def _background(
+    scene: Scene, grid: Grid, arteries: Capsules, generator: torch.Generator, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tissue image and brain mask on `grid`, made on a coarser grid and interpolated."""
+    spacing = np.maximum(grid.spacing, _TISSUE_SPACING_MM)
+    size = np.maximum(2, np.ceil(grid.size * grid.spacing / spacing).astype(int) + 1)
+    matrix = grid.ijk_to_ras.copy()
+    matrix[:3, :3] = grid.ijk_to_ras[:3, :3] / grid.spacing * spacing
+    coarse = Grid((int(size[2]), int(size[1]), int(size[0])), matrix)
+    to_reference = np.linalg.inv(scene.pose) @ coarse.ijk_to_ras
+    ranges = [torch.arange(n, dtype=torch.float32, device=device) for n in coarse.shape]
+    k, j, i = torch.meshgrid(*ranges, indexing="ij")
+    rows = torch.from_numpy(to_reference).to(device, torch.float32)
+    reference = torch.stack([rows[r, 0] * i + rows[r, 1] * j + rows[r, 2] * k + rows[r, 3] for r in range(3)])
+    large = arteries.start_radius > 0.8
+    trunk = Capsules(
+        *(getattr(arteries, n)[large] for n in ("start", "end", "start_radius", "end_radius", "signal", "label"))
+    )
+    covered = rasterise(trunk, coarse, device).coverage
+    near = gaussian_blur(covered, tuple(scene.appearance.cistern_mm / coarse.spacing[::-1] / 1.5))
+    bone = rasterise(_posed_bones(scene), coarse, device).coverage
+    canal = gaussian_blur(covered, 0.5)
+    bone = bone * (1.0 - 2.0 * canal).clamp(0.0, 1.0)
+    image, brain = tissue_image(coarse, reference, scene.head, scene.appearance, bone, near, generator)
+    stacked = resample(torch.stack([image, brain.float()]), coarse, grid)
+    return stacked[0], stacked[1] > 0.5
+
+
+def _posed_bones(scene: Scene) -> Capsules:
+    """Skull-base bones in scan RAS, shifted along with the carotid siphons of this case."""
+    bones = bone_capsules()
+    scale = float(np.cbrt(np.linalg.det(scene.pose[:3, :3])))
+    start, end = (apply_affine(scene.pose, points) for points in (bones.start, bones.end))
+    return Capsules(start, end, bones.start_radius * scale, bones.end_radius * scale, bones.signal, bones.label)
+
+
+def _acquired(image: torch.Tensor, grid: Grid, appearance: Appearance, generator: torch.Generator) -> torch.Tensor:
+    """Bias field, slab steps, ghosting and noise."""
+    if appearance.modality is Modality.MRA:
+        if appearance.bias:
+            image = image * (1.0 + appearance.bias * smooth_noise(grid, 70.0, generator) / 1.6).clamp(0.4, 1.8)
+        if appearance.slab_drop:
+            heights = torch.arange(grid.shape[0], dtype=torch.float32, device=image.device) * float(grid.spacing[2])
+            image = image * (1.0 - appearance.slab_drop * ((heights / appearance.slab_mm) % 1.0) ** 2)[:, None, None]
+        if appearance.ghosting:
+            image = image + appearance.ghosting * torch.roll(image, max(1, grid.shape[1] // 5), dims=1)
+        real = image + appearance.noise * _noise(image, appearance, generator)
+        return (real * real + (appearance.noise * _noise(image, appearance, generator)) ** 2).sqrt()
+    return image + appearance.noise * _noise(image, appearance, generator)
+
+
+def _noise(image: torch.Tensor, appearance: Appearance, generator: torch.Generator) -> torch.Tensor:
+    """White or correlated noise of unit variance."""
+    noise = torch.randn(image.shape, generator=generator, device=image.device)
+    if appearance.noise_correlation_voxels > 0.3:
+        noise = gaussian_blur(noise, appearance.noise_correlation_voxels)
+        noise = noise / noise.std().clamp_min(1e-6)
+    return noise
+
+
+def _with_metal(image: torch.Tensor, scene: Scene, grid: Grid, generator: torch.Generator) -> torch.Tensor:
+    """A clip or coil near an artery: signal void (TOF) or a very bright spot (CTA)."""
+    places = np.concatenate([v.points for v in scene.phantom.vessels if v.label])
+    pick = int(torch.randint(len(places), (1,), generator=generator, device=generator.device))
+    spot = apply_affine(scene.pose, places[pick : pick + 1])
+    radius = np.array([3.0])
+    one = np.ones(1)
+    covered = rasterise(
+        Capsules(spot, spot + 0.1, radius, radius, one, one.astype(np.int64)), grid, image.device
+    ).coverage
+    value = 0.0 if scene.appearance.modality is Modality.MRA else 2500.0
+    return torch.lerp(image, torch.full_like(image, value), covered)
+
+
+def _masked(
+    image: torch.Tensor, coverage: torch.Tensor, brain: torch.Tensor, appearance: Appearance, generator: torch.Generator
+) -> torch.Tensor:
+    """Processing that users apply before they hand a scan over."""
+    kind, level = appearance.masking, appearance.masking_level
+    tof = appearance.modality is Modality.MRA
+    empty = 0.0 if tof else (-1024.0 if level < 0.5 else 0.0)
+    if kind is Masking.NONE:
+        return image
+    if kind is Masking.SKULL_STRIPPED:
+        return torch.where(brain, image, torch.full_like(image, empty))
+    if kind is Masking.THRESHOLDED:
+        threshold = (0.35 + 0.35 * level) if tof else appearance.artery * (0.35 + 0.35 * level)
+        return torch.where(image > threshold, image, torch.full_like(image, empty))
+    if kind is Masking.ENHANCED:
+        enhanced = (gaussian_blur(image, 0.6) - gaussian_blur(image, 3.0 + 3.0 * level)).clamp_min(0.0)
+        return enhanced * (1.5 if tof else 1.0)
+    shape = gaussian_blur(coverage, 0.4)
+    if kind is Masking.VESSELS_ONLY:
+        return torch.where(shape > 0.15 + 0.3 * level, image, torch.full_like(image, empty))
+    return (shape > 0.3 + 0.3 * level).to(image.dtype) * (1.0 if tof else appearance.artery)
+
+
+def _eight_bit(image: torch.Tensor, appearance: Appearance) -> torch.Tensor:
+    """Quantise to 256 grey levels with clipped highlights."""
+    low, high = (0.0, 0.9) if appearance.modality is Modality.MRA else (-100.0, 700.0)
+    return (image.clamp(low, high) - low).div(high - low).mul(255).round().div(255).mul(high - low) + low

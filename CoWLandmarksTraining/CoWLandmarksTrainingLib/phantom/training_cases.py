@@ -1,0 +1,196 @@
+"""Phantom cases for training: one low-resolution field of view for the coarse network, a few full-resolution
+windows in the reference grid for the fine network, cached as small files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from CoWLandmarksLib.alignment import fit_similarity_robustly, reference_grid
+from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
+from CoWLandmarksLib.localizer import POOLED_SPACING_MM, pool_for_localizer
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid, resample
+
+from .appearance import Family, sample_appearance
+from .atlas import default_atlas
+from .geometry import sample_phantom
+from .head import sample_head
+from .pose import sample_pose
+from .render import Scene, render
+
+FINE_WINDOW = (48, 64, 64)
+FINE_WINDOWS_PER_CASE = 5
+EDGE_MM = 2.0
+
+
+@dataclass(frozen=True)
+class CoarseCase:
+    """`image` uint8 [2, k, j, i] (mean, maximum); `landmarks` (n, 3) mm from the first voxel along i, j, k;
+    `status` (n,) 1 inside, 0 absent, -1 beyond the field of view."""
+
+    image: np.ndarray
+    landmarks: np.ndarray
+    status: np.ndarray
+    modality: str
+
+
+@dataclass(frozen=True)
+class FineCase:
+    """`image` uint8 [k, j, i]; `landmarks` as in CoarseCase (mm from the window's first voxel, also outside it)."""
+
+    image: np.ndarray
+    landmarks: np.ndarray
+    status: np.ndarray
+    modality: str
+
+
+def sample_scene(rng: np.random.Generator, modality: Modality, family: Family, pose: str) -> Scene:
+    """Draw anatomy, head, appearance and pose of one case."""
+    phantom = sample_phantom(rng)
+    return Scene(phantom, sample_head(rng), sample_appearance(rng, modality, family), sample_pose(rng, pose))  # type: ignore[arg-type]
+
+
+def quantise(image: torch.Tensor, rule: IntensityRule) -> np.ndarray:
+    """Network values as bytes, for the cache."""
+    return ((image - rule.low) * (255.0 / (rule.high - rule.low))).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def dequantise(image: torch.Tensor, rule: IntensityRule) -> torch.Tensor:
+    """Inverse of `quantise`."""
+    return image.to(torch.float32) * ((rule.high - rule.low) / 255.0) + rule.low
+
+
+def landmark_status(landmarks: np.ndarray, grid: Grid) -> np.ndarray:
+    """(n,) 1 inside the grid, 0 absent (NaN), -1 beyond it or within 2 mm of its edge."""
+    known = np.isfinite(landmarks).all(axis=1)
+    ijk = apply_affine(grid.ras_to_ijk, np.nan_to_num(landmarks))
+    margin = EDGE_MM / grid.spacing
+    inside = ((ijk >= margin - 0.5) & (ijk <= grid.size - 0.5 - margin)).all(axis=1)
+    return np.where(known, np.where(inside, 1, -1), 0).astype(np.int8)
+
+
+def sample_field_of_view(rng: np.random.Generator, centre: np.ndarray) -> Grid:
+    """Field of view at 1 mm: a head, a slab or a crop; the circle may be cut."""
+    kind = rng.choice(3, p=[0.3, 0.4, 0.3])
+    u = rng.uniform
+    if kind == 0:
+        extent = np.array([u(150, 180), u(170, 200), u(110, 150)])
+        shift = np.array([u(-10, 10), u(-25, 5), u(-15, 25)])
+    elif kind == 1:
+        extent = np.array([u(130, 180), u(130, 190), u(40, 90)])
+        shift = np.array([u(-10, 10), u(-25, 15), u(-25, 25)])
+    else:
+        extent = u(42, 120, 3)
+        shift = u(-20, 20, 3)
+    shape = tuple(int(n) for n in np.ceil(extent[::-1]))
+    return axis_aligned_grid(centre + shift, np.ones(3), (shape[0], shape[1], shape[2]))
+
+
+def render_training_case(seed: int, index: int, device: torch.device) -> tuple[CoarseCase, list[FineCase]]:
+    """Case number `index` of the endless training stream `seed`."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, index]))
+    modality = (Modality.MRA, Modality.CTA)[index % 2]
+    rule = DEFAULT_INTENSITY_RULES[modality]
+    scene = sample_scene(rng, modality, Family.TRAINING, "training")
+    truth = apply_affine(scene.pose, scene.phantom.landmarks)
+    grid = sample_field_of_view(rng, np.nanmean(truth, axis=0))
+    image = render(scene, grid, device).image
+    scale = rule.scale(image.cpu().numpy(), float(np.prod(grid.spacing)))
+    pooled, pooled_grid = pool_for_localizer(rule.apply(image, scale), grid)
+    coarse = CoarseCase(
+        quantise(pooled, rule), _in_grid_mm(truth, pooled_grid), landmark_status(truth, grid), modality.value
+    )
+    fine = [_fine_case(scene, truth, rule, scale, rng, device) for _ in range(FINE_WINDOWS_PER_CASE)]
+    return coarse, fine
+
+
+def _in_grid_mm(landmarks: np.ndarray, grid: Grid) -> np.ndarray:
+    return (apply_affine(grid.ras_to_ijk, landmarks) * grid.spacing).astype(np.float32)
+
+
+def _fine_case(
+    scene: Scene, truth: np.ndarray, rule: IntensityRule, scale: float, rng: np.random.Generator, device: torch.device
+) -> FineCase:
+    """A window of the reference grid round one landmark, as a detector with coarse errors would cut it."""
+    mean = default_atlas().shape_models["patients"].mean
+    noisy = truth + rng.normal(0, rng.uniform(0.5, 2.5), truth.shape)
+    aligned = fit_similarity_robustly(noisy, mean).transform
+    in_reference = apply_affine(aligned, truth)
+    present = np.nonzero(np.isfinite(truth).all(axis=1))[0]
+    centre = in_reference[rng.choice(present)] + rng.uniform(-9, 9, 3)
+    whole = reference_grid()
+    start = np.rint(apply_affine(whole.ras_to_ijk, centre)).astype(int) - np.array(FINE_WINDOW[::-1]) // 2
+    window = whole.window((start[0], start[1], start[2]), FINE_WINDOW).transformed(np.linalg.inv(aligned))
+    native = _native_grid(window, rng)
+    status = landmark_status(truth, native)
+    image = render(scene, native, device).image
+    sampled = resample(rule.apply(image, scale * float(np.exp(rng.normal(0, 0.05)))), native, window, padding=0.0)
+    beyond = (status == -1) & (landmark_status(truth, window) != 1)
+    status = np.where(beyond, 1, status).astype(np.int8)
+    return FineCase(quantise(sampled, rule), _in_grid_mm(truth, window), status, scene.appearance.modality.value)
+
+
+def _native_grid(window: Grid, rng: np.random.Generator) -> Grid:
+    """A scanner's voxel grid, axis-aligned in scan RAS, that covers (or in one of eight cases cuts) a window."""
+    in_plane = rng.uniform(0.3, 0.65)
+    spacing = np.array([in_plane, in_plane, rng.uniform(0.5, 1.0)])
+    corners = window.corners()
+    low, high = corners.min(axis=0) - 1.0, corners.max(axis=0) + 1.0
+    if rng.random() < 0.12:
+        axis, share = int(rng.integers(3)), rng.uniform(0.1, 0.5)
+        if rng.random() < 0.5:
+            low[axis] += share * (high - low)[axis]
+        else:
+            high[axis] -= share * (high - low)[axis]
+    size = np.ceil((high - low) / spacing).astype(int)
+    return axis_aligned_grid((low + high) / 2, spacing, (int(size[2]), int(size[1]), int(size[0])))
+
+
+def cache_training_cases(folder: Path, seed: int, indices: Iterator[int] | range, device: torch.device) -> None:
+    """Render cases into `folder` (one file each, written atomically); existing ones are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in indices:
+        path = folder / f"{seed}-{index:07d}.npz"
+        if path.exists():
+            continue
+        coarse, fine = render_training_case(seed, index, device)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("wb") as stream:
+            np.savez(
+                stream,
+                modality=np.array(coarse.modality),
+                coarse_image=coarse.image,
+                coarse_landmarks=coarse.landmarks,
+                coarse_status=coarse.status,
+                fine_image=np.stack([case.image for case in fine]),
+                fine_landmarks=np.stack([case.landmarks for case in fine]),
+                fine_status=np.stack([case.status for case in fine]),
+            )
+        temporary.replace(path)
+
+
+def read_coarse_case(path: Path) -> CoarseCase:
+    """The coarse part of a cached case."""
+    with np.load(path) as content:
+        return CoarseCase(
+            content["coarse_image"], content["coarse_landmarks"], content["coarse_status"], str(content["modality"])
+        )
+
+
+def read_fine_case(path: Path, window: int) -> FineCase:
+    """One fine window of a cached case."""
+    with np.load(path) as content:
+        return FineCase(
+            content["fine_image"][window],
+            content["fine_landmarks"][window],
+            content["fine_status"][window],
+            str(content["modality"]),
+        )
+
+
+__all__ = ["POOLED_SPACING_MM", "CoarseCase", "FineCase", "cache_training_cases", "read_coarse_case", "read_fine_case"]

@@ -1,0 +1,159 @@
+"""Training samples from cached phantom cases: crops, mirrored pairs, intensity jitter, target heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from CoWLandmarksLib.alignment import REFERENCE_SPACING_MM
+from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.heatmap import encode
+from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
+from CoWLandmarksLib.localizer import POOLED_SPACING_MM, WINDOW, crop_or_pad
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.volume import axis_aligned_grid
+
+from .phantom.training_cases import FINE_WINDOWS_PER_CASE, dequantise, read_coarse_case, read_fine_case
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`image` (B, C, K, J, I); `heatmaps` (B, n, K, J, I); `channel_mask` (B, n), 0 where not to be judged."""
+
+    image: torch.Tensor
+    heatmaps: torch.Tensor
+    channel_mask: torch.Tensor
+
+
+Sampler = Callable[[np.random.Generator], Batch]
+
+
+def jittered(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Random gain, gamma and faint noise on network values (never below the padding value's side of zero)."""
+    gain, gamma = np.exp(rng.normal(0, 0.12)), np.exp(rng.normal(0, 0.12))
+    image = image.clamp_min(0.0).pow(gamma) + image.clamp_max(0.0)
+    noise = rng.uniform(0, 0.03)
+    seed = int(rng.integers(2**62))
+    generator = torch.Generator().manual_seed(seed)
+    return image * float(gain) + float(noise) * torch.randn(image.shape, generator=generator)
+
+
+def mirrored(
+    image: torch.Tensor, landmarks: np.ndarray, status: np.ndarray, width_mm: float, permutation: tuple[int, ...]
+) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Left-right mirror along i with the left and right channels exchanged.
+
+    `landmarks` are mm from the first voxel; `width_mm` is the distance of the first and last voxel centre.
+    """
+    flipped = landmarks.copy()
+    flipped[:, 0] = width_mm - flipped[:, 0]
+    order = list(permutation)
+    return torch.flip(image, dims=(3,)), flipped[order], status[order]
+
+
+class CaseFolder:
+    """The cached cases in a folder; new files are noticed while training goes on."""
+
+    def __init__(self, folder: Path, *, relist_after: int = 500) -> None:
+        self.folder = folder
+        self._relist_after = relist_after
+        self._draws = 0
+        self._files: list[Path] = []
+
+    def draw(self, rng: np.random.Generator) -> Path:
+        """A random case file; raises ConfigurationError when there is none."""
+        if self._draws % self._relist_after == 0:
+            self._files = sorted(self.folder.glob("*.npz"))
+        self._draws += 1
+        if not self._files:
+            raise ConfigurationError(f"There are no training cases in '{self.folder}'; make them first.")
+        return self._files[int(rng.integers(len(self._files)))]
+
+
+@dataclass(frozen=True)
+class CoarseSampler:
+    """Windows for the coarse network: mean and maximum channels at 2 mm, randomly shifted and mirrored."""
+
+    cases: CaseFolder
+    permutation: tuple[int, ...]
+    sigma_mm: float
+    batch_size: int = 2
+    window: tuple[int, int, int] = WINDOW
+    off_target_share: float = 0.08
+
+    def __call__(self, rng: np.random.Generator) -> Batch:
+        """One batch."""
+        return _stacked([self._sample(rng) for _ in range(self.batch_size)])
+
+    def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        case = read_coarse_case(self.cases.draw(rng))
+        rule = DEFAULT_INTENSITY_RULES[Modality(case.modality)]
+        image = dequantise(torch.from_numpy(case.image), rule)
+        landmarks, status = case.landmarks.astype(float), case.status
+        if rng.random() < 0.5:
+            width = (image.shape[3] - 1) * POOLED_SPACING_MM
+            image, landmarks, status = mirrored(image, landmarks, status, width, self.permutation)
+        window = np.array(self.window)
+        if rng.random() < self.off_target_share:
+            start = np.array(
+                [rng.integers(-8, max(-7, side - size + 8)) for side, size in zip(image.shape[1:], window, strict=True)]
+            )
+        else:
+            middle = np.nanmean(landmarks, axis=0)[::-1] / POOLED_SPACING_MM
+            start = np.rint(middle + rng.uniform(-1, 1, 3) * (15, 20, 20)).astype(int) - window // 2
+        crop = crop_or_pad(jittered(image, rng), start, self.window, rule.padding())
+        grid = axis_aligned_grid(np.zeros(3), np.full(3, POOLED_SPACING_MM), self.window)
+        local = landmarks - start[::-1] * POOLED_SPACING_MM + grid.ijk_to_ras[:3, 3]
+        return crop, encode(local, grid, self.sigma_mm), torch.from_numpy((status >= 0).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class FineSampler:
+    """Windows of the reference grid for the fine network, with prior heatmaps from simulated coarse errors."""
+
+    cases: CaseFolder
+    permutation: tuple[int, ...]
+    sigma_mm: float
+    prior_sigma_mm: float
+    batch_size: int = 2
+
+    def __call__(self, rng: np.random.Generator) -> Batch:
+        """One batch."""
+        return _stacked([self._sample(rng) for _ in range(self.batch_size)])
+
+    def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        case = read_fine_case(self.cases.draw(rng), int(rng.integers(FINE_WINDOWS_PER_CASE)))
+        rule = DEFAULT_INTENSITY_RULES[Modality(case.modality)]
+        image = jittered(dequantise(torch.from_numpy(case.image), rule)[None], rng)
+        landmarks, status = case.landmarks.astype(float), case.status
+        grid = axis_aligned_grid(np.zeros(3), REFERENCE_SPACING_MM, image.shape[1:])  # type: ignore[arg-type]
+        if rng.random() < 0.5:
+            width = (image.shape[3] - 1) * REFERENCE_SPACING_MM[0]
+            image, landmarks, status = mirrored(image, landmarks, status, width, self.permutation)
+        local = landmarks + grid.ijk_to_ras[:3, 3]
+        prior = encode(simulated_coarse_estimate(local, rng), grid, self.prior_sigma_mm)
+        return (
+            torch.cat([image, prior]),
+            encode(local, grid, self.sigma_mm),
+            torch.from_numpy((status >= 0).astype(np.float32)),
+        )
+
+
+def simulated_coarse_estimate(landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Landmarks (n, 3) with errors like those of the coarse step: a common shift, a spread, some far off.
+
+    Absent (NaN) landmarks stay NaN.
+    """
+    n = len(landmarks)
+    spread = rng.uniform(0.6, 2.5)
+    far = rng.random(n) < 0.08
+    noise = rng.normal(0, 1, (n, 3)) * np.where(far, 5.0, spread)[:, None] + rng.normal(0, 0.8, 3)
+    return landmarks + noise
+
+
+def _stacked(samples: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Batch:
+    images, heatmaps, masks = zip(*samples, strict=True)
+    return Batch(torch.stack(images), torch.stack(heatmaps), torch.stack(masks))
