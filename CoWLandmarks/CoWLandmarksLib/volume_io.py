@@ -1,0 +1,209 @@
+"""Scans and label maps from and to files."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .coordinates import swap_lps_ras_matrix
+from .dicom import read_dicom
+from .dicom_frames import compact, is_dicom
+from .errors import OutputError, VolumeError
+from .file_integrity import check_complete, records_zero_voxel_size
+from .volume import Volume
+
+WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
+MOST_VOXELS = 2**31
+_KNOWN = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+_DISAGREEMENT_MM = 1.0
+
+
+def read_volume(path: str | Path, series: str | None = None) -> Volume:
+    """A scan from NIfTI, NRRD, MetaImage or another file SimpleITK reads, or from a DICOM folder or file.
+
+    `series` chooses among several DICOM series (number, description or UID) and is ignored otherwise. Voxels
+    keep their type, except that 64-bit values become 32-bit ones. Raises VolumeError with one sentence.
+    """
+    path = Path(path)
+    try:
+        if not path.exists():
+            raise VolumeError(f"'{path}' does not exist; check the path.")
+        if path.is_dir():
+            return read_dicom(path, series)
+        if not path.is_file():
+            raise VolumeError(f"'{path}' is neither a file nor a folder; give a scan file or a DICOM folder.")
+        if path.stat().st_size == 0:
+            raise VolumeError(f"'{path}' is empty; copy or export it again.")
+        return read_dicom(path, series) if is_dicom(path) else _read_image_file(path)
+    except OSError as error:
+        raise VolumeError(
+            f"'{_short(path)}' cannot be opened ({error.strerror}); check path and permissions."
+        ) from error
+    except MemoryError as error:
+        raise VolumeError(f"'{path}' does not fit into memory; close other programs or crop the scan.") from error
+
+
+def write_volume(volume: Volume, path: str | Path, compress: bool = True) -> None:
+    """Write a scan or, with integer voxels, a label map as NIfTI, NRRD or MHA.
+
+    The file appears under its name only when it is complete. Raises OutputError with one sentence.
+    """
+    path = Path(path)
+    suffix = next((known for known in WRITABLE if path.name.lower().endswith(known)), None)
+    if suffix is None:
+        raise OutputError(f"'{path}' cannot be written: its name must end in {', '.join(WRITABLE)}.")
+    temporary = path.with_name(f".{uuid.uuid4().hex}{suffix}")
+    try:
+        if not path.parent.is_dir():
+            raise OutputError(f"'{path}' cannot be written: the folder '{path.parent}' does not exist.")
+        sitk.WriteImage(image_from_volume(volume), str(temporary), compress)
+        _check_written(temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError, VolumeError) as error:
+        raise OutputError(
+            f"'{_short(path)}' cannot be written; check that the disk has space and may be written."
+        ) from error
+    finally:
+        _remove(temporary)
+
+
+def volume_from_image(image: sitk.Image, name: str) -> Volume:
+    """A SimpleITK image (LPS) as a Volume (RAS); axes beyond the third must have length one."""
+    dimension = image.GetDimension()
+    array = sitk.GetArrayFromImage(image)
+    direction = np.reshape(image.GetDirection(), (dimension, dimension))[:3, :3]
+    ijk_to_lps = np.eye(4)
+    ijk_to_lps[:3, :3] = direction * np.array(image.GetSpacing()[:3])
+    ijk_to_lps[:3, 3] = image.GetOrigin()[:3]
+    return Volume(compact(array.reshape(array.shape[dimension - 3 :])), swap_lps_ras_matrix(ijk_to_lps), name)
+
+
+def image_from_volume(volume: Volume) -> sitk.Image:
+    """A Volume (RAS) as a SimpleITK image (LPS)."""
+    voxels = volume.voxels
+    if voxels.dtype == np.bool_:
+        voxels = voxels.astype(np.uint8)
+    elif voxels.dtype == np.float16:
+        voxels = voxels.astype(np.float32)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
+    ijk_to_lps = swap_lps_ras_matrix(volume.ijk_to_ras)
+    spacing = volume.grid.spacing
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((ijk_to_lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(ijk_to_lps[:3, 3].tolist())
+    return image
+
+
+def scan_name(path: str | Path) -> str:
+    """Name of the results of a scan file: its stem, with sub-.._ses-.. in front for a BIDS path."""
+    path = Path(path)
+    stem = re.sub(r"(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    stem = re.sub(r"\.[A-Za-z0-9]+$", "", stem) or path.name
+    if stem.startswith("sub-"):
+        return stem
+    parts = [part for part in path.absolute().parts[:-1] if re.fullmatch(r"(sub|ses)-[A-Za-z0-9]+", part)]
+    subject = [part for part in parts if part.startswith("sub-")][-1:]
+    session = [part for part in parts if part.startswith("ses-")][-1:] if subject else []
+    if stem.startswith("ses-"):
+        session = []
+    return "_".join([*subject, *session, stem])
+
+
+def _read_image_file(path: Path) -> Volume:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise VolumeError(_unreadable(path, str(error))) from error
+    metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    _refuse_unsuitable(path, reader)
+    if float(np.prod(reader.GetSize(), dtype=float)) > MOST_VOXELS:
+        raise VolumeError(f"'{path}' claims {'x'.join(map(str, reader.GetSize()))} voxels; it is damaged or too large.")
+    check_complete(path, metadata)
+    if records_zero_voxel_size(path):
+        raise VolumeError(f"'{path}' records a voxel size of zero; convert it again from the original images.")
+    try:
+        volume = volume_from_image(reader.Execute(), scan_name(path))
+    except RuntimeError as error:
+        raise VolumeError(_unreadable(path, str(error))) from error
+    return Volume(volume.voxels, volume.ijk_to_ras, volume.name, None, _geometry_doubts(metadata, volume))
+
+
+def _unreadable(path: Path, reason: str) -> str:
+    if "orthonormal" in reason:
+        return f"'{path}' has sheared or damaged axes; convert it again, with gantry tilt corrected."
+    if "Unable to determine ImageIO" in reason and not path.name.lower().endswith(_KNOWN):
+        return f"'{path}' is not a scan this program can read; give NIfTI, NRRD, MHA or DICOM."
+    return f"'{path}' cannot be read: it is damaged, cut off, or not what its name says; copy or export it again."
+
+
+def _check_written(path: Path) -> None:
+    """ITK writes NIfTI onto a full disk without a word: the file is just shorter."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    check_complete(path, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()})
+
+
+def _refuse_unsuitable(path: Path, reader: sitk.ImageFileReader) -> None:
+    """Refuse what is no single grey 3-D scan, before any voxel is read."""
+    size = reader.GetSize()
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if "complex" in kind:
+        raise VolumeError(f"'{path}' holds complex numbers; export the magnitude image.")
+    if reader.GetNumberOfComponents() > 1:
+        raise VolumeError(
+            f"'{path}' holds {reader.GetNumberOfComponents()} values per voxel (colour or several time points); "
+            "give a single grey scan."
+        )
+    if len(size) < 3:
+        raise VolumeError(f"'{path}' is a two-dimensional picture; give a 3-D scan.")
+    if np.prod(size[3:]) > 1:
+        raise VolumeError(f"'{path}' holds {int(np.prod(size[3:]))} time points; export one of them as a 3-D scan.")
+
+
+def _geometry_doubts(metadata: Mapping[str, str], volume: Volume) -> tuple[str, ...]:
+    """Sentences about a header that leaves left and right, or the place, unsure."""
+    unsure = "The file records no orientation; left and right cannot be told for sure."
+    if metadata.get("ITK_InputFilterName") == "NrrdImageIO" and "NRRD_space" not in metadata:
+        return (unsure,)
+    if "sform_code" not in metadata:
+        return ()
+    sform, qform = (_number(metadata.get(key, "0")) for key in ("sform_code", "qform_code"))
+    if sform == 0 and qform == 0:
+        return (unsure,)
+    if sform:
+        rows = [[_number(part) for part in metadata.get(f"srow_{axis}", "").split()] for axis in "xyz"]
+        if all(len(row) == 4 for row in rows):
+            other = np.array([*rows, [0.0, 0.0, 0.0, 1.0]])
+            corners = np.c_[volume.grid.size * np.indices((2, 2, 2)).reshape(3, -1).T, np.ones(8)]
+            apart = float(np.abs(corners @ (other - volume.ijk_to_ras).T).max())
+            if not apart <= _DISAGREEMENT_MM:
+                return (f"The file records two positions {apart:.0f} mm apart (sform, qform); the qform was used.",)
+    return ()
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _short(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        # The name cannot exist (too long, folder gone): nothing was left behind.
+        return
