@@ -132,6 +132,10 @@ class _Builder:
         c4 = hung(c4, c4[0] + self.rng.normal(0, (2.5, 2.5, 0.0)), genu)
         # The bends of the petrous and cavernous part vary on a scale of centimetres.
         c4[1:-1] += _slow_noise(self.rng, len(c4), 1.2)[1:-1]
+        # How far the cavernous limb lies below the ophthalmic one opens or closes the genu (59 +- 17 degrees).
+        before_genu = length(c4) - arc_length(c4)
+        opening = np.clip(self.rng.normal(1.7, 1.4), -0.5, 5.0)
+        c4[:, 2] -= opening * (before_genu / 6.0) * np.exp(1.0 - before_genu / 6.0)
         parts = [c4]
         for name, start, end in (
             ("ICA-C5", genu, ophthalmic),
@@ -211,7 +215,7 @@ class _Builder:
             up = np.array([0.0, 0.25, 1.0]) + self.rng.normal(0, 0.35, 3)
             up = _unit(up - np.dot(up, direction) * direction)
             side_way = np.cross(direction, up)
-            slope = np.tan(np.radians(np.clip(self.rng.normal(33, 11), 10, 60)))
+            slope = np.tan(np.radians(np.clip(self.rng.normal(41, 12), 12, 62)))
             along = arc_length(control)
             bump = along * np.exp(-along / 7.0)
             push = turn * up if turn else 0.7 * self.rng.choice([-1.0, 1.0]) * side_way
@@ -225,7 +229,7 @@ class _Builder:
         anchors = {side: (self.anchor(f"{side}-A1-A2"), self.anchor(f"{side}-A2-A3")) for side in SIDES}
         if azygos:
             joint, front = (np.mean([anchors[side][k] for side in SIDES], axis=0) for k in (0, 1))
-            anchors = {side: (joint, front) for side in SIDES}
+            anchors = dict.fromkeys(SIDES, (joint, front))
         shared = np.clip(self.rng.normal(size=5), -2, 2)
         trunks: dict[str, np.ndarray] = {}
         for side in SIDES:
@@ -241,18 +245,16 @@ class _Builder:
                 trunks[side] = self.finished(joined(a2, a3), 0.8) if side == "R" else trunks["R"]
             else:
                 trunks[side] = self.finished(joined(a1, a2, a3), 0.8)
-        joints = {side: 0 if azygos else self.anterior_joint(side, trunks[side], anchors[side][0]) for side in SIDES}
+        joints = dict.fromkeys(SIDES, 0)
         if not azygos:
+            joints = {side: nearest_vertex(trunks[side], anchors[side][0], 8) for side in SIDES}
             self.keep_apart(trunks, joints)
         for side in SIDES:
+            if self.variants.acoa == "absent" and not azygos:
+                position = arc_length(trunks[side])[joints[side]]
+                joints[side] = sharpest_turn(trunks[side], position, TURN_REACH_MM, TURN_ARM_MM)
             self.split_anterior(side, trunks[side], joints[side], azygos)
         self.anterior_communicating()
-
-    def anterior_joint(self, side: str, trunk: np.ndarray, joint: np.ndarray) -> int:
-        near = nearest_vertex(trunk, joint, 8)
-        if self.variants.acoa != "absent":
-            return near
-        return sharpest_turn(trunk, arc_length(trunk)[near], TURN_REACH_MM, TURN_ARM_MM)
 
     def keep_apart(self, trunks: dict[str, np.ndarray], joints: dict[str, int]) -> None:
         """Let the two A2 run beside each other over the midline instead of through each other."""
@@ -293,7 +295,7 @@ class _Builder:
                 sides = [joined(curves[f"{side}-ACA-A2"], curves[f"{side}-ACA-A3"]) for side in SIDES]
                 parts = np.linspace(0.12, self.rng.uniform(0.5, 0.95), 9)[:, None]
                 course = np.mean([at_arc(curve, parts[:, 0] * length(curve)) for curve in sides], axis=0)
-                course = course + (self.rng.normal(0, 0.5), -1.8, 1.2)
+                course = course + np.array([self.rng.normal(0, 0.5), -1.8, 1.2])
                 curves["ACA-A2-median"] = self.finished(np.concatenate([start[None], course]), 0.6)
         for side in SIDES:
             if self.variants.a1[side] == "absent":
@@ -305,7 +307,7 @@ class _Builder:
     def basilar_and_vertebral(self) -> None:
         template = self.template("BA").points
         old = self.waviness_mm / 0.2
-        junction = template[0] + self.rng.normal(0, 1, 3) * (1.5 + 1.5 * old, 1.8, 3.8)
+        junction = template[0] + self.rng.normal(0, 1, 3) * (1.5 + 1.5 * old, 1.8, 4.8)
         basilar = hung(template, junction, np.zeros(3))
         u = np.linspace(0.0, 1.0, len(basilar))
         for harmonic, amplitude in ((1, 1.2 + 1.6 * old), (2, 0.6 + 0.4 * old)):

@@ -15,7 +15,7 @@ ATLAS_FILE = Path(__file__).parent.parent / "Resources" / "atlas.json"
 
 @dataclass(frozen=True)
 class ShapeModel:
-    """Gaussian model of the landmarks: `mean` (n, 3) mm and `factor` (3n, 3n), the Cholesky factor of the covariance."""
+    """Gaussian model of the landmarks: `mean` (n, 3) mm, `factor` (3n, 3n) the Cholesky factor of the covariance."""
 
     mean: np.ndarray
     covariance: np.ndarray

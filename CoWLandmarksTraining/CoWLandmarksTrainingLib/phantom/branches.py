@@ -150,9 +150,10 @@ def add_distal_twigs(tree: Tree, rng: np.random.Generator) -> None:
     radii: list[float] = []
     paths: list[float] = []
     names: list[str] = []
+    medial: list[float] = []
     for side in SIDES:
         sign = 1.0 if side == "R" else -1.0
-        for parents, count, span, course in _TERRITORIES:
+        for parents, count, span, course, limit in _TERRITORIES:
             found = [vessel for parent in parents if (vessel := tree.vessels.get(f"{side}-{parent}")) is not None]
             if not found:
                 continue
@@ -171,30 +172,37 @@ def add_distal_twigs(tree: Tree, rng: np.random.Generator) -> None:
                 )
                 paths.append(float(parent.path_mm[place]))
                 names.append(f"{side}-twig-{len(names) + 1}")
+                medial.append(limit)
     if not names:
         return
     spans = rng.uniform(10.0, 50.0, len(names))
-    walks = _walks(rng, np.array(starts), np.array(headings), np.array(courses), float(spans.max()))
+    walks = _walks(rng, np.array(starts), np.array(headings), np.array(courses), np.array(medial), float(spans.max()))
     for row, name in enumerate(names):
         points = walks[row, : int(spans[row] / TWIG_STEP_MM) + 1].copy()
         end = max(0.25, radii[row] * rng.uniform(0.4, 0.8))
         tree.add(name, points, np.linspace(radii[row], end, len(points)), VesselKind.BRANCH, paths[row])
 
 
-_TERRITORIES: tuple[tuple[tuple[str, ...], tuple[int, int], float, tuple[float, float, float]], ...] = (
-    (("MCA-M2a", "MCA-M2b", "MCA-M2c", "M3a", "M2a_br", "M2b_br"), (9, 20), 0.35, (0.7, -0.3, 0.5)),
-    (("AntTemporal",), (1, 3), 0.4, (0.4, -0.3, -0.3)),
-    (("ACA-A3", "Callosomarginal", "Frontopolar", "Orbitofrontal"), (4, 8), 0.3, (0.1, 0.0, 0.8)),
-    (("P3", "ParietoOcc", "PostTemporal", "PCA-P2P"), (4, 8), 0.4, (0.2, -0.9, 0.1)),
-    (("SCA", "AICA", "PICA"), (2, 5), 0.5, (0.2, -0.8, -0.2)),
+_TERRITORIES: tuple[tuple[tuple[str, ...], tuple[int, int], float, tuple[float, float, float], float], ...] = (
+    (("MCA-M2a", "MCA-M2b", "MCA-M2c", "M3a", "M2a_br", "M2b_br"), (9, 20), 0.35, (0.7, -0.3, 0.5), 38.0),
+    (("AntTemporal",), (1, 3), 0.4, (0.4, -0.3, -0.3), 25.0),
+    (("ACA-A3", "Callosomarginal", "Frontopolar", "Orbitofrontal"), (4, 8), 0.3, (0.1, 0.0, 0.8), 1.5),
+    (("P3", "ParietoOcc", "PostTemporal", "PCA-P2P"), (4, 8), 0.4, (0.2, -0.9, 0.1), 2.0),
+    (("SCA", "AICA", "PICA"), (2, 5), 0.5, (0.2, -0.8, -0.2), 2.0),
 )
-"""Parents, number of twigs, from which part of the parent on, and where they tend to go (right side)."""
+"""Parents, number of twigs, from which part of the parent on, where they tend to go (right side), and how near to
+the midline they come in mm: over the insula nothing goes medially into the brain."""
 
 
 def _walks(
-    rng: np.random.Generator, starts: np.ndarray, headings: np.ndarray, courses: np.ndarray, span: float
+    rng: np.random.Generator,
+    starts: np.ndarray,
+    headings: np.ndarray,
+    courses: np.ndarray,
+    medial: np.ndarray,
+    span: float,
 ) -> np.ndarray:
-    """Smooth random walks (n, steps, 3) that stay inside the brain and on their side of the falx."""
+    """Smooth random walks (n, steps, 3) that stay inside the brain and further from the midline than `medial` (n,)."""
     count = int(span / TWIG_STEP_MM) + 2
     walks = np.empty((len(starts), count, 3))
     walks[:, 0] = starts
@@ -208,7 +216,7 @@ def _walks(
         depth = np.sum(outside**2, axis=1, keepdims=True)
         inward = -outside / BRAIN_RADII_MM * 40.0 * np.clip(depth - 0.85, 0.0, 0.5)
         falx = np.zeros_like(heading)
-        falx[:, 0] = side * np.clip(2.0 - side * position[:, 0], 0.0, 1.0) * 0.15
+        falx[:, 0] = side * np.clip(medial - side * position[:, 0], 0.0, 2.0) * 0.08
         heading = heading + bend + 0.03 * courses + 0.35 * inward + falx
         heading /= np.linalg.norm(heading, axis=1, keepdims=True)
         walks[:, step] = position + TWIG_STEP_MM * heading
@@ -248,9 +256,10 @@ def _cortical_veins(tree: Tree, rng: np.random.Generator) -> None:
     direction[:, 0] = side * (0.15 + np.abs(direction[:, 0]))
     direction[:, 2] = np.abs(direction[:, 2])
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    starts = BRAIN_CENTRE_MM + 0.98 * BRAIN_RADII_MM * direction
-    courses = rng.normal(0, 0.5, (count, 3)) + (0.0, 0.0, -1.0)
-    walks = _walks(rng, starts, rng.normal(0, 1, (count, 3)), courses, 60.0)
+    starts = BRAIN_CENTRE_MM + 0.94 * BRAIN_RADII_MM * direction
+    courses = rng.normal(0, 0.5, (count, 3)) + np.array([0.0, 0.0, -1.0])
+    headings = np.cross(direction, rng.normal(0, 1, (count, 3)))
+    walks = _walks(rng, starts, headings, courses, np.full(count, 2.0), 60.0)
     for row in range(count):
         points = walks[row, : int(rng.uniform(25, 60) / TWIG_STEP_MM)].copy()
         first = rng.uniform(0.7, 1.5)

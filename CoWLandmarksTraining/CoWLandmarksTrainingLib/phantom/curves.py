@@ -113,7 +113,7 @@ def hung_to_tortuosity(control: np.ndarray, start: np.ndarray, end: np.ndarray, 
 def wavy(points: np.ndarray, rng: np.random.Generator, amplitude: float, wavelength: float) -> np.ndarray:
     """The polyline with smooth random offsets (standard deviation `amplitude`), none at the ends."""
     along = arc_length(points)
-    knots = max(int(round(along[-1] / (0.5 * wavelength))), 2) + 1
+    knots = max(round(along[-1] / (0.5 * wavelength)), 2) + 1
     offsets = rng.normal(0.0, amplitude, (knots, 3))
     offsets[0] = offsets[-1] = 0.0
     positions = np.linspace(0.0, along[-1], knots)

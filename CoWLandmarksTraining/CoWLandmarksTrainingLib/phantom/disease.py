@@ -31,7 +31,7 @@ _BEYOND = {
 
 
 def occlude(skeleton: Skeleton, rng: np.random.Generator, artery: str) -> str:
-    """End an artery ("R-MCA-M1", "L-ICA", ...) on its way; its landmarks beyond become absent. Returns what was done."""
+    """End an artery ("R-MCA-M1", "L-ICA", ...) on its way; landmarks beyond become absent. Returns what was done."""
     side, name = artery.split("-", 1)
     if name == "ICA":
         _occlude_carotid(skeleton, rng, side)

@@ -7,7 +7,6 @@ The geometry depends only on (state of the generator, options, PHANTOM_VERSION);
 from __future__ import annotations
 
 import numpy as np
-
 from CoWLandmarksLib.anatomy import default_anatomy
 
 from .arteries import Skeleton, build_skeleton

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from CoWLandmarksLib.anatomy import default_anatomy
 
 from .atlas import Atlas

@@ -122,12 +122,12 @@ def sample_variants(rng: np.random.Generator, rates: VariantRates) -> Variants:
     """Draw the variants; impossible combinations (no A1 and no ACoA, say) fall back to the common form."""
     pcoa = {side: _choice(rng, rates.pcoa) for side in SIDES}
     affected = SIDES[int(rng.random() < 0.5)]
-    a1 = {side: "normal" for side in SIDES} | {affected: _choice(rng, rates.a1)}
+    a1 = dict.fromkeys(SIDES, "normal") | {affected: _choice(rng, rates.a1)}
     acoa, a2 = _choice(rng, rates.acoa), _choice(rng, rates.a2)
     mca = {side: _choice(rng, rates.mca) for side in SIDES}
     weaker = SIDES[int(rng.random() < 0.6)]
     va_form = _choice(rng, rates.va)
-    va = {side: "normal" for side in SIDES} | ({} if va_form == "balanced" else {weaker: va_form})
+    va = dict.fromkeys(SIDES, "normal") | ({} if va_form == "balanced" else {weaker: va_form})
     ophthalmic = {side: bool(rng.random() < rates.ophthalmic_visible) for side in SIDES}
     terminus = {side: bool(rng.random() < rates.achoroidal_at_terminus) for side in SIDES}
     sca_double = {side: bool(rng.random() < rates.superior_cerebellar_double) for side in SIDES}
@@ -139,7 +139,7 @@ def sample_variants(rng: np.random.Generator, rates: VariantRates) -> Variants:
     external = bool(rng.random() < rates.external_carotid)
 
     if a2 == "azygos":
-        a1 = {side: "normal" for side in SIDES}
+        a1 = dict.fromkeys(SIDES, "normal")
         acoa = "absent" if rng.random() < 0.7 else "single"
     if a2 == "three" or a1[affected] == "absent":
         acoa = "single"
@@ -148,7 +148,7 @@ def sample_variants(rng: np.random.Generator, rates: VariantRates) -> Variants:
     if occluded and occlusion == "ICA":
         # The middle cerebral artery then lives on the anterior communicating artery.
         pcoa[occlusion_side] = "absent"
-        a1 = {side: "normal" for side in SIDES}
+        a1 = dict.fromkeys(SIDES, "normal")
         acoa, a2 = "single", "paired"
     if occluded and occlusion == "ACA-A2" and a2 == "azygos":
         occlusion = "MCA-M1"

@@ -42,8 +42,8 @@ class Phantom:
 
     `landmarks` (19, 3) in the order of `anatomy.json`, NaN where absent; `by_rule` (19,) where the fallback of the
     definition was used; `variants` what was drawn; `artery_present` per artery code: the artery exists over its
-    whole length (an occluded one does not, its stump is a BRANCH). `anchors` (19, 3) are the drawn landmarks
-    without gaps, to carry other anatomy (bones) along with `curves.warp` from `atlas.shape_models[...].mean`.
+    whole length (an occluded one does not, its stump is a BRANCH). `anchors` (19, 3) are the landmarks
+    without gaps: `curves.warp(points, atlas.shape_models["young"].mean, anchors)` carries bones of the atlas along.
     """
 
     vessels: tuple[Vessel, ...]
