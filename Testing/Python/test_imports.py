@@ -21,8 +21,8 @@ TRAVELLING_PACKAGES = {"numpy", "scipy", "torch", "CoWLandmarksLib", "CoWLandmar
 APPLICATION = ("slicer", "slicer_core", "vtk", "vtkmodules", "qt", "ctk", "mrml", "sitkUtils")
 SCENE = "CoWLandmarksLib.scene"
 """Floor 2 of the library, which alone speaks MRML: `scene` and its parts `scene_...`."""
-LAZY_VTK = {"CoWLandmarksLib.report"}
-"""Modules of the core that may import vtk inside a function, for pictures."""
+LAZY_VTK = {"CoWLandmarksLib.report", "CoWLandmarksLib.picture", "CoWLandmarksLib.canvas"}
+"""The report and its parts, which may import vtk inside a function, for pictures."""
 
 IMPORT_ALL = """
 import importlib, json, sys
