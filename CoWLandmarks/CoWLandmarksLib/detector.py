@@ -24,6 +24,7 @@ from .volume import Grid, Volume, apply_affine, validated
 Decoding = Literal["argmax", "subvoxel"]
 ProgressCallback = Callable[[str, float, str], None]
 EDGE_MM = 2.0
+SEARCH_BEYOND_MM = 6.0
 MIN_INLIERS = 6
 MIN_COARSE_CONFIDENCE = 0.35
 
@@ -60,6 +61,27 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What the networks say of a scan before it is judged: alignment, fine landmarks, prepared volume."""
+
+    volume: Volume
+    modality: Modality
+    alignment: Alignment
+    fine: FineLandmarks
+    warnings: tuple[str, ...]
+
+    def positions(self, decoding: Decoding) -> np.ndarray:
+        """(n, 3) RAS mm of the scan; where nothing was read, the place that the shape model expects."""
+        chosen = self.fine.positions if decoding == "subvoxel" else self.fine.argmax_positions
+        back = np.linalg.inv(self.alignment.fit.transform)
+        return apply_affine(back, np.where(np.isfinite(chosen), chosen, self.alignment.prior.mean))
+
+    def expected_positions(self) -> np.ndarray:
+        """(n, 3) RAS mm where the coarse step and the shape model expect the landmarks."""
+        return apply_affine(np.linalg.inv(self.alignment.fit.transform), self.alignment.prior.mean)
+
+
 class Detector:
     """Finds the landmarks of scans with one model; keeps the networks loaded between scans."""
 
@@ -85,6 +107,22 @@ class Detector:
         Raises VolumeError when the scan cannot be used, ConfigurationError for an unusable hint.
         """
         tell = progress or (lambda stage, fraction, message: None)
+        measurement = self.measure(volume, modality=modality, hint=hint, progress=tell)
+        tell(Stage.JUDGE.value, 0.95, "judging the result")
+        detection = self.judge(measurement, hint or {})
+        tell(Stage.JUDGE.value, 1.0, detection.summary())
+        return detection
+
+    def measure(
+        self,
+        volume: Volume,
+        *,
+        modality: Modality | None = None,
+        hint: Mapping[str, np.ndarray] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Measurement:
+        """Run the networks; arguments and errors as in `detect`."""
+        tell = progress or (lambda stage, fraction, message: None)
         tell(Stage.PREPARE.value, 0.0, "checking the scan")
         volume = validated(volume)
         warnings = list(volume.warnings)
@@ -104,12 +142,9 @@ class Detector:
         alignment = self._align(voxels, volume.grid, hint)
         tell(Stage.REFINE.value, 0.5, "placing the landmarks")
         expected = apply_affine(np.linalg.inv(alignment.fit.transform), alignment.prior.mean)
-        wanted = _distance_inside(expected, volume.grid) > -6.0
+        wanted = _distance_inside(expected, volume.grid) > -SEARCH_BEYOND_MM
         fine = refine(self._fine, self.model, voxels, volume.grid, alignment.fit.transform, alignment.prior, wanted)
-        tell(Stage.JUDGE.value, 0.95, "judging the result")
-        detection = self._judged(volume, kind, alignment, fine, hint or {}, tuple(warnings))
-        tell(Stage.JUDGE.value, 1.0, detection.summary())
-        return detection
+        return Measurement(volume, kind, alignment, fine, tuple(warnings))
 
     def _align(self, voxels: torch.Tensor, grid: Grid, hint: Mapping[str, np.ndarray] | None) -> Alignment:
         """Rough landmarks, robust similarity fit to the mean shape, expected places of all landmarks."""
@@ -143,22 +178,13 @@ class Detector:
             raise ConfigurationError("A hint needs at least three placed points.")
         return {self.model.anatomy.index(code): np.asarray(point, float) for code, point in hint.items()}
 
-    def _judged(
-        self,
-        volume: Volume,
-        modality: Modality,
-        alignment: Alignment,
-        fine: FineLandmarks,
-        hint: Mapping[str, np.ndarray],
-        warnings: tuple[str, ...],
-    ) -> Detection:
+    def judge(self, measurement: Measurement, hint: Mapping[str, np.ndarray]) -> Detection:
         """States, confidences and the verdict."""
-        model = self.model
-        back = np.linalg.inv(alignment.fit.transform)
-        chosen = fine.positions if self.decoding == "subvoxel" else fine.argmax_positions
-        in_scan = apply_affine(back, np.where(np.isfinite(chosen), chosen, alignment.prior.mean))
+        model, fine, volume = self.model, measurement.fine, measurement.volume
+        alignment = measurement.alignment
+        in_scan = measurement.positions(self.decoding)
         depth = _distance_inside(in_scan, volume.grid)
-        expected_depth = _distance_inside(apply_affine(back, alignment.prior.mean), volume.grid)
+        expected_depth = _distance_inside(measurement.expected_positions(), volume.grid)
         table = model.fine.calibration
         confidence, error = table.confidence_of(fine.peaks), table.expected_error_mm(fine.peaks)
         estimates = []
@@ -169,7 +195,7 @@ class Detector:
                 float(in_scan[index, 1]),
                 float(in_scan[index, 2]),
             )
-            if expected_depth[index] < -6.0 or depth[index] < EDGE_MM:
+            if expected_depth[index] < -SEARCH_BEYOND_MM or depth[index] < EDGE_MM:
                 state, position = LandmarkState.OUTSIDE, None
             elif peak < table.absent_below:
                 state, position = LandmarkState.ABSENT, None
@@ -191,7 +217,14 @@ class Detector:
             "hinted": sorted(hint),
         }
         return Detection(
-            volume.name, modality, verdict, reasons, tuple(estimates), alignment.fit.transform, warnings, provenance
+            scan=volume.name,
+            modality=measurement.modality,
+            verdict=verdict,
+            reasons=reasons,
+            landmarks=tuple(estimates),
+            ras_to_reference=alignment.fit.transform,
+            warnings=measurement.warnings,
+            provenance=provenance,
         )
 
     def _verdict(
@@ -202,7 +235,8 @@ class Detector:
         strongest = np.sort(alignment.coarse_confidence)[::-1][: len(estimates) // 2]
         if not hinted and (inliers < MIN_INLIERS or strongest.mean() < MIN_COARSE_CONFIDENCE):
             reasons.append(
-                "The circle of Willis was not recognised in this scan; place three or four points (--hint) and try again."
+                "The circle of Willis was not recognised in this scan; "
+                "place three or four points (--hint) and try again."
             )
         placed = [e for e in estimates if e.position is not None]
         found = [e for e in placed if e.state is LandmarkState.FOUND]

@@ -15,6 +15,7 @@ from .alignment import ShapeModel, shape_model_from_dict, shape_model_to_dict
 from .anatomy import Anatomy, anatomy_from_dict
 from .calibration import Calibration, calibration_from_dict
 from .errors import ConfigurationError, ModelError
+from .files import atomic_path
 from .generator import Generator, GeneratorConfig
 from .intensity import IntensityRule
 from .modality import Modality
@@ -51,7 +52,7 @@ class NetworkPart:
         """The network in evaluation mode, fp32."""
         network = Generator(self.config)
         network.load_state_dict({name: value.to(torch.float32) for name, value in self.weights.items()})
-        return network.eval().to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
+        return network.eval().to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,8 @@ def save_model(model: Model, path: Path) -> None:
         "licence": model.licence,
         "card": model.card,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(content, temporary)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
 
 
 def load_model(path: Path) -> Model:
@@ -122,7 +121,8 @@ def load_model(path: Path) -> Model:
     version = content.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelError(
-            f"'{path.name}' has model format {version}, this program reads format {FORMAT_VERSION}; update the older of the two."
+            f"'{path.name}' has model format {version}, this program reads format {FORMAT_VERSION}; "
+            "update the older of the two."
         )
     try:
         return _model_from_dict(content)

@@ -8,19 +8,40 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from CoWLandmarksLib import __version__
+from CoWLandmarksLib.alignment import REFERENCE_CENTRE_MM, REFERENCE_SHAPE, REFERENCE_SPACING_MM, ShapeModel
 from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.calibration import UNCALIBRATED, Calibration, fit_calibration
+from CoWLandmarksLib.detector import Detector
 from CoWLandmarksLib.errors import ConfigurationError
 from CoWLandmarksLib.generator import Generator, GeneratorConfig
+from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.model import GridSpec, Model, NetworkPart, save_model
 
-from .phantom.training_cases import cache_training_cases
+from .evaluation import AnnotatedVolume, CaseResult, evaluate
+from .metrics import radial_errors
+from .phantom.atlas import default_atlas
+from .phantom.cohort import make_case
+from .phantom.geometry import sample_phantom
+from .phantom.training_cases import FINE_WINDOW, cache_training_cases
+from .phantom.vessel import PHANTOM_VERSION
 from .samples import CaseFolder, CoarseSampler, FineSampler
+from .shape import shape_model_of
 from .trainer import Trainer, TrainerConfig
 
 COARSE_SIGMA_MM = 4.0
 FINE_SIGMA_MM = 1.5
 PRIOR_SIGMA_MM = 5.0
 PART_NAMES = ("coarse", "fine")
+CALIBRATION_SEED = 7001
+"""Phantom cohort used for calibration only; tests use other seeds (Docs/model-card.md)."""
+CARD = (
+    "CoW Landmarks default model. Trained on synthetic phantoms only (TOF-MRA and CTA). Research use only; not a "
+    "medical device; its accuracy on patients is not established. Check every point."
+)
 
 
 @dataclass(frozen=True)
@@ -122,3 +143,102 @@ def train_part(
     trainer = make_trainer(part, preset, cases, folder, device)
     trainer.run(on_log)
     return trainer
+
+
+def assemble(preset: Preset, coarse: Trainer, fine: Trainer, path: Path, *, work: Path) -> Model:
+    """Put the averaged networks, the shape model and their calibrations into one model file.
+
+    Calibration uses phantoms of a seed of its own (neither trained on nor tested on).
+    """
+    shape = phantom_shape_model(preset.seed)
+    provenance = {
+        "training_data": "synthetic phantoms; statistics derived from iCafe (Apache-2.0) and BraVa, see atlas.json",
+        "phantom_version": PHANTOM_VERSION,
+        "program": __version__,
+        "preset": preset.name,
+        "seed": preset.seed,
+        "cases": len(list((work / "cases").glob("*.npz"))),
+        "coarse": {"steps": coarse.step, "seconds": round(coarse.seconds_before), "batch_size": preset.batch_size},
+        "fine": {"steps": fine.step, "seconds": round(fine.seconds_before), "batch_size": preset.batch_size},
+        "calibration": {"seed": CALIBRATION_SEED, "scans": 2 * (preset.validation_cases // 2)},
+    }
+    model = Model(
+        name=f"default-{preset.name}",
+        anatomy=default_anatomy(),
+        coarse=NetworkPart(
+            coarse.generator.config, coarse.averaged_generator().state_dict(), COARSE_SIGMA_MM, UNCALIBRATED
+        ),
+        fine=NetworkPart(fine.generator.config, fine.averaged_generator().state_dict(), FINE_SIGMA_MM, UNCALIBRATED),
+        window=FINE_WINDOW,
+        prior_sigma_mm=PRIOR_SIGMA_MM,
+        shape=shape,
+        grid=GridSpec(REFERENCE_SHAPE, tuple(REFERENCE_SPACING_MM), tuple(REFERENCE_CENTRE_MM)),
+        intensity=dict(DEFAULT_INTENSITY_RULES),
+        provenance=provenance,
+        licence="Apache-2.0",
+        card=CARD,
+    )
+    model = calibrated(model, preset.validation_cases)
+    save_model(model, path)
+    return model
+
+
+def phantom_shape_model(seed: int, count: int = 2000) -> ShapeModel:
+    """Shape model of phantom landmarks in the atlas frame, the drawn places standing in for absent points."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 2**40]))
+    configurations = np.empty((count, len(default_anatomy()), 3))
+    for index in range(count):
+        phantom = sample_phantom(rng)
+        configurations[index] = np.where(np.isfinite(phantom.landmarks), phantom.landmarks, phantom.anchors)
+    return shape_model_of(configurations, default_atlas().shape_models["patients"].mean)
+
+
+def calibrated(model: Model, scans: int) -> Model:
+    """The model with both calibrations measured on phantoms: first the coarse network, then, with it, the fine one."""
+    cases = [
+        AnnotatedVolume(case.volume, case.truth, modality.value)
+        for index in range(scans // 2)
+        for modality in Modality
+        for case in [make_case(CALIBRATION_SEED, index, modality, pose="clinical")]
+    ]
+    results = evaluate(Detector(model, "cpu"), cases)
+    coarse = _calibration_of(results, "coarse", "coarse_peaks")
+    model = replace(model, coarse=replace(model.coarse, calibration=coarse))
+    results = evaluate(Detector(model, "cpu"), cases)
+    return replace(model, fine=replace(model.fine, calibration=_calibration_of(results, "subvoxel", "peaks")))
+
+
+def _calibration_of(results: list[CaseResult], positions: str, peaks: str) -> Calibration:
+    errors = np.concatenate([radial_errors(getattr(r, positions), r.truth) for r in results])
+    heights = np.concatenate([getattr(r, peaks) for r in results])
+    absent = np.concatenate([r.absent for r in results])
+    known = np.isfinite(errors) & (heights > 0)
+    return fit_calibration(heights[known], errors[known], heights[absent])
+
+
+def run_recipe(
+    preset: Preset,
+    work: Path,
+    out: Path,
+    device: torch.device,
+    *,
+    only: str | None = None,
+    minutes: float | None = None,
+    on_log: Callable[[dict[str, Any]], None] | None = None,
+) -> Path | None:
+    """The whole recipe, or one step of it; what is done already is kept. Returns the model file when it was written."""
+    if minutes is not None:
+        preset = replace(preset, training=replace(preset.training, time_limit_seconds=60.0 * minutes))
+    if only in (None, "cases"):
+        render_cases(preset, work / "cases")
+    for part in PART_NAMES:
+        if only in (None, part):
+            train_part(part, preset, work / "cases", work / part, device, on_log)
+    if only not in (None, "assemble"):
+        return None
+    trainers = {part: make_trainer(part, preset, work / "cases", work / part, device) for part in PART_NAMES}
+    for part, trainer in trainers.items():
+        if trainer.step == 0:
+            raise ConfigurationError(f"The {part} network in '{work / part}' is not trained yet; train it first.")
+    assemble(preset, trainers["coarse"], trainers["fine"], out, work=work)
+    return out

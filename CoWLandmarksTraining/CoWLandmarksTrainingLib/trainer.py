@@ -114,7 +114,7 @@ class Trainer:
                 f"The loss is not finite at step {self.step}; the last checkpoint is kept in '{self.folder}'."
             )
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.gradient_norm)
         self.optimiser.step()
         self.step += 1

@@ -68,7 +68,8 @@ def _vessel_capsules(scene: Scene) -> tuple[Capsules, Capsules]:
     appearance = scene.appearance
     rng = np.random.Generator(np.random.Philox(appearance.seed))
     scale = float(np.cbrt(np.linalg.det(scene.pose[:3, :3])))
-    arteries, veins = [], []
+    arteries: list[Capsules] = []
+    veins: list[Capsules] = []
     for vessel in scene.phantom.vessels:
         points, radii, path = _thinned(vessel)
         if vessel.kind is VesselKind.VEIN:
@@ -149,7 +150,7 @@ def _background(
 
 
 def _posed_bones(scene: Scene) -> Capsules:
-    """Skull-base bones in scan RAS, shifted along with the carotid siphons of this case."""
+    """Skull-base bones in scan RAS (mean anatomy; the carotid canal is cut out by the artery itself)."""
     bones = bone_capsules()
     scale = float(np.cbrt(np.linalg.det(scene.pose[:3, :3])))
     start, end = (apply_affine(scene.pose, points) for points in (bones.start, bones.end))

@@ -48,7 +48,7 @@ def joined(parts: list[Capsules]) -> Capsules:
 
 @dataclass(frozen=True)
 class TubeImage:
-    """`coverage` [k, j, i] share of a voxel inside a tube; `content` = coverage times signal; `label` (uint8) or None."""
+    """`coverage` [k, j, i] share of a voxel inside a tube; `content` coverage times signal; `label` uint8 or None."""
 
     coverage: torch.Tensor
     content: torch.Tensor

@@ -1,0 +1,141 @@
+"""Command line of the training library: phantom, default, evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from CoWLandmarksLib import __version__
+from CoWLandmarksLib.errors import CoWLandmarksError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns 0 when all was delivered, 1 otherwise."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except CoWLandmarksError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: Stopped; call the same command again to go on from the last checkpoint.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cowlandmarks-train",
+        description="Synthetic cohorts and training for CoW Landmarks. Research use only; not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    phantom = commands.add_parser("phantom", help="write a synthetic cohort of annotated cases")
+    phantom.add_argument("--mra", type=_count, default=0, metavar="N", help="number of TOF-MRA cases")
+    phantom.add_argument("--cta", type=_count, default=0, metavar="N", help="number of CTA cases")
+    phantom.add_argument("--validation", type=_count, default=0, metavar="N", help="validation cases of each modality")
+    phantom.add_argument("--test", type=_count, default=0, metavar="N", help="test cases of each modality")
+    phantom.add_argument("--seed", type=int, default=1, help="another seed gives another cohort (default: 1)")
+    phantom.add_argument("--family", choices=["training", "test"], default="training", help="family of appearances")
+    phantom.add_argument("--pose", choices=["clinical", "training"], default="clinical", help="distribution of poses")
+    phantom.add_argument(
+        "--scenes", action="store_true", help="write a Slicer scene (scene.mrb) for every case as well"
+    )
+    phantom.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the cohort; made if needed")
+    phantom.set_defaults(run=_phantom)
+
+    default = commands.add_parser("default", help="train the default model on phantoms; call again to resume")
+    default.add_argument("--preset", choices=["cpu", "gpu", "small"], default="cpu", help="size of the training")
+    default.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="cases, checkpoints and logs")
+    default.add_argument("--out", type=Path, metavar="FILE", help="model file (default: WORK/default.cow.pt)")
+    default.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    default.add_argument(
+        "--minutes", type=float, metavar="N", help="time limit for each network (default: the preset's)"
+    )
+    default.add_argument(
+        "--only", choices=["cases", "coarse", "fine", "assemble"], help="one step alone, to run steps side by side"
+    )
+    default.set_defaults(run=_default)
+
+    evaluate = commands.add_parser("evaluate", help="errors of a model on a cohort of case folders")
+    evaluate.add_argument("model", type=Path, metavar="MODEL", help="model file")
+    evaluate.add_argument("cohort", type=Path, metavar="COHORT", help="folder with case folders")
+    evaluate.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here as well")
+    evaluate.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    evaluate.set_defaults(run=_evaluate)
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
+    return value
+
+
+def _phantom(arguments: argparse.Namespace) -> None:
+    from CoWLandmarksLib.modality import Modality
+
+    from .phantom.appearance import Family
+    from .phantom.cohort import CohortPlan, write_cohort
+
+    plan = CohortPlan(
+        seed=arguments.seed,
+        train={Modality.MRA: arguments.mra, Modality.CTA: arguments.cta},
+        validation=arguments.validation,
+        test=arguments.test,
+        family=Family(arguments.family),
+        pose=arguments.pose,
+    )
+    count = write_cohort(
+        plan, arguments.out, with_scenes=arguments.scenes, on_case=lambda name: print(name, flush=True)
+    )
+    print(f"{count} synthetic cases in '{arguments.out}'.")
+
+
+def _default(arguments: argparse.Namespace) -> None:
+    from CoWLandmarksLib.detector import choose_device
+
+    from .default_model import PRESETS, run_recipe
+
+    def show(entry: dict[str, Any]) -> None:
+        print(" ".join(f"{key}={value}" for key, value in entry.items() if key != "schema"), flush=True)
+
+    written = run_recipe(
+        PRESETS[arguments.preset],
+        arguments.work,
+        arguments.out or arguments.work / "default.cow.pt",
+        choose_device(arguments.device),
+        only=arguments.only,
+        minutes=arguments.minutes,
+        on_log=show,
+    )
+    if written:
+        print(f"The model is '{written}'.")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from CoWLandmarksLib.detector import Detector
+    from CoWLandmarksLib.files import write_json
+    from CoWLandmarksLib.model import load_model
+
+    from .evaluation import evaluation_report, markdown_table
+
+    report = evaluation_report(
+        Detector(load_model(arguments.model), arguments.device),
+        arguments.cohort,
+        on_case=lambda result: print(result.name, result.verdict, flush=True),
+    )
+    for which in ("subvoxel", "argmax"):
+        print(f"\n{which}\n\n{markdown_table(report['figures'][which])}")
+    print(f"presence {report['presence']}")
+    if arguments.out:
+        write_json(arguments.out, report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Model x cohort of phantoms or annotated cases -> errors, success rates, confusions, presence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from CoWLandmarksLib.anatomy import Anatomy
+from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.detector import Detector, Measurement
+from CoWLandmarksLib.errors import AnnotationError
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.volume import Volume
+
+from .metrics import SUCCESS_RADII_MM, confusions, mean_radial_error, radial_errors, successful_detection_rate
+
+
+@dataclass(frozen=True)
+class AnnotatedVolume:
+    """A scan and its true landmarks; `group` names the subgroup it is reported in."""
+
+    volume: Volume
+    truth: tuple[LandmarkEstimate, ...]
+    group: str
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One evaluated scan: positions (n, 3) RAS mm, NaN in `truth` where there is no point."""
+
+    name: str
+    group: str
+    truth: np.ndarray
+    absent: np.ndarray
+    subvoxel: np.ndarray
+    argmax: np.ndarray
+    expected: np.ndarray
+    peaks: np.ndarray
+    coarse: np.ndarray
+    coarse_peaks: np.ndarray
+    states: tuple[str, ...]
+    verdict: str
+    placed: np.ndarray
+
+
+def read_case_folder(folder: Path, anatomy: Anatomy) -> AnnotatedVolume:
+    """Read a case folder (`case.json`, image, landmarks); raises AnnotationError or VolumeError."""
+    from CoWLandmarksLib.markups import read_annotation
+    from CoWLandmarksLib.volume_io import read_volume
+
+    try:
+        case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        modality = Modality(case["modality"])
+        image, landmarks = folder / case["image"], folder / case["landmarks"]
+    except (OSError, ValueError, KeyError) as error:
+        raise AnnotationError(f"'{folder / 'case.json'}' is no readable case description ({error}).") from error
+    volume = read_volume(image)
+    annotated = Volume(volume.voxels, volume.ijk_to_ras, str(case.get("case", folder.name)), modality, volume.warnings)
+    return AnnotatedVolume(annotated, read_annotation(landmarks, anatomy), modality.value)
+
+
+def case_folders(cohort: Path) -> list[Path]:
+    """Folders under `cohort` that hold a case.json, sorted; raises AnnotationError when there is none."""
+    folders = sorted(path.parent for path in cohort.glob("**/case.json"))
+    if not folders:
+        raise AnnotationError(f"'{cohort}' holds no case folder (case.json); make one with cowlandmarks-train phantom.")
+    return folders
+
+
+def evaluate(
+    detector: Detector, cases: Iterable[AnnotatedVolume], on_case: Callable[[CaseResult], None] | None = None
+) -> list[CaseResult]:
+    """Run the detector over annotated scans."""
+    results = []
+    for case in cases:
+        measurement = detector.measure(case.volume)
+        result = _result_of(case, measurement, detector)
+        results.append(result)
+        if on_case:
+            on_case(result)
+    return results
+
+
+def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detector) -> CaseResult:
+    detection = detector.judge(measurement, {})
+    truth = np.array([e.position if e.position is not None else (np.nan,) * 3 for e in case.truth], float)
+    placed = np.array([e.position if e.position is not None else (np.nan,) * 3 for e in detection.landmarks], float)
+    return CaseResult(
+        name=case.volume.name,
+        group=case.group,
+        truth=truth,
+        absent=np.array([e.state is LandmarkState.ABSENT for e in case.truth]),
+        subvoxel=measurement.positions("subvoxel"),
+        argmax=measurement.positions("argmax"),
+        expected=measurement.expected_positions(),
+        peaks=measurement.fine.peaks,
+        coarse=measurement.alignment.coarse.positions,
+        coarse_peaks=measurement.alignment.coarse.peaks,
+        states=tuple(e.state.value for e in detection.landmarks),
+        verdict=detection.verdict.value,
+        placed=placed,
+    )
+
+
+def figures(results: list[CaseResult], which: str) -> dict[str, Any]:
+    """Figures of merit over scans for one kind of position ("subvoxel", "argmax", "expected", "coarse").
+
+    Every landmark that exists inside the scan counts, whatever state the detector gave it.
+    """
+    positions = [getattr(result, which) for result in results]
+    errors = np.array([radial_errors(p, result.truth) for p, result in zip(positions, results, strict=True)])
+    known = errors[np.isfinite(errors)]
+    confused = np.concatenate([confusions(p, result.truth) for p, result in zip(positions, results, strict=True)])
+    mre, sd = mean_radial_error(errors)
+    return {
+        "scans": len(results),
+        "landmarks": int(known.size),
+        "mre_mm": mre,
+        "sd_mm": sd,
+        "median_mm": float(np.median(known)),
+        "p95_mm": float(np.quantile(known, 0.95)),
+        "sdr": {f"{radius:g}": successful_detection_rate(errors, radius) for radius in SUCCESS_RADII_MM},
+        "confusion": float(confused.sum() / known.size),
+    }
+
+
+def presence_figures(results: list[CaseResult]) -> dict[str, Any]:
+    """How well absent landmarks are told from present ones (inside the field of view)."""
+    absent_called = present_called = absent = present = 0
+    for result in results:
+        placed = np.array([state in ("found", "uncertain") for state in result.states])
+        there = np.isfinite(result.truth).all(axis=1)
+        present += int(there.sum())
+        present_called += int((there & placed).sum())
+        absent += int(result.absent.sum())
+        absent_called += int((result.absent & ~placed).sum())
+    return {
+        "present": present,
+        "sensitivity": present_called / max(1, present),
+        "absent": absent,
+        "specificity": absent_called / absent if absent else None,
+    }
+
+
+def per_landmark(results: list[CaseResult], anatomy: Anatomy, which: str) -> dict[str, dict[str, float]]:
+    """Mean and median error of every landmark code."""
+    errors = np.array([radial_errors(getattr(result, which), result.truth) for result in results])
+    table = {}
+    for index, code in enumerate(anatomy.codes):
+        known = errors[:, index][np.isfinite(errors[:, index])]
+        if known.size:
+            table[code] = {"mre_mm": float(known.mean()), "median_mm": float(np.median(known)), "n": int(known.size)}
+    return table
+
+
+def markdown_table(rows: dict[str, dict[str, Any]]) -> str:
+    """Rows of `figures` as a Markdown table."""
+    head = (
+        "| group | scans | MRE (SD) mm | median | 95 % | "
+        + " | ".join(f"{r:g} mm" for r in SUCCESS_RADII_MM)
+        + " | confusions |"
+    )
+    lines = [head, "|" + "---|" * (6 + len(SUCCESS_RADII_MM))]
+    for name, row in rows.items():
+        rates = " | ".join(f"{100 * row['sdr'][f'{r:g}']:.1f}" for r in SUCCESS_RADII_MM)
+        lines.append(
+            f"| {name} | {row['scans']} | {row['mre_mm']:.2f} ({row['sd_mm']:.2f}) | {row['median_mm']:.2f} | "
+            f"{row['p95_mm']:.2f} | {rates} | {100 * row['confusion']:.2f} % |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def evaluation_report(
+    detector: Detector, cohort: Path, on_case: Callable[[CaseResult], None] | None = None
+) -> dict[str, Any]:
+    """Everything `cowlandmarks-train evaluate` reports of a cohort of case folders, by subgroup."""
+    anatomy = detector.model.anatomy
+    cases = (read_case_folder(folder, anatomy) for folder in case_folders(cohort))
+    results = evaluate(detector, cases, on_case)
+    groups = sorted({result.group for result in results})
+    members = {"all": results, **{group: [r for r in results if r.group == group] for group in groups}}
+    return {
+        "schema": "cow-evaluation/1",
+        "model": detector.model.name,
+        "cohort": cohort.name,
+        "figures": {
+            which: {name: figures(part, which) for name, part in members.items()}
+            for which in ("subvoxel", "argmax", "expected", "coarse")
+        },
+        "presence": {name: presence_figures(part) for name, part in members.items()},
+        "per_landmark": per_landmark(results, anatomy, "subvoxel"),
+        "verdicts": {
+            verdict: sum(r.verdict == verdict for r in results) for verdict in sorted({r.verdict for r in results})
+        },
+    }

@@ -1,0 +1,43 @@
+"""Figures of merit for landmarks: pure functions of estimated and true positions in mm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SUCCESS_RADII_MM = (2.0, 3.0, 4.0, 5.0, 6.0)
+
+
+def radial_errors(estimated: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Euclidean distances (..., n) in mm of estimated and true points (..., n, 3); NaN where one is NaN."""
+    return np.linalg.norm(np.asarray(estimated, float) - np.asarray(truth, float), axis=-1)
+
+
+def mean_radial_error(errors: np.ndarray) -> tuple[float, float]:
+    """MRE and its SD over scans.
+
+    `errors` (scans, n) mm, NaN where a landmark does not count. The mean is over all landmarks of all scans;
+    the SD is over the per-scan means (population SD), which is how we read Table 1 of Tan et al. 2023.
+    """
+    errors = np.asarray(errors, float)
+    per_scan = np.array([row[np.isfinite(row)].mean() for row in errors if np.isfinite(row).any()])
+    return float(errors[np.isfinite(errors)].mean()), float(per_scan.std())
+
+
+def successful_detection_rate(errors: np.ndarray, radius_mm: float) -> float:
+    """SDR: share of landmarks with an error of at most `radius_mm` (NaN does not count)."""
+    known = np.asarray(errors, float)
+    known = known[np.isfinite(known)]
+    return float((known <= radius_mm).mean())
+
+
+def confusions(estimated: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(n,) bool: error over 3 mm and another true landmark closer than half that error (Docs: definitions).
+
+    `estimated`, `truth` (n, 3) mm; NaN rows are never confused and confuse nobody.
+    """
+    errors = radial_errors(estimated, truth)
+    distances = np.linalg.norm(estimated[:, None, :] - truth[None, :, :], axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    nearest_other = np.nanmin(np.where(np.isfinite(distances), distances, np.inf), axis=1)
+    with np.errstate(invalid="ignore"):
+        return (errors > 3.0) & (nearest_other < 0.5 * errors)
