@@ -16,26 +16,11 @@ from .errors import OutputError
 
 logger = logging.getLogger(__name__)
 
-SCAN_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 RESULT_MARK = "detection.json"
 """The file that tells a result folder of ours from a folder of somebody else."""
 
 _MAX_NAME_BYTES = 160  # a file system allows 255; the temporary sibling adds to the name
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-_BIDS_FOLDER = re.compile(r"(sub|ses)-[A-Za-z0-9]+")
-
-
-def scan_stem(scan: Path) -> str | None:
-    """Name of a scan file without its ending; None for a DICOM file or folder, which no path may name.
-
-    Below folders `sub-<label>/ses-<label>` the labels are kept in front, as BIDS has them.
-    """
-    lowered = scan.name.lower()
-    for ending in SCAN_ENDINGS:
-        if lowered.endswith(ending) and len(lowered) > len(ending) and not scan.is_dir():
-            stem = scan.name[: -len(ending)]
-            return _with_bids_labels(scan, stem)
-    return None
 
 
 def safe_name(text: str) -> str:
@@ -159,16 +144,6 @@ def _remove_if_empty(folders: list[Path]) -> None:
             folder.rmdir()
         except OSError:
             return  # something was delivered into it
-
-
-def _with_bids_labels(scan: Path, stem: str) -> str:
-    if stem.startswith("sub-"):
-        return stem
-    folders = dict.fromkeys(scan.absolute().parent.parts)
-    labels = [folder for folder in folders if _BIDS_FOLDER.fullmatch(folder)]
-    if not any(label.startswith("sub-") for label in labels):
-        return stem
-    return "_".join([*labels, stem])
 
 
 def _not_writable(target: Path, error: OSError) -> OutputError:

@@ -10,7 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, TextIO
 
-PROGRESS_SCHEMA = "progress/1"
+SCHEMA = "cow-progress/1"
+PROGRESS_SCHEMA_FILE = Path(__file__).parent / "Resources" / "Schemas" / "progress.schema.json"
 
 
 class EventKind(str, Enum):
@@ -59,7 +60,7 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         """Write one line; plain ASCII, so that no console encoding can break it."""
-        line: dict[str, str | float] = {"schema": PROGRESS_SCHEMA, "event": event.kind.value}
+        line: dict[str, str | float] = {"schema": SCHEMA, "event": event.kind.value}
         if event.stage is not None:
             line["stage"] = event.stage
         if event.fraction is not None:

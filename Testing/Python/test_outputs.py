@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from CoWLandmarksLib.errors import OutputError
-from CoWLandmarksLib.outputs import RESULT_MARK, ResultNames, result_folder, safe_name, scan_stem
+from CoWLandmarksLib.outputs import RESULT_MARK, ResultNames, result_folder, safe_name
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,34 +19,6 @@ def deliver(directory: Path, name: str, text: str, force: bool = False) -> Path:
 
 def names_in(directory: Path) -> list[str]:
     return sorted(entry.name for entry in directory.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("path", "stem"),
-    [
-        ("head.nii.gz", "head"),
-        ("head.NII", "head"),
-        ("a.b.nrrd", "a.b"),
-        ("folder/head.mha", "head"),
-        ("ds/sub-03/ses-2/anat/sub-03_ses-2_TOF.nii.gz", "sub-03_ses-2_TOF"),
-        ("ds/sub-03/ses-2/anat/TOF.nii.gz", "sub-03_ses-2_TOF"),
-        ("ds/sub-03/anat/TOF.nii.gz", "sub-03_TOF"),
-        ("ses-2/TOF.nii.gz", "TOF"),
-        ("ds/sub-03/sub-03/TOF.nii.gz", "sub-03_TOF"),
-    ],
-)
-def test_a_scan_file_gives_its_stem_with_bids_labels_in_front(path: str, stem: str) -> None:
-    assert scan_stem(Path("/data") / path) == stem
-
-
-@pytest.mark.parametrize("path", ["Doe^John", "IM0001", "slice.dcm", ".nii.gz"])
-def test_a_dicom_path_gives_no_name(path: str) -> None:
-    assert scan_stem(Path(path)) is None
-
-
-def test_a_folder_gives_no_name_even_if_it_is_called_like_a_file(tmp_path: Path) -> None:
-    (tmp_path / "Doe.nii").mkdir()
-    assert scan_stem(tmp_path / "Doe.nii") is None
 
 
 @pytest.mark.parametrize(

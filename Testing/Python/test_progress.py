@@ -7,7 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.progress import Bar, Event, EventKind, JsonLines, PlainLines, terminal_progress
+from CoWLandmarksLib.progress import (
+    PROGRESS_SCHEMA_FILE,
+    Bar,
+    Event,
+    EventKind,
+    JsonLines,
+    PlainLines,
+    terminal_progress,
+)
 
 EVENTS = [
     Event(EventKind.STAGE, "reading the scan", "read", 0.0, scan="größe.nii.gz"),
@@ -42,9 +50,9 @@ def test_every_json_line_is_one_ascii_object_with_the_agreed_fields() -> None:
     assert stream.getvalue().isascii()
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["event"] for line in lines] == ["stage", "progress", "stage", "warning", "result"]
-    assert {line["schema"] for line in lines} == {"progress/1"}
+    assert {line["schema"] for line in lines} == {"cow-progress/1"}
     assert lines[2] == {
-        "schema": "progress/1",
+        "schema": "cow-progress/1",
         "event": "stage",
         "stage": "align",
         "fraction": 0.3333,
@@ -52,6 +60,18 @@ def test_every_json_line_is_one_ascii_object_with_the_agreed_fields() -> None:
         "scan": "größe.nii.gz",
     }
     assert lines[4]["path"] == str(Path("out") / "größe")
+
+
+def test_json_lines_fit_their_schema() -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="needs the package jsonschema")
+    validator = jsonschema.Draft202012Validator(json.loads(PROGRESS_SCHEMA_FILE.read_text(encoding="utf-8")))
+    stream = io.StringIO()
+    sink = JsonLines(stream, io.StringIO())
+    for event in EVENTS:
+        sink(event)
+    for line in stream.getvalue().splitlines():
+        validator.validate(json.loads(line))
+    assert not validator.is_valid({"schema": "cow-progress/1", "event": "stage", "message": "no fraction"})
 
 
 def test_json_progress_repeats_trouble_as_sentences_for_the_log() -> None:

@@ -1,0 +1,227 @@
+"""Command line: `cowlandmarks detect` and `cowlandmarks info`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from . import __version__
+from .errors import ConfigurationError, CoWLandmarksError
+from .interruption import Interruption
+from .modality import Modality
+from .progress import Event, EventKind, EventSink, JsonLines, terminal_progress
+
+# Nothing above imports torch, so that --help and wrong usage answer at once; commands import what they need.
+if TYPE_CHECKING:
+    from .anatomy import Anatomy
+    from .batch import LandmarkDetector
+
+SAMPLE_FILE = Path(__file__).parent / "Resources" / "sample_mra.nii.gz"
+FEWEST_HINT_POINTS = 3
+DELIVERED, FAILED = 0, 1
+
+DetectorFactory = Callable[[argparse.Namespace], "tuple[LandmarkDetector, Anatomy]"]
+"""Makes the detector that the options ask for, and the landmark set that it finds."""
+
+
+class _UsageError(Exception):
+    """Wrong usage, as a sentence."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{message} (try '{self.prog} --help')")
+
+
+def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | None = None) -> int:
+    """Run the command line; returns the exit code of Docs/contracts (0, 1, 2, 3).
+
+    `make_detector` takes the place of the one that loads a model file.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    _survive_any_file_name(sys.stdout, sys.stderr)
+    events = JsonLines(sys.stdout, sys.stderr) if "--json-progress" in words else terminal_progress(sys.stderr)
+    try:
+        with Interruption() as interruption:
+            arguments = _parser().parse_args(words)
+            if arguments.debug:
+                logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+            code: int = arguments.run(arguments, events, make_detector or _load_detector, interruption)
+        _flush(sys.stdout)
+        return code
+    except SystemExit as stop:  # --help and --version
+        return int(stop.code or 0)
+    except _UsageError as error:
+        events(Event(EventKind.ERROR, str(error)))
+    except CoWLandmarksError as error:
+        logging.getLogger(__name__).debug("stopped", exc_info=True)
+        events(Event(EventKind.ERROR, str(error)))
+    except KeyboardInterrupt:
+        events(Event(EventKind.ERROR, "Stopped; results of earlier scans stand, and nothing half-written remains."))
+    except OSError as error:  # whoever started this and listened is gone, or standard output is full
+        _flush(sys.stdout)
+        with suppress(OSError):
+            sys.stderr.write(
+                f"error: The output cannot be written ({error.strerror or error}); the work was stopped.\n"
+            )
+    return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="cowlandmarks", description="Landmarks of the Circle of Willis on MR and CT angiograms.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    detect = commands.add_parser(
+        "detect",
+        help="find the landmarks of one or several scans",
+        description="Find the landmarks of scans (NIfTI, NRRD, MetaImage, DICOM folder); results go to DIR/<name>/.",
+        epilog="Exit codes: 0 all delivered, 1 nothing delivered or wrong usage, 2 some scans failed, "
+        "3 delivered but at least one scan carries the verdict 'do not trust'.",
+    )
+    detect.add_argument("scans", metavar="SCAN", type=Path, nargs="*", help="scan file or DICOM folder")
+    detect.add_argument("--sample", action="store_true", help="use the sample that comes with the program as SCAN")
+    detect.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results; made if needed")
+    detect.add_argument("--model", metavar="FILE", type=Path, help="model file (default: the one that is shipped)")
+    detect.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="default: auto")
+    detect.add_argument("--decoding", choices=["subvoxel", "argmax"], default="subvoxel", help="default: subvoxel")
+    detect.add_argument("--modality", choices=["auto", "mra", "cta"], default="auto", help="default: auto (recognised)")
+    _add_series(detect)
+    detect.add_argument("--hint", metavar="FILE.mrk.json", type=Path, help="3 or more landmarks placed by a person")
+    detect.add_argument("--no-arteries", action="store_true", help="accepted; this version finds no arteries yet")
+    detect.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
+    detect.add_argument("--no-pictures", action="store_true", help="do not write report.png")
+    detect.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
+    detect.add_argument("--force", action="store_true", help="replace earlier results")
+    _add_debug(detect)
+    detect.set_defaults(run=_detect)
+
+    info = commands.add_parser(
+        "info",
+        help="show a model card, or what the program understands of a scan",
+        description="Show the card of a model file, or what the program understands of a scan (no patient data).",
+    )
+    info.add_argument("path", metavar="MODEL-or-SCAN", type=Path, help="model file (.pt), scan file or DICOM folder")
+    _add_series(info)
+    _add_debug(info)
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _add_series(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--series", metavar="NAME", help="which series of a DICOM folder that holds several")
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+
+
+def _detect(
+    arguments: argparse.Namespace, events: EventSink, make_detector: DetectorFactory, interruption: Interruption
+) -> int:
+    scans = _scans(arguments)
+    from .batch import Batch, BatchOptions
+    from .delivery import Delivery
+    from .outcome import exit_code, overall, summary_table
+
+    detector, anatomy = make_detector(arguments)
+    options = BatchOptions(
+        out=arguments.out,
+        modality=None if arguments.modality == "auto" else Modality(arguments.modality),
+        series=arguments.series,
+        hint=None if arguments.hint is None else _read_hint(arguments.hint, anatomy, events),
+        force=arguments.force,
+    )
+    delivery = Delivery(anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene)
+    batch = Batch(detector, delivery, options, interruption.watching(events), uninterrupted=interruption.deferred)
+    outcomes = batch.run(scans)
+    code = exit_code(outcomes)
+    if not arguments.json_progress:
+        print(summary_table(outcomes))
+    elif len(outcomes) > 1:
+        kind = EventKind.ERROR if code == FAILED else EventKind.RESULT
+        events(Event(kind, overall(outcomes), fraction=1.0, path=arguments.out))
+    return code
+
+
+def _info(arguments: argparse.Namespace, *_: object) -> int:
+    from .info import describe_model, describe_scan
+
+    if arguments.path.suffix == ".pt":
+        from .model import load_model
+
+        print(describe_model(load_model(arguments.path)))
+        return DELIVERED
+    from .volume import validated
+    from .volume_io import read_volume
+
+    print(describe_scan(validated(read_volume(arguments.path, arguments.series))))
+    return DELIVERED
+
+
+def _scans(arguments: argparse.Namespace) -> list[Path]:
+    scans: list[Path] = list(arguments.scans)
+    if arguments.sample:
+        if scans:
+            raise _UsageError("--sample takes the place of SCAN; give one of the two.")
+        if not SAMPLE_FILE.is_file():
+            raise ConfigurationError("This installation holds no sample scan; give a SCAN instead of --sample.")
+        return [SAMPLE_FILE]
+    if not scans:
+        raise _UsageError("no SCAN is given; name at least one scan, or use --sample.")
+    if arguments.hint is not None and len(scans) > 1:
+        raise _UsageError("--hint holds the points of one scan; give a single SCAN with it.")
+    return scans
+
+
+def _load_detector(arguments: argparse.Namespace) -> tuple[LandmarkDetector, Anatomy]:
+    from .detector import Detector
+    from .model import DEFAULT_MODEL_FILE, load_model
+
+    model = load_model(arguments.model or DEFAULT_MODEL_FILE)
+    return Detector(model, device=arguments.device, decoding=arguments.decoding), model.anatomy
+
+
+def _read_hint(path: Path, anatomy: Anatomy, events: EventSink) -> dict[str, Any]:
+    """RAS mm of the placed landmarks of a markups file, by code; raises ConfigurationError for fewer than three."""
+    import numpy as np
+
+    from .markups import read_annotation
+
+    foreign: list[str] = []
+    landmarks = read_annotation(path, anatomy, foreign)
+    for warning in foreign:
+        events(Event(EventKind.WARNING, warning))
+    placed = {e.code: np.array(e.position, float) for e in landmarks if e.position is not None}
+    if len(placed) < FEWEST_HINT_POINTS:
+        raise ConfigurationError(
+            f"'{path}' holds {len(placed)} placed landmarks of '{anatomy.name}'; "
+            f"a hint needs {FEWEST_HINT_POINTS} or more."
+        )
+    return placed
+
+
+def _flush(stream: TextIO) -> None:
+    """Write out what waits; where nobody takes it any more (`| head`, full disk) drop it, the results stand."""
+    try:
+        stream.flush()
+    except OSError:
+        # Without this the interpreter would try again at exit and complain with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _survive_any_file_name(*streams: TextIO) -> None:
+    for stream in streams:
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""The road for several scans: read, validate, detect, deliver; one bad scan does not stop the others."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from .delivery import PICTURE_FILE, Delivery
+from .detection import Detection
+from .dicom_frames import is_dicom
+from .errors import CoWLandmarksError
+from .modality import Modality
+from .outcome import ScanOutcome
+from .outputs import ResultNames, check_free, result_folder
+from .progress import Event, EventKind, EventSink
+from .volume import Volume, validated
+from .volume_io import read_volume, scan_name
+
+logger = logging.getLogger(__name__)
+
+ScanReader = Callable[[Path, str | None], Volume]
+"""Reads a scan file or DICOM folder, of which the series with this name; raises VolumeError."""
+
+_READ_END, _DETECT_END = 0.15, 0.8  # parts of the bar; a guess, only for the eye
+
+
+class LandmarkDetector(Protocol):
+    """What the batch needs of a detector."""
+
+    def detect(
+        self,
+        volume: Volume,
+        *,
+        modality: Modality | None = None,
+        hint: Mapping[str, np.ndarray] | None = None,
+        progress: Callable[[str, float, str], None] | None = None,
+    ) -> Detection:
+        """Find the landmarks of a scan."""
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What holds for every scan of one call; `hint` are (R, A, S) mm of landmarks by code, for a single scan."""
+
+    out: Path
+    modality: Modality | None = None
+    series: str | None = None
+    hint: Mapping[str, np.ndarray] | None = None
+    force: bool = False
+
+
+class Batch:
+    """Takes scans one after the other down the road from file to result folder.
+
+    `uninterrupted` makes the context in which files are written; an interrupt should wait until it ends.
+    """
+
+    def __init__(
+        self,
+        detector: LandmarkDetector,
+        delivery: Delivery,
+        options: BatchOptions,
+        events: EventSink,
+        read: ScanReader = read_volume,
+        uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._detector = detector
+        self._delivery = delivery
+        self._options = options
+        self._events = events
+        self._read = read
+        self._uninterrupted = uninterrupted
+
+    def run(self, scans: Sequence[Path]) -> list[ScanOutcome]:
+        """Work through `scans`; an outcome for each, in order. Only interrupts (KeyboardInterrupt) get out."""
+        names = ResultNames()
+        # Names of files are fixed before the work begins, so that they do not depend on which scans fail.
+        claimed = [names.claim(scan_name(scan)) if _names_its_result(scan) else None for scan in scans]
+        outcomes = []
+        for number, (scan, label, name) in enumerate(zip(scans, _labels(scans), claimed, strict=True)):
+            road = _ScanProgress(self._events, label, number / len(scans), 1 / len(scans))
+            started = time.monotonic()
+            try:
+                folder, detection = self._one(scan, name, names, road)
+            except Exception as error:
+                logger.debug("%s failed", scan, exc_info=True)
+                outcome = ScanOutcome(road.scan, time.monotonic() - started, error=sentence_of(error))
+                road.error(outcome.error or "")
+            else:
+                picture = folder / PICTURE_FILE if self._delivery.pictures else None
+                outcome = ScanOutcome(road.scan, time.monotonic() - started, folder, picture, detection)
+                road.result(f"{detection.verdict.value}; {detection.summary()}", folder)
+            outcomes.append(outcome)
+        return outcomes
+
+    def _one(self, scan: Path, name: str | None, names: ResultNames, road: _ScanProgress) -> tuple[Path, Detection]:
+        options = self._options
+        if name is not None:
+            check_free(options.out, name, options.force)
+        road.stage("read", 0.0, "reading the scan")
+        volume = self._read(scan, options.series)
+        name = name or names.claim(volume.name)
+        volume = replace(validated(volume), name=name)
+        for warning in volume.warnings:
+            road.warning(warning)
+        with result_folder(options.out, name, options.force) as folder:
+            detection = self._detector.detect(
+                volume, modality=options.modality, hint=options.hint, progress=road.detecting
+            )
+            with self._uninterrupted():
+                left_out = self._delivery.write(folder, volume, detection, road.writing)
+        for warning in dict.fromkeys((*detection.warnings, *left_out)):
+            if warning not in volume.warnings:
+                road.warning(warning)
+        return options.out / name, detection
+
+
+class _ScanProgress:
+    """Events of one scan, with fractions counted over the whole call."""
+
+    def __init__(self, events: EventSink, scan: str, start: float, share: float) -> None:
+        self.scan = scan
+        self._events = events
+        self._start = start
+        self._share = share
+        self._stage: str | None = None
+
+    def stage(self, stage: str, fraction: float, message: str) -> None:
+        kind = EventKind.PROGRESS if stage == self._stage else EventKind.STAGE
+        self._stage = stage
+        done = self._start + self._share * min(max(fraction, 0.0), 1.0)
+        self._events(Event(kind, message, stage, done, scan=self.scan))
+
+    def detecting(self, stage: str, fraction: float, message: str) -> None:
+        self.stage(str(getattr(stage, "value", stage)), _READ_END + (_DETECT_END - _READ_END) * fraction, message)
+
+    def writing(self, file: str, fraction: float) -> None:
+        self.stage("write", _DETECT_END + (1.0 - _DETECT_END) * fraction, f"writing {file}")
+
+    def warning(self, message: str) -> None:
+        self._events(Event(EventKind.WARNING, message, scan=self.scan))
+
+    def result(self, message: str, folder: Path) -> None:
+        done = self._start + self._share
+        self._events(Event(EventKind.RESULT, message, fraction=done, path=folder, scan=self.scan))
+
+    def error(self, message: str) -> None:
+        self._events(Event(EventKind.ERROR, message, scan=self.scan))
+
+
+def _names_its_result(scan: Path) -> bool:
+    """Whether a scan's path may name its result; a DICOM path may not, because it often names a person."""
+    try:
+        return scan.is_file() and not is_dicom(scan)
+    except OSError:
+        return False  # reading it will say what is wrong
+
+
+def _labels(scans: Sequence[Path]) -> list[str]:
+    """What the scans are called in messages: the file name, or the path where two files share a name."""
+    names = [scan.name for scan in scans]
+    return [name if name and names.count(name) == 1 else str(scan) for scan, name in zip(scans, names, strict=True)]
+
+
+def sentence_of(error: Exception) -> str:
+    """One sentence for people about any error."""
+    if isinstance(error, CoWLandmarksError):
+        return " ".join(str(error).split())
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "There is not enough memory for this scan; close other programs, or crop the scan around the head."
+    detail = " ".join(str(error).split())[:200]
+    kind = type(error).__name__
+    return f"An unexpected problem stopped this scan ({kind}: {detail}); run again with --debug to see where."

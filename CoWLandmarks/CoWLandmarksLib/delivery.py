@@ -1,0 +1,73 @@
+"""The files that a detection is delivered as, in the order in which they are written."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .anatomy import Anatomy
+from .detection import Detection
+from .volume import Volume
+
+LANDMARKS_FILE = "landmarks.mrk.json"
+TABLE_FILE = "landmarks.csv"
+DETECTION_FILE = "detection.json"
+PICTURE_FILE = "report.png"
+SCENE_FILE = "scene.mrb"
+
+WritingCallback = Callable[[str, float], None]
+"""Takes the name of the file that is being written and the part done, 0..1."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Which files are written for each scan; the landmarks, their table and the detection always are."""
+
+    anatomy: Anatomy
+    pictures: bool = True
+    scene: bool = True
+
+    def write(
+        self, folder: Path, volume: Volume, detection: Detection, writing: WritingCallback | None = None
+    ) -> tuple[str, ...]:
+        """Write the files into `folder`, which exists; returns warnings about files that had to be left out.
+
+        Raises OutputError where a file cannot be written.
+        """
+        from .markups import write_annotation
+        from .report import write_detection_json, write_landmarks_csv, write_picture
+
+        warnings: list[str] = []
+        steps: list[tuple[str, Callable[[Path], None]]] = [
+            (LANDMARKS_FILE, lambda path: write_annotation(path, detection.landmarks, self.anatomy)),
+            (TABLE_FILE, lambda path: write_landmarks_csv(path, detection, self.anatomy)),
+            (DETECTION_FILE, lambda path: write_detection_json(path, detection)),
+        ]
+        if self.pictures:
+            steps.append((PICTURE_FILE, lambda path: write_picture(path, volume, detection, self.anatomy)))
+        if self.scene and scene_support_missing():
+            warnings.append(
+                f"{SCENE_FILE} was left out: the package 'slicer-core' is not installed (pip install slicer-core)."
+            )
+        elif self.scene:
+            steps.append((SCENE_FILE, lambda path: self._write_scene(path, volume, detection)))
+        for number, (name, write) in enumerate(steps):
+            if writing is not None:
+                writing(name, number / len(steps))
+            write(folder / name)
+        return tuple(warnings)
+
+    def _write_scene(self, path: Path, volume: Volume, detection: Detection) -> None:
+        from .scene import add_detection, add_volume
+        from .scene_files import create_scene, save_scene
+
+        scene = create_scene()
+        add_detection(scene, add_volume(scene, volume), detection, self.anatomy)
+        save_scene(scene, path)
+
+
+def scene_support_missing() -> bool:
+    """Whether no MRML is at hand (neither 3D Slicer itself nor the package slicer-core)."""
+    return importlib.util.find_spec("slicer") is None

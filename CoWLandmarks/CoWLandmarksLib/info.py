@@ -1,0 +1,74 @@
+"""What the program understands of a scan or a model file, as text without patient data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .intensity import recognise_modality
+from .model import Model
+from .volume import Volume
+
+_AXES = (("R", "L"), ("A", "P"), ("S", "I"))
+
+
+def orientation_code(ijk_to_ras: np.ndarray) -> str:
+    """Where i, j and k point to, as three letters such as 'LPS'; each anatomical axis is used once.
+
+    `ijk_to_ras` is (4, 4). An oblique scan gets the letters of the nearest axes.
+    """
+    directions = ijk_to_ras[:3, :3] / np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+    letters = ["", "", ""]
+    strength = np.abs(directions)
+    for _ in range(3):
+        axis, column = np.unravel_index(np.argmax(strength), strength.shape)
+        letters[column] = _AXES[axis][0 if directions[axis, column] > 0 else 1]
+        strength[axis, :] = strength[:, column] = -1.0
+    return "".join(letters)
+
+
+def tilt_degrees(ijk_to_ras: np.ndarray) -> float:
+    """Largest angle in degrees between a voxel axis and its nearest anatomical axis; 0 for an axis-aligned scan."""
+    directions = ijk_to_ras[:3, :3] / np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+    return float(np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0), 0.0, 1.0)).max()))
+
+
+def describe_scan(volume: Volume) -> str:
+    """Size, spacing, extent, orientation, intensities, modality and warnings of a scan."""
+    size, spacing = volume.grid.size, volume.grid.spacing
+    tilt = tilt_degrees(volume.ijk_to_ras)
+    oblique = f" (oblique, {tilt:.1f} degrees)" if tilt > 0.1 else ""
+    lines = [
+        f"kind         scan '{volume.name}'",
+        f"modality     {_modality(volume)}",
+        f"size         {_times(size, 'd')} voxels (i, j, k)",
+        f"spacing      {_times(spacing, '.3f')} mm",
+        f"extent       {_times(size * spacing, '.1f')} mm",
+        f"orientation  {orientation_code(volume.ijk_to_ras)}{oblique}",
+        f"intensities  {float(volume.voxels.min()):g} to {float(volume.voxels.max()):g} ({volume.voxels.dtype})",
+    ]
+    lines.extend(f"warning      {warning}" for warning in volume.warnings)
+    return "\n".join(lines)
+
+
+def describe_model(model: Model) -> str:
+    """The model card with the landmark set and the format version in front."""
+    return "\n".join(
+        [
+            f"kind         model '{model.name}', format version {model.format_version}",
+            f"landmarks    {len(model.anatomy)} ({model.anatomy.name}, version {model.anatomy.version})",
+            "",
+            model.card.strip(),
+        ]
+    )
+
+
+def _modality(volume: Volume) -> str:
+    if volume.modality is not None:
+        return volume.modality.value.upper()
+    modality, certain = recognise_modality(volume.voxels)
+    source = "recognised by its intensities" if certain else "a guess by its intensities; say --modality when detecting"
+    return f"{modality.value.upper()} ({source})"
+
+
+def _times(values: np.ndarray, form: str) -> str:
+    return " x ".join(format(value.item(), form) for value in values)

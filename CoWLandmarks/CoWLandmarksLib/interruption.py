@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM as a KeyboardInterrupt that comes at a safe moment and cannot get lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from .progress import Event, EventSink
+
+
+class Interruption:
+    """While it is entered, the first request to stop raises KeyboardInterrupt; more of them change nothing.
+
+    Libraries may swallow an exception that hits them, and VTK may crash on it. So `deferred` code is left in
+    peace until it ends, and `watching` event sinks raise again at the next event after a request.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._deferring = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        except ValueError:  # not the main thread: whoever embeds the program keeps its own handlers
+            self._before.clear()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let the block end before a request is answered."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+        self.check()
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a stop was requested."""
+        if self._requested:
+            raise KeyboardInterrupt
+
+    def watching(self, events: EventSink) -> EventSink:
+        """A sink that hands events on to `events`, unless a stop was requested."""
+
+        def take(event: Event) -> None:
+            self.check()
+            events(event)
+
+        return take
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self._requested:
+            return
+        self._requested = True
+        if not self._deferring:
+            raise KeyboardInterrupt
