@@ -25,24 +25,10 @@ import vtk
 from .anatomy import Anatomy
 from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from .errors import AnnotationError, VolumeError
+from .files import plain
 from .markups import estimate_from_point
 from .modality import Modality
-from .scene_files import create_scene, load_scene, save_scene
 from .volume import Volume
-
-__all__ = [
-    "DetectionNodes",
-    "add_detection",
-    "add_volume",
-    "create_scene",
-    "detection_nodes",
-    "landmarks_from_node",
-    "load_scene",
-    "read_detection",
-    "save_scene",
-    "volume_from_node",
-    "volume_node_of",
-]
 
 ATTRIBUTE = "CoWLandmarks."
 SCHEMA = "cow-detection/1"
@@ -313,7 +299,7 @@ def _set_attributes(markups: Any, detection: Detection, anatomy: Anatomy) -> Non
     }
     markups.SetAttribute(ATTRIBUTE + "schema", SCHEMA)
     for key, value in attributes.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+        text = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False, sort_keys=True)
         markups.SetAttribute(ATTRIBUTE + key, text)
 
 

@@ -1,0 +1,127 @@
+"""What a detection is handed over as, beside the point list: a table, a JSON file and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .anatomy import Anatomy
+from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from .errors import AnnotationError
+from .files import write_json, write_text
+from .modality import Modality
+from .picture import write_picture
+
+__all__ = [
+    "DETECTION_SCHEMA_FILE",
+    "read_detection_json",
+    "write_detection_json",
+    "write_landmarks_csv",
+    "write_picture",
+]
+
+SCHEMA = "cow-detection/1"
+DETECTION_SCHEMA_FILE = Path(__file__).parent / "Resources" / "Schemas" / "detection.schema.json"
+_COLUMNS = ("code", "name", "R", "A", "S", "state", "by_rule", "confidence", "error_mm")
+
+
+def write_landmarks_csv(path: str | PathLike[str], detection: Detection, anatomy: Anatomy) -> None:
+    """Write one row per landmark: position in RAS mm (blank where there is no point), state, confidence, error."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for estimate in detection.landmarks:
+        position = [f"{value + 0.0:.3f}" for value in estimate.position] if estimate.position else ["", "", ""]
+        writer.writerow(
+            [
+                estimate.code,
+                anatomy.landmark(estimate.code).name,
+                *position,
+                estimate.state.value,
+                int(estimate.by_rule),
+                f"{estimate.confidence:.3f}",
+                f"{estimate.error_mm:.2f}",
+            ]
+        )
+    write_text(path, text.getvalue())
+
+
+def write_detection_json(path: str | PathLike[str], detection: Detection) -> None:
+    """Write everything that a Detection knows, as `Resources/Schemas/detection.schema.json` describes it."""
+    write_json(
+        path,
+        {
+            "schema": SCHEMA,
+            "scan": detection.scan,
+            "modality": detection.modality.value,
+            "verdict": detection.verdict.value,
+            "reasons": list(detection.reasons),
+            "warnings": list(detection.warnings),
+            "coordinates": "RAS mm",
+            "landmarks": [_landmark_to_dict(estimate) for estimate in detection.landmarks],
+            "ras_to_reference": np.asarray(detection.ras_to_reference, float).tolist(),
+            "provenance": dict(detection.provenance),
+        },
+    )
+
+
+def read_detection_json(path: str | PathLike[str]) -> Detection:
+    """Read what `write_detection_json` wrote; raises AnnotationError in one sentence for anything else."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AnnotationError(f"The detection '{path}' cannot be read: {error}.") from error
+    version = content.get("schema") if isinstance(content, dict) else None
+    if version != SCHEMA:
+        raise AnnotationError(f"'{path}' is no detection of this version: its schema is '{version}', not '{SCHEMA}'.")
+    try:
+        return Detection(
+            scan=content["scan"],
+            modality=Modality(content["modality"]),
+            verdict=Verdict(content["verdict"]),
+            reasons=tuple(content["reasons"]),
+            landmarks=tuple(_landmark_from_dict(entry) for entry in content["landmarks"]),
+            ras_to_reference=np.array(content["ras_to_reference"], float).reshape(4, 4),
+            warnings=tuple(content["warnings"]),
+            provenance=content["provenance"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnnotationError(f"The detection '{path}' is damaged: {error!r}.") from error
+
+
+def _landmark_to_dict(estimate: LandmarkEstimate) -> dict[str, Any]:
+    return {
+        "code": estimate.code,
+        "position": None if estimate.position is None else [round(float(v), 4) + 0.0 for v in estimate.position],
+        "state": estimate.state.value,
+        "by_rule": bool(estimate.by_rule),
+        "confidence": round(float(estimate.confidence), 4),
+        "error_mm": round(float(estimate.error_mm), 3),
+        "corrected": bool(estimate.corrected),
+        "reviewed": bool(estimate.reviewed),
+        "note": estimate.note,
+    }
+
+
+def _landmark_from_dict(entry: dict[str, Any]) -> LandmarkEstimate:
+    position = entry["position"]
+    if position is not None:
+        r, a, s = (float(value) for value in position)
+        position = (r, a, s)
+    return LandmarkEstimate(
+        code=entry["code"],
+        position=position,
+        state=LandmarkState(entry["state"]),
+        confidence=float(entry["confidence"]),
+        error_mm=float(entry["error_mm"]),
+        by_rule=bool(entry["by_rule"]),
+        corrected=bool(entry["corrected"]),
+        reviewed=bool(entry["reviewed"]),
+        note=entry["note"],
+    )
