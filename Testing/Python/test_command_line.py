@@ -17,6 +17,7 @@ from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.markups import read_annotation, write_annotation
+from dicom_files import axial_positions, write_series
 from fixed_detector import BROKEN, REFUSED, SLOW, UNTRUSTED, FixedDetector, make_fixed_detector, write_scan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,15 @@ def test_a_bids_path_keeps_its_labels(tmp_path: Path) -> None:
     scan = write_scan(tmp_path / "sub-07" / "ses-1" / "anat" / "angio.nii.gz")
     assert detect(scan, out=tmp_path / "out") == 0
     assert names_in(tmp_path / "out") == ["sub-07_ses-1_angio"]
+
+
+def test_a_dicom_folder_is_named_by_modality_and_series_never_by_its_path(tmp_path: Path) -> None:
+    folders = [tmp_path / "Doe^John", tmp_path / "Doe^Jane"]
+    for folder in folders:
+        write_series(folder, axial_positions(24), number=7)
+    assert detect(*folders, out=tmp_path / "out") == 0
+    assert names_in(tmp_path / "out") == ["MR-series7", "MR-series7-2"]
+    assert not any(b"Doe" in file.read_bytes() for file in (tmp_path / "out").rglob("*.*") if file.is_file())
 
 
 @pytest.mark.parametrize("behaviour", [REFUSED, BROKEN])
