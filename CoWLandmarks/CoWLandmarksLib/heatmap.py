@@ -40,24 +40,29 @@ def decode_argmax(heatmaps: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.nd
     return apply_affine(grid.ijk_to_ras, ijk), peak
 
 
-def decode_subvoxel(heatmaps: torch.Tensor, grid: Grid, sigma_mm: float) -> tuple[np.ndarray, np.ndarray]:
+def decode_subvoxel(
+    heatmaps: torch.Tensor, grid: Grid, sigma_mm: float, start: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Sub-voxel position: Gaussian-weighted centroid round the maximum, iterated until it rests.
 
-    For a noise-free Gaussian of width `sigma_mm` the estimate is unbiased. `heatmaps` (n, K, J, I).
-    Returns RAS mm (n, 3) and the peak values (n,). A flat or negative map keeps the voxel of its maximum.
+    For a noise-free Gaussian of width `sigma_mm` the estimate is unbiased. `heatmaps` (n, K, J, I). `start`
+    (n, 3) RAS mm are voxels to start from (inside the grid) instead of the maxima.
+    Returns RAS mm (n, 3) and the peak values (n,). A map that is flat or negative there keeps the start.
     """
-    start, peak = _argmax(heatmaps)
-    ijk = start.copy()
-    reach = np.maximum(1, np.ceil(2.0 * sigma_mm / grid.spacing)).astype(int)
+    voxel, peak = _argmax(heatmaps)
+    if start is not None:
+        voxel = np.rint(apply_affine(grid.ras_to_ijk, start))
+    ijk = voxel.copy()
+    reach = np.maximum(1, np.ceil(3.0 * sigma_mm / grid.spacing)).astype(int)
     for channel in range(len(ijk)):
-        first = np.maximum(0, start[channel].astype(int) - reach)
-        last = np.minimum(grid.size, start[channel].astype(int) + reach + 1)
+        first = np.maximum(0, voxel[channel].astype(int) - reach)
+        last = np.minimum(grid.size, voxel[channel].astype(int) + reach + 1)
         patch = heatmaps[channel, first[2] : last[2], first[1] : last[1], first[0] : last[0]]
         values = patch.detach().to(torch.float64).clamp_min(0.0).cpu().numpy()
         if values.max() <= 0.0:
             continue
         axes = [np.arange(first[axis], last[axis]) for axis in range(3)]
-        ijk[channel] = _windowed_centroid(values, axes, start[channel], grid.spacing, sigma_mm)
+        ijk[channel] = _windowed_centroid(values, axes, voxel[channel], grid.spacing, sigma_mm)
     return apply_affine(grid.ijk_to_ras, ijk), peak
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .generator import Generator
+from .generator import Generator, predict
 from .heatmap import decode_subvoxel
 from .volume import Grid, apply_affine, axis_aligned_grid, resample
 
@@ -102,8 +102,7 @@ def _read_window(
     network: Generator, pooled: torch.Tensor, grid: Grid, start: np.ndarray, sigma_mm: float, fill: float
 ) -> CoarseLandmarks:
     window = crop_or_pad(pooled, start, WINDOW, fill)
-    with torch.inference_mode():
-        heatmaps = network(window[None])[0].float()
+    heatmaps = predict(network, window[None])[0]
     positions, peaks = decode_subvoxel(
         heatmaps, grid.window((int(start[2]), int(start[1]), int(start[0])), WINDOW), sigma_mm
     )

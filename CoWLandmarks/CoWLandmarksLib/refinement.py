@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .alignment import ShapePosterior
-from .generator import Generator
+from .generator import Generator, predict
 from .heatmap import decode_argmax, decode_subvoxel, encode
 from .model import Model
 from .volume import Grid, apply_affine, resample
@@ -86,9 +86,7 @@ def refine(
         chosen = list(window.landmarks)
         guided = heatmaps[chosen] * encode(prior.mean[chosen], local, slack[chosen], heatmaps.device)
         argmax[chosen], peaks[chosen] = decode_argmax(guided, local)
-        positions[chosen], _ = decode_subvoxel(
-            _near(heatmaps[chosen], local, argmax[chosen], model.fine.sigma_mm), local, model.fine.sigma_mm
-        )
+        positions[chosen], _ = decode_subvoxel(heatmaps[chosen], local, model.fine.sigma_mm, argmax[chosen])
     return FineLandmarks(positions, argmax, peaks)
 
 
@@ -104,11 +102,4 @@ def read_window(
     """Heatmaps (n, K, J, I) of one window; `local` is its grid in the reference frame."""
     image = resample(voxels, grid, local.transformed(to_scan), padding=0.0)[None]
     prior = encode(expected, local, model.prior_sigma_mm, image.device)
-    with torch.inference_mode():
-        return network(torch.cat([image, prior])[None])[0].float()
-
-
-def _near(heatmaps: torch.Tensor, grid: Grid, centres: np.ndarray, sigma_mm: float) -> torch.Tensor:
-    """Heatmaps silenced away from the chosen maxima, so that the sub-voxel step starts there."""
-    gate = encode(centres, grid, 1.5 * sigma_mm, heatmaps.device) > np.exp(-2.0)
-    return torch.where(gate, heatmaps, torch.zeros_like(heatmaps))
+    return predict(network, torch.cat([image, prior])[None])[0]

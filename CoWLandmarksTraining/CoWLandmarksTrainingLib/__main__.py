@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument(
         "--scenes", action="store_true", help="write a Slicer scene (scene.mrb) for every case as well"
     )
-    phantom.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the cohort; made if needed")
+    target = phantom.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="DIR", help="folder for the cohort; made if needed")
+    target.add_argument("--sample", type=Path, metavar="FILE.nii.gz", help="only write the shipped sample scan again")
     phantom.set_defaults(run=_phantom)
 
     default = commands.add_parser("default", help="train the default model on phantoms; call again to resume")
@@ -81,8 +83,13 @@ def _phantom(arguments: argparse.Namespace) -> None:
     from CoWLandmarksLib.modality import Modality
 
     from .phantom.appearance import Family
-    from .phantom.cohort import CohortPlan, write_cohort
+    from .phantom.cohort import CohortPlan, make_sample, write_cohort
 
+    if arguments.sample:
+        from CoWLandmarksLib.volume_io import write_volume
+
+        write_volume(make_sample().volume, arguments.sample)
+        return
     plan = CohortPlan(
         seed=arguments.seed,
         train={Modality.MRA: arguments.mra, Modality.CTA: arguments.cta},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from CoWLandmarksLib.errors import OutputError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid
 
-from .appearance import Family
+from .appearance import Family, Masking, Tissue
 from .render import Scene, render
 from .training_cases import landmark_status, sample_scene
 from .vessel import PHANTOM_VERSION
 
 TOF_UNITS = 400.0
+SAMPLE_SEED = 2026
 COHORT_SEED_OFFSET = 1_000_000
 """Cohorts draw from other random streams than training cases of the same seed."""
 
@@ -52,10 +54,7 @@ def make_case(
     scene = sample_scene(rng, modality, family, pose)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
     grid = scan_grid(rng, np.nanmean(landmarks, axis=0))
-    rendered = render(scene, grid, torch.device("cpu"), with_labels=True)
-    assert rendered.labels is not None
     units = TOF_UNITS if modality is Modality.MRA else 1.0
-    voxels = (rendered.image * units).round().clamp(-32000, 32000).to(torch.int16).numpy()
     name = f"{prefix}{modality.value}-{seed}-{index:04d}"
     record = {
         "seed": seed,
@@ -69,9 +68,44 @@ def make_case(
         "masking": scene.appearance.masking.value,
         "appearance": {key: value for key, value in asdict(scene.appearance).items() if key not in ("tissue", "seed")},
     }
+    return _rendered(scene, grid, name, record, units)
+
+
+def make_sample() -> PhantomCase:
+    """The TOF-MRA that ships as the sample of `cowlandmarks detect --sample`: plain, small, and always the same.
+
+    Its stream of random numbers is used for nothing else.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[SAMPLE_SEED, 0]))
+    drawn = sample_scene(rng, Modality.MRA, Family.TRAINING, "clinical")
+    fat_suppressed = {**drawn.appearance.tissue, Tissue.FAT: 0.35, Tissue.MARROW: 0.3}
+    plain = {
+        "tissue": fat_suppressed,
+        "masking": Masking.NONE,
+        "noise": 0.025,
+        "ghosting": 0.0,
+        "metal": False,
+        "gamma": 1.0,
+        "eight_bit": True,
+    }
+    scene = replace(drawn, appearance=replace(drawn.appearance, **plain))
+    landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
+    grid = axis_aligned_grid(
+        np.nanmean(landmarks, axis=0) + np.array([0.0, -8.0, 2.0]), np.array([0.7, 0.7, 0.9]), (84, 216, 192)
+    )
+    return _rendered(scene, grid, "sample-tof-mra", {"seed": SAMPLE_SEED, "phantom_version": PHANTOM_VERSION}, 110.0)
+
+
+def _rendered(scene: Scene, grid: Grid, name: str, record: dict[str, Any], units: float) -> PhantomCase:
+    """Render a scene with its truth; image values are `units` per unit of the rendering, as whole numbers."""
+    landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
+    rendered = render(scene, grid, torch.device("cpu"), with_labels=True)
+    assert rendered.labels is not None
+    voxels = (rendered.image * units).round().clamp(-32000, 32000).to(torch.int16).numpy()
     truth = _truth(landmarks, scene.phantom.by_rule, grid, default_anatomy())
     labels = Volume(rendered.labels.numpy(), grid.ijk_to_ras, f"{name}-arteries")
-    return PhantomCase(name, Volume(voxels, grid.ijk_to_ras, name, modality), labels, truth, scene, record)
+    volume = Volume(voxels, grid.ijk_to_ras, name, scene.appearance.modality)
+    return PhantomCase(name, volume, labels, truth, scene, record)
 
 
 def scan_grid(rng: np.random.Generator, centre: np.ndarray) -> Grid:
@@ -95,20 +129,34 @@ def _truth(landmarks: np.ndarray, by_rule: np.ndarray, grid: Grid, anatomy: Anat
         position = (float(point[0]), float(point[1]), float(point[2])) if status == 1 else None
         estimates.append(
             LandmarkEstimate(
-                code, position, states[int(status)], 1.0, 0.0, by_rule=bool(rule) and status == 1, reviewed=True
+                code, position, states[int(status)], 1.0, 0.0, by_rule=bool(rule and status == 1), reviewed=True
             )
         )
     return tuple(estimates)
 
 
 def write_case(case: PhantomCase, folder: Path, *, with_scene: bool = False) -> None:
-    """Write a case folder: image, arteries, landmarks, case.json and, if asked for, scene.mrb. Raises OutputError."""
+    """Write a case folder: image, arteries, landmarks, case.json and, if asked for, scene.mrb.
+
+    The folder appears when it is complete. Raises OutputError when it exists and is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputError(f"'{folder}' is not empty; choose another --out folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".case-", dir=folder.parent) as staging:
+        ready = Path(staging) / folder.name
+        ready.mkdir()
+        _write_files(case, ready, with_scene)
+        if folder.exists():
+            folder.rmdir()
+        ready.replace(folder)
+
+
+def _write_files(case: PhantomCase, folder: Path, with_scene: bool) -> None:
     from CoWLandmarksLib.files import write_json
     from CoWLandmarksLib.markups import write_annotation
     from CoWLandmarksLib.volume_io import write_volume
 
-    if folder.exists() and any(folder.iterdir()):
-        raise OutputError(f"'{folder}' is not empty; choose another --out folder.")
     anatomy = default_anatomy()
     write_volume(case.volume, folder / "image.nii.gz")
     write_volume(case.labels, folder / "arteries.nii.gz")

@@ -41,7 +41,8 @@ class CoarseCase:
 
 @dataclass(frozen=True)
 class FineCase:
-    """`image` uint8 [k, j, i]; `landmarks` as in CoarseCase (mm from the window's first voxel, also outside it)."""
+    """`image` uint8 [k, j, i]; `landmarks` (n, 3) mm of the reference frame from the window's first voxel, also
+    outside it; `status` as in CoarseCase."""
 
     image: np.ndarray
     landmarks: np.ndarray
@@ -103,14 +104,18 @@ def render_training_case(seed: int, index: int, device: torch.device) -> tuple[C
     scale = rule.scale(image.cpu().numpy(), float(np.prod(grid.spacing)))
     pooled, pooled_grid = pool_for_localizer(rule.apply(image, scale), grid)
     coarse = CoarseCase(
-        quantise(pooled, rule), _in_grid_mm(truth, pooled_grid), landmark_status(truth, grid), modality.value
+        quantise(pooled, rule),
+        _in_grid_mm(truth, pooled_grid, pooled_grid.spacing),
+        landmark_status(truth, grid),
+        modality.value,
     )
     fine = [_fine_case(scene, truth, rule, scale, rng, device) for _ in range(FINE_WINDOWS_PER_CASE)]
     return coarse, fine
 
 
-def _in_grid_mm(landmarks: np.ndarray, grid: Grid) -> np.ndarray:
-    return (apply_affine(grid.ras_to_ijk, landmarks) * grid.spacing).astype(np.float32)
+def _in_grid_mm(landmarks: np.ndarray, grid: Grid, spacing: np.ndarray) -> np.ndarray:
+    """Landmarks in mm from the first voxel, a voxel counting as `spacing` (3,) mm."""
+    return (apply_affine(grid.ras_to_ijk, landmarks) * spacing).astype(np.float32)
 
 
 def _fine_case(
@@ -132,7 +137,9 @@ def _fine_case(
     sampled = resample(rule.apply(image, scale * float(np.exp(rng.normal(0, 0.05)))), native, window, padding=0.0)
     beyond = (status == -1) & (landmark_status(truth, window) != 1)
     status = np.where(beyond, 1, status).astype(np.int8)
-    return FineCase(quantise(sampled, rule), _in_grid_mm(truth, window), status, scene.appearance.modality.value)
+    return FineCase(
+        quantise(sampled, rule), _in_grid_mm(truth, window, whole.spacing), status, scene.appearance.modality.value
+    )
 
 
 def _native_grid(window: Grid, rng: np.random.Generator) -> Grid:
