@@ -39,8 +39,8 @@ class Calibration:
             "peak": self.peak.tolist(),
             "error_mm": self.error_mm.tolist(),
             "confidence": self.confidence.tolist(),
-            "absent_below": self.absent_below,
-            "uncertain_below": self.uncertain_below,
+            "absent_below": float(self.absent_below),
+            "uncertain_below": float(self.uncertain_below),
         }
 
 
@@ -66,8 +66,10 @@ def fit_calibration(
 
     `peaks`, `errors_mm` (m,) of landmarks that are present; `absent_peaks` (a,) of landmarks that are not.
     Equal-count bins, made monotone by pooling adjacent violators (isotonic regression). The threshold for
-    absence balances sensitivity and specificity (Youden's index).
+    absence balances sensitivity and specificity (Youden's index). Without any peak the plain guess remains.
     """
+    if len(peaks) == 0:
+        return UNCALIBRATED
     order = np.argsort(peaks)
     groups = np.array_split(order, min(bins, max(1, len(order) // 10)))
     centre = np.array([peaks[g].mean() for g in groups])

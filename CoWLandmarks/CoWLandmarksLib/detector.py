@@ -135,7 +135,7 @@ class Detector:
                 )
         rule = self.model.intensity[kind]
         voxels = rule.apply(
-            torch.from_numpy(np.ascontiguousarray(volume.voxels, dtype=np.float32)).to(self.device),
+            torch.from_numpy(np.array(volume.voxels, dtype=np.float32, order="C")).to(self.device),
             rule.scale(volume.voxels, float(np.prod(volume.grid.spacing))),
         )
         tell(Stage.LOCALISE.value, 0.15, "looking for the circle of Willis")

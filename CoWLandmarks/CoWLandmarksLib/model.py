@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from .errors import ConfigurationError, ModelError
 from .files import atomic_path
 from .generator import Generator, GeneratorConfig
 from .intensity import IntensityRule
+from .localizer import WINDOW as COARSE_WINDOW
 from .modality import Modality
 from .volume import Grid, axis_aligned_grid
 
@@ -80,7 +79,7 @@ class Model:
 
 
 def save_model(model: Model, path: Path) -> None:
-    """Write a model file atomically, weights in fp16."""
+    """Write a model file atomically, weights in fp16; raises ModelError when it could not be read again."""
     content = {
         "format": FORMAT,
         "format_version": model.format_version,
@@ -88,13 +87,13 @@ def save_model(model: Model, path: Path) -> None:
         "anatomy": model.anatomy.source,
         "coarse": _part_to_dict(model.coarse),
         "fine": _part_to_dict(model.fine),
-        "window": list(model.window),
-        "prior_sigma_mm": model.prior_sigma_mm,
+        "window": [int(value) for value in model.window],
+        "prior_sigma_mm": float(model.prior_sigma_mm),
         "shape": shape_model_to_dict(model.shape),
         "grid": {
-            "shape": list(model.grid.shape),
-            "spacing": list(model.grid.spacing),
-            "centre": list(model.grid.centre),
+            "shape": [int(value) for value in model.grid.shape],
+            "spacing": [float(value) for value in model.grid.spacing],
+            "centre": [float(value) for value in model.grid.centre],
         },
         "intensity": {modality.value: rule.to_dict() for modality, rule in model.intensity.items()},
         "provenance": model.provenance,
@@ -103,6 +102,7 @@ def save_model(model: Model, path: Path) -> None:
     }
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
+        load_model(temporary)
 
 
 def load_model(path: Path) -> Model:
@@ -112,7 +112,7 @@ def load_model(path: Path) -> Model:
         raise ModelError(f"There is no model file '{path}'; give another with --model.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:  # foreign bytes make torch raise almost anything
         raise ModelError(
             f"'{path.name}' is damaged or no model of this program ({type(error).__name__}); use a '.cow.pt' file."
         ) from error
@@ -126,10 +126,17 @@ def load_model(path: Path) -> Model:
         )
     try:
         return _model_from_dict(content)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, ConfigurationError) as error:
-        raise ModelError(
-            f"'{path.name}' is incomplete or damaged ({type(error).__name__}: {error}); fetch it again."
-        ) from error
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        RuntimeError,
+        ConfigurationError,
+    ) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ModelError(f"'{path.name}' is incomplete or damaged ({reason}); fetch it again.") from error
 
 
 def _model_from_dict(content: dict[str, Any]) -> Model:
@@ -148,25 +155,40 @@ def _model_from_dict(content: dict[str, Any]) -> Model:
         licence=str(content["licence"]),
         card=str(content["card"]),
     )
+    _check(model)
+    return model
+
+
+def _check(model: Model) -> None:
+    """Raise ValueError (or what the network raises) when the parts of a model do not fit together."""
     count = len(model.anatomy)
-    if (
-        model.coarse.config.out_channels != count
-        or model.fine.config.out_channels != count
-        or len(model.shape.mean) != count
-    ):
-        raise ValueError(f"its networks do not fit its {count} landmarks")
-    for part in (model.coarse, model.fine):
+    for part, channels, window in ((model.coarse, 2, COARSE_WINDOW), (model.fine, 1 + count, model.window)):
+        if (part.config.in_channels, part.config.out_channels) != (channels, count):
+            raise ValueError(f"its networks do not fit its {count} landmarks")
         if not all(bool(torch.isfinite(value).all()) for value in part.weights.values()):
             raise ValueError("its weights are not finite")
-        part.build(torch.device("cpu"))
-    return model
+        table = np.stack([part.calibration.peak, part.calibration.error_mm, part.calibration.confidence])
+        if table.size == 0 or not np.isfinite(table).all() or (np.diff(table[0]) < 0).any():
+            raise ValueError("its calibration is not a rising table")
+        multiple = part.build(torch.device("cpu")).multiple
+        if any(side <= 0 or side % multiple for side in window):
+            raise ValueError(f"its window {window} does not fit its network")
+    if model.shape.mean.shape != (count, 3) or model.shape.covariance.shape != (3 * count, 3 * count):
+        raise ValueError(f"its shape model does not fit its {count} landmarks")
+    if not np.isfinite(model.shape.mean).all() or not np.isfinite(model.shape.covariance).all():
+        raise ValueError("its shape model is not finite")
+    lengths = [*model.grid.shape, *model.grid.spacing, model.coarse.sigma_mm, model.fine.sigma_mm, model.prior_sigma_mm]
+    if not (np.isfinite(lengths).all() and min(lengths) > 0 and np.isfinite(model.grid.centre).all()):
+        raise ValueError("its grid or its heatmap widths are no lengths")
+    if set(model.intensity) != set(Modality):
+        raise ValueError("its intensity rules do not cover MRA and CTA")
 
 
 def _part_to_dict(part: NetworkPart) -> dict[str, Any]:
     return {
         "config": part.config.to_dict(),
         "weights": {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in part.weights.items()},
-        "sigma_mm": part.sigma_mm,
+        "sigma_mm": float(part.sigma_mm),
         "calibration": part.calibration.to_dict(),
     }
 

@@ -132,15 +132,20 @@ def resample(voxels: torch.Tensor, source: Grid, target: Grid, padding: float | 
 
 
 def _averaged_down(image: torch.Tensor, source: Grid, target_spacing: float) -> tuple[torch.Tensor, np.ndarray]:
-    """Average over blocks along axes at least twice as fine as the target; returns image and its ijk_to_ras."""
+    """Average over blocks along axes at least twice as fine as the target; returns image and its ijk_to_ras.
+
+    The last voxel is repeated until whole blocks fit, so that every block lies where it says.
+    """
     factors = np.maximum(1, np.floor(target_spacing / source.spacing + 1e-6)).astype(int)
     factors = np.minimum(factors, source.size)
     matrix = source.ijk_to_ras.copy()
     if (factors > 1).any():
         kernel = [int(f) for f in factors[::-1]]
-        image = functional.avg_pool3d(
-            image.to(torch.float32)[None], kernel, stride=kernel, ceil_mode=True, count_include_pad=False
-        )[0]
+        missing = [int(n) for n in -source.size % factors]
+        padded = functional.pad(
+            image.to(torch.float32)[None], (0, missing[0], 0, missing[1], 0, missing[2]), mode="replicate"
+        )
+        image = functional.avg_pool3d(padded, kernel)[0]
         matrix[:3, 3] = apply_affine(source.ijk_to_ras, (factors - 1) / 2.0)
         matrix[:3, :3] = source.ijk_to_ras[:3, :3] * factors
     return image, matrix

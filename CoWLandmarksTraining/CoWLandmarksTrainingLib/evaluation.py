@@ -56,7 +56,7 @@ def read_case_folder(folder: Path, anatomy: Anatomy) -> AnnotatedVolume:
         case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
         modality = Modality(case["modality"])
         image, landmarks = folder / case["image"], folder / case["landmarks"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise AnnotationError(f"'{folder / 'case.json'}' is no readable case description ({error}).") from error
     volume = read_volume(image)
     annotated = Volume(volume.voxels, volume.ijk_to_ras, str(case.get("case", folder.name)), modality, volume.warnings)

@@ -16,6 +16,7 @@ from CoWLandmarksLib.localizer import POOLED_SPACING_MM, WINDOW, crop_or_pad
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import axis_aligned_grid
 
+from .phantom.atlas import default_atlas
 from .phantom.training_cases import FINE_WINDOWS_PER_CASE, dequantise, read_coarse_case, read_fine_case
 
 
@@ -129,12 +130,14 @@ class FineSampler:
         rule = DEFAULT_INTENSITY_RULES[Modality(case.modality)]
         image = jittered(dequantise(torch.from_numpy(case.image), rule)[None], rng)
         landmarks, status = case.landmarks.astype(float), case.status
+        expected = with_expected_places(landmarks, default_atlas().shape_models["patients"].mean)
         grid = axis_aligned_grid(np.zeros(3), REFERENCE_SPACING_MM, image.shape[1:])  # type: ignore[arg-type]
         if rng.random() < 0.5:
             width = (image.shape[3] - 1) * REFERENCE_SPACING_MM[0]
+            _, expected, _ = mirrored(image, expected, status, width, self.permutation)
             image, landmarks, status = mirrored(image, landmarks, status, width, self.permutation)
         local = landmarks + grid.ijk_to_ras[:3, 3]
-        prior = encode(simulated_coarse_estimate(local, rng), grid, self.prior_sigma_mm)
+        prior = encode(simulated_coarse_estimate(expected + grid.ijk_to_ras[:3, 3], rng), grid, self.prior_sigma_mm)
         return (
             torch.cat([image, prior]),
             encode(local, grid, self.sigma_mm),
@@ -142,11 +145,19 @@ class FineSampler:
         )
 
 
-def simulated_coarse_estimate(landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Landmarks (n, 3) with errors like those of the coarse step: a common shift, a spread, some far off.
+def with_expected_places(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Landmarks (n, 3) with the absent ones (NaN) where the others and a shape `mean` (n, 3), same axes, expect them.
 
-    Absent (NaN) landmarks stay NaN.
+    A detector does not know beforehand which landmarks are absent and gives the network a prior for each of them;
+    without these places an empty prior would give the absence away in training.
     """
+    known = np.isfinite(landmarks).all(axis=1)
+    shift = np.median((landmarks - mean)[known], axis=0)
+    return np.where(known[:, None], landmarks, mean + shift)
+
+
+def simulated_coarse_estimate(landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Landmarks (n, 3) with errors like those of the coarse step: a common shift, a spread, some far off."""
     n = len(landmarks)
     spread = rng.uniform(0.6, 2.5)
     far = rng.random(n) < 0.08

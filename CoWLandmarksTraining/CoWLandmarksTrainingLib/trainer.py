@@ -110,8 +110,9 @@ class Trainer:
             prediction.float(), batch.heatmaps.to(self.device), self.config.alpha, batch.channel_mask.to(self.device)
         )
         if not torch.isfinite(loss):
+            kept = "the last checkpoint is kept" if self.checkpoint_file.exists() else "no checkpoint was written yet"
             raise ConfigurationError(
-                f"The loss is not finite at step {self.step}; the last checkpoint is kept in '{self.folder}'."
+                f"The loss is not finite at step {self.step} ({kept} in '{self.folder}'); use a lower learning rate."
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -161,8 +162,9 @@ class Trainer:
             self.rng.bit_generator.state = saved
             self.step, self.seconds_before = int(state["step"]), float(state["seconds"])
         except Exception as error:
+            reason = " ".join(str(error).split())[:160]
             raise ConfigurationError(
-                f"The checkpoint '{self.checkpoint_file}' cannot be used ({error}); delete it to start again."
+                f"The checkpoint '{self.checkpoint_file}' cannot be used ({reason}); delete it to start again."
             ) from error
         return True
 

@@ -164,6 +164,17 @@ class TestResample:
         centroid = (coarse.numpy()[..., None] * ras).sum((0, 1, 2)) / float(coarse.sum())
         np.testing.assert_allclose(centroid, place, atol=0.05)
 
+    @pytest.mark.parametrize("count", [24, 25, 26])
+    def test_a_last_block_that_is_not_full_lies_where_it_says(self, count: int) -> None:
+        source = axis_aligned_grid(np.zeros(3), np.full(3, 0.3), (count, 24, count))
+        voxels = torch.rand(source.shape, generator=torch.Generator().manual_seed(5))
+        missing = -count % 3
+        longer = Grid((count + missing, 24, count + missing), source.ijk_to_ras)
+        repeated = torch.cat([voxels, voxels[-1:].expand(missing, -1, -1)])
+        repeated = torch.cat([repeated, repeated[:, :, -1:].expand(-1, -1, missing)], dim=2)
+        target = axis_aligned_grid(np.full(3, 0.2), np.full(3, 0.9), (7, 7, 7))
+        torch.testing.assert_close(resample(voxels, source, target), resample(repeated, longer, target))
+
     def test_beyond_the_scan_lies_the_padding_or_the_nearest_voxel(self) -> None:
         target = axis_aligned_grid(self.source.centre + np.array([100.0, 0.0, 0.0]), np.ones(3), (3, 3, 3))
         voxels = field_on(self.source)

@@ -1,0 +1,104 @@
+"""Peak heights to expected errors and confidences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from CoWLandmarksLib.calibration import (
+    UNCALIBRATED,
+    Calibration,
+    _isotonic,
+    calibration_from_dict,
+    fit_calibration,
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "fitted"),
+    [
+        ([1, 2, 3], [1, 2, 3]),
+        ([3, 1, 2], [2, 2, 2]),
+        ([1, 3, 2, 4], [1, 2.5, 2.5, 4]),
+        ([4, 3, 2, 1], [2.5, 2.5, 2.5, 2.5]),
+        # 5 and 1 pool to 3; 2 pulls the three to 8/3; 6 and 4 pool to 5
+        ([0, 5, 1, 2, 6, 4], [0, 8 / 3, 8 / 3, 8 / 3, 5, 5]),
+        ([7], [7]),
+    ],
+)
+def test_isotonic_regression_pools_neighbours_that_fall(values: list[float], fitted: list[float]) -> None:
+    np.testing.assert_allclose(_isotonic(np.array(values, float)), fitted)
+
+
+def test_tables_are_interpolated_and_end_flat() -> None:
+    table = Calibration(np.array([0.2, 0.6]), np.array([8.0, 2.0]), np.array([0.1, 0.9]))
+    np.testing.assert_allclose(table.expected_error_mm(np.array([0.0, 0.2, 0.4, 0.6, 2.0])), [8, 8, 5, 2, 2])
+    np.testing.assert_allclose(table.confidence_of(np.array([0.0, 0.3, 0.6, 9.0])), [0.1, 0.3, 0.9, 0.9])
+
+
+def validation(count: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Peaks, and errors that fall from about 8 mm to 1 mm as the peak rises, with much scatter."""
+    rng = np.random.default_rng(seed)
+    peaks = rng.uniform(0, 1, count)
+    return peaks, rng.exponential(8.0 - 7.0 * peaks)
+
+
+def test_a_fitted_table_is_monotone_and_tells_the_truth_on_average() -> None:
+    peaks, errors = validation()
+    table = fit_calibration(peaks, errors, np.empty(0))
+    assert (np.diff(table.peak) > 0).all()
+    assert (np.diff(table.error_mm) <= 1e-12).all()
+    assert (np.diff(table.confidence) >= -1e-12).all()
+    assert table.absent_below == 0.0
+    assert table.expected_error_mm(peaks).mean() == pytest.approx(errors.mean(), rel=0.05)
+    # P(error <= 3 mm) of an exponential of mean 8 - 7 * 0.9 = 1.7 mm is 83 %, of mean 7.3 mm (0.1) 34 %.
+    assert float(table.confidence_of(np.array([0.9]))[0]) == pytest.approx(0.83, abs=0.1)
+    assert float(table.confidence_of(np.array([0.1]))[0]) == pytest.approx(0.34, abs=0.12)
+
+
+def test_three_millimetres_are_still_within() -> None:
+    table = fit_calibration(np.linspace(0, 1, 10), np.full(10, 3.0), np.empty(0))
+    assert table.confidence.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("absent", "low", "high"),
+    [([0.01, 0.02, 0.03, 0.05, 0.1], 0.1, 0.4), ([0.05] * 4 + [0.9], 0.05, 0.4)],
+    ids=["separable", "one absent landmark looks present"],
+)
+def test_the_threshold_for_absence_lies_between_absent_and_present_peaks(
+    absent: list[float], low: float, high: float
+) -> None:
+    peaks = np.linspace(0.4, 1.0, 100)
+    table = fit_calibration(peaks, np.ones(100), np.array(absent))
+    assert low < table.absent_below <= high
+
+
+def test_fewer_than_five_absent_landmarks_give_no_threshold() -> None:
+    assert fit_calibration(np.linspace(0.4, 1.0, 100), np.ones(100), np.zeros(4)).absent_below == 0.0
+
+
+@pytest.mark.parametrize("count", [1, 3, 9, 25])
+def test_a_few_validation_points_are_enough_for_a_table(count: int) -> None:
+    peaks, errors = validation(count)
+    table = fit_calibration(peaks, errors, np.empty(0))
+    assert np.isfinite(table.expected_error_mm(np.array([0.5]))).all()
+    assert len(table.peak) == max(1, count // 10)
+
+
+def test_equal_peaks_give_a_table_that_still_rises() -> None:
+    table = fit_calibration(np.full(60, 0.5), np.arange(60.0), np.empty(0))
+    assert (np.diff(table.peak) > 0).all()
+
+
+def test_without_any_peak_the_plain_guess_remains() -> None:
+    assert fit_calibration(np.empty(0), np.empty(0), np.zeros(9)) is UNCALIBRATED
+
+
+def test_a_table_survives_the_round_trip_through_plain_values() -> None:
+    table = fit_calibration(*validation(), np.linspace(0, 0.2, 20))
+    again = calibration_from_dict(table.to_dict())
+    np.testing.assert_array_equal(again.peak, table.peak)
+    np.testing.assert_array_equal(again.error_mm, table.error_mm)
+    np.testing.assert_array_equal(again.confidence, table.confidence)
+    assert (again.absent_below, again.uncertain_below) == (table.absent_below, table.uncertain_below)
+    assert all(type(value) is float for value in table.to_dict().values() if not isinstance(value, list))

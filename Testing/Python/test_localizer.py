@@ -1,0 +1,150 @@
+"""The coarse step: pooling, windows over the field of view, and the place of what is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from beads import SIGMA_MM, UNITS, CoarseBeadReader, bead_places, bead_scan
+from CoWLandmarksLib import localizer
+from CoWLandmarksLib.localizer import WINDOW, crop_or_pad, field_of_view_grid, localise, pool_for_localizer
+from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+
+class TestPooling:
+    """Mean and maximum over blocks, and the grid of the blocks."""
+
+    def test_the_channels_are_mean_and_maximum_of_eight_voxels(self) -> None:
+        image = torch.arange(64, dtype=torch.float32).reshape(4, 4, 4)
+        pooled, grid = pool_for_localizer(image, axis_aligned_grid(np.zeros(3), np.ones(3), (4, 4, 4)))
+        block = image[2:4, 0:2, 2:4]
+        assert pooled.shape == (2, 2, 2, 2)
+        assert float(pooled[0, 1, 0, 1]) == float(block.mean())
+        assert float(pooled[1, 1, 0, 1]) == float(block.max())
+        assert grid.shape == (2, 2, 2)
+
+    @pytest.mark.parametrize("voxel", [(0, 0, 0), (3, 6, 1), (7, 2, 5)])
+    def test_a_bright_voxel_stays_at_its_place_to_half_a_block(self, voxel: tuple[int, int, int]) -> None:
+        matrix = np.eye(4)
+        matrix[:3, :3] = Rotation.from_euler("z", 25, degrees=True).as_matrix() @ np.diag((-1.0, 0.7, 1.5))
+        matrix[:3, 3] = (40.0, -20.0, 7.0)
+        source = Grid((8, 8, 8), matrix)
+        image = torch.zeros(8, 8, 8)
+        image[voxel[2], voxel[1], voxel[0]] = 1.0
+        pooled, grid = pool_for_localizer(image, source)
+        k, j, i = np.unravel_index(int(pooled[1].argmax()), grid.shape)
+        np.testing.assert_allclose(grid.spacing, 2.0 * source.spacing)
+        # The block's centre lies half a voxel from each of its voxels' centres along every axis.
+        gap = apply_affine(source.ras_to_ijk, apply_affine(grid.ijk_to_ras, np.array([i, j, k]))) - voxel
+        np.testing.assert_allclose(np.abs(gap), 0.5, atol=1e-9)
+
+    def test_the_centre_of_an_even_grid_does_not_move(self) -> None:
+        source = axis_aligned_grid(np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.0, 2.0]), (4, 6, 8))
+        _, grid = pool_for_localizer(torch.zeros(4, 6, 8), source)
+        np.testing.assert_allclose(grid.centre, source.centre)
+        np.testing.assert_allclose(grid.corners(), source.corners())
+
+
+class TestFieldOfView:
+    """The 1 mm grid over a scan."""
+
+    @pytest.mark.parametrize("angles", [(0, 0, 0), (30, 0, 0), (10, -20, 75)])
+    def test_it_covers_every_corner_with_even_sides(self, angles: tuple[float, ...]) -> None:
+        source = axis_aligned_grid(np.array([5.0, -7.0, 9.0]), np.array([0.6, 0.7, 1.1]), (31, 45, 52))
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+        source = source.transformed(turn)
+        grid = field_of_view_grid(source)
+        ijk = apply_affine(grid.ras_to_ijk, source.corners())
+        assert (ijk >= -0.5 - 1e-9).all()
+        assert (ijk <= grid.size - 0.5 + 1e-9).all()
+        assert all(side % 2 == 0 for side in grid.shape)
+        np.testing.assert_allclose(grid.ijk_to_ras[:3, :3], np.eye(3))
+        # and is not larger than needed
+        spare = grid.size - (ijk.max(axis=0) - ijk.min(axis=0))
+        assert (spare < 2.0 + 1e-9).all()
+
+
+class TestCrop:
+    """Windows that may reach beyond the image."""
+
+    image = torch.arange(2 * 5 * 6 * 7, dtype=torch.float32).reshape(2, 5, 6, 7)
+
+    def test_a_window_inside_is_a_slice(self) -> None:
+        window = crop_or_pad(self.image, np.array([1, 2, 3]), (2, 3, 4), -1.0)
+        torch.testing.assert_close(window, self.image[:, 1:3, 2:5, 3:7])
+
+    @given(st.tuples(*[st.integers(-9, 9)] * 3), st.tuples(*[st.integers(1, 8)] * 3))
+    def test_every_voxel_is_the_image_or_the_filling(
+        self, start: tuple[int, int, int], shape: tuple[int, int, int]
+    ) -> None:
+        window = crop_or_pad(self.image, np.array(start), shape, -1.0)
+        assert window.shape == (2, *shape)
+        k, j, i = np.indices(shape)
+        kji = np.stack([k, j, i], axis=-1) + start
+        inside = ((kji >= 0) & (kji < (5, 6, 7))).all(axis=-1)
+        expected = np.full((2, *shape), -1.0, np.float32)
+        expected[:, inside] = self.image.numpy()[:, kji[inside][:, 0], kji[inside][:, 1], kji[inside][:, 2]]
+        np.testing.assert_array_equal(window.numpy(), expected)
+
+    def test_the_image_is_not_shared(self) -> None:
+        window = crop_or_pad(self.image, np.zeros(3, int), (5, 6, 7), 0.0)
+        window += 1.0
+        assert float(self.image[0, 0, 0, 0]) == 0.0
+
+
+class TestTiles:
+    """Windows over a large field of view."""
+
+    @given(st.tuples(*[st.integers(4, 260)] * 3))
+    def test_windows_cover_every_voxel_and_overlap(self, shape: tuple[int, int, int]) -> None:
+        starts = np.array(localizer._tile_starts(shape))
+        for axis, (side, window) in enumerate(zip(shape, WINDOW, strict=True)):
+            firsts = np.unique(starts[:, axis])
+            assert firsts[0] <= 0
+            assert firsts[-1] + window >= side
+            if side > window:
+                assert firsts[0] == 0
+                assert firsts[-1] + window == side
+                assert np.diff(firsts).max() <= window - 16
+            else:
+                assert len(firsts) == 1
+        sides = [len(np.unique(starts[:, axis])) for axis in range(3)]
+        assert len(starts) == np.prod(sides)
+
+    def test_a_small_field_has_one_centred_window(self) -> None:
+        assert [start.tolist() for start in localizer._tile_starts((48, 60, 30))] == [[0, -2, -17]]
+
+
+class TestLocalise:
+    """With a network that reads beads by calculation."""
+
+    @pytest.mark.parametrize(
+        ("shape", "centre"),
+        [
+            ((44, 48, 52), (0.0, 0.0, 0.0)),
+            ((70, 90, 100), (55.0, -45.0, 38.0)),
+            ((110, 60, 60), (0.0, 10.0, -75.0)),
+        ],
+        ids=["one window", "in a corner of a large field", "at the lower end of a tall field"],
+    )
+    def test_beads_are_found_where_they_are(
+        self, shape: tuple[int, int, int], centre: tuple[float, float, float]
+    ) -> None:
+        grid = axis_aligned_grid(np.array([3.3, -8.2, 100.1]), np.array([2.0, 2.2, 2.1]), shape)
+        places = bead_places() - bead_places().mean(axis=0) + grid.centre + centre
+        scan = bead_scan(grid, places)
+        found = localise(CoarseBeadReader(), torch.from_numpy(scan.voxels / UNITS).float(), grid, SIGMA_MM)  # type: ignore[arg-type]
+        assert np.linalg.norm(found.positions - places, axis=1).max() < 0.15
+        assert (found.peaks > 0.6).all()
+
+    def test_a_missing_bead_has_no_peak(self) -> None:
+        grid = axis_aligned_grid(np.zeros(3), np.full(3, 2.0), (44, 48, 52))
+        places = bead_places() - bead_places().mean(axis=0)
+        places[7] = np.nan
+        scan = bead_scan(grid, places)
+        found = localise(CoarseBeadReader(), torch.from_numpy(scan.voxels / UNITS).float(), grid, SIGMA_MM)  # type: ignore[arg-type]
+        assert np.flatnonzero(found.peaks < 0.1).tolist() == [7]

@@ -1,0 +1,192 @@
+"""The trainer: it learns, resumes exactly, and stops with a sentence."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.generator import Generator, GeneratorConfig
+from CoWLandmarksLib.heatmap import encode
+from CoWLandmarksLib.volume import axis_aligned_grid
+from CoWLandmarksTrainingLib.phantom.tubes import capsules_of_polyline, joined, rasterise
+from CoWLandmarksTrainingLib.samples import Batch
+from CoWLandmarksTrainingLib.trainer import Trainer, TrainerConfig
+
+CPU = torch.device("cpu")
+GRID = axis_aligned_grid(np.zeros(3), np.full(3, 0.8), (8, 12, 12))
+NETWORK = GeneratorConfig(out_channels=2, base_width=8, levels=2)
+CONFIG = TrainerConfig(steps=6, learning_rate=5e-3, warm_up_steps=2, mixed_precision=False, checkpoint_seconds=0.0)
+
+
+def bifurcation() -> Batch:
+    """A window with a vessel that forks; the landmarks are the fork and an end."""
+    fork, ends = np.array([0.3, -0.4, 0.2]), np.array([(-4.0, -4.0, 0.0), (3.0, 3.0, 1.0), (-2.0, 3.5, -2.0)])
+    pieces = [capsules_of_polyline(np.stack([fork, e]), np.full(2, 0.7), np.ones(2), 1) for e in ends]
+    image = rasterise(joined(pieces), GRID, CPU).coverage[None, None]
+    return Batch(image, encode(np.stack([fork, ends[1]]), GRID, 1.2)[None], torch.ones(1, 2))
+
+
+def noisy_sampler(rng: np.random.Generator) -> Batch:
+    """The window with noise from the trainer's random numbers."""
+    batch = bifurcation()
+    noise = torch.from_numpy(rng.normal(0, 0.1, batch.image.shape).astype(np.float32))
+    return replace(batch, image=batch.image + noise)
+
+
+def trainer(folder: Path, sampler: Callable[[np.random.Generator], Batch] = noisy_sampler, **changes: Any) -> Trainer:
+    torch.manual_seed(changes.pop("weights", 1))
+    return Trainer(Generator(NETWORK), sampler, replace(CONFIG, **changes), folder, CPU)
+
+
+def failing_after(steps: int, failure: Callable[[Batch], Batch]) -> Callable[[np.random.Generator], Batch]:
+    """The noisy sampler, whose batch number `steps` + 1 goes through `failure`."""
+    drawn = [0]
+
+    def sampler(rng: np.random.Generator) -> Batch:
+        drawn[0] += 1
+        batch = noisy_sampler(rng)
+        return failure(batch) if drawn[0] > steps else batch
+
+    return sampler
+
+
+def interrupt(batch: Batch) -> Batch:
+    raise KeyboardInterrupt
+
+
+def spoil(batch: Batch) -> Batch:
+    return replace(batch, image=batch.image * math.nan)
+
+
+def test_one_window_is_learnt_by_heart(tmp_path: Path) -> None:
+    learner = trainer(tmp_path, lambda rng: bifurcation(), steps=120, checkpoint_seconds=1e9, log_every=1)
+    losses: list[float] = []
+    learner.run(lambda entry: losses.append(entry["loss"]))
+    assert losses[-1] < 0.1 * losses[0]
+    with torch.inference_mode():
+        heatmaps = learner.generator.eval()(bifurcation().image)[0]
+    assert [int(h.argmax()) for h in heatmaps] == [int(h.argmax()) for h in bifurcation().heatmaps[0]]
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole")
+    whole.run()
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tmp_path / "parts", failing_after(3, interrupt)).run()
+    resumed = trainer(tmp_path / "parts", weights=99, seed=77)
+    assert resumed.resume()
+    assert resumed.step == 3
+    resumed.run()
+    assert resumed.step == whole.step == 6
+    for name, value in whole.generator.state_dict().items():
+        assert torch.equal(resumed.generator.state_dict()[name], value), name
+        assert torch.equal(resumed.average[name], whole.average[name]), name
+    assert resumed.rng.bit_generator.random_raw() == whole.rng.bit_generator.random_raw()
+    moments = [t.optimiser.state_dict()["state"] for t in (resumed, whole)]
+    assert all(torch.equal(moments[0][n][key], moments[1][n][key]) for n in moments[1] for key in moments[1][n])
+
+
+def test_another_seed_is_another_training(tmp_path: Path) -> None:
+    one, other = trainer(tmp_path / "a", steps=2), trainer(tmp_path / "b", steps=2, seed=5)
+    one.run()
+    other.run()
+    assert not torch.equal(one.generator.head.weight, other.generator.head.weight)
+
+
+def test_a_loss_that_is_no_number_stops_with_a_sentence_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"not finite at step 3 \(the last checkpoint is kept in .*\.$"):
+        trainer(tmp_path, failing_after(3, spoil)).run()
+    again = trainer(tmp_path)
+    assert again.resume()
+    assert again.step == 3
+    assert all(bool(value.isfinite().all()) for value in again.generator.state_dict().values())
+
+
+def test_it_does_not_speak_of_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no checkpoint was written yet"):
+        trainer(tmp_path, failing_after(0, spoil)).run()
+
+
+def test_an_interrupted_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = trainer(tmp_path, steps=2)
+    first.run()
+
+    def broken(state: object, path: Path) -> None:
+        Path(path).write_bytes(b"half a check")
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", broken)
+        with pytest.raises(OSError, match="no space"):
+            first.save_checkpoint(1.0)
+    again = trainer(tmp_path, weights=3)
+    assert again.resume()
+    assert torch.equal(again.generator.head.weight, first.generator.head.weight)
+
+
+def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path: Path) -> None:
+    assert not trainer(tmp_path).resume()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "another network"])
+def test_a_checkpoint_that_cannot_be_used_is_told(tmp_path: Path, damage: str) -> None:
+    learner = trainer(tmp_path, steps=1)
+    learner.run()
+    if damage == "truncated":
+        learner.checkpoint_file.write_bytes(learner.checkpoint_file.read_bytes()[:500])
+    else:
+        learner = Trainer(Generator(replace(NETWORK, base_width=4)), noisy_sampler, CONFIG, tmp_path, CPU)
+    with pytest.raises(ConfigurationError, match=r"checkpoint .* cannot be used .* delete it to start again\.$"):
+        learner.resume()
+
+
+def test_the_log_is_one_json_object_per_line(tmp_path: Path) -> None:
+    trainer(tmp_path, log_every=2).run()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert {line["schema"] for line in lines} == {"cow-training-log/1"}
+
+
+def test_the_learning_rate_warms_up_and_then_falls_as_a_cosine() -> None:
+    config = TrainerConfig(steps=100, learning_rate=1.0, final_learning_rate=0.2, warm_up_steps=10)
+    assert config.learning_rate_at(0.0, 0) == pytest.approx(0.1)
+    assert config.learning_rate_at(0.0, 9) == pytest.approx(1.0)
+    assert config.learning_rate_at(0.5, 50) == pytest.approx(0.6)
+    assert config.learning_rate_at(1.0, 99) == pytest.approx(0.2)
+
+
+def test_the_first_average_is_mostly_the_new_weights(tmp_path: Path) -> None:
+    learner = trainer(tmp_path)
+    before = learner.generator.head.weight.detach().clone()
+    learner.train_step(bifurcation())
+    after = learner.generator.head.weight.detach()
+    # decay after the first step: min(0.995, 2 / 11)
+    torch.testing.assert_close(learner.average["head.weight"], before * (2 / 11) + after * (9 / 11))
+    torch.testing.assert_close(learner.averaged_generator().head.weight.detach(), learner.average["head.weight"])
+
+
+def test_used_up_time_ends_a_training_and_counts_over_resumed_pieces(tmp_path: Path) -> None:
+    learner = trainer(tmp_path, time_limit_seconds=100.0)
+    learner.seconds_before = 100.0
+    learner.run()
+    assert learner.step == 0
+    again = trainer(tmp_path, time_limit_seconds=100.0)
+    assert again.resume()
+    assert again.seconds_before >= 100.0
+
+
+def test_masked_landmarks_do_not_teach(tmp_path: Path) -> None:
+    learner = trainer(tmp_path)
+    before = learner.generator.head.weight.detach().clone()
+    learner.train_step(replace(bifurcation(), channel_mask=torch.tensor([[1.0, 0.0]])))
+    change = (learner.generator.head.weight.detach() - before).abs().flatten(1).sum(dim=1)
+    assert float(change[0]) > 0.0
+    assert float(change[1]) == 0.0
