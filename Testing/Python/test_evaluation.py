@@ -1,0 +1,151 @@
+"""Evaluation: figures by hand, and the whole road with a detector whose errors are known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from beads import COUNT, bead_model, bead_places, bead_scan
+from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.detector import Detector
+from CoWLandmarksLib.files import write_json
+from CoWLandmarksLib.markups import write_annotation
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.volume import axis_aligned_grid
+from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksTrainingLib.evaluation import (
+    AnnotatedVolume,
+    CaseResult,
+    evaluate,
+    evaluation_report,
+    figures,
+    markdown_table,
+    per_landmark,
+    presence_figures,
+)
+
+ANATOMY = bead_model().anatomy
+GRID = axis_aligned_grid(np.array([2.0, 17.0, 1.0]), np.array([1.7, 1.9, 2.1]), (44, 46, 52))
+NAN = np.nan
+
+
+def result(errors: list[float], *, states: tuple[str, ...] | None = None, absent: tuple[int, ...] = ()) -> CaseResult:
+    """A scan of landmarks 20 mm apart on a line, each off by an error across it; NaN: no true point."""
+    n = len(errors)
+    places = np.stack([20.0 * np.arange(n), np.zeros(n), np.zeros(n)], axis=1)
+    truth = np.where(np.isnan(errors)[:, None], NAN, places)
+    found = places + np.stack([np.zeros(n), np.nan_to_num(errors), np.zeros(n)], axis=1)
+    missing = np.isin(np.arange(n), absent)
+    return CaseResult(
+        "scan", "mra", truth, missing, found, found + 1.0, found, np.ones(n), found, np.ones(n),
+        states or ("found",) * n, "ok", found,
+    )  # fmt: skip
+
+
+class TestFigures:
+    """Figures of merit of some scans."""
+
+    def test_a_cohort_of_two_scans(self) -> None:
+        row = figures([result([1.0, 2.0, NAN]), result([3.0, 4.0, 10.0])], "subvoxel")
+        assert (row["scans"], row["landmarks"]) == (2, 5)
+        assert row["mre_mm"] == pytest.approx(20.0 / 5)
+        # scan means 1.5 and 17 / 3
+        assert row["sd_mm"] == pytest.approx((17 / 3 - 1.5) / 2)
+        assert row["median_mm"] == pytest.approx(3.0)
+        assert row["sdr"] == pytest.approx({"2": 0.4, "3": 0.6, "4": 0.8, "5": 0.8, "6": 0.8})
+        assert row["confusion"] == 0.0
+
+    def test_a_point_on_its_neighbour_is_a_confusion(self) -> None:
+        swapped = result([0.0, 0.0, 0.0])
+        swapped = replace(swapped, subvoxel=swapped.truth[[1, 0, 2]])
+        assert figures([swapped], "subvoxel")["confusion"] == pytest.approx(2 / 3)
+
+    def test_each_kind_of_position_has_its_own_figures(self) -> None:
+        assert figures([result([0.0, 0.0])], "argmax")["mre_mm"] == pytest.approx(np.sqrt(3.0))
+
+    def test_presence_counts_placed_points_where_there_are_some_and_where_there_are_none(self) -> None:
+        one = result([1, 1, NAN, NAN], states=("found", "absent", "absent", "uncertain"), absent=(2, 3))
+        other = result([1, NAN, 1, 1], states=("uncertain", "outside", "outside", "found"), absent=(1,))
+        row = presence_figures([one, other])
+        assert row == {
+            "present": 5,
+            "sensitivity": pytest.approx(3 / 5),
+            "absent": 3,
+            "specificity": pytest.approx(2 / 3),
+        }
+        assert presence_figures([result([1.0])])["specificity"] is None
+
+    def test_every_landmark_has_its_own_row(self) -> None:
+        first = [2.0, NAN, *[1.0] * (COUNT - 2)]
+        second = [4.0, NAN, *[1.0] * (COUNT - 2)]
+        table = per_landmark([result(first), result(second)], ANATOMY, "subvoxel")
+        assert table[ANATOMY.codes[0]] == {"mre_mm": 3.0, "median_mm": 3.0, "n": 2}
+        assert ANATOMY.codes[1] not in table
+        assert len(table) == COUNT - 1
+
+    def test_the_table_reads_as_in_the_paper(self) -> None:
+        table = markdown_table({"all": figures([result([1.0, 2.0]), result([3.0, 2.5])], "subvoxel")})
+        lines = table.splitlines()
+        assert lines[2].startswith("| all | 2 | 2.12 (0.62) | 2.25 |")
+        assert "| 50.0 | 100.0 | 100.0 | 100.0 | 100.0 | 0.00 % |" in lines[2]
+        assert len({line.count("|") for line in lines}) == 1
+
+
+def truth_of(places: np.ndarray) -> tuple[LandmarkEstimate, ...]:
+    return tuple(
+        LandmarkEstimate(code, (float(p[0]), float(p[1]), float(p[2])), LandmarkState.FOUND, 1.0, 0.0)
+        if np.isfinite(p).all()
+        else LandmarkEstimate(code, None, LandmarkState.ABSENT, 1.0, 0.0)
+        for code, p in zip(ANATOMY.codes, places, strict=True)
+    )
+
+
+class TestRoad:
+    """Detector and annotated scans."""
+
+    def test_known_errors_of_the_annotation_come_out(self) -> None:
+        places = bead_places()
+        places[7] = NAN
+        annotated = places.copy()
+        annotated[2] += (0.0, 3.0, 0.0)
+        told: list[str] = []
+        results = evaluate(
+            Detector(bead_model(), "cpu"),
+            [AnnotatedVolume(bead_scan(GRID, places), truth_of(annotated), "cta")],
+            lambda one: told.append(one.name),
+        )
+        assert told == ["beads"]
+        only = results[0]
+        errors = np.linalg.norm(only.subvoxel - annotated, axis=1)
+        assert errors[2] == pytest.approx(3.0, abs=0.1)
+        assert np.nanmax(np.delete(errors, 2)) < 0.1
+        assert only.states[7] == "absent"
+        assert only.absent.tolist() == [n == 7 for n in range(COUNT)]
+        assert np.isnan(only.placed[7]).all()
+        assert figures(results, "subvoxel")["mre_mm"] < figures(results, "argmax")["mre_mm"]
+        assert presence_figures(results) == {"present": 18, "sensitivity": 1.0, "absent": 1, "specificity": 1.0}
+
+    def test_a_cohort_on_disk_is_reported_by_modality(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        cohort = tmp_path_factory.mktemp("cohort")
+        for modality in Modality:
+            folder = cohort / "test" / modality.value
+            scan = bead_scan(GRID, bead_places(), modality=modality)
+            folder.mkdir(parents=True)
+            write_volume(scan, folder / "image.nii.gz")
+            write_annotation(folder / "landmarks.mrk.json", truth_of(bead_places()), ANATOMY)
+            names = {"image": "image.nii.gz", "landmarks": "landmarks.mrk.json"}
+            write_json(folder / "case.json", {"case": modality.value, "modality": modality.value, **names})
+        report = evaluation_report(Detector(bead_model(), "cpu"), cohort)
+        assert report["schema"] == "cow-evaluation/1"
+        assert report["model"] == "beads"
+        assert {name: row["scans"] for name, row in report["figures"]["subvoxel"].items()} == {
+            "all": 2,
+            "mra": 1,
+            "cta": 1,
+        }
+        assert report["figures"]["subvoxel"]["all"]["sdr"]["2"] == 1.0
+        assert report["verdicts"] == {"ok": 2}
+        assert len(report["per_landmark"]) == COUNT
+        json.dumps(report, allow_nan=False)
