@@ -25,6 +25,7 @@ Decoding = Literal["argmax", "subvoxel"]
 ProgressCallback = Callable[[str, float, str], None]
 EDGE_MM = 2.0
 SEARCH_BEYOND_MM = 6.0
+REFINEMENT_PASSES = 2
 MIN_INLIERS = 6
 MIN_COARSE_CONFIDENCE = 0.35
 
@@ -85,8 +86,11 @@ class Measurement:
 class Detector:
     """Finds the landmarks of scans with one model; keeps the networks loaded between scans."""
 
-    def __init__(self, model: Model, device: str = "auto", decoding: Decoding = "subvoxel") -> None:
+    def __init__(
+        self, model: Model, device: str = "auto", decoding: Decoding = "subvoxel", passes: int = REFINEMENT_PASSES
+    ) -> None:
         self.model = model
+        self.passes = max(1, passes)
         self.device = choose_device(device)
         self.decoding = decoding
         self._coarse = model.coarse.build(self.device)
@@ -143,7 +147,12 @@ class Detector:
         tell(Stage.REFINE.value, 0.5, "placing the landmarks")
         expected = apply_affine(np.linalg.inv(alignment.fit.transform), alignment.prior.mean)
         wanted = _distance_inside(expected, volume.grid) > -SEARCH_BEYOND_MM
-        fine = refine(self._fine, self.model, voxels, volume.grid, alignment.fit.transform, alignment.prior, wanted)
+        to_reference = alignment.fit.transform
+        fine = refine(self._fine, self.model, voxels, volume.grid, to_reference, alignment.prior, wanted)
+        for _ in range(self.passes - 1):
+            tell(Stage.REFINE.value, 0.7, "looking again with what was learned")
+            prior = self._updated_prior(fine)
+            fine = refine(self._fine, self.model, voxels, volume.grid, to_reference, prior, wanted)
         return Measurement(volume, kind, alignment, fine, tuple(warnings))
 
     def _align(self, voxels: torch.Tensor, grid: Grid, hint: Mapping[str, np.ndarray] | None) -> Alignment:
@@ -170,6 +179,11 @@ class Detector:
         noise = np.maximum(error, 0.5) / np.sqrt(3.0)
         prior = model.shape.posterior(np.where(confidence[:, None] > 0.02, observed, np.nan), noise)
         return Alignment(fit, coarse, confidence, prior)
+
+    def _updated_prior(self, fine: FineLandmarks) -> ShapePosterior:
+        """Where the landmarks are expected after a pass: sure ones pull the doubtful ones to where they fit."""
+        error = self.model.fine.calibration.expected_error_mm(fine.peaks)
+        return self.model.shape.posterior(fine.positions, np.maximum(error, 0.5) / np.sqrt(3.0))
 
     def _hinted(self, hint: Mapping[str, np.ndarray] | None) -> dict[int, np.ndarray]:
         if not hint:

@@ -56,6 +56,7 @@ class Preset:
     batch_size: int
     renderers: int
     validation_cases: int
+    shape_samples: int = 400
     seed: int = 1
 
 
@@ -67,7 +68,7 @@ _CPU = Preset(
     training=TrainerConfig(steps=9000, learning_rate=1e-3, final_learning_rate=1e-5, time_limit_seconds=5400.0),
     batch_size=2,
     renderers=2,
-    validation_cases=64,
+    validation_cases=48,
 )
 _GPU = replace(
     _CPU,
@@ -89,6 +90,7 @@ _SMALL = replace(
     batch_size=1,
     renderers=1,
     validation_cases=2,
+    shape_samples=40,
 )
 PRESETS = {preset.name: preset for preset in (_CPU, _GPU, _SMALL)}
 
@@ -150,7 +152,7 @@ def assemble(preset: Preset, coarse: Trainer, fine: Trainer, path: Path, *, work
 
     Calibration uses phantoms of a seed of its own (neither trained on nor tested on).
     """
-    shape = phantom_shape_model(preset.seed)
+    shape = phantom_shape_model(preset.seed, preset.shape_samples)
     provenance = {
         "training_data": "synthetic phantoms; statistics derived from iCafe (Apache-2.0) and BraVa, see atlas.json",
         "phantom_version": PHANTOM_VERSION,
@@ -183,7 +185,7 @@ def assemble(preset: Preset, coarse: Trainer, fine: Trainer, path: Path, *, work
     return model
 
 
-def phantom_shape_model(seed: int, count: int = 2000) -> ShapeModel:
+def phantom_shape_model(seed: int, count: int) -> ShapeModel:
     """Shape model of phantom landmarks in the atlas frame, the drawn places standing in for absent points."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 2**40]))
     configurations = np.empty((count, len(default_anatomy()), 3))

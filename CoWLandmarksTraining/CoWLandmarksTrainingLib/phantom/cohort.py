@@ -78,17 +78,17 @@ def make_sample() -> PhantomCase:
     """
     rng = np.random.Generator(np.random.Philox(key=[SAMPLE_SEED, 0]))
     drawn = sample_scene(rng, Modality.MRA, Family.TRAINING, "clinical")
-    fat_suppressed = {**drawn.appearance.tissue, Tissue.FAT: 0.35, Tissue.MARROW: 0.3}
-    plain = {
-        "tissue": fat_suppressed,
-        "masking": Masking.NONE,
-        "noise": 0.025,
-        "ghosting": 0.0,
-        "metal": False,
-        "gamma": 1.0,
-        "eight_bit": True,
-    }
-    scene = replace(drawn, appearance=replace(drawn.appearance, **plain))
+    plain = replace(
+        drawn.appearance,
+        tissue={**drawn.appearance.tissue, Tissue.FAT: 0.35, Tissue.MARROW: 0.3},
+        masking=Masking.NONE,
+        noise=0.025,
+        ghosting=0.0,
+        metal=False,
+        gamma=1.0,
+        eight_bit=True,
+    )
+    scene = replace(drawn, appearance=plain)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
     grid = axis_aligned_grid(
         np.nanmean(landmarks, axis=0) + np.array([0.0, -8.0, 2.0]), np.array([0.7, 0.7, 0.9]), (84, 216, 192)

@@ -1,0 +1,77 @@
+"""The recipe of the default model at toy size, end to end: phantoms, two networks, model file, command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from CoWLandmarksLib.__main__ import main as detect_main
+from CoWLandmarksLib.detection import LandmarkState
+from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.model import load_model
+from CoWLandmarksLib.report import read_detection_json
+from CoWLandmarksLib.volume import Volume, axis_aligned_grid
+from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksTrainingLib.__main__ import main as train_main
+from CoWLandmarksTrainingLib.default_model import PRESETS, phantom_shape_model, run_recipe
+from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file made by the command with the smallest preset."""
+    work = tmp_path_factory.mktemp("work")
+    assert train_main(["default", "--preset", "small", "--work", str(work), "--out", str(work / "small.cow.pt")]) == 0
+    return work / "small.cow.pt"
+
+
+def test_the_recipe_makes_a_model_file_that_knows_where_it_comes_from(small_model: Path) -> None:
+    model = load_model(small_model)
+    assert model.provenance["preset"] == "small"
+    assert model.provenance["cases"] == PRESETS["small"].cases
+    assert model.provenance["fine"]["steps"] == PRESETS["small"].training.steps
+    assert "not a medical device" in model.card.replace("\n", " ")
+    assert all(torch.isfinite(value).all() for value in model.fine.weights.values())
+
+
+def test_the_recipe_keeps_what_is_done_and_resumes(small_model: Path) -> None:
+    work = small_model.parent
+    before = {path: path.stat().st_mtime_ns for path in (work / "cases").glob("*.npz")}
+    assert before
+    run_recipe(PRESETS["small"], work, work / "unused.cow.pt", torch.device("cpu"), only="cases")
+    assert {path: path.stat().st_mtime_ns for path in (work / "cases").glob("*.npz")} == before
+
+
+def test_a_model_without_trained_parts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="not trained yet"):
+        run_recipe(PRESETS["small"], tmp_path, tmp_path / "m.cow.pt", torch.device("cpu"), only="assemble")
+    assert not (tmp_path / "m.cow.pt").exists()
+
+
+def test_a_scan_goes_from_file_to_scene_with_the_new_model(small_model: Path, tmp_path: Path) -> None:
+    grid = axis_aligned_grid(np.zeros(3), np.array([1.0, 1.0, 1.5]), (40, 70, 60))
+    voxels = np.random.default_rng(0).integers(0, 300, grid.shape).astype(np.int16)
+    write_volume(Volume(voxels, grid.ijk_to_ras, "noise"), tmp_path / "noise.nii.gz")
+    out = tmp_path / "out"
+    code = detect_main(["detect", str(tmp_path / "noise.nii.gz"), "--model", str(small_model), "--out", str(out)])
+    assert code in (0, 3)
+    names = {"landmarks.mrk.json", "landmarks.csv", "detection.json", "report.png", "scene.mrb"}
+    assert {path.name for path in (out / "noise").iterdir()} == names
+    detection = read_detection_json(out / "noise" / "detection.json")
+    assert len(detection.landmarks) == 19
+    assert all(
+        (e.position is None) == (e.state in (LandmarkState.ABSENT, LandmarkState.OUTSIDE)) for e in detection.landmarks
+    )
+    content = json.loads((out / "noise" / "detection.json").read_text(encoding="utf-8"))
+    assert content["schema"] == "cow-detection/1"
+
+
+def test_the_shape_model_stays_in_the_frame_of_the_atlas() -> None:
+    shape = phantom_shape_model(3, 60)
+    atlas = default_atlas().shape_models["patients"].mean
+    assert np.linalg.norm(shape.mean.mean(axis=0) - atlas.mean(axis=0)) < 0.5
+    assert np.linalg.norm(shape.mean - atlas, axis=1).max() < 6.0
+    assert np.linalg.eigvalsh(shape.covariance).min() > 0
