@@ -66,7 +66,11 @@ class CoarseBeadReader(torch.nn.Module):
         """The mean channel round each bead, divided by the brightness."""
         mean, side = x[:, :1], 2 * self.reach + 1
         out = mean.new_zeros((1, COUNT, *mean.shape[2:]))
-        local_maximum = (functional.max_pool3d(mean, side, stride=1, padding=self.reach) == mean) & (mean > 0.1)
+        highest = mean
+        for axis in range(3):
+            kernel, padding = ([n if axis == a else rest for a in range(3)] for n, rest in ((side, 1), (self.reach, 0)))
+            highest = functional.max_pool3d(highest, kernel, stride=1, padding=padding)
+        local_maximum = (highest == mean) & (mean > 0.1)
         share = math.erf(side * POOLED_SPACING_MM / 2.0 / SIGMA_MM / math.sqrt(2.0)) ** 3
         whole = (2.0 * math.pi) ** 1.5 * SIGMA_MM**3 * share
         for _, _, k, j, i in local_maximum.nonzero().tolist():
