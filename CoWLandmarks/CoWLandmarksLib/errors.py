@@ -23,5 +23,9 @@ class OutputError(CoWLandmarksError):
     """Results cannot be written where they were asked for."""
 
 
+class StoppedError(CoWLandmarksError):
+    """Long work was asked to stop; what is needed to go on later was saved."""
+
+
 class ConfigurationError(CoWLandmarksError):
     """An option or a configuration value is wrong."""

@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from CoWLandmarksLib import __version__
-from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.errors import CoWLandmarksError, StoppedError
+
+RESUMABLE = 75
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns 0 when all was delivered, 1 otherwise."""
+    """Run the command line; returns 0 (all delivered), 1 (not) or 75 (stopped, with a checkpoint to resume from)."""
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
+    except StoppedError as stopped:
+        print(f"stopped: {stopped}", file=sys.stderr)
+        return RESUMABLE
     except CoWLandmarksError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("error: Stopped; call the same command again to go on from the last checkpoint.", file=sys.stderr)
+        print("error: Stopped before all was delivered.", file=sys.stderr)
         return 1
     return 0
+
+
+class _StopRequest:
+    """Turns Ctrl-C and a scheduler's SIGTERM into a request that training heeds between two steps."""
+
+    def __init__(self) -> None:
+        self.made = False
+
+    def __enter__(self) -> _StopRequest:
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, *_: object) -> None:
+        if self.made:
+            raise KeyboardInterrupt
+        self.made = True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,15 +138,17 @@ def _default(arguments: argparse.Namespace) -> None:
     def show(entry: dict[str, Any]) -> None:
         print(" ".join(f"{key}={value}" for key, value in entry.items() if key != "schema"), flush=True)
 
-    written = run_recipe(
-        PRESETS[arguments.preset],
-        arguments.work,
-        arguments.out or arguments.work / "default.cow.pt",
-        choose_device(arguments.device),
-        only=arguments.only,
-        minutes=arguments.minutes,
-        on_log=show,
-    )
+    with _StopRequest() as stop:
+        written = run_recipe(
+            PRESETS[arguments.preset],
+            arguments.work,
+            arguments.out or arguments.work / "default.cow.pt",
+            choose_device(arguments.device),
+            only=arguments.only,
+            minutes=arguments.minutes,
+            on_log=show,
+            should_stop=lambda: stop.made,
+        )
     if written:
         print(f"The model is '{written}'.")
 

@@ -15,7 +15,7 @@ from CoWLandmarksLib.alignment import REFERENCE_CENTRE_MM, REFERENCE_SHAPE, REFE
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.calibration import UNCALIBRATED, Calibration, fit_calibration
 from CoWLandmarksLib.detector import Detector
-from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.errors import ConfigurationError, StoppedError
 from CoWLandmarksLib.generator import Generator, GeneratorConfig
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.modality import Modality
@@ -95,7 +95,7 @@ _SMALL = replace(
 PRESETS = {preset.name: preset for preset in (_CPU, _GPU, _SMALL)}
 
 
-def render_cases(preset: Preset, folder: Path) -> None:
+def render_cases(preset: Preset, folder: Path, should_stop: Callable[[], bool] = lambda: False) -> None:
     """Render the preset's training cases into `folder`, in parallel processes of one thread each."""
     context = multiprocessing.get_context("spawn")
     workers = [
@@ -104,8 +104,13 @@ def render_cases(preset: Preset, folder: Path) -> None:
     ]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
+    while any(worker.is_alive() for worker in workers):
+        workers[0].join(0.2)
+        if should_stop():
+            for worker in workers:
+                worker.terminate()
+                worker.join()
+            raise StoppedError(f"Stopped; the cases rendered so far stay in '{folder}', the same command goes on.")
     if any(worker.exitcode for worker in workers):
         raise ConfigurationError(f"Rendering training cases into '{folder}' failed; see the messages above.")
 
@@ -140,10 +145,11 @@ def train_part(
     folder: Path,
     device: torch.device,
     on_log: Callable[[dict[str, Any]], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Trainer:
     """Train one network to its end (or time limit) and return its trainer."""
     trainer = make_trainer(part, preset, cases, folder, device)
-    trainer.run(on_log)
+    trainer.run(on_log, should_stop)
     return trainer
 
 
@@ -227,15 +233,19 @@ def run_recipe(
     only: str | None = None,
     minutes: float | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Path | None:
-    """The whole recipe, or one step of it; what is done already is kept. Returns the model file when it was written."""
+    """The whole recipe, or one step of it; what is done already is kept.
+
+    Returns the model file when it was written. Raises StoppedError when `should_stop` ended a training.
+    """
     if minutes is not None:
         preset = replace(preset, training=replace(preset.training, time_limit_seconds=60.0 * minutes))
     if only in (None, "cases"):
-        render_cases(preset, work / "cases")
+        render_cases(preset, work / "cases", should_stop)
     for part in PART_NAMES:
         if only in (None, part):
-            train_part(part, preset, work / "cases", work / part, device, on_log)
+            train_part(part, preset, work / "cases", work / part, device, on_log, should_stop)
     if only not in (None, "assemble"):
         return None
     trainers = {part: make_trainer(part, preset, work / "cases", work / part, device) for part in PART_NAMES}

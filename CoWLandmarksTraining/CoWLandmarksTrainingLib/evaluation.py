@@ -114,6 +114,8 @@ def figures(results: list[CaseResult], which: str) -> dict[str, Any]:
     positions = [getattr(result, which) for result in results]
     errors = np.array([radial_errors(p, result.truth) for p, result in zip(positions, results, strict=True)])
     known = errors[np.isfinite(errors)]
+    if known.size == 0:
+        raise AnnotationError("The cohort holds no landmark inside its scans; nothing can be measured.")
     confused = np.concatenate([confusions(p, result.truth) for p, result in zip(positions, results, strict=True)])
     mre, sd = mean_radial_error(errors)
     return {

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.errors import ConfigurationError, StoppedError
 from CoWLandmarksLib.generator import Generator
 
 from .losses import exponentially_weighted_l2
@@ -71,8 +71,15 @@ class Trainer:
         """Where the state is kept."""
         return self.folder / "checkpoint.pt"
 
-    def run(self, on_log: Callable[[dict[str, Any]], None] | None = None) -> None:
-        """Train until the configured steps or seconds (over all resumed pieces) are used up."""
+    def run(
+        self,
+        on_log: Callable[[dict[str, Any]], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Train until the configured steps or seconds (over all resumed pieces) are used up.
+
+        `should_stop` is asked between steps; when it says so, a checkpoint is written and StoppedError raised.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         started = saved = time.monotonic()
         losses: list[float] = []
@@ -95,6 +102,12 @@ class Trainer:
                     stream.write(json.dumps(entry) + "\n")
                 if on_log:
                     on_log(entry)
+            if should_stop():
+                self.seconds_before += time.monotonic() - started
+                self.save_checkpoint(self.seconds_before)
+                raise StoppedError(
+                    f"Stopped at step {self.step}; the same command goes on from '{self.checkpoint_file}'."
+                )
             if time.monotonic() - saved > self.config.checkpoint_seconds:
                 self.save_checkpoint(elapsed)
                 saved = time.monotonic()

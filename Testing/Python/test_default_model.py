@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +80,27 @@ def test_the_shape_model_stays_in_the_frame_of_the_atlas() -> None:
     assert np.linalg.norm(shape.mean.mean(axis=0) - atlas.mean(axis=0)) < 0.5
     assert np.linalg.norm(shape.mean - atlas, axis=1).max() < 6.0
     assert np.linalg.eigvalsh(shape.covariance).min() > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_a_terminated_training_leaves_a_checkpoint_and_exit_code_75(small_model: Path, tmp_path: Path) -> None:
+    command = ["-m", "CoWLandmarksTrainingLib", "default", "--preset", "cpu", "--only", "coarse", "--device", "cpu"]
+    shutil.copytree(small_model.parent / "cases", tmp_path / "cases")
+    process = subprocess.Popen(
+        [sys.executable, *command, "--work", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    checkpoint = tmp_path / "coarse" / "checkpoint.pt"
+    for _ in range(1200):
+        if (tmp_path / "coarse").exists():
+            break
+        time.sleep(0.1)
+    time.sleep(2.0)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 75, errors
+    assert checkpoint.exists()
+    assert "goes on from" in errors
