@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
@@ -14,7 +14,7 @@ from . import __version__
 from .alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly
 from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from .errors import ConfigurationError
-from .intensity import recognise_modality
+from .intensity import hounsfield_offset, recognise_modality
 from .localizer import CoarseLandmarks, localise
 from .modality import Modality
 from .model import Model
@@ -137,6 +137,9 @@ class Detector:
                 warnings.append(
                     f"The modality was guessed ({kind.value.upper()}); give it with --modality if that is wrong."
                 )
+        if kind is Modality.CTA and (offset := hounsfield_offset(volume.voxels)):
+            warnings.append(f"Air lies near 0 in this CT scan; {offset:g} was subtracted to get Hounsfield units.")
+            volume = replace(volume, voxels=volume.voxels.astype(np.float32) - np.float32(offset))
         rule = self.model.intensity[kind]
         voxels = rule.apply(
             torch.from_numpy(np.array(volume.voxels, dtype=np.float32, order="C")).to(self.device),

@@ -11,6 +11,7 @@ import torch
 from .modality import Modality
 
 _SAMPLE_VOXELS = 2_000_000
+_STORED_OFFSET = 1024.0
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,41 @@ def recognise_modality(voxels: np.ndarray) -> tuple[Modality, bool]:
     """MRA or CTA, and whether that is certain, from the distribution of the values.
 
     CT values are signed HU: air near -1000, soft tissue between 0 and 100, bone beyond 700. MR values do
-    not go below zero by hundreds.
+    not go below zero by hundreds. What was masked (zero) or clipped (the least value) does not count, and an
+    MRA is certain only where the rest does not look like contrast-filled arteries in HU.
     """
-    stride = max(1, voxels.size // _SAMPLE_VOXELS)
-    values = np.asarray(voxels).reshape(-1)[::stride].astype(np.float32)
+    values = _sampled(voxels)
     low = float(np.quantile(values, 0.001))
     if low < -300.0:
         return Modality.CTA, True
-    if low < -20.0:
+    if low < -20.0 or hounsfield_offset(voxels):
         return Modality.CTA, False
-    soft = np.mean((values > 0) & (values < 110))
-    bone = np.mean(values > 700)
-    contrast = np.mean((values > 150) & (values < 600))
-    plain = float(values.max()) > 600 and soft > 0.5 and bone > 0.002 and contrast > 0.002
-    zeroed = float(np.mean(values == 0)) > 0.9
-    return (Modality.CTA, False) if plain and not zeroed else (Modality.MRA, not plain)
+    kept = values[(values != 0.0) & (values > values.min())]
+    if kept.size == 0:
+        return Modality.MRA, not 60.0 < values.max() < 700.0
+    contrast = float(np.mean((kept > 150) & (kept < 600)))
+    soft_with_contrast = np.mean((kept > 0) & (kept < 110)) > 0.5 and 0.002 < contrast < 0.25
+    if soft_with_contrast and np.mean(kept > 700) > 0.002:
+        return Modality.CTA, False
+    only_vessels = kept.size < 0.1 * values.size and np.mean((kept > 60) & (kept < 700)) > 0.5
+    return Modality.MRA, not (soft_with_contrast or only_vessels)
+
+
+def hounsfield_offset(voxels: np.ndarray) -> float:
+    """What has to be subtracted from CT values to get HU: 1024 where air lies near 0 and soft tissue near 1060, else 0.
+
+    In MR the values of tissue never crowd so near one place, far from the background and with little between.
+    """
+    values = _sampled(voxels)
+    tissue = values[values > 200.0]
+    if np.quantile(values, 0.001) < -20.0 or not 0.05 < tissue.size / values.size < 0.995:
+        return 0.0
+    soft = np.mean((tissue > 950) & (tissue < 1150))
+    between = np.mean(tissue < 850)
+    brighter = np.mean(tissue > 1174)
+    return _STORED_OFFSET if soft > 0.4 and between < 0.15 and brighter > 0.002 else 0.0
+
+
+def _sampled(voxels: np.ndarray) -> np.ndarray:
+    stride = max(1, voxels.size // _SAMPLE_VOXELS)
+    return np.asarray(voxels).reshape(-1)[::stride].astype(np.float32)

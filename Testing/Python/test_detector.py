@@ -227,6 +227,19 @@ class TestOptions:
         assert guessed.modality is Modality.CTA
         assert guessed.warnings == ("The modality was guessed (CTA); give it with --modality if that is wrong.",)
 
+    @pytest.mark.parametrize("modality", [None, Modality.CTA])
+    def test_stored_ct_values_are_taken_back_to_hounsfield_units(
+        self, detector: Detector, modality: Modality | None
+    ) -> None:
+        plain = bead_scan(GRID, posed(POSE))
+        stored = (plain.voxels + 1060).astype(np.uint16)
+        stored[:2] = 0
+        measured = detector.measure(Volume(stored, plain.ijk_to_ras, "scan"), modality=modality)
+        assert measured.modality is Modality.CTA
+        assert "1024 was subtracted" in measured.warnings[-1]
+        assert float(measured.volume.voxels.max()) == plain.voxels.max() + 36
+        assert not any("1024" in warning for warning in detector.measure(plain).warnings)
+
     def test_a_scan_that_cannot_be_used_is_refused(self, detector: Detector) -> None:
         with pytest.raises(VolumeError, match="same value everywhere"):
             detector.detect(Volume(np.zeros((40, 40, 40)), np.eye(4), "empty"))

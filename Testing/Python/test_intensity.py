@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES, IntensityRule, recognise_modality
+from CoWLandmarksLib.intensity import (
+    DEFAULT_INTENSITY_RULES,
+    IntensityRule,
+    hounsfield_offset,
+    recognise_modality,
+)
 from CoWLandmarksLib.modality import Modality
 
 MRA, CTA = DEFAULT_INTENSITY_RULES[Modality.MRA], DEFAULT_INTENSITY_RULES[Modality.CTA]
@@ -99,17 +104,74 @@ def mr(background: float) -> np.ndarray:
     return voxels.astype(np.int16)
 
 
+def skull_stripped_ct() -> np.ndarray:
+    voxels = np.where(ct(0.0) > 700, 0, ct(0.0))
+    voxels[:, :15] = 0
+    return voxels.clip(0)
+
+
+def large_field_mr() -> np.ndarray:
+    """Noise in air, brain near 300, arteries of 900: the ranges of CT, but not its shares."""
+    voxels = mr(0.0)
+    voxels[8:, 8:, 8:] = np.random.default_rng(4).normal(300, 40, (32, 32, 32))
+    voxels[20:22, 20:22, :] = 900
+    return voxels
+
+
 @pytest.mark.parametrize(
     ("voxels", "modality", "certain"),
     [
         (ct(-1000.0), Modality.CTA, True),
         (ct(-100.0), Modality.CTA, False),
         (ct(40.0), Modality.CTA, False),
+        (ct(-1000.0).clip(0), Modality.CTA, False),
+        (ct(-1000.0).clip(-10), Modality.CTA, False),
+        (ct(-1000.0, offset=1024.0), Modality.CTA, False),
+        (ct(-1000.0, offset=1024.0).clip(0).astype(np.uint16), Modality.CTA, False),
+        (skull_stripped_ct(), Modality.MRA, False),
+        (np.where(ct(0.0) == 350, 350, 0), Modality.MRA, False),
+        (large_field_mr(), Modality.MRA, True),
         (mr(200.0), Modality.MRA, True),
         (mr(0.0), Modality.MRA, True),
         (head(900.0, 0.0, vessel_voxels=900).astype(np.uint16), Modality.MRA, True),
     ],
-    ids=["CT", "CT without air", "CT of soft tissue only", "TOF", "TOF with dark background", "vessels only"],
+    ids=[
+        "CT",
+        "CT without air",
+        "CT of soft tissue only",
+        "CT clipped at 0",
+        "CT clipped at -10",
+        "CT stored with an offset",
+        "unsigned CT",
+        "skull-stripped CT",
+        "arteries of a CT only",
+        "TOF with much air",
+        "TOF",
+        "TOF with dark background",
+        "vessels only",
+    ],
 )
 def test_the_modality_is_recognised_from_the_values(voxels: np.ndarray, modality: Modality, certain: bool) -> None:
     assert recognise_modality(voxels) == (modality, certain)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])
+def test_the_offset_of_stored_ct_values_is_told(dtype: str) -> None:
+    assert hounsfield_offset(ct(-1000.0, offset=1024.0).clip(0).astype(dtype)) == 1024.0
+
+
+@pytest.mark.parametrize(
+    "voxels",
+    [
+        ct(-1000.0),
+        ct(-1000.0).clip(0),
+        mr(200.0),
+        mr(1050.0),
+        (mr(1050.0) * (np.indices((40, 40, 40))[0] > 4)).astype(np.uint16),
+        head(1050.0, 0.0),
+        np.zeros((10, 10, 10)),
+    ],
+    ids=["HU", "clipped HU", "TOF", "narrow TOF", "masked narrow TOF", "vessels only", "empty"],
+)
+def test_other_values_have_no_offset(voxels: np.ndarray) -> None:
+    assert hounsfield_offset(voxels) == 0.0
