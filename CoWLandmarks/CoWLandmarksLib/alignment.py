@@ -167,11 +167,10 @@ def _similarity(rotation: np.ndarray, scale: float, source_mean: np.ndarray, tar
     return matrix
 
 
-def pose_angles_deg(transform: np.ndarray) -> dict[str, float]:
-    """Pitch, roll and yaw (degrees) of a similarity transform, for reports."""
+def rotation_deg(transform: np.ndarray) -> float:
+    """Angle (degrees) by which a similarity transform (4, 4) turns."""
     rotation = transform[:3, :3] / np.cbrt(np.linalg.det(transform[:3, :3]))
-    pitch, roll, yaw = Rotation.from_matrix(rotation).as_euler("xyz", degrees=True)
-    return {"pitch": float(pitch), "roll": float(roll), "yaw": float(yaw)}
+    return float(np.degrees(Rotation.from_matrix(rotation).magnitude()))
 
 
 def shape_model_to_dict(shape: ShapeModel) -> dict[str, Any]:

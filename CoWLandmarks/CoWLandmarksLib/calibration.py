@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 CONFIDENT_WITHIN_MM = 3.0
+LARGEST_ERROR_MM = 15.0
+LARGEST_FALSE_ABSENCE = 0.01
+FEWEST_ABSENT = 10
 
 
 @dataclass(frozen=True)
@@ -60,28 +63,39 @@ UNCALIBRATED = Calibration(np.array([0.0, 0.3, 1.0]), np.array([15.0, 4.0, 1.0])
 
 
 def fit_calibration(
-    peaks: np.ndarray, errors_mm: np.ndarray, absent_peaks: np.ndarray, *, bins: int = 12
+    peaks: np.ndarray,
+    errors_mm: np.ndarray,
+    absent_peaks: np.ndarray,
+    elsewhere_peaks: np.ndarray | None = None,
+    *,
+    bins: int = 12,
 ) -> Calibration:
     """Fit monotone tables to validation results.
 
-    `peaks`, `errors_mm` (m,) of landmarks that are present; `absent_peaks` (a,) of landmarks that are not.
-    Equal-count bins, made monotone by pooling adjacent violators (isotonic regression). The threshold for
-    absence balances sensitivity and specificity (Youden's index). Without any peak the plain guess remains.
+    `peaks`, `errors_mm` (m,) of landmarks that are present; `absent_peaks` (a,) of landmarks that are not;
+    `elsewhere_peaks` of landmarks beyond the scan, which count as wrong wherever they were put. Equal-count bins,
+    made monotone by pooling adjacent violators (isotonic regression); a peak of 0 means no confidence. Errors count
+    up to 15 mm. The threshold for absence is the highest that calls at most 1 % of the present landmarks absent.
+    Without any peak the plain guess remains.
     """
     if len(peaks) == 0:
         return UNCALIBRATED
-    order = np.argsort(peaks)
+    wrong = np.zeros(0) if elsewhere_peaks is None else elsewhere_peaks
+    heights = np.concatenate([peaks, wrong])
+    errors = np.minimum(np.concatenate([errors_mm, np.full(len(wrong), LARGEST_ERROR_MM)]), LARGEST_ERROR_MM)
+    order = np.argsort(heights, kind="stable")
     groups = np.array_split(order, min(bins, max(1, len(order) // 10)))
-    centre = np.array([peaks[g].mean() for g in groups])
-    error = -_isotonic(-np.array([errors_mm[g].mean() for g in groups]))
-    confidence = _isotonic(np.array([(errors_mm[g] <= CONFIDENT_WITHIN_MM).mean() for g in groups]))
-    centre = np.maximum.accumulate(centre + 1e-6 * np.arange(len(centre)))
-    threshold = 0.0
-    if len(absent_peaks) >= 5:
-        candidates = np.unique(np.concatenate([absent_peaks, np.quantile(peaks, np.linspace(0, 0.2, 41))]))
-        youden = [(absent_peaks < c).mean() - (peaks < c).mean() for c in candidates]
-        threshold = float(candidates[int(np.argmax(youden))])
-    return Calibration(centre, error, confidence, threshold)
+    centre = np.array([heights[g].mean() for g in groups])
+    error = -_isotonic(-np.array([errors[g].mean() for g in groups]))
+    confidence = _isotonic(np.array([(errors[g] <= CONFIDENT_WITHIN_MM).mean() for g in groups]))
+    centre = np.maximum.accumulate(np.maximum(centre, 1e-6) + 1e-6 * np.arange(len(centre)))
+    threshold = float(np.quantile(peaks, LARGEST_FALSE_ABSENCE)) if len(absent_peaks) >= FEWEST_ABSENT else 0.0
+    return Calibration(
+        np.concatenate([[0.0], centre]),
+        np.concatenate([[LARGEST_ERROR_MM], error]),
+        np.concatenate([[0.0], confidence]),
+        threshold,
+    )
 
 
 def _isotonic(values: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Literal
 
@@ -11,14 +11,15 @@ import numpy as np
 import torch
 
 from . import __version__
-from .alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly
-from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from .alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly, rotation_deg
+from .detection import Detection, LandmarkEstimate, LandmarkState
 from .errors import ConfigurationError
 from .intensity import hounsfield_offset, recognise_modality
 from .localizer import CoarseLandmarks, localise
 from .modality import Modality
 from .model import Model
 from .refinement import FineLandmarks, refine
+from .verdict import LARGEST_TILT_DEG, gather_evidence, verdict_of
 from .volume import Grid, Volume, apply_affine, validated
 
 Decoding = Literal["argmax", "subvoxel"]
@@ -26,8 +27,10 @@ ProgressCallback = Callable[[str, float, str], None]
 EDGE_MM = 2.0
 SEARCH_BEYOND_MM = 6.0
 REFINEMENT_PASSES = 2
-MIN_INLIERS = 6
-MIN_COARSE_CONFIDENCE = 0.35
+MIN_HINTS = 3
+HINT_SPREAD_MM = 6.0
+HINT_RESIDUAL_MM = 15.0
+HINT_REACH_MM = 15.0
 
 
 class Stage(str, Enum):
@@ -91,10 +94,8 @@ class Detector:
     ) -> None:
         self.model = model
         self.passes = max(1, passes)
-        self.device = choose_device(device)
         self.decoding = decoding
-        self._coarse = model.coarse.build(self.device)
-        self._fine = model.fine.build(self.device)
+        self._load_networks(choose_device(device))
 
     def detect(
         self,
@@ -125,7 +126,28 @@ class Detector:
         hint: Mapping[str, np.ndarray] | None = None,
         progress: ProgressCallback | None = None,
     ) -> Measurement:
-        """Run the networks; arguments and errors as in `detect`."""
+        """Run the networks; arguments and errors as in `detect`. A full graphics card is left for the CPU."""
+        try:
+            return self._measure(volume, modality, hint, progress)
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            self._load_networks(torch.device("cpu"))
+            measurement = self._measure(volume, modality, hint, progress)
+            warning = "The graphics card has too little memory for this scan; the CPU was used."
+            return replace(measurement, warnings=(*measurement.warnings, warning))
+
+    def _load_networks(self, device: torch.device) -> None:
+        self.device = device
+        self._coarse = self.model.coarse.build(device)
+        self._fine = self.model.fine.build(device)
+
+    def _measure(
+        self,
+        volume: Volume,
+        modality: Modality | None,
+        hint: Mapping[str, np.ndarray] | None,
+        progress: ProgressCallback | None,
+    ) -> Measurement:
         tell = progress or (lambda stage, fraction, message: None)
         tell(Stage.PREPARE.value, 0.0, "checking the scan")
         volume = validated(volume)
@@ -168,17 +190,14 @@ class Detector:
         placed = self._hinted(hint)
         for index, point in placed.items():
             positions[index], confidence[index], error[index] = point, 1.0, 0.5
-        weights = confidence.copy()
-        if len(placed) >= 3:
-            weights = np.array([1.0 if n in placed else 0.0 for n in range(len(weights))])
-        usable = weights if (weights > 0.05).sum() >= 3 else np.ones_like(weights)
-        fit = fit_similarity_robustly(
-            positions, model.shape.mean, np.maximum(usable, 1e-3) if len(placed) < 3 else usable
-        )
+        if placed:
+            source = np.where(np.isin(np.arange(len(positions)), list(placed))[:, None], positions, np.nan)
+            rough = fit_similarity_robustly(source, model.shape.mean)
+            off = np.linalg.norm(apply_affine(rough.transform, positions) - model.shape.mean, axis=1)
+            positions[off > HINT_REACH_MM] = np.nan  # what the coarse network found elsewhere
+        weights = np.maximum(confidence, 1e-3)
+        fit = fit_similarity_robustly(positions, model.shape.mean, weights)
         observed = apply_affine(fit.transform, positions)
-        if len(placed) >= 3:
-            near = np.linalg.norm(observed - model.shape.mean, axis=1) < 20.0
-            observed[~near & (weights == 0)] = np.nan
         noise = np.maximum(error, 0.5) / np.sqrt(3.0)
         prior = model.shape.posterior(np.where(confidence[:, None] > 0.02, observed, np.nan), noise)
         return Alignment(fit, coarse, confidence, prior)
@@ -189,11 +208,23 @@ class Detector:
         return self.model.shape.posterior(fine.positions, np.maximum(error, 0.5) / np.sqrt(3.0))
 
     def _hinted(self, hint: Mapping[str, np.ndarray] | None) -> dict[int, np.ndarray]:
+        """Hinted points by channel, checked: enough, spread out, in the shape of a circle, head not turned over."""
         if not hint:
             return {}
-        if len(hint) < 3:
-            raise ConfigurationError("A hint needs at least three placed points.")
-        return {self.model.anatomy.index(code): np.asarray(point, float) for code, point in hint.items()}
+        if len(hint) < MIN_HINTS:
+            raise ConfigurationError(f"A hint needs at least {MIN_HINTS} placed points, not {len(hint)}.")
+        placed = {self.model.anatomy.index(code): np.asarray(point, float) for code, point in hint.items()}
+        points = np.array(list(placed.values()))
+        if np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1] < HINT_SPREAD_MM:
+            raise ConfigurationError("The points of the hint lie on one line; add a point away from it.")
+        source = np.full_like(self.model.shape.mean, np.nan)
+        source[list(placed)] = points
+        fit = fit_similarity_robustly(source, self.model.shape.mean)
+        if rotation_deg(fit.transform) > LARGEST_TILT_DEG or np.nanmax(fit.residual_mm) > HINT_RESIDUAL_MM:
+            raise ConfigurationError(
+                "The points of the hint do not lie like these landmarks in a head; were right and left exchanged?"
+            )
+        return placed
 
     def judge(self, measurement: Measurement, hint: Mapping[str, np.ndarray]) -> Detection:
         """States, confidences and the verdict."""
@@ -224,7 +255,12 @@ class Detector:
             estimates.append(
                 LandmarkEstimate(code, position, state, sure, 0.0 if position is None else float(error[index]))
             )
-        verdict, reasons = self._verdict(alignment, estimates, bool(hint))
+        placed = np.array([estimate.position is not None for estimate in estimates])
+        reference = apply_affine(alignment.fit.transform, in_scan)
+        evidence = gather_evidence(
+            np.where(placed[:, None], reference, np.nan), confidence, error, alignment.fit.transform, model.shape
+        )
+        verdict, reasons = verdict_of(evidence, estimates)
         provenance = {
             "program": f"CoW Landmarks {__version__}",
             "model": model.name,
@@ -232,6 +268,7 @@ class Detector:
             "device": self.device.type,
             "decoding": self.decoding,
             "hinted": sorted(hint),
+            "evidence": asdict(evidence),
         }
         return Detection(
             scan=volume.name,
@@ -243,28 +280,6 @@ class Detector:
             warnings=measurement.warnings,
             provenance=provenance,
         )
-
-    def _verdict(
-        self, alignment: Alignment, estimates: list[LandmarkEstimate], hinted: bool
-    ) -> tuple[Verdict, tuple[str, ...]]:
-        reasons = []
-        inliers = int((alignment.fit.weights * alignment.coarse_confidence > 0.2).sum())
-        strongest = np.sort(alignment.coarse_confidence)[::-1][: len(estimates) // 2]
-        if not hinted and (inliers < MIN_INLIERS or strongest.mean() < MIN_COARSE_CONFIDENCE):
-            reasons.append(
-                "The circle of Willis was not recognised in this scan; "
-                "place three or four points (--hint) and try again."
-            )
-        placed = [e for e in estimates if e.position is not None]
-        found = [e for e in placed if e.state is LandmarkState.FOUND]
-        if not reasons and len(found) < max(3, len(placed) // 3):
-            reasons.append("Most landmarks are uncertain; this may be no brain angiogram.")
-        if reasons:
-            return Verdict.DO_NOT_TRUST, tuple(reasons)
-        doubtful = [e.code for e in estimates if e.state is LandmarkState.UNCERTAIN]
-        if doubtful:
-            return Verdict.REVIEW, (f"To check: {', '.join(doubtful)}.",)
-        return Verdict.OK, ()
 
 
 def _distance_inside(points: np.ndarray, grid: Grid) -> np.ndarray:

@@ -90,7 +90,9 @@ class Generator(nn.Module):
         for decoder in self.decoders:
             x = functional.interpolate(x, scale_factor=2, mode="nearest")
             x = decoder(torch.cat([x, skips.pop()], dim=1))
-        return depth_to_space(self.head(x), self.config.fold)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 would let neighbouring peaks tie
+            heatmaps = self.head(x.float())
+        return depth_to_space(heatmaps, self.config.fold)
 
 
 def predict(network: Generator, x: torch.Tensor) -> torch.Tensor:
@@ -103,7 +105,9 @@ def bf16_pays(device: torch.device) -> bool:
     """Whether convolutions in bf16 are faster than in fp32 on this device."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def space_to_depth(x: torch.Tensor, fold: int) -> torch.Tensor:

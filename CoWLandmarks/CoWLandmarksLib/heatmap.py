@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
@@ -58,7 +56,7 @@ def decode_subvoxel(
         first = np.maximum(0, voxel[channel].astype(int) - reach)
         last = np.minimum(grid.size, voxel[channel].astype(int) + reach + 1)
         patch = heatmaps[channel, first[2] : last[2], first[1] : last[1], first[0] : last[0]]
-        values = patch.detach().to(torch.float64).clamp_min(0.0).cpu().numpy()
+        values = patch.detach().cpu().to(torch.float64).clamp_min(0.0).numpy()
         if values.max() <= 0.0:
             continue
         axes = [np.arange(first[axis], last[axis]) for axis in range(3)]
@@ -98,8 +96,3 @@ def _argmax(heatmaps: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     index = flat.cpu().numpy()
     k, j, i = np.unravel_index(index, (shape[0], shape[1], shape[2]))
     return np.stack([i, j, k], axis=1).astype(float), peak.detach().float().cpu().numpy()
-
-
-def rounding_error_mm(spacing: np.ndarray) -> float:
-    """Root-mean-square error of rounding to the nearest voxel centre, in mm."""
-    return math.sqrt(float((np.asarray(spacing) ** 2).sum()) / 12.0)

@@ -102,19 +102,24 @@ def resample(voxels: torch.Tensor, source: Grid, target: Grid, padding: float | 
     Returns a float32 tensor of the shape of `target` on the device of `voxels`.
     """
     image = voxels if voxels.ndim == 4 else voxels[None]
-    image, matrix = _averaged_down(image, source, float(target.spacing.min()))
-    to_source = torch.from_numpy(np.linalg.inv(matrix) @ target.ijk_to_ras).to(image.device, torch.float64)
-    size = torch.tensor(image.shape[:0:-1], dtype=torch.float64, device=image.device)
+    factors = np.maximum(1, np.floor(float(target.spacing.min()) / source.spacing + 1e-6)).astype(int)
+    factors = np.minimum(factors, source.size)
+    image, source = _cropped(image, source, target, factors)
+    image, matrix = _averaged_down(image, source, factors)
+    # Positions need float64, which Apple's GPU lacks.
+    device = torch.device("cpu") if image.device.type == "mps" else image.device
+    to_source = torch.from_numpy(np.linalg.inv(matrix) @ target.ijk_to_ras).to(device, torch.float64)
+    size = torch.tensor(image.shape[:0:-1], dtype=torch.float64, device=device)
     sampled = torch.empty((image.shape[0], *target.shape), dtype=torch.float32, device=image.device)
-    image = image.to(torch.float32)
     fill = 0.0 if padding is None else padding
-    shifted = (image - fill)[None]
+    image = image.to(torch.float32)
+    shifted = (image - fill if fill else image)[None]
     j, i = torch.meshgrid(
-        *(torch.arange(n, dtype=torch.float64, device=image.device) for n in target.shape[1:]), indexing="ij"
+        *(torch.arange(n, dtype=torch.float64, device=device) for n in target.shape[1:]), indexing="ij"
     )
     step = max(1, 2_000_000 // (target.shape[1] * target.shape[2]))
     for first in range(0, target.shape[0], step):
-        k = torch.arange(first, min(first + step, target.shape[0]), dtype=torch.float64, device=image.device)
+        k = torch.arange(first, min(first + step, target.shape[0]), dtype=torch.float64, device=device)
         ijk = torch.stack(
             [i.expand(len(k), -1, -1), j.expand(len(k), -1, -1), k[:, None, None].expand(-1, *i.shape)], dim=-1
         )
@@ -122,7 +127,7 @@ def resample(voxels: torch.Tensor, source: Grid, target: Grid, padding: float | 
         position = (2.0 * position + 1.0) / size - 1.0
         block = functional.grid_sample(
             shifted,
-            position[None].to(torch.float32),
+            position[None].to(torch.float32).to(image.device),
             mode="bilinear",
             padding_mode="border" if padding is None else "zeros",
             align_corners=False,
@@ -131,21 +136,33 @@ def resample(voxels: torch.Tensor, source: Grid, target: Grid, padding: float | 
     return sampled if voxels.ndim == 4 else sampled[0]
 
 
-def _averaged_down(image: torch.Tensor, source: Grid, target_spacing: float) -> tuple[torch.Tensor, np.ndarray]:
-    """Average over blocks along axes at least twice as fine as the target; returns image and its ijk_to_ras.
+def _cropped(image: torch.Tensor, source: Grid, target: Grid, factors: np.ndarray) -> tuple[torch.Tensor, Grid]:
+    """The part of `image` [c, k, j, i] that `target` needs, cut at whole averaging blocks, and its grid."""
+    ijk = apply_affine(source.ras_to_ijk, target.corners())
+    blocks = -(-source.size // factors)
+    first = np.clip(np.floor(ijk.min(axis=0) / factors).astype(int) - 2, 0, blocks - 1)
+    last = np.clip(np.ceil(ijk.max(axis=0) / factors).astype(int) + 3, first + 1, blocks)
+    low, high = first * factors, np.minimum(last * factors, source.size)
+    part = source.window(
+        (int(low[0]), int(low[1]), int(low[2])),
+        (int(high[2] - low[2]), int(high[1] - low[1]), int(high[0] - low[0])),
+    )
+    return image[:, low[2] : high[2], low[1] : high[1], low[0] : high[0]], part
+
+
+def _averaged_down(image: torch.Tensor, source: Grid, factors: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+    """Average over blocks of `factors` (i, j, k) voxels; returns the image and its ijk_to_ras.
 
     The last voxel is repeated until whole blocks fit, so that every block lies where it says.
     """
-    factors = np.maximum(1, np.floor(target_spacing / source.spacing + 1e-6)).astype(int)
-    factors = np.minimum(factors, source.size)
     matrix = source.ijk_to_ras.copy()
     if (factors > 1).any():
         kernel = [int(f) for f in factors[::-1]]
+        image = image.to(torch.float32)[None]
         missing = [int(n) for n in -source.size % factors]
-        padded = functional.pad(
-            image.to(torch.float32)[None], (0, missing[0], 0, missing[1], 0, missing[2]), mode="replicate"
-        )
-        image = functional.avg_pool3d(padded, kernel)[0]
+        if any(missing):
+            image = functional.pad(image, (0, missing[0], 0, missing[1], 0, missing[2]), mode="replicate")
+        image = functional.avg_pool3d(image, kernel)[0]
         matrix[:3, 3] = apply_affine(source.ijk_to_ras, (factors - 1) / 2.0)
         matrix[:3, :3] = source.ijk_to_ras[:3, :3] * factors
     return image, matrix

@@ -10,26 +10,37 @@ from pathlib import Path
 from typing import Any
 
 from CoWLandmarksLib import __version__
+from CoWLandmarksLib.command_line import Parser, UsageError, missing_library
 from CoWLandmarksLib.errors import CoWLandmarksError, StoppedError
 
-RESUMABLE = 75
+DELIVERED, FAILED, PARTLY_FAILED, RESUMABLE = 0, 1, 2, 75
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns 0 (all delivered), 1 (not) or 75 (stopped, with a checkpoint to resume from)."""
-    arguments = _parser().parse_args(argv)
+    """Run the command line; returns the exit code of Docs/conventions.md.
+
+    0 all delivered, 1 nothing or wrong usage, 2 some cases failed, 75 stopped with a checkpoint to resume from.
+    """
     try:
-        arguments.run(arguments)
+        arguments = _parser().parse_args(argv)
+        code: int = arguments.run(arguments)
+        return code
+    except SystemExit as stop:  # --help and --version
+        return int(stop.code or 0)
     except StoppedError as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
         return RESUMABLE
-    except CoWLandmarksError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (UsageError, CoWLandmarksError) as error:
+        sentence = str(error)
+    except ModuleNotFoundError as error:
+        sentence = missing_library(error)
+    except OSError as error:
+        place = f"'{error.filename}'" if error.filename else "A file"
+        sentence = f"{place} cannot be used ({error.strerror or error}); check the place and its permissions."
     except KeyboardInterrupt:
-        print("error: Stopped before all was delivered.", file=sys.stderr)
-        return 1
-    return 0
+        sentence = "Stopped before all was delivered."
+    print(f"error: {sentence}", file=sys.stderr)
+    return FAILED
 
 
 class _StopRequest:
@@ -53,7 +64,7 @@ class _StopRequest:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cowlandmarks-train",
         description="Synthetic cohorts and training for CoW Landmarks. Research use only; not a medical device.",
     )
@@ -68,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--seed", type=int, default=1, help="another seed gives another cohort (default: 1)")
     phantom.add_argument("--family", choices=["training", "test"], default="training", help="family of appearances")
     phantom.add_argument("--pose", choices=["clinical", "training"], default="clinical", help="distribution of poses")
+    phantom.add_argument("--enrich", type=float, default=1.0, metavar="F", help="uncommon variants F times as likely")
     phantom.add_argument(
         "--scenes", action="store_true", help="write a Slicer scene (scene.mrb) for every case as well"
     )
@@ -105,7 +117,7 @@ def _count(text: str) -> int:
     return value
 
 
-def _phantom(arguments: argparse.Namespace) -> None:
+def _phantom(arguments: argparse.Namespace) -> int:
     from CoWLandmarksLib.modality import Modality
 
     from .phantom.appearance import Family
@@ -115,7 +127,7 @@ def _phantom(arguments: argparse.Namespace) -> None:
         from CoWLandmarksLib.volume_io import write_volume
 
         write_volume(make_sample().volume, arguments.sample)
-        return
+        return DELIVERED
     plan = CohortPlan(
         seed=arguments.seed,
         train={Modality.MRA: arguments.mra, Modality.CTA: arguments.cta},
@@ -123,14 +135,16 @@ def _phantom(arguments: argparse.Namespace) -> None:
         test=arguments.test,
         family=Family(arguments.family),
         pose=arguments.pose,
+        enrichment=arguments.enrich,
     )
     count = write_cohort(
         plan, arguments.out, with_scenes=arguments.scenes, on_case=lambda name: print(name, flush=True)
     )
     print(f"{count} synthetic cases in '{arguments.out}'.")
+    return DELIVERED
 
 
-def _default(arguments: argparse.Namespace) -> None:
+def _default(arguments: argparse.Namespace) -> int:
     from CoWLandmarksLib.detector import choose_device
 
     from .default_model import PRESETS, run_recipe
@@ -151,9 +165,10 @@ def _default(arguments: argparse.Namespace) -> None:
         )
     if written:
         print(f"The model is '{written}'.")
+    return DELIVERED
 
 
-def _evaluate(arguments: argparse.Namespace) -> None:
+def _evaluate(arguments: argparse.Namespace) -> int:
     from CoWLandmarksLib.detector import Detector
     from CoWLandmarksLib.files import write_json
     from CoWLandmarksLib.model import load_model
@@ -165,11 +180,18 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         arguments.cohort,
         on_case=lambda result: print(result.name, result.verdict, flush=True),
     )
-    for which in ("subvoxel", "argmax"):
-        print(f"\n{which}\n\n{markdown_table(report['figures'][which])}")
-    print(f"presence {report['presence']}")
     if arguments.out:
         write_json(arguments.out, report)
+    if report["figures"]:
+        for which in ("subvoxel", "argmax"):
+            print(f"\n{which}\n\n{markdown_table(report['figures'][which])}")
+        print(f"presence {report['presence']}")
+    failed = report["failed"]
+    for failure in failed:
+        print(f"error: {failure['case']}: {failure['error']}", file=sys.stderr)
+    if not failed:
+        return DELIVERED
+    return PARTLY_FAILED if report["figures"] else FAILED
 
 
 if __name__ == "__main__":

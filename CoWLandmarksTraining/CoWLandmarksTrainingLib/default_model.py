@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from .metrics import radial_errors
 from .phantom.atlas import default_atlas
 from .phantom.cohort import make_case
 from .phantom.geometry import sample_phantom
-from .phantom.training_cases import FINE_WINDOW, cache_training_cases
+from .phantom.training_cases import FINE_WINDOW, cache_training_cases, training_case_path
 from .phantom.vessel import PHANTOM_VERSION
 from .samples import CaseFolder, CoarseSampler, FineSampler
 from .shape import shape_model_of
@@ -37,6 +38,7 @@ FINE_SIGMA_MM = 1.5
 PRIOR_SIGMA_MM = 5.0
 PART_NAMES = ("coarse", "fine")
 CALIBRATION_SEED = 7001
+CALIBRATION_ENRICHMENT = 4.0
 """Phantom cohort used for calibration only; tests use other seeds (Docs/model-card.md)."""
 CARD = (
     "CoW Landmarks default model. Trained on synthetic phantoms only (TOF-MRA and CTA). Research use only; not a "
@@ -74,7 +76,8 @@ _GPU = replace(
     _CPU,
     name="gpu",
     cases=12000,
-    fine=GeneratorConfig(in_channels=20, base_width=16, levels=5, fold=1),
+    coarse=GeneratorConfig(in_channels=2, base_width=24, levels=4, fold=2),
+    fine=GeneratorConfig(in_channels=20, base_width=16, levels=5, max_width=192, fold=1),
     training=replace(_CPU.training, steps=40000, time_limit_seconds=3000.0),
     batch_size=8,
     renderers=14,
@@ -95,8 +98,24 @@ _SMALL = replace(
 PRESETS = {preset.name: preset for preset in (_CPU, _GPU, _SMALL)}
 
 
-def render_cases(preset: Preset, folder: Path, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Render the preset's training cases into `folder`, in parallel processes of one thread each."""
+def render_cases(
+    preset: Preset,
+    folder: Path,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_log: Callable[[dict[str, Any]], None] | None = None,
+    log_seconds: float = 10.0,
+) -> None:
+    """Render the preset's training cases into `folder`, in parallel processes of one thread each.
+
+    `on_log` is told every `log_seconds` and at the end how many cases are there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [training_case_path(folder, preset.seed, index) for index in range(preset.cases)]
+
+    def log() -> None:
+        if on_log:
+            on_log({"stage": "cases", "done": sum(path.exists() for path in wanted), "of": len(wanted)})
+
     context = multiprocessing.get_context("spawn")
     workers = [
         context.Process(target=_render_share, args=(folder, preset.seed, first, preset.cases, preset.renderers))
@@ -104,13 +123,18 @@ def render_cases(preset: Preset, folder: Path, should_stop: Callable[[], bool] =
     ]
     for worker in workers:
         worker.start()
+    logged = time.monotonic()
     while any(worker.is_alive() for worker in workers):
         workers[0].join(0.2)
+        if time.monotonic() - logged >= log_seconds:
+            logged = time.monotonic()
+            log()
         if should_stop():
             for worker in workers:
                 worker.terminate()
                 worker.join()
             raise StoppedError(f"Stopped; the cases rendered so far stay in '{folder}', the same command goes on.")
+    log()
     if any(worker.exitcode for worker in workers):
         raise ConfigurationError(f"Rendering training cases into '{folder}' failed; see the messages above.")
 
@@ -202,26 +226,33 @@ def phantom_shape_model(seed: int, count: int) -> ShapeModel:
 
 
 def calibrated(model: Model, scans: int) -> Model:
-    """The model with both calibrations measured on phantoms: first the coarse network, then, with it, the fine one."""
+    """The model with both calibrations measured on phantoms: first the coarse network, then, with it, the fine one.
+
+    The cohort is enriched in variants, so that absent landmarks occur.
+    """
     cases = [
         AnnotatedVolume(case.volume, case.truth, modality.value)
         for index in range(scans // 2)
         for modality in Modality
-        for case in [make_case(CALIBRATION_SEED, index, modality, pose="clinical")]
+        for case in [make_case(CALIBRATION_SEED, index, modality, enrichment=CALIBRATION_ENRICHMENT)]
     ]
-    results = evaluate(Detector(model, "cpu"), cases)
+    results = evaluate(Detector(model, "cpu", passes=1), cases)
     coarse = _calibration_of(results, "coarse", "coarse_peaks")
     model = replace(model, coarse=replace(model.coarse, calibration=coarse))
-    results = evaluate(Detector(model, "cpu"), cases)
-    return replace(model, fine=replace(model.fine, calibration=_calibration_of(results, "subvoxel", "peaks")))
+    for _ in range(2):  # the second pass of the detector relies on the table of the first
+        results = evaluate(Detector(model, "cpu"), cases)
+        fine = _calibration_of(results, "subvoxel", "peaks")
+        model = replace(model, fine=replace(model.fine, calibration=fine))
+    return model
 
 
 def _calibration_of(results: list[CaseResult], positions: str, peaks: str) -> Calibration:
     errors = np.concatenate([radial_errors(getattr(r, positions), r.truth) for r in results])
     heights = np.concatenate([getattr(r, peaks) for r in results])
     absent = np.concatenate([r.absent for r in results])
-    known = np.isfinite(errors) & (heights > 0)
-    return fit_calibration(heights[known], errors[known], heights[absent])
+    known, beyond = np.isfinite(errors), np.concatenate([~np.isfinite(r.truth).all(axis=1) for r in results]) & ~absent
+    elsewhere = heights[beyond] if positions == "coarse" else None
+    return fit_calibration(heights[known & (heights > 0)], errors[known & (heights > 0)], heights[absent], elsewhere)
 
 
 def run_recipe(
@@ -242,7 +273,7 @@ def run_recipe(
     if minutes is not None:
         preset = replace(preset, training=replace(preset.training, time_limit_seconds=60.0 * minutes))
     if only in (None, "cases"):
-        render_cases(preset, work / "cases", should_stop)
+        render_cases(preset, work / "cases", should_stop, on_log)
     for part in PART_NAMES:
         if only in (None, part):
             train_part(part, preset, work / "cases", work / part, device, on_log, should_stop)

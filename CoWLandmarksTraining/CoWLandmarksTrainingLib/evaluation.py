@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from CoWLandmarksLib.anatomy import Anatomy
+from CoWLandmarksLib.batch import sentence_of
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.detector import Detector, Measurement
 from CoWLandmarksLib.errors import AnnotationError
@@ -18,10 +20,12 @@ from CoWLandmarksLib.volume import Volume
 
 from .metrics import SUCCESS_RADII_MM, confusions, mean_radial_error, radial_errors, successful_detection_rate
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class AnnotatedVolume:
-    """A scan and its true landmarks; `group` names the subgroup it is reported in."""
+    """A scan and its true landmarks, in any order and not necessarily all; `group` is the subgroup to report it in."""
 
     volume: Volume
     truth: tuple[LandmarkEstimate, ...]
@@ -48,7 +52,10 @@ class CaseResult:
 
 
 def read_case_folder(folder: Path, anatomy: Anatomy) -> AnnotatedVolume:
-    """Read a case folder (`case.json`, image, landmarks); raises AnnotationError or VolumeError."""
+    """Read a case folder (`case.json`, image, landmarks); raises AnnotationError or VolumeError.
+
+    A case without any placed landmark is an AnnotationError too: nothing could be measured on it.
+    """
     from CoWLandmarksLib.markups import read_annotation
     from CoWLandmarksLib.volume_io import read_volume
 
@@ -58,9 +65,12 @@ def read_case_folder(folder: Path, anatomy: Anatomy) -> AnnotatedVolume:
         image, landmarks = folder / case["image"], folder / case["landmarks"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AnnotationError(f"'{folder / 'case.json'}' is no readable case description ({error}).") from error
+    truth = read_annotation(landmarks, anatomy)
+    if all(estimate.position is None for estimate in truth):
+        raise AnnotationError(f"'{landmarks}' holds no placed landmark; place some, or leave the case out.")
     volume = read_volume(image)
     annotated = Volume(volume.voxels, volume.ijk_to_ras, str(case.get("case", folder.name)), modality, volume.warnings)
-    return AnnotatedVolume(annotated, read_annotation(landmarks, anatomy), modality.value)
+    return AnnotatedVolume(annotated, truth, modality.value)
 
 
 def case_folders(cohort: Path) -> list[Path]:
@@ -87,13 +97,13 @@ def evaluate(
 
 def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detector) -> CaseResult:
     detection = detector.judge(measurement, {})
-    truth = np.array([e.position if e.position is not None else (np.nan,) * 3 for e in case.truth], float)
-    placed = np.array([e.position if e.position is not None else (np.nan,) * 3 for e in detection.landmarks], float)
+    by_code = {estimate.code: estimate for estimate in case.truth}
+    listed = [by_code.get(code) for code in detector.model.anatomy.codes]
     return CaseResult(
         name=case.volume.name,
         group=case.group,
-        truth=truth,
-        absent=np.array([e.state is LandmarkState.ABSENT for e in case.truth]),
+        truth=_positions(listed),
+        absent=np.array([e is not None and e.state is LandmarkState.ABSENT for e in listed]),
         subvoxel=measurement.positions("subvoxel"),
         argmax=measurement.positions("argmax"),
         expected=measurement.expected_positions(),
@@ -102,8 +112,13 @@ def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detect
         coarse_peaks=measurement.alignment.coarse.peaks,
         states=tuple(e.state.value for e in detection.landmarks),
         verdict=detection.verdict.value,
-        placed=placed,
+        placed=_positions(detection.landmarks),
     )
+
+
+def _positions(estimates: Sequence[LandmarkEstimate | None]) -> np.ndarray:
+    """(n, 3) RAS mm, NaN where there is no point or nothing is known of it."""
+    return np.array([e.position if e is not None and e.position else (np.nan,) * 3 for e in estimates], float)
 
 
 def figures(results: list[CaseResult], which: str) -> dict[str, Any]:
@@ -179,12 +194,23 @@ def markdown_table(rows: dict[str, dict[str, Any]]) -> str:
 def evaluation_report(
     detector: Detector, cohort: Path, on_case: Callable[[CaseResult], None] | None = None
 ) -> dict[str, Any]:
-    """Everything `cowlandmarks-train evaluate` reports of a cohort of case folders, by subgroup."""
+    """Everything `cowlandmarks-train evaluate` reports of a cohort of case folders, by subgroup.
+
+    A case that cannot be read or measured is listed in "failed" and left out of the figures, which are empty
+    when no case is left.
+    """
     anatomy = detector.model.anatomy
-    cases = (read_case_folder(folder, anatomy) for folder in case_folders(cohort))
-    results = evaluate(detector, cases, on_case)
+    results: list[CaseResult] = []
+    failed: list[dict[str, str]] = []
+    for folder in case_folders(cohort):
+        try:
+            results += evaluate(detector, [read_case_folder(folder, anatomy)], on_case)
+        except Exception as error:
+            logger.debug("%s failed", folder, exc_info=True)
+            failed.append({"case": folder.relative_to(cohort).as_posix(), "error": sentence_of(error)})
     groups = sorted({result.group for result in results})
-    members = {"all": results, **{group: [r for r in results if r.group == group] for group in groups}}
+    members = {"all": results} if results else {}
+    members |= {group: [r for r in results if r.group == group] for group in groups}
     return {
         "schema": "cow-evaluation/1",
         "model": detector.model.name,
@@ -192,10 +218,12 @@ def evaluation_report(
         "figures": {
             which: {name: figures(part, which) for name, part in members.items()}
             for which in ("subvoxel", "argmax", "expected", "coarse")
+            if results
         },
         "presence": {name: presence_figures(part) for name, part in members.items()},
-        "per_landmark": per_landmark(results, anatomy, "subvoxel"),
+        "per_landmark": per_landmark(results, anatomy, "subvoxel") if results else {},
         "verdicts": {
             verdict: sum(r.verdict == verdict for r in results) for verdict in sorted({r.verdict for r in results})
         },
+        "failed": failed,
     }

@@ -8,8 +8,8 @@ from CoWLandmarksLib.alignment import (
     ShapeModel,
     fit_similarity,
     fit_similarity_robustly,
-    pose_angles_deg,
     reference_grid,
+    rotation_deg,
     shape_model_from_dict,
     shape_model_to_dict,
 )
@@ -136,9 +136,9 @@ class TestSimilarity:
         one, other = (fit_similarity_robustly(source, CIRCLE).transform for _ in range(2))
         np.testing.assert_array_equal(one, other)
 
-    def test_the_angles_of_a_pose_are_told(self) -> None:
-        angles = pose_angles_deg(similarity((10, -5, 3), 1.1, (1, 2, 3)))
-        assert angles == pytest.approx({"pitch": 10.0, "roll": -5.0, "yaw": 3.0})
+    def test_the_angle_of_a_turn_is_told_whatever_the_size(self) -> None:
+        assert rotation_deg(similarity((0, 0, 30), 1.1, (1, 2, 3))) == pytest.approx(30.0)
+        assert rotation_deg(similarity((180, 0, 0), 0.9, (0, 0, 0))) == pytest.approx(180.0)
 
 
 def random_shape(n: int = 4, seed: int = 0) -> ShapeModel:

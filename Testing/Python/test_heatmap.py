@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.heatmap import decode_argmax, decode_subvoxel, encode, rounding_error_mm
+from CoWLandmarksLib.heatmap import decode_argmax, decode_subvoxel, encode
 from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
 from scipy.spatial.transform import Rotation
 
@@ -126,7 +126,3 @@ def test_half_precision_costs_less_than_a_twentieth_of_a_millimetre() -> None:
     positions, peaks = decode_subvoxel(heatmaps, grid, 1.5)
     assert np.abs(positions - places).max() < 0.05
     assert peaks.dtype == np.float32
-
-
-def test_the_rounding_error_is_a_twelfth_of_the_squared_spacing_along_each_axis() -> None:
-    assert rounding_error_mm(np.array([0.6, 0.8, 0.0])) == pytest.approx(1.0 / np.sqrt(12.0))

@@ -19,6 +19,7 @@ from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid
 from .appearance import Family, Masking, Tissue
 from .render import Scene, render
 from .training_cases import landmark_status, sample_scene
+from .variants import VariantRates
 from .vessel import PHANTOM_VERSION
 
 TOF_UNITS = 400.0
@@ -46,22 +47,27 @@ def make_case(
     *,
     family: Family = Family.TRAINING,
     pose: str = "clinical",
-    prefix: str = "",
+    enrichment: float = 1.0,
 ) -> PhantomCase:
-    """Case `index` of the cohort `seed`: the same for the same numbers and phantom version, on the CPU."""
+    """Case `index` of the cohort `seed`: the same for the same numbers and phantom version, on the CPU.
+
+    `enrichment` makes uncommon variants and disease that many times as likely.
+    """
     stream = [seed + COHORT_SEED_OFFSET, 2 * index + (modality is Modality.CTA)]
     rng = np.random.Generator(np.random.Philox(key=stream))
-    scene = sample_scene(rng, modality, family, pose)
+    rates = None if enrichment == 1.0 else VariantRates().enriched(enrichment)
+    scene = sample_scene(rng, modality, family, pose, rates)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
     grid = scan_grid(rng, np.nanmean(landmarks, axis=0))
     units = TOF_UNITS if modality is Modality.MRA else 1.0
-    name = f"{prefix}{modality.value}-{seed}-{index:04d}"
+    name = f"{modality.value}-{seed}-{index:04d}"
     record = {
         "seed": seed,
         "index": index,
         "phantom_version": PHANTOM_VERSION,
         "family": family.value,
         "pose": pose,
+        "enrichment": enrichment,
         "population": scene.phantom.population,
         "variants": scene.phantom.variants,
         "artery_present": scene.phantom.artery_present,
@@ -215,6 +221,7 @@ class CohortPlan:
     test: int = 0
     family: Family = Family.TRAINING
     pose: str = "clinical"
+    enrichment: float = 1.0
 
     def cases(self) -> Iterator[tuple[str, Modality, int]]:
         """(split, modality, index) of every case; the splits never share an index."""
@@ -233,7 +240,7 @@ def write_cohort(
     """Write all cases of a plan as folder/<split>/<case>; returns their number. Raises OutputError."""
     count = 0
     for split, modality, index in plan.cases():
-        case = make_case(plan.seed, index, modality, family=plan.family, pose=plan.pose)
+        case = make_case(plan.seed, index, modality, family=plan.family, pose=plan.pose, enrichment=plan.enrichment)
         write_case(case, folder / split / case.name, with_scene=with_scenes)
         count += 1
         if on_case:

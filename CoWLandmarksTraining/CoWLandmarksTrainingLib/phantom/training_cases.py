@@ -22,6 +22,7 @@ from .geometry import sample_phantom
 from .head import sample_head
 from .pose import sample_pose
 from .render import Scene, render
+from .variants import VariantRates
 
 FINE_WINDOW = (48, 64, 64)
 FINE_WINDOWS_PER_CASE = 5
@@ -50,9 +51,11 @@ class FineCase:
     modality: str
 
 
-def sample_scene(rng: np.random.Generator, modality: Modality, family: Family, pose: str) -> Scene:
-    """Draw anatomy, head, appearance and pose of one case."""
-    phantom = sample_phantom(rng)
+def sample_scene(
+    rng: np.random.Generator, modality: Modality, family: Family, pose: str, rates: VariantRates | None = None
+) -> Scene:
+    """Draw anatomy, head, appearance and pose of one case; `rates` None: variants at their prevalence."""
+    phantom = sample_phantom(rng, rates=rates)
     return Scene(phantom, sample_head(rng), sample_appearance(rng, modality, family), sample_pose(rng, pose))  # type: ignore[arg-type]
 
 
@@ -158,11 +161,16 @@ def _native_grid(window: Grid, rng: np.random.Generator) -> Grid:
     return axis_aligned_grid((low + high) / 2, spacing, (int(size[2]), int(size[1]), int(size[0])))
 
 
+def training_case_path(folder: Path, seed: int, index: int) -> Path:
+    """The file of one cached case."""
+    return folder / f"{seed}-{index:07d}.npz"
+
+
 def cache_training_cases(folder: Path, seed: int, indices: Iterator[int] | range, device: torch.device) -> None:
     """Render cases into `folder` (one file each, written atomically); existing ones are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in indices:
-        path = folder / f"{seed}-{index:07d}.npz"
+        path = training_case_path(folder, seed, index)
         if path.exists():
             continue
         coarse, fine = render_training_case(seed, index, device)
@@ -200,4 +208,4 @@ def read_fine_case(path: Path, window: int) -> FineCase:
         )
 
 
-__all__ = ["POOLED_SPACING_MM", "CoarseCase", "FineCase", "cache_training_cases", "read_coarse_case", "read_fine_case"]
+__all__ = ["POOLED_SPACING_MM", "CoarseCase", "FineCase", "cache_training_cases", "read_coarse_case", "read_fine_case", "training_case_path"]

@@ -1,0 +1,87 @@
+"""Whether a result can be trusted at all: is this a circle of Willis, of plausible size, tilt and configuration?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .alignment import ShapeModel, fit_similarity_robustly, rotation_deg
+from .detection import LandmarkEstimate, LandmarkState, Verdict
+
+FEWEST_LANDMARKS = 5
+LEAST_CONFIDENCE = 0.5
+LEAST_INLIERS = 0.6
+LARGEST_STRANGENESS = 4.0
+LARGEST_TILT_DEG = 65.0
+PLAUSIBLE_SCALE = (0.82, 1.22)
+_INLIER_WEIGHT = 0.25
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for or against a result.
+
+    `landmarks` placed inside the scan; `confidence` their mean; `inliers` share of them that fits one configuration;
+    `strangeness` squared Mahalanobis distance of the configuration per coordinate (about 1 for a usual one);
+    `tilt_deg` rotation of the head against the axes of the scan; `scale` mean circle over this circle.
+    """
+
+    landmarks: int
+    confidence: float
+    inliers: float
+    strangeness: float
+    tilt_deg: float
+    scale: float
+
+
+def gather_evidence(
+    positions: np.ndarray, confidence: np.ndarray, error_mm: np.ndarray, ras_to_reference: np.ndarray, shape: ShapeModel
+) -> Evidence:
+    """Evidence from a detection.
+
+    `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
+    `error_mm` (n,) of the same landmarks; `ras_to_reference` (4, 4).
+    """
+    placed = np.isfinite(positions).all(axis=1)
+    tilt = rotation_deg(ras_to_reference)
+    scale = float(np.cbrt(np.linalg.det(ras_to_reference[:3, :3])))
+    if placed.sum() < FEWEST_LANDMARKS:
+        return Evidence(int(placed.sum()), 0.0, 0.0, np.inf, tilt, scale)
+    fit = fit_similarity_robustly(positions, shape.mean)
+    flat = np.repeat(placed, 3)
+    residual = (positions - shape.mean)[placed].reshape(-1)
+    noise = np.repeat(np.maximum(error_mm[placed], 0.5) ** 2 / 3.0, 3)
+    covariance = shape.covariance[np.ix_(flat, flat)] + np.diag(noise)
+    strangeness = float(residual @ np.linalg.solve(covariance, residual) / len(residual))
+    return Evidence(
+        landmarks=int(placed.sum()),
+        confidence=float(confidence[placed].mean()),
+        inliers=float((fit.weights[placed] > _INLIER_WEIGHT).mean()),
+        strangeness=strangeness,
+        tilt_deg=tilt,
+        scale=scale * fit.scale,
+    )
+
+
+def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tuple[Verdict, tuple[str, ...]]:
+    """Verdict and the sentences behind it."""
+    reasons = []
+    if evidence.landmarks < FEWEST_LANDMARKS or evidence.confidence < LEAST_CONFIDENCE:
+        reasons.append(
+            "The circle of Willis was not recognised in this scan; if it is a brain angiogram, place three or four "
+            "points (--hint) and try again."
+        )
+    elif evidence.inliers < LEAST_INLIERS or evidence.strangeness > LARGEST_STRANGENESS:
+        reasons.append("The points do not form a plausible circle of Willis; check every point, or try with a --hint.")
+    if not reasons and not PLAUSIBLE_SCALE[0] <= evidence.scale <= PLAUSIBLE_SCALE[1]:
+        reasons.append("The circle has an implausible size; check the voxel size of the scan.")
+    if not reasons and evidence.tilt_deg > LARGEST_TILT_DEG:
+        reasons.append("The head lies implausibly in the scan; check the orientation in its header (left and right!).")
+    if reasons:
+        return Verdict.DO_NOT_TRUST, tuple(reasons)
+    doubtful = [estimate.code for estimate in estimates if estimate.state is LandmarkState.UNCERTAIN]
+    if doubtful:
+        return Verdict.REVIEW, (f"To check: {', '.join(doubtful)}.",)
+    return Verdict.OK, ()

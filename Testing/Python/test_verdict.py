@@ -1,0 +1,87 @@
+"""When a result is not to be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from CoWLandmarksLib.alignment import ShapeModel
+from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.verdict import Evidence, gather_evidence, verdict_of
+from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
+
+ATLAS = default_atlas().shape_models["patients"]
+SHAPE = ShapeModel(ATLAS.mean, ATLAS.covariance + 0.25 * np.eye(57))
+SURE = Evidence(landmarks=19, confidence=0.9, inliers=1.0, strangeness=1.0, tilt_deg=10.0, scale=1.0)
+FOUND = LandmarkEstimate("BA-T", (0.0, 0.0, 0.0), LandmarkState.FOUND, 0.9, 0.8)
+
+
+def evidence(positions: np.ndarray, transform: np.ndarray | None = None) -> Evidence:
+    matrix = np.eye(4) if transform is None else transform
+    return gather_evidence(positions, np.full(19, 0.9), np.full(19, 1.0), matrix, SHAPE)
+
+
+def test_a_usual_circle_is_not_strange() -> None:
+    rng = np.random.default_rng(0)
+    drawn = (SHAPE.mean.reshape(-1) + np.linalg.cholesky(SHAPE.covariance) @ rng.normal(size=57)).reshape(19, 3)
+    found = evidence(drawn)
+    assert found.landmarks == 19
+    assert 0.3 < found.strangeness < 2.0
+    assert found.inliers > 0.75
+    assert found.scale == pytest.approx(1.0, abs=0.1)
+
+
+def test_scattered_points_are_no_circle() -> None:
+    scattered = np.random.default_rng(1).uniform(-40, 40, (19, 3))
+    found = evidence(scattered)
+    assert found.inliers < 0.6
+    assert found.strangeness > 10
+    assert verdict_of(found, [FOUND])[0] is Verdict.DO_NOT_TRUST
+
+
+def test_exchanged_sides_are_strange() -> None:
+    left, right = [6, 4, 12], [7, 5, 13]
+    exchanged = SHAPE.mean.copy()
+    exchanged[left + right] = SHAPE.mean[right + left]
+    assert evidence(exchanged).strangeness > 10
+
+
+def test_landmarks_without_a_place_do_not_count() -> None:
+    positions = SHAPE.mean.copy()
+    positions[[0, 1, 11, 12]] = np.nan
+    found = evidence(positions)
+    assert found.landmarks == 15
+    assert verdict_of(found, [FOUND])[0] is Verdict.OK
+
+
+def test_tilt_and_size_are_read_from_the_transform() -> None:
+    turn = np.diag([-0.9, -0.9, 0.9, 1.0])
+    found = evidence(SHAPE.mean, turn)
+    assert found.tilt_deg == pytest.approx(180.0)
+    assert found.scale == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"landmarks": 4}, "not recognised"),
+        ({"confidence": 0.3}, "not recognised"),
+        ({"inliers": 0.4}, "plausible circle"),
+        ({"strangeness": 9.0}, "plausible circle"),
+        ({"scale": 0.5}, "voxel size"),
+        ({"scale": 1.5}, "voxel size"),
+        ({"tilt_deg": 120.0}, "orientation"),
+    ],
+)
+def test_each_fault_alone_is_enough_and_is_named(change: dict[str, float], word: str) -> None:
+    verdict, reasons = verdict_of(replace(SURE, **change), [FOUND])  # type: ignore[arg-type]
+    assert verdict is Verdict.DO_NOT_TRUST
+    assert len(reasons) == 1
+    assert word in reasons[0]
+
+
+def test_doubtful_points_ask_for_a_review_and_are_named() -> None:
+    doubtful = replace(FOUND, code="R-M1-M2", state=LandmarkState.UNCERTAIN)
+    assert verdict_of(SURE, [FOUND, doubtful]) == (Verdict.REVIEW, ("To check: R-M1-M2.",))
+    assert verdict_of(SURE, [FOUND]) == (Verdict.OK, ())
