@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("cohort", type=Path, metavar="COHORT", help="folder with case folders")
     evaluate.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here as well")
     evaluate.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    evaluate.add_argument("--debug", action="store_true", help="show where an error comes from")
     evaluate.set_defaults(run=_evaluate)
     return parser
 
@@ -175,13 +177,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     from .evaluation import evaluation_report, markdown_table
 
+    if arguments.debug:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     report = evaluation_report(
         Detector(load_model(arguments.model), arguments.device),
         arguments.cohort,
         on_case=lambda result: print(result.name, result.verdict, flush=True),
     )
-    if arguments.out:
-        write_json(arguments.out, report)
     if report["figures"]:
         for which in ("subvoxel", "argmax"):
             print(f"\n{which}\n\n{markdown_table(report['figures'][which])}")
@@ -189,6 +191,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     failed = report["failed"]
     for failure in failed:
         print(f"error: {failure['case']}: {failure['error']}", file=sys.stderr)
+    if arguments.out:
+        write_json(arguments.out, report)
     if not failed:
         return DELIVERED
     return PARTLY_FAILED if report["figures"] else FAILED

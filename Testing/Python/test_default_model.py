@@ -21,7 +21,7 @@ from CoWLandmarksLib.report import read_detection_json
 from CoWLandmarksLib.volume import Volume, axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main as train_main
-from CoWLandmarksTrainingLib.default_model import PRESETS, phantom_shape_model, run_recipe
+from CoWLandmarksTrainingLib.default_model import PRESETS, phantom_shape_model, render_cases, run_recipe
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 
@@ -48,6 +48,14 @@ def test_the_recipe_keeps_what_is_done_and_resumes(small_model: Path) -> None:
     assert before
     run_recipe(PRESETS["small"], work, work / "unused.cow.pt", torch.device("cpu"), only="cases")
     assert {path: path.stat().st_mtime_ns for path in (work / "cases").glob("*.npz")} == before
+
+
+def test_rendering_tells_how_many_cases_are_done(small_model: Path) -> None:
+    told: list[dict[str, object]] = []
+    render_cases(PRESETS["small"], small_model.parent / "cases", on_log=told.append, log_seconds=0.0)
+    count = PRESETS["small"].cases
+    assert len(told) > 1
+    assert told[-1] == {"stage": "cases", "done": count, "of": count}
 
 
 def test_a_model_without_trained_parts_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from CoWLandmarksLib.markups import write_annotation
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.evaluation import (
     AnnotatedVolume,
     CaseResult,
@@ -127,17 +129,20 @@ class TestRoad:
         assert figures(results, "subvoxel")["mre_mm"] < figures(results, "argmax")["mre_mm"]
         assert presence_figures(results) == {"present": 18, "sensitivity": 1.0, "absent": 1, "specificity": 1.0}
 
-    def test_a_cohort_on_disk_is_reported_by_modality(self, tmp_path_factory: pytest.TempPathFactory) -> None:
-        cohort = tmp_path_factory.mktemp("cohort")
+    def test_landmarks_that_an_annotation_does_not_list_are_not_counted(self) -> None:
+        listed = truth_of(bead_places())[::-1][:7]
+        case = AnnotatedVolume(bead_scan(GRID, bead_places()), listed, "cta")
+        [only] = evaluate(Detector(bead_model(), "cpu"), [case])
+        assert np.isfinite(only.truth).all(axis=1).tolist() == [False] * 12 + [True] * 7
+        assert not only.absent.any()
+        assert figures([only], "subvoxel")["landmarks"] == 7
+        assert figures([only], "subvoxel")["mre_mm"] < 0.1
+        assert presence_figures([only])["present"] == 7
+
+    def test_a_cohort_on_disk_is_reported_by_modality(self, tmp_path: Path) -> None:
         for modality in Modality:
-            folder = cohort / "test" / modality.value
-            scan = bead_scan(GRID, bead_places(), modality=modality)
-            folder.mkdir(parents=True)
-            write_volume(scan, folder / "image.nii.gz")
-            write_annotation(folder / "landmarks.mrk.json", truth_of(bead_places()), ANATOMY)
-            names = {"image": "image.nii.gz", "landmarks": "landmarks.mrk.json"}
-            write_json(folder / "case.json", {"case": modality.value, "modality": modality.value, **names})
-        report = evaluation_report(Detector(bead_model(), "cpu"), cohort)
+            write_case(tmp_path / "test" / modality.value, modality)
+        report = evaluation_report(Detector(bead_model(), "cpu"), tmp_path)
         assert report["schema"] == "cow-evaluation/1"
         assert report["model"] == "beads"
         assert {name: row["scans"] for name, row in report["figures"]["subvoxel"].items()} == {
@@ -147,5 +152,49 @@ class TestRoad:
         }
         assert report["figures"]["subvoxel"]["all"]["sdr"]["2"] == 1.0
         assert report["verdicts"] == {"ok": 2}
+        assert report["failed"] == []
         assert len(report["per_landmark"]) == COUNT
         json.dumps(report, allow_nan=False)
+
+    def test_bad_cases_are_listed_and_do_not_stop_the_others(self, tmp_path: Path) -> None:
+        for name in ("a", "b", "c", "d"):
+            write_case(tmp_path / name, Modality.CTA)
+        (tmp_path / "a" / "image.nii.gz").write_bytes(b"no scan")
+        (tmp_path / "b" / "case.json").write_text("{}", encoding="utf-8")
+        write_annotation(tmp_path / "d" / "landmarks.mrk.json", [], ANATOMY)
+        report = evaluation_report(Detector(bead_model(), "cpu"), tmp_path)
+        assert report["figures"]["subvoxel"]["all"]["scans"] == 1
+        assert [failure["case"] for failure in report["failed"]] == ["a", "b", "d"]
+        assert "image.nii.gz" in report["failed"][0]["error"]
+        assert "no placed landmark" in report["failed"][2]["error"]
+
+    @pytest.mark.parametrize(("bad", "code"), [((), 0), (("a",), 2), (("a", "b"), 1)])
+    def test_the_command_tells_by_its_exit_code_whether_cases_failed(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        bad: tuple[str, ...],
+        code: int,
+    ) -> None:
+        monkeypatch.setattr("CoWLandmarksLib.model.load_model", lambda path: bead_model())
+        for name in ("a", "b"):
+            write_case(tmp_path / "cohort" / name, Modality.CTA)
+        for name in bad:
+            (tmp_path / "cohort" / name / "image.nii.gz").unlink()
+        words = ["evaluate", "m.cow.pt", str(tmp_path / "cohort"), "--device", "cpu", "--out", str(tmp_path / "r.json")]
+        assert main(words) == code
+        written = capsys.readouterr()
+        assert [line.split()[1] for line in written.err.splitlines()] == [f"{name}:" for name in bad]
+        report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+        assert [failure["case"] for failure in report["failed"]] == list(bad)
+        assert ("| all |" in written.out) == (code != 1)
+
+
+def write_case(folder: Path, modality: Modality) -> None:
+    """A case folder with a scan of beads and its landmarks."""
+    folder.mkdir(parents=True)
+    write_volume(bead_scan(GRID, bead_places(), modality=modality), folder / "image.nii.gz")
+    write_annotation(folder / "landmarks.mrk.json", truth_of(bead_places()), ANATOMY)
+    names = {"image": "image.nii.gz", "landmarks": "landmarks.mrk.json"}
+    write_json(folder / "case.json", {"case": folder.name, "modality": modality.value, **names})

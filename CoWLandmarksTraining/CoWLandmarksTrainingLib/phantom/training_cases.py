@@ -208,4 +208,12 @@ def read_fine_case(path: Path, window: int) -> FineCase:
         )
 
 
-__all__ = ["POOLED_SPACING_MM", "CoarseCase", "FineCase", "cache_training_cases", "read_coarse_case", "read_fine_case", "training_case_path"]
+__all__ = [
+    "POOLED_SPACING_MM",
+    "CoarseCase",
+    "FineCase",
+    "cache_training_cases",
+    "read_coarse_case",
+    "read_fine_case",
+    "training_case_path",
+]
