@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
+from .command_line import Parser, UsageError, missing_library
 from .errors import ConfigurationError, CoWLandmarksError
 from .interruption import Interruption
 from .modality import Modality
@@ -23,24 +24,14 @@ if TYPE_CHECKING:
     from .batch import LandmarkDetector
 
 SAMPLE_FILE = Path(__file__).parent / "Resources" / "sample_mra.nii.gz"
-FEWEST_HINT_POINTS = 3
-DELIVERED, FAILED = 0, 1
+DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
 
 DetectorFactory = Callable[[argparse.Namespace], "tuple[LandmarkDetector, Anatomy]"]
 """Makes the detector that the options ask for, and the landmark set that it finds."""
 
 
-class _UsageError(Exception):
-    """Wrong usage, as a sentence."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise _UsageError(f"{message} (try '{self.prog} --help')")
-
-
 def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | None = None) -> int:
-    """Run the command line; returns the exit code of Docs/contracts (0, 1, 2, 3).
+    """Run the command line; returns the exit code of Docs/conventions.md (0, 1, 2, 3).
 
     `make_detector` takes the place of the one that loads a model file.
     """
@@ -57,8 +48,11 @@ def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | Non
         return code
     except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
-    except _UsageError as error:
+    except UsageError as error:
         events(Event(EventKind.ERROR, str(error)))
+    except ModuleNotFoundError as error:
+        logging.getLogger(__name__).debug("stopped", exc_info=True)
+        events(Event(EventKind.ERROR, missing_library(error)))
     except CoWLandmarksError as error:
         logging.getLogger(__name__).debug("stopped", exc_info=True)
         events(Event(EventKind.ERROR, str(error)))
@@ -74,7 +68,7 @@ def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | Non
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="cowlandmarks", description="Landmarks of the Circle of Willis on MR and CT angiograms.")
+    parser = Parser(prog="cowlandmarks", description="Landmarks of the Circle of Willis on MR and CT angiograms.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -130,7 +124,7 @@ def _detect(
     from .delivery import Delivery
     from .outcome import exit_code, overall, summary_table
 
-    detector, anatomy = make_detector(arguments)
+    detector, anatomy = _made(make_detector, arguments)
     options = BatchOptions(
         out=arguments.out,
         modality=None if arguments.modality == "auto" else Modality(arguments.modality),
@@ -140,7 +134,14 @@ def _detect(
     )
     delivery = Delivery(anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene)
     batch = Batch(detector, delivery, options, interruption.watching(events), uninterrupted=interruption.deferred)
-    outcomes = batch.run(scans)
+    try:
+        outcomes = batch.run(scans)
+    except KeyboardInterrupt:
+        if not any(outcome.delivered for outcome in batch.outcomes):
+            raise
+        done = f"{overall(batch.outcomes)} before the stop; those results stand, and nothing half-written remains."
+        events(Event(EventKind.ERROR, done, path=arguments.out))
+        return PARTLY_FAILED
     code = exit_code(outcomes)
     if not arguments.json_progress:
         print(summary_table(outcomes))
@@ -150,13 +151,23 @@ def _detect(
     return code
 
 
+def _made(make_detector: DetectorFactory, arguments: argparse.Namespace) -> tuple[LandmarkDetector, Anatomy]:
+    try:
+        return make_detector(arguments)
+    except (RuntimeError, MemoryError) as error:  # torch reports every trouble of a device as a RuntimeError
+        detail = " ".join(str(error).split())[:200] or "out of memory"
+        raise ConfigurationError(
+            f"The model cannot be used on device '{arguments.device}' ({detail}); try --device cpu."
+        ) from error
+
+
 def _info(arguments: argparse.Namespace, *_: object) -> int:
     from .info import describe_model, describe_scan
 
     if arguments.path.suffix == ".pt":
         from .model import load_model
 
-        print(describe_model(load_model(arguments.path)))
+        print(describe_model(load_model(arguments.path), arguments.path.stat().st_size))
         return DELIVERED
     from .volume import validated
     from .volume_io import read_volume
@@ -169,14 +180,14 @@ def _scans(arguments: argparse.Namespace) -> list[Path]:
     scans: list[Path] = list(arguments.scans)
     if arguments.sample:
         if scans:
-            raise _UsageError("--sample takes the place of SCAN; give one of the two.")
+            raise UsageError("--sample takes the place of SCAN; give one of the two.")
         if not SAMPLE_FILE.is_file():
             raise ConfigurationError("This installation holds no sample scan; give a SCAN instead of --sample.")
         return [SAMPLE_FILE]
     if not scans:
-        raise _UsageError("no SCAN is given; name at least one scan, or use --sample.")
+        raise UsageError("no SCAN is given; name at least one scan, or use --sample.")
     if arguments.hint is not None and len(scans) > 1:
-        raise _UsageError("--hint holds the points of one scan; give a single SCAN with it.")
+        raise UsageError("--hint holds the points of one scan; give a single SCAN with it.")
     return scans
 
 
@@ -189,22 +200,37 @@ def _load_detector(arguments: argparse.Namespace) -> tuple[LandmarkDetector, Ana
 
 
 def _read_hint(path: Path, anatomy: Anatomy, events: EventSink) -> dict[str, Any]:
-    """RAS mm of the placed landmarks of a markups file, by code; raises ConfigurationError for fewer than three."""
+    """RAS mm of the landmarks that a person placed in a markups file, by code; raises ConfigurationError for too few.
+
+    Points that the program found itself do not count: they would only confirm what it thought before.
+    """
     import numpy as np
 
-    from .markups import read_annotation
+    from .detector import MIN_HINTS
+    from .markups import read_annotation, read_placed_by_person
 
     foreign: list[str] = []
-    landmarks = read_annotation(path, anatomy, foreign)
+    chosen = read_placed_by_person(path, anatomy, foreign)
+    placed = sum(estimate.position is not None for estimate in read_annotation(path, anatomy, []))
     for warning in foreign:
         events(Event(EventKind.WARNING, warning))
-    placed = {e.code: np.array(e.position, float) for e in landmarks if e.position is not None}
-    if len(placed) < FEWEST_HINT_POINTS:
-        raise ConfigurationError(
-            f"'{path}' holds {len(placed)} placed landmarks of '{anatomy.name}'; "
-            f"a hint needs {FEWEST_HINT_POINTS} or more."
+    if len(chosen) < MIN_HINTS:
+        left_out = (
+            f" ({placed - len(chosen)} others were found by the program; write corrected=1 or reviewed=1 into the "
+            "description of those you moved or checked)"
+            if placed > len(chosen)
+            else ""
         )
-    return placed
+        raise ConfigurationError(
+            f"'{path}' holds {len(chosen)} landmarks of '{anatomy.name}' placed by a person{left_out}; "
+            f"a hint needs {MIN_HINTS} or more."
+        )
+    if placed > len(chosen):
+        counted = (
+            f"{len(chosen)} of the {placed} points of '{path}' were placed by a person; only they are used as hint."
+        )
+        events(Event(EventKind.WARNING, counted))
+    return {estimate.code: np.array(estimate.position, float) for estimate in chosen}
 
 
 def _flush(stream: TextIO) -> None:

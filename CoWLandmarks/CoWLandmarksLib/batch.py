@@ -77,13 +77,17 @@ class Batch:
         self._events = events
         self._read = read
         self._uninterrupted = uninterrupted
+        self.outcomes: list[ScanOutcome] = []
 
     def run(self, scans: Sequence[Path]) -> list[ScanOutcome]:
-        """Work through `scans`; an outcome for each, in order. Only interrupts (KeyboardInterrupt) get out."""
+        """Work through `scans`; an outcome for each, in order. Only interrupts (KeyboardInterrupt) get out.
+
+        After an interrupt `outcomes` holds those of the scans that were done.
+        """
         names = ResultNames()
         # Names of files are fixed before the work begins, so that they do not depend on which scans fail.
         claimed = [names.claim(scan_name(scan)) if _names_its_result(scan) else None for scan in scans]
-        outcomes = []
+        self.outcomes = []
         for number, (scan, label, name) in enumerate(zip(scans, _labels(scans), claimed, strict=True)):
             road = _ScanProgress(self._events, label, number / len(scans), 1 / len(scans))
             started = time.monotonic()
@@ -91,14 +95,15 @@ class Batch:
                 folder, detection = self._one(scan, name, names, road)
             except Exception as error:
                 logger.debug("%s failed", scan, exc_info=True)
-                outcome = ScanOutcome(road.scan, time.monotonic() - started, error=sentence_of(error))
-                road.error(outcome.error or "")
+                sentence = sentence_of(error)
+                self.outcomes.append(ScanOutcome(road.scan, time.monotonic() - started, error=sentence))
+                road.error(sentence)
             else:
                 picture = folder / PICTURE_FILE if self._delivery.pictures else None
-                outcome = ScanOutcome(road.scan, time.monotonic() - started, folder, picture, detection)
+                seconds = time.monotonic() - started
+                self.outcomes.append(ScanOutcome(road.scan, seconds, folder, picture, detection))
                 road.result(f"{detection.verdict.value}; {detection.summary()}", folder)
-            outcomes.append(outcome)
-        return outcomes
+        return self.outcomes
 
     def _one(self, scan: Path, name: str | None, names: ResultNames, road: _ScanProgress) -> tuple[Path, Detection]:
         options = self._options

@@ -14,7 +14,7 @@ from .modality import Modality
 
 
 class LandmarkState(str, Enum):
-    """What is known of a landmark (Docs/contracts: states)."""
+    """What is known of a landmark (Docs/conventions.md)."""
 
     FOUND = "found"
     UNCERTAIN = "uncertain"
@@ -69,12 +69,8 @@ def parse_description(code: str, text: str, position: tuple[float, float, float]
 
     A position wins over a state that contradicts it: the person who moved the point knows better.
     """
-    grammar, separator, note = text.partition("|")
-    fields: dict[str, str] = {}
-    for part in grammar.split(";"):
-        key, equals, value = part.partition("=")
-        if equals:
-            fields[key.strip()] = value.strip()
+    fields = _fields(text)
+    _, separator, note = text.partition("|")
     if "state" not in fields:
         state = LandmarkState.OUTSIDE if position is None else LandmarkState.FOUND
         return LandmarkEstimate(code, position, state, 0.0 if position is None else 1.0, 0.0, note=text.strip())
@@ -98,6 +94,16 @@ def parse_description(code: str, text: str, position: tuple[float, float, float]
         )
     except ValueError as error:
         raise AnnotationError(f"The description of landmark '{code}' is not readable: '{text}' ({error}).") from error
+
+
+def described_state(text: str) -> str | None:
+    """State that a control point's description names; None for a text that this program did not write."""
+    return _fields(text).get("state")
+
+
+def _fields(text: str) -> dict[str, str]:
+    parts = (part.partition("=") for part in text.partition("|")[0].split(";"))
+    return {key.strip(): value.strip() for key, equals, value in parts if equals}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from .intensity import recognise_modality
@@ -50,16 +53,29 @@ def describe_scan(volume: Volume) -> str:
     return "\n".join(lines)
 
 
-def describe_model(model: Model) -> str:
-    """The model card with the landmark set and the format version in front."""
+def describe_model(model: Model, file_bytes: int) -> str:
+    """What is in a model file of `file_bytes`, where it comes from, its licence and its card."""
+    origin = model.provenance
+    steps = [f"{part} {_of(_of(origin, part), 'steps')}" for part in ("coarse", "fine")]
     return "\n".join(
         [
             f"kind         model '{model.name}', format version {model.format_version}",
             f"landmarks    {len(model.anatomy)} ({model.anatomy.name}, version {model.anatomy.version})",
+            f"file         {file_bytes / 1e6:.1f} MB",
+            f"trained on   {_of(origin, 'training_data')} (cases: {_of(origin, 'cases')})",
+            f"preset       {_of(origin, 'preset')}",
+            f"steps        {', '.join(steps)}",
+            f"calibration  {_of(_of(origin, 'calibration'), 'scans')} scans",
+            f"licence      {model.licence}",
             "",
             model.card.strip(),
         ]
     )
+
+
+def _of(entries: Any, key: str) -> Any:
+    """An entry of a model's provenance, which is what whoever trained it recorded."""
+    return entries.get(key, "not recorded") if isinstance(entries, Mapping) else "not recorded"
 
 
 def _modality(volume: Volume) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .anatomy import Anatomy
-from .detection import LandmarkEstimate, LandmarkState, parse_description
+from .detection import LandmarkEstimate, LandmarkState, described_state, parse_description
 from .errors import AnnotationError
 from .files import write_json
 
@@ -28,6 +28,7 @@ POSITION_STATUS = {
     LandmarkState.ABSENT: "missing",
     LandmarkState.OUTSIDE: "undefined",
 }
+_PLACED_BY_THE_PROGRAM = (LandmarkState.FOUND.value, LandmarkState.UNCERTAIN.value)
 _ORIENTATION = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]
 _FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
 _FCSV_STATUS = {"0": "undefined", "1": "undefined", "2": "defined", "3": "missing"}
@@ -71,8 +72,32 @@ def read_annotation(
     is no landmark raises AnnotationError, unless `warnings` is given: then it is skipped and a sentence is
     appended there. Raises AnnotationError for a landmark listed twice and for a file that is no point list.
     """
+    return tuple(estimate for estimate, _ in _landmarks_of(path, anatomy, warnings))
+
+
+def read_placed_by_person(
+    path: str | PathLike[str], anatomy: Anatomy, warnings: list[str] | None = None
+) -> tuple[LandmarkEstimate, ...]:
+    """The placed landmarks of an annotation that a person put there; arguments and errors as in `read_annotation`.
+
+    These are points whose description the program did not write, or that are marked as corrected or reviewed, or
+    that stand where the program saw none.
+    """
+    return tuple(
+        estimate
+        for estimate, point in _landmarks_of(path, anatomy, warnings)
+        if estimate.position is not None
+        and (
+            estimate.corrected or estimate.reviewed or described_state(point.description) not in _PLACED_BY_THE_PROGRAM
+        )
+    )
+
+
+def _landmarks_of(
+    path: str | PathLike[str], anatomy: Anatomy, warnings: list[str] | None
+) -> list[tuple[LandmarkEstimate, _Point]]:
     path = Path(path)
-    estimates: dict[str, LandmarkEstimate] = {}
+    landmarks: dict[str, tuple[LandmarkEstimate, _Point]] = {}
     for point in _read_points(path):
         if point.label not in anatomy.codes:
             sentence = (
@@ -83,15 +108,16 @@ def read_annotation(
                 raise AnnotationError(sentence)
             warnings.append(sentence)
             continue
-        if point.label in estimates:
+        if point.label in landmarks:
             raise AnnotationError(f"'{path}' lists landmark '{point.label}' twice; delete one of the two points.")
         if point.not_placed_yet:
             continue
         try:
-            estimates[point.label] = estimate_from_point(point.label, point.description, point.position, point.status)
+            estimate = estimate_from_point(point.label, point.description, point.position, point.status)
         except AnnotationError as error:
             raise AnnotationError(f"'{path}': {error}") from error
-    return tuple(estimates[code] for code in anatomy.codes if code in estimates)
+        landmarks[point.label] = estimate, point
+    return [landmarks[code] for code in anatomy.codes if code in landmarks]
 
 
 def estimate_from_point(

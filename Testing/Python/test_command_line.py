@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from CoWLandmarksLib import __version__
 from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
-from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.markups import read_annotation, write_annotation
 from dicom_files import axial_positions, write_series
@@ -234,8 +235,24 @@ def test_a_missing_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "out").exists()
 
 
-def hint_file(path: Path, count: int) -> Path:
-    points = [LandmarkEstimate(code, (1.0, 2.0, 3.0), LandmarkState.FOUND, 1.0, 0.0) for code in ANATOMY.codes[:count]]
+@pytest.mark.parametrize("trouble", [RuntimeError("CUDA error:\nno kernel image"), MemoryError()])
+def test_a_device_that_cannot_take_the_model_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], trouble: Exception
+) -> None:
+    def make(arguments: argparse.Namespace) -> tuple[FixedDetector, Anatomy]:
+        raise trouble
+
+    assert main(["detect", "head.nii", "--out", str(tmp_path / "out")], make) == 1
+    [error] = capsys.readouterr().err.splitlines()
+    assert "try --device cpu" in error
+
+
+def hint_file(path: Path, count: int, found_by_program: int = 0) -> Path:
+    """Points of which the first `count` are a person's, the others the program's."""
+    points = [
+        LandmarkEstimate(code, (1.0, 2.0, 3.0), LandmarkState.FOUND, 1.0, 0.0, corrected=number < count)
+        for number, code in enumerate(ANATOMY.codes[: count + found_by_program])
+    ]
     write_annotation(path, points, ANATOMY)
     return path
 
@@ -249,6 +266,27 @@ def test_a_hint_reaches_the_detector_in_ras(tmp_path: Path) -> None:
     assert (name, modality and modality.value) == ("head", "cta")
     assert points is not None
     assert {code: tuple(point) for code, point in points.items()} == dict.fromkeys(ANATOMY.codes[:3], (1.0, 2.0, 3.0))
+
+
+def test_of_a_result_given_back_as_hint_only_corrected_points_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan, detector = write_scan(tmp_path / "head.nii.gz"), FixedDetector(ANATOMY)
+    hint = hint_file(tmp_path / "landmarks.mrk.json", 4, found_by_program=15)
+    words = ["detect", str(scan), "--out", str(tmp_path / "out"), "--hint", str(hint), *FEW_FILES]
+    assert main(words, lambda arguments: (detector, ANATOMY)) == 0
+    [(_, _, points)] = detector.calls
+    assert points is not None
+    assert tuple(points) == ANATOMY.codes[:4]
+    assert "4 of the 19 points" in capsys.readouterr().err
+
+
+def test_an_uncorrected_result_is_no_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hint = hint_file(tmp_path / "landmarks.mrk.json", 0, found_by_program=19)
+    assert detect(write_scan(tmp_path / "head.nii.gz"), "--hint", hint, out=tmp_path / "out") == 1
+    [error] = capsys.readouterr().err.splitlines()
+    assert "0 landmarks" in error
+    assert "corrected=1" in error
 
 
 def test_a_hint_of_two_points_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,11 +347,25 @@ def test_an_interrupt_leaves_earlier_results_and_nothing_half_written(tmp_path: 
         assert len(names_in(out)) == 2
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert names_in(out) == ["a"]
     assert json.loads(stdout.splitlines()[-1])["event"] == "error"
     assert "Traceback" not in stderr
     assert "nothing half-written" in stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX")
+def test_an_interrupt_before_anything_is_delivered_gives_exit_code_1(tmp_path: Path) -> None:
+    scans = [write_scan(tmp_path / "bad.nii.gz", REFUSED), write_scan(tmp_path / "slow.nii.gz", SLOW)]
+    words, environment = command("detect", *scans, "--out", tmp_path / "out", "--json-progress", *FEW_FILES)
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while '"refine"' not in (line := process.stdout.readline()) or "slow" not in line:
+            assert line, "the process ended early"
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert json.loads(stdout.splitlines()[-1])["event"] == "error"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -9,7 +9,7 @@ import pytest
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.errors import AnnotationError, OutputError
-from CoWLandmarksLib.markups import read_annotation, write_annotation
+from CoWLandmarksLib.markups import read_annotation, read_placed_by_person, write_annotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,6 +110,25 @@ def test_a_point_a_person_marked_missing_is_absent_whatever_its_text_says(tmp_pa
     ]
     read = read_annotation(save(tmp_path / "a.mrk.json", point_list(points)), ANATOMY)
     assert {e.code: e.state.value for e in read} == {"R-M1-M2": "outside", "L-M1-M2": "absent", "BA-T": "absent"}
+
+
+def test_points_of_a_person_are_told_from_those_of_the_program(tmp_path: Path) -> None:
+    codes = default_anatomy().codes
+    descriptions = {
+        codes[0]: "",
+        codes[1]: "placed by AB",
+        codes[2]: "state=found; corrected=0; reviewed=0",
+        codes[3]: "state=uncertain; corrected=0; reviewed=0 | note",
+        codes[4]: "state=found; corrected=1; reviewed=0",
+        codes[5]: "state=uncertain; corrected=0; reviewed=1",
+        codes[6]: "state=absent; corrected=0; reviewed=0",
+    }
+    points = [{"label": code, "description": text, "position": [1, 2, 3]} for code, text in descriptions.items()]
+    points.append({"label": codes[7], "description": "state=absent; reviewed=1", "positionStatus": "missing"})
+    path = save(tmp_path / "points.mrk.json", point_list(points))
+    placed = read_placed_by_person(path, default_anatomy())
+    assert [estimate.code for estimate in placed] == [codes[n] for n in (0, 1, 4, 5, 6)]
+    assert placed[0].position == (-1.0, -2.0, 3.0)
 
 
 def test_a_landmark_not_given_is_not_invented_when_read_back(tmp_path: Path) -> None:
