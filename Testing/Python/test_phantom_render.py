@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import inspect
+from dataclasses import fields, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -287,3 +289,17 @@ def test_the_frozen_test_family_is_never_drawn_in_training() -> None:
     assert max(a.bias for a in training) < min(a.bias for a in test)
     training, test = ([sample_appearance(rng, Modality.CTA, family) for _ in range(60)] for family in Family)
     assert max(a.noise for a in training) < min(a.noise for a in test)
+
+
+def test_every_choice_of_an_appearance_shows_in_the_image() -> None:
+    folder = Path(inspect.getfile(Appearance)).parent
+    sources = [path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.name != "appearance.py"]
+    unused = [field.name for field in fields(Appearance) if not any(f"appearance.{field.name}" in s for s in sources)]
+    assert unused == ["family"]
+
+
+@pytest.mark.parametrize(
+    ("modality", "seed"), [(Modality.MRA, 3573125963679195267), (Modality.CTA, 198754061126486566)]
+)
+def test_a_seed_goes_on_giving_the_same_appearance(modality: Modality, seed: int) -> None:
+    assert sample_appearance(np.random.Generator(np.random.Philox(9)), modality).seed == seed

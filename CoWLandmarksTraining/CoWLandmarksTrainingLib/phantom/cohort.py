@@ -91,7 +91,6 @@ def make_sample() -> PhantomCase:
         noise=0.025,
         ghosting=0.0,
         metal=False,
-        gamma=1.0,
         eight_bit=True,
     )
     scene = replace(drawn, appearance=plain)
