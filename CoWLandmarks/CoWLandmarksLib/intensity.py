@@ -66,7 +66,7 @@ def recognise_modality(voxels: np.ndarray) -> tuple[Modality, bool]:
 
     CT values are signed HU: air near -1000, soft tissue between 0 and 100, bone beyond 700. MR values do
     not go below zero by hundreds. What was masked (zero) or clipped (the least value) does not count, and an
-    MRA is certain only where the rest does not look like contrast-filled arteries in HU.
+    MRA is certain only where enough is left and does not look like contrast-filled arteries in HU.
     """
     values = _sampled(voxels)
     low = float(np.quantile(values, 0.001))
@@ -76,12 +76,12 @@ def recognise_modality(voxels: np.ndarray) -> tuple[Modality, bool]:
         return Modality.CTA, False
     kept = values[(values != 0.0) & (values > values.min())]
     if kept.size == 0:
-        return Modality.MRA, not 60.0 < values.max() < 700.0
+        return Modality.MRA, False
     contrast = float(np.mean((kept > 150) & (kept < 600)))
     soft_with_contrast = np.mean((kept > 0) & (kept < 110)) > 0.5 and 0.002 < contrast < 0.25
     if soft_with_contrast and np.mean(kept > 700) > 0.002:
         return Modality.CTA, False
-    only_vessels = kept.size < 0.1 * values.size and np.mean((kept > 60) & (kept < 700)) > 0.5
+    only_vessels = kept.size < 0.1 * values.size
     return Modality.MRA, not (soft_with_contrast or only_vessels)
 
 
@@ -92,7 +92,7 @@ def hounsfield_offset(voxels: np.ndarray) -> float:
     """
     values = _sampled(voxels)
     tissue = values[values > 200.0]
-    if np.quantile(values, 0.001) < -20.0 or not 0.05 < tissue.size / values.size < 0.995:
+    if np.quantile(values, 0.001) < -200.0 or not 0.05 < tissue.size / values.size < 0.995:
         return 0.0
     soft = np.mean((tissue > 950) & (tissue < 1150))
     between = np.mean(tissue < 850)

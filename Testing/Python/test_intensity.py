@@ -133,7 +133,7 @@ def large_field_mr() -> np.ndarray:
         (large_field_mr(), Modality.MRA, True),
         (mr(200.0), Modality.MRA, True),
         (mr(0.0), Modality.MRA, True),
-        (head(900.0, 0.0, vessel_voxels=900).astype(np.uint16), Modality.MRA, True),
+        (head(900.0, 0.0, vessel_voxels=900).astype(np.uint16), Modality.MRA, False),
     ],
     ids=[
         "CT",
@@ -158,6 +158,13 @@ def test_the_modality_is_recognised_from_the_values(voxels: np.ndarray, modality
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])
 def test_the_offset_of_stored_ct_values_is_told(dtype: str) -> None:
     assert hounsfield_offset(ct(-1000.0, offset=1024.0).clip(0).astype(dtype)) == 1024.0
+
+
+def test_noise_in_air_does_not_hide_the_offset() -> None:
+    voxels = ct(-1000.0, offset=1024.0) + np.random.default_rng(5).normal(0, 30, (40, 40, 40))
+    assert voxels.min() < -50
+    assert hounsfield_offset(voxels) == 1024.0
+    assert recognise_modality(voxels) == (Modality.CTA, False)
 
 
 @pytest.mark.parametrize(
