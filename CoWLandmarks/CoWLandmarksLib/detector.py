@@ -14,6 +14,7 @@ from . import __version__
 from .alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly, rotation_deg
 from .detection import Detection, LandmarkEstimate, LandmarkState
 from .errors import ConfigurationError
+from .generator import HeatmapReader, MirroredPair, SingleReading
 from .intensity import hounsfield_offset, recognise_modality
 from .localizer import CoarseLandmarks, localise
 from .modality import Modality
@@ -90,10 +91,17 @@ class Detector:
     """Finds the landmarks of scans with one model; keeps the networks loaded between scans."""
 
     def __init__(
-        self, model: Model, device: str = "auto", decoding: Decoding = "subvoxel", passes: int = REFINEMENT_PASSES
+        self,
+        model: Model,
+        device: str = "auto",
+        decoding: Decoding = "subvoxel",
+        passes: int = REFINEMENT_PASSES,
+        mirror: bool = True,
     ) -> None:
+        """`passes` over the fine network; `mirror`: also read the mirror image and average (twice the time)."""
         self.model = model
         self.passes = max(1, passes)
+        self.mirror = mirror
         self.decoding = decoding
         self._load_networks(choose_device(device))
 
@@ -138,8 +146,13 @@ class Detector:
 
     def _load_networks(self, device: torch.device) -> None:
         self.device = device
-        self._coarse = self.model.coarse.build(device)
-        self._fine = self.model.fine.build(device)
+        coarse, fine = self.model.coarse.build(device), self.model.fine.build(device)
+        permutation = self.model.anatomy.mirror_permutation
+        self._coarse: HeatmapReader = SingleReading(coarse)
+        self._fine: HeatmapReader = SingleReading(fine)
+        if self.mirror:
+            self._coarse = MirroredPair(coarse, permutation, with_priors=False)
+            self._fine = MirroredPair(fine, permutation, with_priors=True)
 
     def _measure(
         self,

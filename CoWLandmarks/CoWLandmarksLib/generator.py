@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -99,6 +100,42 @@ def predict(network: Generator, x: torch.Tensor) -> torch.Tensor:
     """Heatmaps for inference: float32, no gradients, bf16 arithmetic where the device gains by it."""
     with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bf16_pays(x.device)):
         return network(x.contiguous(memory_format=torch.channels_last_3d)).float()
+
+
+@dataclass(frozen=True)
+class MirroredPair:
+    """A network that also reads the left-right mirror image and averages the two readings.
+
+    `permutation` exchanges the left and right output channels; the last input channels, as many, are priors that
+    are exchanged as well when `with_priors`. The mirror runs along i, which must be the patient's R axis.
+    """
+
+    network: Generator
+    permutation: tuple[int, ...]
+    with_priors: bool
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Averaged heatmaps, float32: (B, C, K, J, I) -> (B, n, K, J, I)."""
+        order = list(self.permutation)
+        images = x.shape[1] - (len(order) if self.with_priors else 0)
+        channels = [*range(images), *(images + n for n in order[: x.shape[1] - images])]
+        mirrored = predict(self.network, torch.flip(x, dims=(4,))[:, channels])
+        return (predict(self.network, x) + torch.flip(mirrored, dims=(4,))[:, order]) / 2.0
+
+
+@dataclass(frozen=True)
+class SingleReading:
+    """A network that reads the image once."""
+
+    network: Generator
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Heatmaps, float32: (B, C, K, J, I) -> (B, n, K, J, I)."""
+        return predict(self.network, x)
+
+
+HeatmapReader = Callable[[torch.Tensor], torch.Tensor]
+"""Takes network input (B, C, K, J, I) to heatmaps (B, n, K, J, I), float32."""
 
 
 def bf16_pays(device: torch.device) -> bool:

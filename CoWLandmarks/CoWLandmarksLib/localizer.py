@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .generator import Generator, predict
+from .generator import HeatmapReader
 from .heatmap import decode_subvoxel
 from .volume import Grid, apply_affine, axis_aligned_grid, resample
 
@@ -65,7 +65,7 @@ def crop_or_pad(image: torch.Tensor, start: np.ndarray, shape: tuple[int, int, i
 
 
 def localise(
-    network: Generator, voxels: torch.Tensor, grid: Grid, sigma_mm: float, fill: float = 0.0
+    read: HeatmapReader, voxels: torch.Tensor, grid: Grid, sigma_mm: float, fill: float = 0.0
 ) -> CoarseLandmarks:
     """Rough landmarks of a scan.
 
@@ -77,32 +77,32 @@ def localise(
     starts = _tile_starts(pooled_grid.shape)
     best: CoarseLandmarks | None = None
     for start in starts:
-        found = _read_window(network, pooled, pooled_grid, start, sigma_mm, fill)
+        found = _read_window(read, pooled, pooled_grid, start, sigma_mm, fill)
         if best is None or found.peaks.sum() > best.peaks.sum():
             best = found
     assert best is not None
     if len(starts) > 1:
         for _ in range(2):
-            best = _recentred(network, pooled, pooled_grid, best, sigma_mm, fill)
+            best = _recentred(read, pooled, pooled_grid, best, sigma_mm, fill)
     return best
 
 
 def _recentred(
-    network: Generator, pooled: torch.Tensor, grid: Grid, found: CoarseLandmarks, sigma_mm: float, fill: float
+    read: HeatmapReader, pooled: torch.Tensor, grid: Grid, found: CoarseLandmarks, sigma_mm: float, fill: float
 ) -> CoarseLandmarks:
     """Read the window centred on the (weighted median of the) landmarks found so far."""
     order = np.argsort(found.peaks)[::-1][: max(3, len(found.peaks) * 2 // 3)]
     centre = apply_affine(grid.ras_to_ijk, np.median(found.positions[order], axis=0))[::-1]
     start = np.rint(centre).astype(int) - np.array(WINDOW) // 2
-    again = _read_window(network, pooled, grid, start, sigma_mm, fill)
+    again = _read_window(read, pooled, grid, start, sigma_mm, fill)
     return again if again.peaks.sum() > 0.9 * found.peaks.sum() else found
 
 
 def _read_window(
-    network: Generator, pooled: torch.Tensor, grid: Grid, start: np.ndarray, sigma_mm: float, fill: float
+    read: HeatmapReader, pooled: torch.Tensor, grid: Grid, start: np.ndarray, sigma_mm: float, fill: float
 ) -> CoarseLandmarks:
     window = crop_or_pad(pooled, start, WINDOW, fill)
-    heatmaps = predict(network, window[None])[0]
+    heatmaps = read(window[None])[0]
     positions, peaks = decode_subvoxel(
         heatmaps, grid.window((int(start[2]), int(start[1]), int(start[0])), WINDOW), sigma_mm
     )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .alignment import ShapePosterior
-from .generator import Generator, predict
+from .generator import HeatmapReader
 from .heatmap import decode_argmax, decode_subvoxel, encode
 from .model import Model
 from .volume import Grid, apply_affine, resample
@@ -61,7 +61,7 @@ def _group(expected: np.ndarray, left: list[int], seed: int, extent: np.ndarray)
 
 
 def refine(
-    network: Generator,
+    read: HeatmapReader,
     model: Model,
     voxels: torch.Tensor,
     grid: Grid,
@@ -82,7 +82,7 @@ def refine(
     slack = np.sqrt(prior.sd_mm**2 + _DECODING_SLACK_MM**2)
     for window in choose_windows(expected, reference, model.window):
         local = reference.window(window.start, model.window)
-        heatmaps = read_window(network, model, voxels, grid, local, to_scan, prior.mean)
+        heatmaps = read_window(read, model, voxels, grid, local, to_scan, prior.mean)
         chosen = list(window.landmarks)
         guided = heatmaps[chosen] * encode(prior.mean[chosen], local, slack[chosen], heatmaps.device)
         argmax[chosen], peaks[chosen] = decode_argmax(guided, local)
@@ -91,7 +91,7 @@ def refine(
 
 
 def read_window(
-    network: Generator,
+    read: HeatmapReader,
     model: Model,
     voxels: torch.Tensor,
     grid: Grid,
@@ -102,4 +102,4 @@ def read_window(
     """Heatmaps (n, K, J, I) of one window; `local` is its grid in the reference frame."""
     image = resample(voxels, grid, local.transformed(to_scan), padding=0.0)[None]
     prior = encode(expected, local, model.prior_sigma_mm, image.device)
-    return predict(network, torch.cat([image, prior])[None])[0]
+    return read(torch.cat([image, prior])[None])[0]

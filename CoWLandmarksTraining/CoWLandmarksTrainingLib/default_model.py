@@ -70,7 +70,7 @@ _CPU = Preset(
     training=TrainerConfig(steps=9000, learning_rate=1e-3, final_learning_rate=1e-5, time_limit_seconds=5400.0),
     batch_size=2,
     renderers=2,
-    validation_cases=48,
+    validation_cases=40,
 )
 _GPU = replace(
     _CPU,
@@ -238,12 +238,12 @@ def calibrated(model: Model, scans: int) -> Model:
     ]
     results = evaluate(Detector(model, "cpu", passes=1), cases)
     coarse = _calibration_of(results, "coarse", "coarse_peaks")
-    model = replace(model, coarse=replace(model.coarse, calibration=coarse))
-    for _ in range(2):  # the second pass of the detector relies on the table of the first
-        results = evaluate(Detector(model, "cpu"), cases)
-        fine = _calibration_of(results, "subvoxel", "peaks")
-        model = replace(model, fine=replace(model.fine, calibration=fine))
-    return model
+    first = _calibration_of(results, "subvoxel", "peaks")  # the second pass relies on a table of the first
+    model = replace(
+        model, coarse=replace(model.coarse, calibration=coarse), fine=replace(model.fine, calibration=first)
+    )
+    results = evaluate(Detector(model, "cpu"), cases)
+    return replace(model, fine=replace(model.fine, calibration=_calibration_of(results, "subvoxel", "peaks")))
 
 
 def _calibration_of(results: list[CaseResult], positions: str, peaks: str) -> Calibration:

@@ -27,7 +27,7 @@ CODES = bead_model().anatomy.codes
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector(bead_model(), "cpu")
+    return Detector(bead_model(), "cpu", mirror=False)
 
 
 def posed(matrix: np.ndarray) -> np.ndarray:
@@ -105,12 +105,12 @@ class TestPlaces:
         rule = replace(model.intensity[Modality.CTA], fixed_scale=gain * UNITS)
         scan = bead_scan(GRID, posed(POSE), dtype="float64")
         scan = replace(scan, voxels=(gain * scan.voxels).round().astype(dtype))
-        detection = Detector(replace(model, intensity={Modality.CTA: rule}), "cpu").detect(scan)
+        detection = Detector(replace(model, intensity={Modality.CTA: rule}), "cpu", mirror=False).detect(scan)
         assert errors(detection, posed(POSE)).max() < 0.15
         assert scan.voxels.dtype == np.dtype(dtype)
 
     def test_argmax_is_a_voxel_of_the_reference_grid(self) -> None:
-        detector = Detector(bead_model(), "cpu", decoding="argmax")
+        detector = Detector(bead_model(), "cpu", mirror=False, decoding="argmax")
         measurement = detector.measure(bead_scan(GRID, posed(POSE)))
         ijk = apply_affine(detector.model.grid.grid().ras_to_ijk, measurement.fine.argmax_positions)
         np.testing.assert_allclose(ijk, np.rint(ijk), atol=1e-6)
@@ -197,7 +197,7 @@ class TestOptions:
             def forward(self, x: torch.Tensor) -> torch.Tensor:
                 return x.new_zeros((1, COUNT, *x.shape[2:]))
 
-        detector = Detector(bead_model(coarse=Blind()), "cpu")
+        detector = Detector(bead_model(coarse=Blind()), "cpu", mirror=False)
         scan = bead_scan(GRID, posed(POSE))
         assert detector.detect(scan).verdict is Verdict.DO_NOT_TRUST
         detection = detector.detect(scan, hint=self.hint(0, 5, 10, 16))

@@ -114,7 +114,7 @@ class TestRoad:
         annotated[2] += (0.0, 3.0, 0.0)
         told: list[str] = []
         results = evaluate(
-            Detector(bead_model(), "cpu"),
+            Detector(bead_model(), "cpu", mirror=False),
             [AnnotatedVolume(bead_scan(GRID, places), truth_of(annotated), "cta")],
             lambda one: told.append(one.name),
         )
@@ -132,7 +132,7 @@ class TestRoad:
     def test_landmarks_that_an_annotation_does_not_list_are_not_counted(self) -> None:
         listed = truth_of(bead_places())[::-1][:7]
         case = AnnotatedVolume(bead_scan(GRID, bead_places()), listed, "cta")
-        [only] = evaluate(Detector(bead_model(), "cpu"), [case])
+        [only] = evaluate(Detector(bead_model(), "cpu", mirror=False), [case])
         assert np.isfinite(only.truth).all(axis=1).tolist() == [False] * 12 + [True] * 7
         assert not only.absent.any()
         assert figures([only], "subvoxel")["landmarks"] == 7
@@ -142,7 +142,7 @@ class TestRoad:
     def test_a_cohort_on_disk_is_reported_by_modality(self, tmp_path: Path) -> None:
         for modality in Modality:
             write_case(tmp_path / "test" / modality.value, modality)
-        report = evaluation_report(Detector(bead_model(), "cpu"), tmp_path)
+        report = evaluation_report(Detector(bead_model(), "cpu", mirror=False), tmp_path)
         assert report["schema"] == "cow-evaluation/1"
         assert report["model"] == "beads"
         assert {name: row["scans"] for name, row in report["figures"]["subvoxel"].items()} == {
@@ -162,7 +162,7 @@ class TestRoad:
         (tmp_path / "a" / "image.nii.gz").write_bytes(b"no scan")
         (tmp_path / "b" / "case.json").write_text("{}", encoding="utf-8")
         write_annotation(tmp_path / "d" / "landmarks.mrk.json", [], ANATOMY)
-        report = evaluation_report(Detector(bead_model(), "cpu"), tmp_path)
+        report = evaluation_report(Detector(bead_model(), "cpu", mirror=False), tmp_path)
         assert report["figures"]["subvoxel"]["all"]["scans"] == 1
         assert [failure["case"] for failure in report["failed"]] == ["a", "b", "d"]
         assert "image.nii.gz" in report["failed"][0]["error"]

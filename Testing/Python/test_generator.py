@@ -96,3 +96,18 @@ def test_the_skip_of_the_finest_level_carries_detail_that_the_coarse_levels_cann
 def test_a_configuration_survives_the_round_trip_through_plain_values() -> None:
     config = GeneratorConfig(in_channels=2, base_width=6, levels=3, fold=2)
     assert GeneratorConfig(**config.to_dict()) == config
+
+
+@pytest.mark.parametrize("with_priors", [False, True], ids=["image only", "image and priors"])
+def test_a_mirrored_pair_reads_a_scan_and_its_mirror_image_alike(with_priors: bool) -> None:
+    torch.manual_seed(4)
+    permutation = (1, 0, 2)
+    channels = 4 if with_priors else 2
+    network = Generator(GeneratorConfig(in_channels=channels, out_channels=3, base_width=8, levels=2)).eval()
+    read = MirroredPair(network, permutation, with_priors)
+    x = torch.randn(1, channels, 8, 8, 8)
+    exchanged = [0, 2, 1, 3] if with_priors else [0, 1]
+    one = read(x)
+    other = read(torch.flip(x, dims=(4,))[:, exchanged])
+    torch.testing.assert_close(other, torch.flip(one, dims=(4,))[:, list(permutation)])
+    assert not torch.allclose(SingleReading(network)(x), one)
