@@ -7,7 +7,15 @@ from itertools import product
 import pytest
 import torch
 from CoWLandmarksLib.errors import ModelError
-from CoWLandmarksLib.generator import Generator, GeneratorConfig, ResidualBlock, depth_to_space, space_to_depth
+from CoWLandmarksLib.generator import (
+    Generator,
+    GeneratorConfig,
+    MirroredPair,
+    ResidualBlock,
+    SingleReading,
+    depth_to_space,
+    space_to_depth,
+)
 
 
 def seeded(config: GeneratorConfig) -> Generator:
