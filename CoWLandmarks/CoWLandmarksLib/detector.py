@@ -271,7 +271,12 @@ class Detector:
         placed = np.array([estimate.position is not None for estimate in estimates])
         reference = apply_affine(alignment.fit.transform, in_scan)
         evidence = gather_evidence(
-            np.where(placed[:, None], reference, np.nan), confidence, error, alignment.fit.transform, model.shape
+            np.where(placed[:, None], reference, np.nan),
+            confidence,
+            error,
+            alignment.fit.transform,
+            model.shape,
+            table.uncertain_below,
         )
         verdict, reasons = verdict_of(evidence, estimates)
         provenance = {

@@ -12,6 +12,7 @@ from .detection import LandmarkEstimate, LandmarkState, Verdict
 
 FEWEST_LANDMARKS = 5
 LEAST_CONFIDENCE = 0.5
+LEAST_SURE = 0.55
 LEAST_INLIERS = 0.6
 LARGEST_STRANGENESS = 4.0
 LARGEST_TILT_DEG = 65.0
@@ -23,13 +24,15 @@ _INLIER_WEIGHT = 0.25
 class Evidence:
     """What speaks for or against a result.
 
-    `landmarks` placed inside the scan; `confidence` their mean; `inliers` share of them that fits one configuration;
+    `landmarks` placed inside the scan; `confidence` their mean; `sure` share of them that need no check; `inliers`
+    share of them that fits one configuration;
     `strangeness` squared Mahalanobis distance of the configuration per coordinate (about 1 for a usual one);
     `tilt_deg` rotation of the head against the axes of the scan; `scale` mean circle over this circle.
     """
 
     landmarks: int
     confidence: float
+    sure: float
     inliers: float
     strangeness: float
     tilt_deg: float
@@ -37,18 +40,24 @@ class Evidence:
 
 
 def gather_evidence(
-    positions: np.ndarray, confidence: np.ndarray, error_mm: np.ndarray, ras_to_reference: np.ndarray, shape: ShapeModel
+    positions: np.ndarray,
+    confidence: np.ndarray,
+    error_mm: np.ndarray,
+    ras_to_reference: np.ndarray,
+    shape: ShapeModel,
+    uncertain_below: float = 0.7,
 ) -> Evidence:
     """Evidence from a detection.
 
     `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
-    `error_mm` (n,) of the same landmarks; `ras_to_reference` (4, 4).
+    `error_mm` (n,) of the same landmarks; `ras_to_reference` (4, 4); a confidence below `uncertain_below` needs a
+    check.
     """
     placed = np.isfinite(positions).all(axis=1)
     tilt = rotation_deg(ras_to_reference)
     scale = float(np.cbrt(np.linalg.det(ras_to_reference[:3, :3])))
     if placed.sum() < FEWEST_LANDMARKS:
-        return Evidence(int(placed.sum()), 0.0, 0.0, np.inf, tilt, scale)
+        return Evidence(int(placed.sum()), 0.0, 0.0, 0.0, np.inf, tilt, scale)
     fit = fit_similarity_robustly(positions, shape.mean)
     flat = np.repeat(placed, 3)
     residual = (positions - shape.mean)[placed].reshape(-1)
@@ -58,6 +67,7 @@ def gather_evidence(
     return Evidence(
         landmarks=int(placed.sum()),
         confidence=float(confidence[placed].mean()),
+        sure=float((confidence[placed] >= uncertain_below).mean()),
         inliers=float((fit.weights[placed] > _INLIER_WEIGHT).mean()),
         strangeness=strangeness,
         tilt_deg=tilt,
@@ -68,7 +78,10 @@ def gather_evidence(
 def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tuple[Verdict, tuple[str, ...]]:
     """Verdict and the sentences behind it."""
     reasons = []
-    if evidence.landmarks < FEWEST_LANDMARKS or evidence.confidence < LEAST_CONFIDENCE:
+    if (
+        evidence.landmarks < FEWEST_LANDMARKS
+        or min(evidence.confidence / LEAST_CONFIDENCE, evidence.sure / LEAST_SURE) < 1.0
+    ):
         reasons.append(
             "The circle of Willis was not recognised in this scan; if it is a brain angiogram, place three or four "
             "points (--hint) and try again."

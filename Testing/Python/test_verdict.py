@@ -13,7 +13,7 @@ from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 ATLAS = default_atlas().shape_models["patients"]
 SHAPE = ShapeModel(ATLAS.mean, ATLAS.covariance + 0.25 * np.eye(57))
-SURE = Evidence(landmarks=19, confidence=0.9, inliers=1.0, strangeness=1.0, tilt_deg=10.0, scale=1.0)
+SURE = Evidence(landmarks=19, confidence=0.9, sure=1.0, inliers=1.0, strangeness=1.0, tilt_deg=10.0, scale=1.0)
 FOUND = LandmarkEstimate("BA-T", (0.0, 0.0, 0.0), LandmarkState.FOUND, 0.9, 0.8)
 
 
@@ -67,6 +67,7 @@ def test_tilt_and_size_are_read_from_the_transform() -> None:
     [
         ({"landmarks": 4}, "not recognised"),
         ({"confidence": 0.3}, "not recognised"),
+        ({"sure": 0.5}, "not recognised"),
         ({"inliers": 0.4}, "plausible circle"),
         ({"strangeness": 9.0}, "plausible circle"),
         ({"scale": 0.5}, "voxel size"),
@@ -85,3 +86,11 @@ def test_doubtful_points_ask_for_a_review_and_are_named() -> None:
     doubtful = replace(FOUND, code="R-M1-M2", state=LandmarkState.UNCERTAIN)
     assert verdict_of(SURE, [FOUND, doubtful]) == (Verdict.REVIEW, ("To check: R-M1-M2.",))
     assert verdict_of(SURE, [FOUND]) == (Verdict.OK, ())
+
+
+def test_the_share_of_sure_points_is_counted_among_the_placed() -> None:
+    positions = SHAPE.mean.copy()
+    positions[0] = np.nan
+    confidence = np.where(np.arange(19) < 10, 0.69, 0.7)
+    found = gather_evidence(positions, confidence, np.full(19, 1.0), np.eye(4), SHAPE)
+    assert found.sure == pytest.approx(9 / 18)
