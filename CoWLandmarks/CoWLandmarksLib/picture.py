@@ -227,8 +227,8 @@ def _draw_table(
             canvas.text(columns[2], middle, f"{100 * estimate.confidence:.0f} %", 18, colour)
             canvas.text(columns[3], middle, f"{estimate.error_mm:.1f} mm", 18, colour)
     legend = "Filled: found. Orange ring: uncertain. Stripes: beyond the scan. Dimmed away from the arteries"
-    legend += ", bone left out." if detection.modality is Modality.CTA else "."
-    canvas.text(left, y + height - 22, legend, 16, _GREY)
+    legend += ", no bone." if detection.modality is Modality.CTA else "."
+    canvas.text(left, y + height - 22, legend, 15, _GREY)
 
 
 def _state_words(estimate: LandmarkEstimate) -> str:

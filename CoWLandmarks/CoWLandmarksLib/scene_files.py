@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,16 @@ def create_scene() -> Any:
     return scene
 
 
+@contextmanager
+def _working_folder_kept() -> Iterator[None]:
+    """MRML leaves the process in a deleted folder when saving or opening a bundle fails; relative paths would break."""
+    folder = Path.cwd()
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+
+
 def save_scene(scene: Any, path: str | PathLike[str]) -> None:
     """Save a scene as one `.mrb` file, all at once; raises OutputError."""
     path = Path(path)
@@ -67,7 +80,9 @@ def save_scene(scene: Any, path: str | PathLike[str]) -> None:
         # The name of the file is the name of the folder inside the bundle, so it has to be the final one already.
         bundle = Path(folder) / path.name
         messages = slicer.vtkMRMLMessageCollection()
-        if not scene.WriteToMRB(str(bundle), None, messages) or not bundle.is_file():
+        with _working_folder_kept():
+            written = scene.WriteToMRB(str(bundle), None, messages)
+        if not written or not bundle.is_file():
             raise OutputError(f"'{path}' cannot be written: {_sentence(messages)}.")
         bundle.replace(temporary)
 
@@ -79,11 +94,12 @@ def load_scene(path: str | PathLike[str]) -> Any:
         raise AnnotationError(f"The scene '{path}' does not exist.")
     scene = create_scene()
     messages = slicer.vtkMRMLMessageCollection()
-    if path.suffix.lower() == ".mrb":
-        loaded = scene.ReadFromMRB(str(path), True, messages)
-    else:
-        scene.SetURL(str(path))
-        loaded = scene.Connect(messages)
+    with _working_folder_kept():
+        if path.suffix.lower() == ".mrb":
+            loaded = scene.ReadFromMRB(str(path), True, messages)
+        else:
+            scene.SetURL(str(path))
+            loaded = scene.Connect(messages)
     if not loaded:
         raise AnnotationError(f"The scene '{path}' cannot be opened: {_sentence(messages)}.")
     return scene

@@ -357,5 +357,7 @@ def test_a_scene_that_cannot_be_saved_or_opened_says_why(tmp_path: Path) -> None
     with pytest.raises(AnnotationError, match="does not exist"):
         load_scene(tmp_path / "none.mrb")
     (tmp_path / "bad.mrb").write_bytes(b"no archive")
+    working_folder = Path.cwd()
     with pytest.raises(AnnotationError, match=r"bad\.mrb' cannot be opened"):
         load_scene(tmp_path / "bad.mrb")
+    assert Path.cwd() == working_folder
