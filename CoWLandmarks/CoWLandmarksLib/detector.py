@@ -21,11 +21,10 @@ from .modality import Modality
 from .model import Model
 from .refinement import FineLandmarks, refine
 from .verdict import LARGEST_TILT_DEG, gather_evidence, verdict_of
-from .volume import Grid, Volume, apply_affine, validated
+from .volume import EDGE_MM, Grid, Volume, apply_affine, validated
 
 Decoding = Literal["argmax", "subvoxel"]
 ProgressCallback = Callable[[str, float, str], None]
-EDGE_MM = 2.0
 SEARCH_BEYOND_MM = 6.0
 REFINEMENT_PASSES = 2
 MIN_HINTS = 3
@@ -184,7 +183,7 @@ class Detector:
         alignment = self._align(voxels, volume.grid, hint)
         tell(Stage.REFINE.value, 0.5, "placing the landmarks")
         expected = apply_affine(np.linalg.inv(alignment.fit.transform), alignment.prior.mean)
-        wanted = _distance_inside(expected, volume.grid) > -SEARCH_BEYOND_MM
+        wanted = volume.grid.depth_mm(expected) > -SEARCH_BEYOND_MM
         to_reference = alignment.fit.transform
         fine = refine(self._fine, self.model, voxels, volume.grid, to_reference, alignment.prior, wanted)
         for _ in range(self.passes - 1):
@@ -244,8 +243,8 @@ class Detector:
         model, fine, volume = self.model, measurement.fine, measurement.volume
         alignment = measurement.alignment
         in_scan = measurement.positions(self.decoding)
-        depth = _distance_inside(in_scan, volume.grid)
-        expected_depth = _distance_inside(measurement.expected_positions(), volume.grid)
+        depth = volume.grid.depth_mm(in_scan)
+        expected_depth = volume.grid.depth_mm(measurement.expected_positions())
         table = model.fine.calibration
         confidence, error = table.confidence_of(fine.peaks), table.expected_error_mm(fine.peaks)
         estimates = []
@@ -298,11 +297,3 @@ class Detector:
             warnings=measurement.warnings,
             provenance=provenance,
         )
-
-
-def _distance_inside(points: np.ndarray, grid: Grid) -> np.ndarray:
-    """(n,) depth in mm of RAS points inside the scan's box; negative beyond it."""
-    ijk = apply_affine(grid.ras_to_ijk, points)
-    low = (ijk + 0.5) * grid.spacing
-    high = (grid.size - 0.5 - ijk) * grid.spacing
-    return np.minimum(low, high).min(axis=1)

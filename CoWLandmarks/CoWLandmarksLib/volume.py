@@ -21,6 +21,10 @@ FARTHEST_MM = 1e5
 MOST_NOT_A_NUMBER_PERCENT = 1.0
 
 
+EDGE_MM = 2.0
+"""A landmark less deep than this inside a scan counts as outside."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """A regular sampling grid: `shape` is (K, J, I); `ijk_to_ras` (4, 4) takes (i, j, k) to (R, A, S) in mm."""
@@ -53,6 +57,13 @@ class Grid:
         last = self.size - 0.5
         ijk = np.array([[x, y, z] for x in (-0.5, last[0]) for y in (-0.5, last[1]) for z in (-0.5, last[2])])
         return apply_affine(self.ijk_to_ras, ijk)
+
+    def depth_mm(self, points: np.ndarray) -> np.ndarray:
+        """(n,) depth in mm of RAS points (n, 3) inside the box of the voxels; negative beyond it."""
+        ijk = apply_affine(self.ras_to_ijk, points)
+        low = (ijk + 0.5) * self.spacing
+        high = (self.size - 0.5 - ijk) * self.spacing
+        return np.minimum(low, high).min(axis=1)
 
     def window(self, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Grid:
         """Sub-grid of `shape` (K, J, I) whose first voxel is (i, j, k) = `start` of this grid."""

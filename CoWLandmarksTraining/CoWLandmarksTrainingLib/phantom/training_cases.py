@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from CoWLandmarksLib.alignment import fit_similarity_robustly, reference_grid
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
-from CoWLandmarksLib.localizer import POOLED_SPACING_MM, pool_for_localizer
+from CoWLandmarksLib.localizer import pool_for_localizer
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid, resample
+from CoWLandmarksLib.volume import EDGE_MM, Grid, apply_affine, axis_aligned_grid, resample
 
 from .appearance import Family, sample_appearance
 from .atlas import default_atlas
@@ -26,7 +26,6 @@ from .variants import VariantRates
 
 FINE_WINDOW = (48, 64, 64)
 FINE_WINDOWS_PER_CASE = 5
-EDGE_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,7 @@ def dequantise(image: torch.Tensor, rule: IntensityRule) -> torch.Tensor:
 def landmark_status(landmarks: np.ndarray, grid: Grid) -> np.ndarray:
     """(n,) 1 inside the grid, 0 absent (NaN), -1 beyond it or within 2 mm of its edge."""
     known = np.isfinite(landmarks).all(axis=1)
-    ijk = apply_affine(grid.ras_to_ijk, np.nan_to_num(landmarks))
-    margin = EDGE_MM / grid.spacing
-    inside = ((ijk >= margin - 0.5) & (ijk <= grid.size - 0.5 - margin)).all(axis=1)
+    inside = grid.depth_mm(np.nan_to_num(landmarks)) >= EDGE_MM
     return np.where(known, np.where(inside, 1, -1), 0).astype(np.int8)
 
 
@@ -206,14 +203,3 @@ def read_fine_case(path: Path, window: int) -> FineCase:
             content["fine_status"][window],
             str(content["modality"]),
         )
-
-
-__all__ = [
-    "POOLED_SPACING_MM",
-    "CoarseCase",
-    "FineCase",
-    "cache_training_cases",
-    "read_coarse_case",
-    "read_fine_case",
-    "training_case_path",
-]
