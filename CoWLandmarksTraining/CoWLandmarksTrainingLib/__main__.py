@@ -100,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     default.add_argument(
         "--only", choices=["cases", "coarse", "fine", "assemble"], help="one step alone, to run steps side by side"
     )
+    default.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="MODEL",
+        help="go on from the weights of a model file, with new cases and a lower learning rate",
+    )
     default.set_defaults(run=_default)
 
     evaluate = commands.add_parser("evaluate", help="errors of a model on a cohort of case folders")
@@ -148,6 +154,7 @@ def _phantom(arguments: argparse.Namespace) -> int:
 
 def _default(arguments: argparse.Namespace) -> int:
     from CoWLandmarksLib.detector import choose_device
+    from CoWLandmarksLib.model import load_model
 
     from .default_model import PRESETS, run_recipe
 
@@ -162,6 +169,7 @@ def _default(arguments: argparse.Namespace) -> int:
             choose_device(arguments.device),
             only=arguments.only,
             minutes=arguments.minutes,
+            start=load_model(arguments.start_from) if arguments.start_from else None,
             on_log=show,
             should_stop=lambda: stop.made,
         )

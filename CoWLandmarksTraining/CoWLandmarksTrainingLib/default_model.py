@@ -95,7 +95,22 @@ _SMALL = replace(
     validation_cases=2,
     shape_samples=40,
 )
+CONTINUED_LEARNING_RATE = 5e-4
 PRESETS = {preset.name: preset for preset in (_CPU, _GPU, _SMALL)}
+
+
+def continued(preset: Preset, start: Model) -> Preset:
+    """The preset for going on from the weights of `start`: its networks, new cases, a lower learning rate.
+
+    The seed is one above the model's, so no case that it was trained on comes again.
+    """
+    return replace(
+        preset,
+        coarse=start.coarse.config,
+        fine=start.fine.config,
+        training=replace(preset.training, learning_rate=CONTINUED_LEARNING_RATE),
+        seed=int(start.provenance.get("seed", 0)) + 1,
+    )
 
 
 def render_cases(
@@ -144,8 +159,13 @@ def _render_share(folder: Path, seed: int, first: int, count: int, step: int) ->
     cache_training_cases(folder, seed, range(first, count, step), torch.device("cpu"))
 
 
-def make_trainer(part: str, preset: Preset, cases: Path, folder: Path, device: torch.device) -> Trainer:
-    """The trainer of the "coarse" or the "fine" network, resumed from `folder` when it holds a checkpoint."""
+def make_trainer(
+    part: str, preset: Preset, cases: Path, folder: Path, device: torch.device, start: Model | None = None
+) -> Trainer:
+    """The trainer of the "coarse" or the "fine" network, resumed from `folder` when it holds a checkpoint.
+
+    Without a checkpoint it begins with the weights of `start` (whose networks the preset must have), or afresh.
+    """
     permutation = default_anatomy().mirror_permutation
     torch.manual_seed(preset.seed)
     sampler: CoarseSampler | FineSampler
@@ -157,6 +177,9 @@ def make_trainer(part: str, preset: Preset, cases: Path, folder: Path, device: t
         sampler = FineSampler(CaseFolder(cases), permutation, FINE_SIGMA_MM, PRIOR_SIGMA_MM, preset.batch_size)
     else:
         raise ConfigurationError(f"'{part}' is no part of the model; use one of {', '.join(PART_NAMES)}.")
+    if start is not None:
+        network = start.coarse if part == "coarse" else start.fine
+        generator.load_state_dict({name: value.to(torch.float32) for name, value in network.weights.items()})
     trainer = Trainer(generator, sampler, replace(preset.training, seed=preset.seed), folder, device)
     trainer.resume()
     return trainer
@@ -170,14 +193,17 @@ def train_part(
     device: torch.device,
     on_log: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    start: Model | None = None,
 ) -> Trainer:
     """Train one network to its end (or time limit) and return its trainer."""
-    trainer = make_trainer(part, preset, cases, folder, device)
+    trainer = make_trainer(part, preset, cases, folder, device, start)
     trainer.run(on_log, should_stop)
     return trainer
 
 
-def assemble(preset: Preset, coarse: Trainer, fine: Trainer, path: Path, *, work: Path) -> Model:
+def assemble(
+    preset: Preset, coarse: Trainer, fine: Trainer, path: Path, *, work: Path, start: Model | None = None
+) -> Model:
     """Put the averaged networks, the shape model and their calibrations into one model file.
 
     Calibration uses phantoms of a seed of its own (neither trained on nor tested on).
@@ -194,6 +220,8 @@ def assemble(preset: Preset, coarse: Trainer, fine: Trainer, path: Path, *, work
         "fine": {"steps": fine.step, "seconds": round(fine.seconds_before), "batch_size": preset.batch_size},
         "calibration": {"seed": CALIBRATION_SEED, "scans": 2 * (preset.validation_cases // 2)},
     }
+    if start is not None:
+        provenance["started_from"] = {"model": start.name, **start.provenance}
     model = Model(
         name=f"default-{preset.name}",
         anatomy=default_anatomy(),
@@ -263,25 +291,29 @@ def run_recipe(
     *,
     only: str | None = None,
     minutes: float | None = None,
+    start: Model | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Path | None:
     """The whole recipe, or one step of it; what is done already is kept.
 
+    `start`: go on from the weights of this model instead of from random ones (see `continued`).
     Returns the model file when it was written. Raises StoppedError when `should_stop` ended a training.
     """
+    if start is not None:
+        preset = continued(preset, start)
     if minutes is not None:
         preset = replace(preset, training=replace(preset.training, time_limit_seconds=60.0 * minutes))
     if only in (None, "cases"):
         render_cases(preset, work / "cases", should_stop, on_log)
     for part in PART_NAMES:
         if only in (None, part):
-            train_part(part, preset, work / "cases", work / part, device, on_log, should_stop)
+            train_part(part, preset, work / "cases", work / part, device, on_log, should_stop, start)
     if only not in (None, "assemble"):
         return None
-    trainers = {part: make_trainer(part, preset, work / "cases", work / part, device) for part in PART_NAMES}
+    trainers = {part: make_trainer(part, preset, work / "cases", work / part, device, start) for part in PART_NAMES}
     for part, trainer in trainers.items():
         if trainer.step == 0:
             raise ConfigurationError(f"The {part} network in '{work / part}' is not trained yet; train it first.")
-    assemble(preset, trainers["coarse"], trainers["fine"], out, work=work)
+    assemble(preset, trainers["coarse"], trainers["fine"], out, work=work, start=start)
     return out

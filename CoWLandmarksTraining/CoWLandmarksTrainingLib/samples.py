@@ -130,14 +130,15 @@ class FineSampler:
         rule = DEFAULT_INTENSITY_RULES[Modality(case.modality)]
         image = jittered(dequantise(torch.from_numpy(case.image), rule)[None], rng)
         landmarks, status = case.landmarks.astype(float), case.status
-        expected = with_expected_places(landmarks, default_atlas().shape_models["patients"].mean)
+        mean = default_atlas().shape_models["patients"].mean
+        expected = simulated_coarse_estimate(with_expected_places(landmarks, mean), rng, mean)
         grid = axis_aligned_grid(np.zeros(3), REFERENCE_SPACING_MM, image.shape[1:])  # type: ignore[arg-type]
         if rng.random() < 0.5:
             width = (image.shape[3] - 1) * REFERENCE_SPACING_MM[0]
             _, expected, _ = mirrored(image, expected, status, width, self.permutation)
             image, landmarks, status = mirrored(image, landmarks, status, width, self.permutation)
         local = landmarks + grid.ijk_to_ras[:3, 3]
-        prior = encode(simulated_coarse_estimate(expected + grid.ijk_to_ras[:3, 3], rng), grid, self.prior_sigma_mm)
+        prior = encode(expected + grid.ijk_to_ras[:3, 3], grid, self.prior_sigma_mm)
         return (
             torch.cat([image, prior]),
             encode(local, grid, self.sigma_mm),
@@ -156,13 +157,20 @@ def with_expected_places(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return np.where(known[:, None], landmarks, mean + shift)
 
 
-def simulated_coarse_estimate(landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Landmarks (n, 3) with errors like those of the coarse step: a common shift, a spread, some far off."""
+def simulated_coarse_estimate(landmarks: np.ndarray, rng: np.random.Generator, mean: np.ndarray) -> np.ndarray:
+    """Landmarks (n, 3) with errors like those of the coarse step.
+
+    A common shift, a spread, some points far off, and a pull towards the shape `mean` (n, 3; same axes): a doubtful
+    point is put where it usually lies, so the further from there a landmark is, the further off is its estimate.
+    Without the pull the fine network learns to trust the prior along a vessel and never leaves it (M1-M2).
+    """
     n = len(landmarks)
+    usual = mean + np.median(landmarks - mean, axis=0)
+    pull = rng.uniform(0.0, 1.2, (n, 1)) * np.sqrt(rng.uniform(0.0, 1.0))
     spread = rng.uniform(0.6, 2.5)
-    far = rng.random(n) < 0.08
-    noise = rng.normal(0, 1, (n, 3)) * np.where(far, 5.0, spread)[:, None] + rng.normal(0, 0.8, 3)
-    return landmarks + noise
+    far = rng.random(n) < rng.uniform(0.0, 0.3)
+    noise = rng.normal(0, 1, (n, 3)) * np.where(far, 4.5, spread)[:, None] + rng.normal(0, 0.8, 3)
+    return landmarks + pull * (usual - landmarks) + noise
 
 
 def _stacked(samples: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Batch:

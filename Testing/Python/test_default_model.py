@@ -21,7 +21,14 @@ from CoWLandmarksLib.report import read_detection_json
 from CoWLandmarksLib.volume import Volume, axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main as train_main
-from CoWLandmarksTrainingLib.default_model import PRESETS, phantom_shape_model, render_cases, run_recipe
+from CoWLandmarksTrainingLib.default_model import (
+    PRESETS,
+    continued,
+    make_trainer,
+    phantom_shape_model,
+    render_cases,
+    run_recipe,
+)
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 
@@ -62,6 +69,20 @@ def test_a_model_without_trained_parts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not trained yet"):
         run_recipe(PRESETS["small"], tmp_path, tmp_path / "m.cow.pt", torch.device("cpu"), only="assemble")
     assert not (tmp_path / "m.cow.pt").exists()
+
+
+def test_training_goes_on_from_the_weights_of_a_model_with_new_cases(small_model: Path, tmp_path: Path) -> None:
+    start = load_model(small_model)
+    preset = continued(PRESETS["small"], start)
+    assert preset.seed == PRESETS["small"].seed + 1
+    assert (preset.coarse, preset.fine) == (start.coarse.config, start.fine.config)
+    assert preset.training.learning_rate < PRESETS["small"].training.learning_rate
+    for part, network in (("coarse", start.coarse), ("fine", start.fine)):
+        trainer = make_trainer(part, preset, tmp_path, tmp_path / part, torch.device("cpu"), start)
+        assert trainer.step == 0
+        for weights in (trainer.generator.state_dict(), trainer.average):
+            for name, value in network.weights.items():
+                torch.testing.assert_close(weights[name], value.to(torch.float32))
 
 
 def test_a_scan_goes_from_file_to_scene_with_the_new_model(small_model: Path, tmp_path: Path) -> None:

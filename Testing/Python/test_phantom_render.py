@@ -16,8 +16,8 @@ from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
 from CoWLandmarksTrainingLib.phantom.appearance import Appearance, Family, Masking, sample_appearance
 from CoWLandmarksTrainingLib.phantom.fields import gaussian_blur, smooth_noise
 from CoWLandmarksTrainingLib.phantom.geometry import VesselKind
-from CoWLandmarksTrainingLib.phantom.head import bone_capsules
 from CoWLandmarksTrainingLib.phantom.render import RenderedScan, Scene, render
+from CoWLandmarksTrainingLib.phantom.skull_base import bone_capsules
 from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene
 from CoWLandmarksTrainingLib.phantom.tubes import Capsules, capsules_of_polyline, joined, rasterise
 
@@ -180,7 +180,7 @@ def small_grid(some: Scene) -> Grid:
     return axis_aligned_grid(np.nanmean(landmarks_of(some), axis=0), np.full(3, 1.5), (24, 30, 32))
 
 
-EVERY = [(modality, seed) for modality in Modality for seed in (3, 4)]
+EVERY = [(modality, seed) for modality in Modality for seed in (4, 9)]
 
 
 class TestRender:
@@ -299,7 +299,7 @@ def test_every_choice_of_an_appearance_shows_in_the_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("modality", "seed"), [(Modality.MRA, 3573125963679195267), (Modality.CTA, 198754061126486566)]
+    ("modality", "seed"), [(Modality.MRA, 3573125963679195267), (Modality.CTA, 3513569622503618935)]
 )
 def test_a_seed_goes_on_giving_the_same_appearance(modality: Modality, seed: int) -> None:
     assert sample_appearance(np.random.Generator(np.random.Philox(9)), modality).seed == seed

@@ -167,7 +167,9 @@ def test_absent_landmarks_are_expected_where_the_shape_has_them() -> None:
 
 def test_simulated_coarse_errors_are_a_few_millimetres_and_sometimes_more() -> None:
     rng = np.random.default_rng(4)
-    errors = np.array([np.linalg.norm(simulated_coarse_estimate(CIRCLE, rng) - CIRCLE, axis=1) for _ in range(200)])
+    errors = np.array(
+        [np.linalg.norm(simulated_coarse_estimate(CIRCLE, rng, CIRCLE) - CIRCLE, axis=1) for _ in range(200)]
+    )
     assert 2.0 < np.median(errors) < 4.0
     assert 0.02 < (errors > 8.0).mean() < 0.12
 

@@ -46,7 +46,10 @@ class Family(str, Enum):
 
 @dataclass(frozen=True)
 class Appearance:
-    """All random choices of one case's image; TOF values relative to fresh arterial blood, CTA in HU."""
+    """All random choices of one case's image; TOF values relative to fresh arterial blood, CTA in HU.
+
+    Side branches whose radius stays under `smallest_mm` are not rendered.
+    """
 
     modality: Modality
     family: Family
@@ -72,6 +75,7 @@ class Appearance:
     eight_bit: bool
     metal: bool
     plaque: float
+    smallest_mm: float
     seed: int = field(repr=False, default=0)
 
 
@@ -85,6 +89,11 @@ def _masking(rng: np.random.Generator, share: float) -> Masking:
     if rng.random() >= share:
         return Masking.NONE
     return list(Masking)[1:][int(rng.choice(5, p=[0.3, 0.15, 0.2, 0.1, 0.25]))]
+
+
+def _smallest(rng: np.random.Generator) -> float:
+    """Radius in mm under which a side branch does not show at all: half the scans show only the larger ones."""
+    return float(rng.uniform(0.35, 0.85)) if rng.random() < 0.5 else 0.0
 
 
 def _sample_tof(rng: np.random.Generator, family: Family) -> Appearance:
@@ -105,7 +114,7 @@ def _sample_tof(rng: np.random.Generator, family: Family) -> Appearance:
             Tissue.MUSCLE: u(0.22, 0.42),
         },
         artery=1.0,
-        inflow_length_mm=float(np.exp(u(np.log(70), np.log(90)) if test else u(np.log(60), np.log(500)))),
+        inflow_length_mm=float(np.exp(u(np.log(70), np.log(90)) if test else u(np.log(90), np.log(500)))),
         inflow_floor=u(0.3, 0.55),
         small_vessel_fade=u(0.0, 0.6),
         vein=u(0.05, 0.55),
@@ -122,10 +131,10 @@ def _sample_tof(rng: np.random.Generator, family: Family) -> Appearance:
         ghosting=u(0.02, 0.1) if rng.random() < 0.15 else 0.0,
         masking=_masking(rng, 0.4),
         masking_level=u(0.0, 1.0),
-        # The unused draw keeps the stream: a seed goes on giving the same case.
-        eight_bit=(rng.normal(), rng.random())[1] < 0.2,
+        eight_bit=rng.random() < 0.2,
         metal=rng.random() < 0.03,
         plaque=0.0,
+        smallest_mm=_smallest(rng),
         seed=int(rng.integers(2**62)),
     )
 
@@ -167,6 +176,7 @@ def _sample_cta(rng: np.random.Generator, family: Family) -> Appearance:
         masking_level=u(0.0, 1.0),
         eight_bit=rng.random() < 0.1,
         metal=rng.random() < 0.03,
-        plaque=u(0.3, 1.0) if rng.random() < 0.4 else 0.0,
+        plaque=u(0.2, 1.0) if rng.random() < 0.5 else 0.0,
+        smallest_mm=_smallest(rng),
         seed=int(rng.integers(2**62)),
     )

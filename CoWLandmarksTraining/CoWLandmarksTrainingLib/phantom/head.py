@@ -14,7 +14,7 @@ from CoWLandmarksLib.volume import Grid
 
 from .appearance import Appearance, Tissue
 from .fields import smooth_noise
-from .tubes import Capsules
+from .skull_base import SkullBase, sample_skull_base
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class HeadShape:
     base_shift: float
     sinus_air: float
     roughness_mm: float
+    skull_base: SkullBase
 
 
 def sample_head(rng: np.random.Generator) -> HeadShape:
@@ -43,32 +44,7 @@ def sample_head(rng: np.random.Generator) -> HeadShape:
         base_shift=u(-3, 3),
         sinus_air=u(0.5, 1.4),
         roughness_mm=u(1.0, 4.0),
-    )
-
-
-def bone_capsules() -> Capsules:
-    """Bones of the skull base along the siphon, as capsules in the reference frame (radius = half thickness)."""
-    paths: list[tuple[list[list[float]], list[float]]] = [
-        ([[0, 5, -12], [0, -4, -42]], [5.0, 6.5]),
-        ([[5, 4, -12], [5, -4, -40]], [4.5, 6.0]),
-        ([[-7, 7, -9], [7, 7, -9]], [1.6, 1.6]),
-        ([[-7, 14, -17.5], [7, 14, -17.5]], [1.3, 1.3]),
-        ([[14.5, 21, -4], [14.2, 16, -4.5]], [2.4, 1.6]),
-        ([[13, 22, -5], [30, 28, -3], [47, 27, 1]], [2.4, 2.0, 2.4]),
-        ([[0, 24, -6.5], [0, 48, -5.5]], [1.5, 1.5]),
-        ([[8, 24, -6], [9, 48, -5]], [1.5, 1.8]),
-        ([[11, 3, -20], [25, -8, -21], [44, -24, -20]], [4.5, 6.5, 9.0]),
-        ([[14, 8, -24], [24, 0, -27], [34, 4, -29]], [2.5, 3.0, 3.5]),
-    ]
-    pieces: list[tuple[np.ndarray, np.ndarray, float, float]] = []
-    for points, radii in paths:
-        for mirror in (1.0, -1.0):
-            line = np.array(points, float) * np.array([mirror, 1.0, 1.0])
-            pieces += [(line[n], line[n + 1], radii[n], radii[n + 1]) for n in range(len(line) - 1)]
-    start, end = np.array([p[0] for p in pieces]), np.array([p[1] for p in pieces])
-    ones = np.ones(len(pieces))
-    return Capsules(
-        start, end, np.array([p[2] for p in pieces]), np.array([p[3] for p in pieces]), ones, ones.astype(np.int64)
+        skull_base=sample_skull_base(rng),
     )
 
 
@@ -134,7 +110,7 @@ def tissue_image(
     third = (side / 2.5) ** 2 + ((y - 2) / 10.0) ** 2 + ((z - 12) / 9.0) ** 2
     paint(brain & ((ventricle < shape.ventricle) | (third < shape.ventricle)), Tissue.CSF)
     paint(brain & (side < 1.0 + 0.3 * shape.atrophy_mm) & ((y > 24) | (z > 45)), Tissue.CSF)
-    paint(brain & (near_artery + 0.03 * folds > 0.02 + 0.01 * (5.0 - appearance.cistern_mm)), Tissue.CSF)
+    paint(brain & (near_artery * (1.0 + 0.6 * folds) > 0.02 + 0.01 * (5.0 - appearance.cistern_mm)), Tissue.CSF)
     paint((bone > 0.35) & (folds < 0.8), Tissue.MARROW)
     paint((bone > 0.02) & (bone <= 0.6), Tissue.CORTICAL_BONE)
 

@@ -6,21 +6,30 @@ Steps: background tissue on a coarse grid, tubes at voxel scale with partial vol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, apply_affine, resample
+from CoWLandmarksLib.volume import Grid, apply_affine
+from torch.nn import functional
 
 from .appearance import Appearance, Masking
 from .fields import gaussian_blur, smooth_noise
 from .geometry import Phantom, Vessel, VesselKind
-from .head import HeadShape, bone_capsules, tissue_image
+from .head import HeadShape, tissue_image
+from .skull_base import bones_of
 from .tubes import Capsules, capsules_of_polyline, joined, rasterise
 
 _CAPSULE_STEP_MM = 1.0
 _TISSUE_SPACING_MM = 1.6
+_TISSUE_SPACING_OF_SMALL_MM = 1.0
+_SMALL_MM3 = 3e5
+"""Grids up to this size (fine windows) get sharper tissue."""
+_SINUS_FILLING = (0.1, 0.95)
+"""Contrast of the cavernous sinus on CTA, as a share of the arteries': it may fill early."""
+_MASKED_BELOW = 0.6
+_PLAQUE_SITES = ("ICA-C4", "ICA-C5", "ICA-C6", "ICA-C7", "VA")
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,10 @@ def render(scene: Scene, grid: Grid, device: torch.device, *, with_labels: bool 
         image = _with_metal(image, scene, grid, generator)
     image = gaussian_blur(image, appearance.blur_voxels)
     image = _acquired(image, grid, appearance, generator)
-    image = _masked(image, tubes.coverage, brain, appearance, generator)
+    visible = tubes.coverage
+    if appearance.masking_level >= 0.5:  # a mask drawn by brightness loses the fainter arteries
+        visible = (tubes.content / (_MASKED_BELOW * appearance.artery)).clamp_max(1.0)
+    image = _masked(image, visible, brain, appearance, generator)
     if appearance.eight_bit:
         image = _eight_bit(image, appearance)
     return RenderedScan(image, grid, tubes.label)
@@ -72,13 +84,18 @@ def _vessel_capsules(scene: Scene) -> tuple[Capsules, Capsules]:
     veins: list[Capsules] = []
     for vessel in scene.phantom.vessels:
         points, radii, path = _thinned(vessel)
+        if vessel.kind is VesselKind.BRANCH and radii.max() < appearance.smallest_mm and "OphA" not in vessel.name:
+            continue  # the ophthalmic artery defines a landmark
         if vessel.kind is VesselKind.VEIN:
-            signal = np.full(len(points), appearance.vein * rng.uniform(0.7, 1.1))
+            filling = appearance.vein * rng.uniform(0.7, 1.1)
+            if vessel.name.endswith("CavernousSinus") and appearance.modality is Modality.CTA:
+                filling = appearance.artery * rng.uniform(*_SINUS_FILLING)
+            signal = np.full(len(points), filling)
         else:
             signal = _arterial_signal(radii, path, appearance, rng)
         part = capsules_of_polyline(apply_affine(scene.pose, points), radii * scale, signal, vessel.label)
         (veins if vessel.kind is VesselKind.VEIN else arteries).append(part)
-        if appearance.plaque and vessel.name.endswith(("ICA-C4", "ICA-C5", "ICA-C6")):
+        if appearance.plaque and vessel.name.endswith(_PLAQUE_SITES):
             arteries.append(_plaque(part, appearance, rng))
     return joined(arteries), joined(veins)
 
@@ -108,27 +125,37 @@ def _arterial_signal(
 
 
 def _plaque(part: Capsules, appearance: Appearance, rng: np.random.Generator) -> Capsules:
-    """Calcified spots in the wall of the siphon."""
+    """Calcified plates in the wall: each runs some millimetres along one side of the artery."""
     count = len(part.start)
-    chosen = rng.random(count) < 0.25 * appearance.plaque
-    direction = rng.normal(size=(count, 3))
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    centre = part.start + direction * part.start_radius[:, None]
-    radius = rng.uniform(0.3, 0.9, count)
-    signal = rng.uniform(1.5, 3.0, count) * appearance.artery
-    empty = np.zeros(count, dtype=np.int64)
-    whole = (centre, centre + 0.3 * direction, radius, radius, signal, empty)
-    return Capsules(*(array[chosen] for array in whole))
+    along = part.end - part.start
+    tangent = along / np.linalg.norm(along, axis=1, keepdims=True).clip(1e-6)
+    plates: list[Capsules] = []
+    for _ in range(int(rng.poisson(count / 8.0 * appearance.plaque))):
+        first = int(rng.integers(count))
+        piece = np.arange(first, min(count, first + int(rng.integers(1, 9))))
+        side = rng.normal(size=3)
+        for angle in np.arange(int(rng.integers(1, 4))) * 0.5:
+            across = side - (tangent[piece] @ side)[:, None] * tangent[piece]
+            across /= np.linalg.norm(across, axis=1, keepdims=True).clip(1e-6)
+            turned = np.cos(angle) * across + np.sin(angle) * np.cross(tangent[piece], across)
+            shift = turned * part.start_radius[piece, None]
+            radius = np.full(len(piece), rng.uniform(0.25, 0.8))
+            signal = np.full(len(piece), rng.uniform(1.2, 3.5) * appearance.artery)
+            empty = np.zeros(len(piece), dtype=np.int64)
+            plates.append(Capsules(part.start[piece] + shift, part.end[piece] + shift, radius, radius, signal, empty))
+    return joined(plates) if plates else replace(part, **{f.name: getattr(part, f.name)[:0] for f in fields(part)})
 
 
 def _background(
     scene: Scene, grid: Grid, arteries: Capsules, generator: torch.Generator, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tissue image and brain mask on `grid`, made on a coarser grid and interpolated."""
-    spacing = np.maximum(grid.spacing, _TISSUE_SPACING_MM)
-    size = np.maximum(2, np.ceil(grid.size * grid.spacing / spacing).astype(int) + 1)
+    small = float(np.prod(grid.size * grid.spacing)) < _SMALL_MM3
+    spacing = np.maximum(grid.spacing, _TISSUE_SPACING_OF_SMALL_MM if small else _TISSUE_SPACING_MM)
+    size = np.maximum(2, np.ceil((grid.size - 1) * grid.spacing / spacing).astype(int) + 1)
     matrix = grid.ijk_to_ras.copy()
-    matrix[:3, :3] = grid.ijk_to_ras[:3, :3] / grid.spacing * spacing
+    # Both grids begin and end on the same voxel centres, so that plain interpolation joins them.
+    matrix[:3, :3] = grid.ijk_to_ras[:3, :3] * ((grid.size - 1) / (size - 1))
     coarse = Grid((int(size[2]), int(size[1]), int(size[0])), matrix)
     to_reference = np.linalg.inv(scene.pose) @ coarse.ijk_to_ras
     ranges = [torch.arange(n, dtype=torch.float32, device=device) for n in coarse.shape]
@@ -141,20 +168,14 @@ def _background(
     )
     covered = rasterise(trunk, coarse, device).coverage
     near = gaussian_blur(covered, tuple(scene.appearance.cistern_mm / coarse.spacing[::-1] / 1.5))
-    bone = rasterise(_posed_bones(scene), coarse, device).coverage
+    bone = rasterise(bones_of(scene.phantom, scene.head.skull_base, scene.pose), coarse, device).coverage
     canal = gaussian_blur(covered, 0.5)
     bone = bone * (1.0 - 2.0 * canal).clamp(0.0, 1.0)
     image, brain = tissue_image(coarse, reference, scene.head, scene.appearance, bone, near, generator)
-    stacked = resample(torch.stack([image, brain.float()]), coarse, grid)
+    stacked = functional.interpolate(
+        torch.stack([image, brain.float()])[None], size=grid.shape, mode="trilinear", align_corners=True
+    )[0]
     return stacked[0], stacked[1] > 0.5
-
-
-def _posed_bones(scene: Scene) -> Capsules:
-    """Skull-base bones in scan RAS (mean anatomy; the carotid canal is cut out by the artery itself)."""
-    bones = bone_capsules()
-    scale = float(np.cbrt(np.linalg.det(scene.pose[:3, :3])))
-    start, end = (apply_affine(scene.pose, points) for points in (bones.start, bones.end))
-    return Capsules(start, end, bones.start_radius * scale, bones.end_radius * scale, bones.signal, bones.label)
 
 
 def _acquired(image: torch.Tensor, grid: Grid, appearance: Appearance, generator: torch.Generator) -> torch.Tensor:
@@ -207,7 +228,7 @@ def _masked(
     if kind is Masking.SKULL_STRIPPED:
         return torch.where(brain, image, torch.full_like(image, empty))
     if kind is Masking.THRESHOLDED:
-        threshold = (0.35 + 0.35 * level) if tof else appearance.artery * (0.35 + 0.35 * level)
+        threshold = (0.3 + 0.25 * level) if tof else appearance.artery * (0.35 + 0.3 * level)
         return torch.where(image > threshold, image, torch.full_like(image, empty))
     if kind is Masking.ENHANCED:
         enhanced = (gaussian_blur(image, 0.6) - gaussian_blur(image, 3.0 + 3.0 * level)).clamp_min(0.0)

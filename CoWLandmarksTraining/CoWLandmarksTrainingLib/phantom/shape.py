@@ -9,6 +9,7 @@ from .atlas import Atlas
 
 JITTER_MM = 0.5
 MAX_DRAWS = 200
+P1_TILT_SHARE = 0.25
 
 
 def point_index(code: str) -> int:
@@ -48,7 +49,20 @@ def sample_anchors(rng: np.random.Generator, atlas: Atlas, population: str, mirr
             points[row] *= short / distance
         if rng.random() < 0.3:
             points[row, 2] += rise
+    if rng.random() < P1_TILT_SHARE:
+        _tilt_first_segments(points, rng)
     return points
+
+
+def _tilt_first_segments(points: np.ndarray, rng: np.random.Generator) -> None:
+    """Turn both P1 about the anterior axis: one rises, the other falls, and the basilar tip lies off the middle."""
+    angle, shift = rng.normal(0.0, np.radians(18.0)), rng.normal(0.0, 1.2)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    for side, sign in (("R", 1.0), ("L", -1.0)):
+        row = _INDEX[f"{side}-P1-P2A"]
+        turned = turn @ points[row] + (shift, 0.0, 0.0)
+        if sign * turned[0] > 2.0 and np.linalg.norm(turned) > 3.0:
+            points[row] = turned
 
 
 def _plausible(points: np.ndarray) -> bool:

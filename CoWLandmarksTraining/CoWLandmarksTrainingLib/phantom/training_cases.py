@@ -26,6 +26,8 @@ from .variants import VariantRates
 
 FINE_WINDOW = (48, 64, 64)
 FINE_WINDOWS_PER_CASE = 5
+TRAINING_ENRICHMENT = 3.0
+"""Half the cases have uncommon variants and disease this many times as often, so that absence is learnt."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def render_training_case(seed: int, index: int, device: torch.device) -> tuple[C
     rng = np.random.Generator(np.random.Philox(key=[seed, index]))
     modality = (Modality.MRA, Modality.CTA)[index % 2]
     rule = DEFAULT_INTENSITY_RULES[modality]
-    scene = sample_scene(rng, modality, Family.TRAINING, "training")
+    rates = VariantRates().enriched(TRAINING_ENRICHMENT) if rng.random() < 0.5 else None
+    scene = sample_scene(rng, modality, Family.TRAINING, "training", rates)
     truth = apply_affine(scene.pose, scene.phantom.landmarks)
     grid = sample_field_of_view(rng, np.nanmean(truth, axis=0))
     image = render(scene, grid, device).image
@@ -144,8 +147,10 @@ def _fine_case(
 
 def _native_grid(window: Grid, rng: np.random.Generator) -> Grid:
     """A scanner's voxel grid, axis-aligned in scan RAS, that covers (or in one of eight cases cuts) a window."""
-    in_plane = rng.uniform(0.3, 0.65)
-    spacing = np.array([in_plane, in_plane, rng.uniform(0.5, 1.0)])
+    in_plane, slices = rng.uniform(0.3, 0.65), rng.uniform(0.5, 1.0)
+    if rng.random() < 0.15:
+        in_plane, slices = rng.uniform(0.5, 0.9), rng.uniform(0.8, 1.5)
+    spacing = np.array([in_plane, in_plane, slices])
     corners = window.corners()
     low, high = corners.min(axis=0) - 1.0, corners.max(axis=0) + 1.0
     if rng.random() < 0.12:

@@ -7,8 +7,8 @@ from enum import Enum
 
 import numpy as np
 
-PHANTOM_VERSION = 1
-"""Raised whenever the same seed gives another geometry; belongs to every record of a synthetic cohort."""
+PHANTOM_VERSION = 2
+"""Raised whenever the same seed gives another case; belongs to every record of a synthetic cohort."""
 
 
 class VesselKind(str, Enum):

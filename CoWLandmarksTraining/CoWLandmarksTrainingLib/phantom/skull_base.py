@@ -1,0 +1,136 @@
+"""Bones of the skull base round the carotid siphon, carried along with the arteries of each head.
+
+Mean places are hand-placed from general anatomy (atlas.json, `bones_cta`); the clinoid processes, the optic strut
+and the walls of the carotid groove follow the landmarks, the petrous bone follows the carotid canal itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from CoWLandmarksLib.volume import apply_affine
+
+from .atlas import default_atlas
+from .curves import warp
+from .tubes import Capsules, joined
+from .vessel import Phantom
+
+_CANAL_TOP_MM = -18.0
+_CANAL_BOTTOM_MM = -40.0
+_CANAL_STEP = 6
+
+# Right-sided paths (RAS mm, reference frame), radii (half thickness, mm); both sides are made of each.
+_FAR: list[tuple[list[list[float]], list[float]]] = [
+    ([[0, 5, -12], [0, -4, -42]], [5.0, 6.5]),
+    ([[5, 4, -12], [5, -4, -40]], [4.5, 6.0]),
+    ([[13, 22, -5], [30, 28, -3], [47, 27, 1]], [2.4, 2.0, 2.4]),
+    ([[0, 24, -6.5], [0, 48, -5.5]], [1.5, 1.5]),
+    ([[8, 24, -6], [9, 48, -5]], [1.5, 1.8]),
+    ([[25, -8, -21], [44, -24, -20]], [6.5, 9.0]),
+    ([[14, 8, -24], [24, 0, -27], [34, 4, -29]], [2.5, 3.0, 3.5]),
+]
+_NEAR: list[tuple[list[list[float]], list[float]]] = [
+    # dorsum sellae with the posterior clinoid process, floor of the sella
+    ([[-7, 7, -9], [7, 7, -9]], [1.6, 1.6]),
+    ([[-7, 14, -17.5], [7, 14, -17.5]], [1.3, 1.3]),
+    ([[6, 7, -11], [8, 7.5, -7.5]], [1.4, 1.6]),
+    # anterior clinoid process, optic strut, medial wall of the carotid groove
+    ([[14, 24, -4.5], [14.5, 19.5, -4], [14.2, 15.5, -4.5]], [2.6, 2.4, 1.4]),
+    ([[14, 25, -6], [7, 26, -9.5]], [1.5, 1.5]),
+    ([[4.2, 6, -14], [5.5, 14, -14], [7, 22, -12]], [1.2, 1.0, 1.2]),
+]
+
+
+@dataclass(frozen=True)
+class SkullBase:
+    """Random build of one skull base: `thickness` and `clinoid` factors of the radii, `shift_mm` (3,), and
+    `canal_wall_mm`, the bone round the petrous carotid canal."""
+
+    thickness: float
+    clinoid: float
+    shift_mm: tuple[float, float, float]
+    canal_wall_mm: float
+
+
+def sample_skull_base(rng: np.random.Generator) -> SkullBase:
+    """Draw the build of a skull base."""
+    x, y, z = rng.normal(0, (0.3, 1.0, 1.0))
+    return SkullBase(rng.uniform(0.75, 1.25), rng.uniform(0.5, 1.5), (0.3 * x, y, z), rng.uniform(1.5, 5.0))
+
+
+def bone_capsules() -> Capsules:
+    """Bones of the mean skull base, the same on both sides, as capsules in the reference frame."""
+    return _mirrored_pairs(_FAR + _NEAR)
+
+
+def bones_of(phantom: Phantom, build: SkullBase, pose: np.ndarray) -> Capsules:
+    """Skull-base bones of one head in scan RAS; `pose` (4, 4) reference frame -> scan RAS.
+
+    The carotid canal is cut out where the artery runs (by the renderer).
+    """
+    scale = float(np.cbrt(np.linalg.det(pose[:3, :3])))
+    mean = default_atlas().shape_models["young"].mean
+    far, near = _mirrored_pairs(_FAR), _mirrored_pairs(_NEAR)
+    parts = [_canal_walls(phantom, build.canal_wall_mm)]
+    for bones, factor in ((far, build.thickness), (near, build.clinoid)):
+        start, end = (warp(ends, mean, phantom.anchors) + build.shift_mm for ends in (bones.start, bones.end))
+        parts.append(
+            replace(
+                bones,
+                start=start,
+                end=end,
+                start_radius=bones.start_radius * factor,
+                end_radius=bones.end_radius * factor,
+            )
+        )
+    whole = joined(parts)
+    return replace(
+        whole,
+        start=apply_affine(pose, whole.start),
+        end=apply_affine(pose, whole.end),
+        start_radius=whole.start_radius * scale,
+        end_radius=whole.end_radius * scale,
+    )
+
+
+def _canal_walls(phantom: Phantom, wall_mm: float) -> Capsules:
+    """Petrous bone round the carotid where it comes up through the skull base."""
+    pieces = []
+    for vessel in phantom.vessels:
+        if not vessel.name.endswith(("ICA-C4", "ICA-C4-stump")):
+            continue
+        inside = (vessel.points[:, 2] < _CANAL_TOP_MM) & (vessel.points[:, 2] > _CANAL_BOTTOM_MM)
+        index = np.flatnonzero(inside)[::_CANAL_STEP]
+        # The apex is thin where the artery leaves it for the cavernous sinus.
+        wall = wall_mm * np.clip((_CANAL_TOP_MM - vessel.points[index, 2]) / 4.0, 0.1, 1.0)
+        radius = vessel.radii[index] + wall
+        pieces += [
+            (vessel.points[a], vessel.points[b], radius[n], radius[n + 1])
+            for n, (a, b) in enumerate(itertools.pairwise(index))
+        ]
+    return _capsules(pieces)
+
+
+def _mirrored_pairs(paths: list[tuple[list[list[float]], list[float]]]) -> Capsules:
+    pieces: list[tuple[np.ndarray, np.ndarray, float, float]] = []
+    for points, radii in paths:
+        for mirror in (1.0, -1.0):
+            line = np.array(points, float) * np.array([mirror, 1.0, 1.0])
+            pieces += [(line[n], line[n + 1], radii[n], radii[n + 1]) for n in range(len(line) - 1)]
+    return _capsules(pieces)
+
+
+def _capsules(pieces: list[tuple[np.ndarray, np.ndarray, float, float]]) -> Capsules:
+    start = np.array([p[0] for p in pieces], float).reshape(-1, 3)
+    end = np.array([p[1] for p in pieces], float).reshape(-1, 3)
+    ones = np.ones(len(pieces))
+    return Capsules(
+        start,
+        end,
+        np.array([p[2] for p in pieces], float),
+        np.array([p[3] for p in pieces], float),
+        ones,
+        ones.astype(np.int64),
+    )
