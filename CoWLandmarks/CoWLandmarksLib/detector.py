@@ -19,6 +19,7 @@ from .intensity import hounsfield_offset, recognise_modality
 from .localizer import CoarseLandmarks, localise
 from .modality import Modality
 from .model import Model
+from .orientation import stored_along_ras
 from .refinement import FineLandmarks, refine
 from .verdict import LARGEST_TILT_DEG, gather_evidence, verdict_of
 from .volume import EDGE_MM, Grid, Volume, apply_affine, validated
@@ -162,7 +163,7 @@ class Detector:
     ) -> Measurement:
         tell = progress or (lambda stage, fraction, message: None)
         tell(Stage.PREPARE.value, 0.0, "checking the scan")
-        volume = validated(volume)
+        volume = stored_along_ras(validated(volume))
         warnings = list(volume.warnings)
         kind = modality or volume.modality
         if kind is None:

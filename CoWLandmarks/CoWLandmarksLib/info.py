@@ -9,30 +9,8 @@ import numpy as np
 
 from .intensity import recognise_modality
 from .model import Model
+from .orientation import orientation_code, tilt_degrees
 from .volume import Volume
-
-_AXES = (("R", "L"), ("A", "P"), ("S", "I"))
-
-
-def orientation_code(ijk_to_ras: np.ndarray) -> str:
-    """Where i, j and k point to, as three letters such as 'LPS'; each anatomical axis is used once.
-
-    `ijk_to_ras` is (4, 4). An oblique scan gets the letters of the nearest axes.
-    """
-    directions = ijk_to_ras[:3, :3] / np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
-    letters = ["", "", ""]
-    strength = np.abs(directions)
-    for _ in range(3):
-        axis, column = np.unravel_index(np.argmax(strength), strength.shape)
-        letters[column] = _AXES[axis][0 if directions[axis, column] > 0 else 1]
-        strength[axis, :] = strength[:, column] = -1.0
-    return "".join(letters)
-
-
-def tilt_degrees(ijk_to_ras: np.ndarray) -> float:
-    """Largest angle in degrees between a voxel axis and its nearest anatomical axis; 0 for an axis-aligned scan."""
-    directions = ijk_to_ras[:3, :3] / np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
-    return float(np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0), 0.0, 1.0)).max()))
 
 
 def describe_scan(volume: Volume) -> str:
