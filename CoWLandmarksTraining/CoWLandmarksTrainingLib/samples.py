@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,20 +15,9 @@ from CoWLandmarksLib.localizer import POOLED_SPACING_MM, WINDOW, crop_or_pad
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import axis_aligned_grid
 
+from .batch import Batch, stacked
 from .phantom.atlas import default_atlas
 from .phantom.training_cases import FINE_WINDOWS_PER_CASE, dequantise, read_coarse_case, read_fine_case
-
-
-@dataclass(frozen=True)
-class Batch:
-    """`image` (B, C, K, J, I); `heatmaps` (B, n, K, J, I); `channel_mask` (B, n), 0 where not to be judged."""
-
-    image: torch.Tensor
-    heatmaps: torch.Tensor
-    channel_mask: torch.Tensor
-
-
-Sampler = Callable[[np.random.Generator], Batch]
 
 
 def jittered(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -87,7 +75,7 @@ class CoarseSampler:
 
     def __call__(self, rng: np.random.Generator) -> Batch:
         """One batch."""
-        return _stacked([self._sample(rng) for _ in range(self.batch_size)])
+        return stacked([self._sample(rng) for _ in range(self.batch_size)])
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_coarse_case(self.cases.draw(rng))
@@ -123,7 +111,7 @@ class FineSampler:
 
     def __call__(self, rng: np.random.Generator) -> Batch:
         """One batch."""
-        return _stacked([self._sample(rng) for _ in range(self.batch_size)])
+        return stacked([self._sample(rng) for _ in range(self.batch_size)])
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_fine_case(self.cases.draw(rng), int(rng.integers(FINE_WINDOWS_PER_CASE)))
@@ -171,8 +159,3 @@ def simulated_coarse_estimate(landmarks: np.ndarray, rng: np.random.Generator, m
     far = rng.random(n) < rng.uniform(0.0, 0.3)
     noise = rng.normal(0, 1, (n, 3)) * np.where(far, 4.5, spread)[:, None] + rng.normal(0, 0.8, 3)
     return landmarks + pull * (usual - landmarks) + noise
-
-
-def _stacked(samples: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Batch:
-    images, heatmaps, masks = zip(*samples, strict=True)
-    return Batch(torch.stack(images), torch.stack(heatmaps), torch.stack(masks))

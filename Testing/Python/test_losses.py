@@ -1,11 +1,17 @@
-"""The loss of the generator, by hand."""
+"""The losses of generator and discriminator, by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksTrainingLib.losses import exponentially_weighted_l2
+from CoWLandmarksTrainingLib.losses import (
+    Objective,
+    adversarial_losses,
+    discriminator_loss,
+    exponentially_weighted_l2,
+    r1_penalty,
+)
 
 
 def toy() -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,3 +77,53 @@ def test_the_gradient_points_to_the_truth() -> None:
     # d/dG alpha^H (H - G)^2 / 27 at the centre: -2 * 1000 * 0.2 / 27
     assert float(prediction.grad[0, 0, 1, 1, 1]) == pytest.approx(-400 / 27, rel=1e-4)
     assert float(prediction.grad[0, 0, 0, 0, 0]) == pytest.approx(-0.4 / 27, rel=1e-4)
+
+
+def test_parts_of_a_batch_add_up_to_the_whole() -> None:
+    prediction, target = toy()
+    both, truth, mask = torch.cat([prediction, target]), torch.cat([target, target]), torch.ones(2, 1)
+    parts = [exponentially_weighted_l2(both[n : n + 1], truth[n : n + 1], 1000.0, mask[:1], 2.0) for n in (0, 1)]
+    assert float(sum(parts)) == pytest.approx(float(exponentially_weighted_l2(both, truth, 1000.0, mask)))
+
+
+REAL, FAKE = torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 3.0])
+
+
+def test_the_discriminator_s_loss_is_the_paper_s() -> None:
+    # Eq. 4 with D = sigmoid: D(real) = 0.880797, 0.5; D(fake) = 0.268941, 0.952574
+    expected = -(np.log(0.880797) + np.log(0.5)) / 2 - (np.log(1 - 0.268941) + np.log(1 - 0.952574)) / 2
+    assert float(discriminator_loss(REAL, FAKE)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_smoothed_labels_mix_both_costs_of_real_sets() -> None:
+    d = np.array([0.880797, 0.5])
+    real = -(0.9 * np.log(d) + 0.1 * np.log(1 - d)).mean()
+    fake = -(np.log(1 - 0.268941) + np.log(1 - 0.952574)) / 2
+    assert float(discriminator_loss(REAL, FAKE, label_smoothing=0.1)) == pytest.approx(real + fake, rel=1e-4)
+
+
+def test_the_hinge_and_the_least_squares() -> None:
+    # hinge: (0 + 1) / 2 + (0 + 4) / 2; LSGAN: ((2 - 1)^2 + (0 - 1)^2) / 4 + (1 + 9) / 4, label 0.8: (1.2^2 + 0.8^2) / 4
+    assert float(discriminator_loss(REAL, FAKE, Objective.HINGE)) == pytest.approx(2.5)
+    assert float(discriminator_loss(REAL, FAKE, Objective.LEAST_SQUARES)) == pytest.approx(3.0)
+    assert float(discriminator_loss(REAL, FAKE, Objective.LEAST_SQUARES, 0.2)) == pytest.approx(0.52 + 2.5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        (Objective.LOGISTIC, [-np.log(0.268941), -np.log(0.952574)]),
+        (Objective.HINGE, [1.0, -3.0]),
+        (Objective.LEAST_SQUARES, [2.0, 2.0]),
+    ],
+)
+def test_what_the_generator_pays(objective: Objective, expected: list[float]) -> None:
+    # Eq. 3: -log D(G(I))
+    np.testing.assert_allclose(adversarial_losses(FAKE, objective).numpy(), expected, rtol=1e-4)
+
+
+def test_the_gradient_penalty_of_a_plane() -> None:
+    # logit = 3 x + 4 y has gradient (3, 4): half of 25
+    judged = torch.zeros(2, 2, 1, 1, 1, requires_grad=True)
+    logits = 3.0 * judged[:, 0, 0, 0, 0] + 4.0 * judged[:, 1, 0, 0, 0]
+    assert float(r1_penalty(logits, judged).detach()) == pytest.approx(12.5)

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.generator import Generator, GeneratorConfig
 from CoWLandmarksLib.heatmap import encode
 from CoWLandmarksLib.volume import axis_aligned_grid
+from CoWLandmarksTrainingLib.batch import Batch
+from CoWLandmarksTrainingLib.checkpoint import previous
 from CoWLandmarksTrainingLib.phantom.tubes import capsules_of_polyline, joined, rasterise
-from CoWLandmarksTrainingLib.samples import Batch
 from CoWLandmarksTrainingLib.trainer import Trainer, TrainerConfig
 
 CPU = torch.device("cpu")
@@ -125,7 +126,7 @@ def test_an_interrupted_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", broken)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(OutputError, match="no space"):
             first.save_checkpoint(1.0)
     again = trainer(tmp_path, weights=3)
     assert again.resume()
@@ -141,7 +142,8 @@ def test_a_checkpoint_that_cannot_be_used_is_told(tmp_path: Path, damage: str) -
     learner = trainer(tmp_path, steps=1)
     learner.run()
     if damage == "truncated":
-        learner.checkpoint_file.write_bytes(learner.checkpoint_file.read_bytes()[:500])
+        for file in (learner.checkpoint_file, previous(learner.checkpoint_file)):
+            file.write_bytes(learner.checkpoint_file.read_bytes()[:500])
     else:
         learner = Trainer(Generator(replace(NETWORK, base_width=4)), noisy_sampler, CONFIG, tmp_path, CPU)
     with pytest.raises(ConfigurationError, match=r"checkpoint .* cannot be used .* delete it to start again\.$"):

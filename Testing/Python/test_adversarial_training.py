@@ -1,0 +1,330 @@
+"""Both phases of the training: exact resuming, several processes, and everything that can go wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError
+from CoWLandmarksLib.generator import Generator
+from CoWLandmarksTrainingLib.batch import Batch
+from CoWLandmarksTrainingLib.checkpoint import previous
+from CoWLandmarksTrainingLib.discriminator import View
+from CoWLandmarksTrainingLib.losses import Objective
+from CoWLandmarksTrainingLib.trainer import Trainer
+from toy_training import CONFIG, CPU, DISCRIMINATOR, NETWORK, ToySampler, everything, toy_trainer
+
+SCRIPT = Path(__file__).resolve().parents[1] / "toy_training.py"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+
+
+def trained(folder: Path, **changes: Any) -> dict[str, torch.Tensor]:
+    trainer = toy_trainer(folder, **changes)
+    trainer.run()
+    return everything(trainer)
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float = 0.0) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(
+            other[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """An uninterrupted training."""
+    return trained(tmp_path_factory.mktemp("whole"))
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+class TestPhases:
+    """The generator alone, then both."""
+
+    def test_the_discriminator_rests_in_phase_1_and_learns_in_phase_2(self, tmp_path: Path) -> None:
+        trainer = toy_trainer(tmp_path, adversarial_from=3)
+        assert trainer.adversary is not None
+        start = trainer.adversary.discriminator.head[0].weight.detach().clone()
+        for step in range(4):
+            rests = torch.equal(trainer.adversary.discriminator.head[0].weight, start)
+            assert rests == (step <= 3)
+            assert trainer.adversarial == (step == 3)
+            trainer.train_step(next(trainer.feed))
+        assert not torch.equal(trainer.adversary.discriminator.head[0].weight, start)
+
+    def test_the_first_steps_of_phase_1_do_not_depend_on_what_follows(self, tmp_path: Path) -> None:
+        alone = toy_trainer(tmp_path / "a", steps=4, adversarial_from=None)
+        before = toy_trainer(tmp_path / "b", steps=4, adversarial_from=4)
+        alone.run()
+        before.run()
+        assert_same(everything(alone), everything(before))
+
+    def test_the_generator_s_gradient_is_that_of_equation_3(self, tmp_path: Path) -> None:
+        config = replace(DISCRIMINATOR, weight=0.7, learning_rate=1e-12, instance_noise=0.0, r1=0.0)
+        trainer = toy_trainer(tmp_path, discriminator=config, adversarial_from=0, gradient_norm=1e9)
+        assert trainer.adversary is not None
+        batch = next(trainer.feed)
+        trainer.train_step(batch)
+        taken = [parameter.grad.clone() for parameter in trainer.generator.parameters() if parameter.grad is not None]
+        again = toy_trainer(tmp_path, discriminator=config)
+        assert again.adversary is not None
+        prediction = again.generator(batch.image)
+        seen = again.adversary._shown(prediction, batch.channel_mask, None)
+        weight = torch.exp(batch.heatmaps * np.log(1000.0))
+        errors = (weight * (batch.heatmaps - prediction) ** 2).mean(dim=(2, 3, 4)) * batch.channel_mask
+        heat = errors.sum() / batch.channel_mask.sum()
+        (heat - 0.7 * torch.log(torch.sigmoid(again.adversary.discriminator(seen))).mean()).backward()
+        for parameter, gradient in zip(again.generator.parameters(), taken, strict=True):
+            assert parameter.grad is not None
+            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-5)
+
+    def test_lambda_keeps_the_share_of_the_gradient(self, tmp_path: Path) -> None:
+        trainer = toy_trainer(tmp_path, discriminator=replace(DISCRIMINATOR, gradient_share=0.2), adversarial_from=0)
+        assert trainer.adversary is not None
+        assert trainer.adversary.weight == 0.0
+        trainer.adversary.observe(torch.tensor(9.0), torch.tensor(4.0))
+        assert trainer.adversary.weight == pytest.approx(0.2 * 3.0 / 2.0)
+        trainer.adversary.observe(torch.tensor(1.0), torch.tensor(4.0))
+        assert trainer.adversary.weight == pytest.approx(0.2 * (0.95 * 3.0 + 0.05 * 1.0) / 2.0)
+
+    def test_the_log_shows_what_the_discriminator_does(self, tmp_path: Path) -> None:
+        trained(tmp_path)
+        lines = log_of(tmp_path)
+        assert [line["step"] for line in lines] == [2, 4, 6, 8]
+        assert [line["phase"] for line in lines] == [1, 1, 2, 2]
+        last = lines[-1]
+        assert 0.0 <= last["discriminator_accuracy"] <= 1.0
+        assert last["lambda_adv"] * last["gradient_ratio"] == pytest.approx(DISCRIMINATOR.gradient_share)
+        assert last["confused_points"] == 0 or -1.0 <= last["cosine_to_truth"] <= 1.0
+        assert "discriminator_loss" not in lines[0]
+
+    @pytest.mark.parametrize("objective", [Objective.HINGE, Objective.LEAST_SQUARES])
+    @pytest.mark.parametrize("view", [View.SQUARED, View.RENDERED])
+    def test_every_cure_trains(self, tmp_path: Path, objective: Objective, view: View) -> None:
+        config = replace(DISCRIMINATOR, objective=objective, view=view, label_smoothing=0.1, steps_per_update=2)
+        state = trained(tmp_path, discriminator=config, steps=3, adversarial_from=1)
+        assert all(bool(value.isfinite().all()) for value in state.values())
+        assert float(state["lambda"]) > 0.0
+
+    def test_the_cosine_is_one_where_the_gradient_asks_for_the_right_change(self, tmp_path: Path) -> None:
+        trainer = toy_trainer(tmp_path)
+        assert trainer.adversary is not None
+        batch = replace(ToySampler(1)(np.random.default_rng(3)), channel_mask=torch.ones(1, 2))
+        swapped = batch.heatmaps[:, [1, 0]]
+        trainer.adversary.diagnose(batch, swapped, -(batch.heatmaps - swapped))
+        right = trainer.adversary.log()
+        assert right["confused_points"] == 2
+        assert right["cosine_to_truth"] == pytest.approx(1.0, abs=0.02)
+        trainer.adversary.diagnose(batch, swapped, batch.heatmaps - swapped)
+        assert trainer.adversary.log()["cosine_to_truth"] == pytest.approx(-1.0, abs=0.02)
+        trainer.adversary.diagnose(batch, batch.heatmaps, batch.heatmaps)
+        assert trainer.adversary.log()["confused_points"] == 0
+
+
+class TestSameWeights:
+    """Ways to compute the same training."""
+
+    def test_a_stopped_and_resumed_training_equals_an_uninterrupted_one(
+        self, tmp_path: Path, whole: dict[str, torch.Tensor]
+    ) -> None:
+        for stop_at in (2, 5, 6):
+            trainer = toy_trainer(tmp_path, weights=1 if stop_at == 2 else stop_at)
+            trainer.resume()
+            with pytest.raises(StoppedError, match=f"step {stop_at}; the same command goes on"):
+                trainer.run(should_stop=lambda t=trainer, s=stop_at: t.step == s)
+        assert_same(trained_on(tmp_path), whole)
+        assert [line["step"] for line in log_of(tmp_path)] == [2, 4, 6, 8]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9")
+    def test_a_killed_training_equals_an_uninterrupted_one(
+        self, tmp_path: Path, whole: dict[str, torch.Tensor]
+    ) -> None:
+        moments = random.Random(time.time_ns())
+        checkpoint = tmp_path / "checkpoint.pt"
+        for _ in range(3):
+            before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+            process = subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path)], env=ENVIRONMENT)
+            deadline = time.monotonic() + 60.0
+            while process.poll() is None and time.monotonic() < deadline:
+                if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+                    break
+                time.sleep(0.005)
+            time.sleep(moments.uniform(0.0, 0.15))
+            process.kill()
+            process.wait()
+        assert_same(trained_on(tmp_path), whole)
+
+    def test_a_batch_in_parts_teaches_the_same(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
+        assert_same(trained(tmp_path, accumulate=2), whole, 2e-5)
+
+    def test_activations_computed_again_teach_the_same(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
+        assert_same(trained(tmp_path, checkpoint_activations=True), whole, 1e-6)
+
+    def test_batches_made_ahead_teach_the_same_and_can_be_resumed(
+        self, tmp_path: Path, whole: dict[str, torch.Tensor]
+    ) -> None:
+        trainer = toy_trainer(tmp_path, ahead=3)
+        with pytest.raises(StoppedError):
+            trainer.run(should_stop=lambda: trainer.step == 5)
+        assert isinstance(trainer.sampler, ToySampler)
+        assert trainer.sampler.position == 20
+        assert_same(trained_on(tmp_path, ahead=3), whole)
+
+    def test_two_processes_teach_the_same_as_one(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+        subprocess.run(
+            [*torchrun, str(SCRIPT), str(tmp_path)], env=ENVIRONMENT, check=True, timeout=300, capture_output=True
+        )
+        assert_same(torch.load(tmp_path / "weights.pt", weights_only=True), whole, 2e-5)
+
+    def test_deep_supervision_is_another_training_that_resumes_as_well(self, tmp_path: Path) -> None:
+        one = trained(tmp_path / "one", deep_supervision=1)
+        trainer = toy_trainer(tmp_path / "parts", deep_supervision=1)
+        with pytest.raises(StoppedError):
+            trainer.run(should_stop=lambda: trainer.step == 5)
+        assert_same(trained_on(tmp_path / "parts", deep_supervision=1), one)
+        with pytest.raises(ConfigurationError, match=r"more than 2 levels, not 2\.$"):
+            toy_trainer(tmp_path, deep_supervision=2)
+
+
+def trained_on(folder: Path, **changes: Any) -> dict[str, torch.Tensor]:
+    """The end of a training that goes on in a folder, from another start."""
+    trainer = toy_trainer(folder, weights=77, **changes)
+    trainer.resume()
+    trainer.run()
+    return everything(trainer)
+
+
+class TestTrouble:
+    """Nothing is lost."""
+
+    def test_the_case_that_spoils_the_loss_is_named(self, tmp_path: Path) -> None:
+        sampler = ToySampler()
+
+        def spoilt(rng: np.random.Generator) -> Batch:
+            batch = sampler(rng)
+            if sampler.position > 12:
+                batch.image[2] = float("nan")
+            return batch
+
+        trainer = Trainer(Generator(NETWORK), spoilt, replace(CONFIG, adversarial_from=None), tmp_path, CPU)
+        with pytest.raises(ConfigurationError, match=r"not finite at step 3 with case case-14 \(the last checkpoint"):
+            trainer.run()
+        again = toy_trainer(tmp_path)
+        assert again.resume()
+        assert again.step == 3
+
+    def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
+        self, tmp_path: Path, whole: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        trainer = toy_trainer(tmp_path)
+        with pytest.raises(StoppedError):
+            trainer.run(should_stop=lambda: trainer.step == 5)
+        trainer.checkpoint_file.write_bytes(trainer.checkpoint_file.read_bytes()[:-2000])
+        assert_same(trained_on(tmp_path), whole)
+        assert "is damaged; training goes on from the one before" in caplog.text
+
+    def test_a_kill_between_the_two_renames_loses_nothing(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
+        trainer = toy_trainer(tmp_path)
+        with pytest.raises(StoppedError):
+            trainer.run(should_stop=lambda: trainer.step == 5)
+        trainer.checkpoint_file.replace(previous(trainer.checkpoint_file))
+        assert_same(trained_on(tmp_path), whole)
+
+    def test_a_full_disk_does_not_end_a_training_before_its_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        trainer = toy_trainer(tmp_path, steps=6)
+        save, calls = torch.save, []
+
+        def full_for_a_while(state: Any, path: Path) -> None:
+            calls.append(trainer.step)
+            if len(calls) in (3, 4):
+                path.write_bytes(b"half a check")
+                raise RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file")
+            save(state, path)
+
+        monkeypatch.setattr(torch, "save", full_for_a_while)
+        trainer.run()
+        assert calls == [1, 2, 3, 4, 5, 6, 6]
+        assert "make room on the disk" in caplog.text
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "checkpoint-before.pt",
+            "checkpoint.pt",
+            "log.jsonl",
+        ]
+
+    @pytest.mark.skipif(not Path("/proc").exists(), reason="needs a file size limit")
+    def test_a_disk_that_stays_full_keeps_the_last_good_checkpoint(self, tmp_path: Path) -> None:
+        trainer = toy_trainer(tmp_path)
+        trainer.run()
+        before = trainer.checkpoint_file.read_bytes()
+        probe = (
+            "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+            "from pathlib import Path; from toy_training import toy_trainer\n"
+            "t = toy_trainer(Path(sys.argv[1])); t.resume(); t.save_checkpoint(1.0)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", probe, str(tmp_path)], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "OutputError: '" in done.stderr.splitlines()[-1]
+        assert trainer.checkpoint_file.read_bytes() == before
+        assert not list(tmp_path.glob("*.part*"))
+
+    def test_a_full_graphics_card_is_told_with_what_to_do(self, tmp_path: Path) -> None:
+        trainer = toy_trainer(tmp_path)
+
+        def full(*_: Any) -> None:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+        trainer.generator.register_forward_pre_hook(full)
+        trainer.generator.stem.register_forward_pre_hook(full)
+        with pytest.raises(ConfigurationError, match=r"too little memory for step 0; raise training\.accumulate"):
+            trainer.run()
+
+    def test_a_phase_without_a_discriminator_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match="needs a discriminator"):
+            Trainer(Generator(NETWORK), ToySampler(), CONFIG, tmp_path, CPU)
+
+    def test_a_checkpoint_that_cannot_be_written_at_the_end_is_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(state: Any, path: Path) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(torch, "save", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            trained(tmp_path, steps=1)
+
+    def test_a_batch_that_cannot_be_divided_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match=r"batch of 4 cannot be divided by accumulate = 3\.$"):
+            trained(tmp_path, accumulate=3)
+
+
+def test_validation_is_asked_at_its_turn_and_at_the_end(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def validate(generator: Generator, step: int) -> dict[str, Any]:
+        assert not generator.training
+        asked.append(step)
+        return {"mre_mm": 1.0}
+
+    toy_trainer(tmp_path, steps=5, validate_every=2).run(validate=validate)
+    assert asked == [2, 4, 5]
+    assert [line["step"] for line in log_of(tmp_path) if "validation" in line] == [2, 4, 5]
