@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ CONFIDENT_WITHIN_MM = 3.0
 LARGEST_ERROR_MM = 15.0
 LARGEST_FALSE_ABSENCE = 0.01
 FEWEST_ABSENT = 10
+PRIOR_COUNT = 10.0
+"""How many average landmarks are mixed into the correction of each one, which rests on few cases."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Calibration:
     `peak` (m,) rising; `error_mm` (m,) mean error of present landmarks with such a peak; `confidence` (m,)
     share of them that lie within 3 mm of the truth; `absent_below` is the peak under which a landmark is
     taken to be absent; `uncertain_below` the confidence under which it is to be checked.
+    `error_factor` (n,) and `confidence_logit` (n,) correct both tables landmark by landmark (channel order; empty:
+    no correction): a division that is hard to choose is less sure than its peak says.
     """
 
     peak: np.ndarray
@@ -27,14 +31,18 @@ class Calibration:
     confidence: np.ndarray
     absent_below: float = 0.0
     uncertain_below: float = 0.7
+    error_factor: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    confidence_logit: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def expected_error_mm(self, peak: np.ndarray) -> np.ndarray:
-        """Expected error in mm for peak heights."""
-        return np.interp(peak, self.peak, self.error_mm)
+        """Expected error in mm for the peak heights (..., n) of all landmarks."""
+        error = np.interp(peak, self.peak, self.error_mm)
+        return np.minimum(error * self.error_factor, LARGEST_ERROR_MM) if self.error_factor.size else error
 
     def confidence_of(self, peak: np.ndarray) -> np.ndarray:
-        """Confidence in [0, 1] for peak heights."""
-        return np.interp(peak, self.peak, self.confidence)
+        """Confidence in [0, 1] for the peak heights (..., n) of all landmarks."""
+        share = np.interp(peak, self.peak, self.confidence)
+        return _with_odds(share, self.confidence_logit) if self.confidence_logit.size else share
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as stored in a model file."""
@@ -44,6 +52,8 @@ class Calibration:
             "confidence": self.confidence.tolist(),
             "absent_below": float(self.absent_below),
             "uncertain_below": float(self.uncertain_below),
+            "error_factor": self.error_factor.tolist(),
+            "confidence_logit": self.confidence_logit.tolist(),
         }
 
 
@@ -55,6 +65,8 @@ def calibration_from_dict(content: dict[str, Any]) -> Calibration:
         np.array(content["confidence"], float),
         float(content["absent_below"]),
         float(content["uncertain_below"]),
+        np.array(content.get("error_factor", []), float),
+        np.array(content.get("confidence_logit", []), float),
     )
 
 
@@ -96,6 +108,49 @@ def fit_calibration(
         np.concatenate([[0.0], confidence]),
         threshold,
     )
+
+
+def corrected_by_landmark(
+    calibration: Calibration, peaks: np.ndarray, errors_mm: np.ndarray, partner: tuple[int, ...]
+) -> Calibration:
+    """The calibration with a correction of its tables for every landmark, shared with its `partner` (other side).
+
+    `peaks`, `errors_mm` (cases, n), NaN errors where there is no landmark. Means are drawn towards no correction as
+    if PRIOR_COUNT average landmarks had been seen as well.
+    """
+    plain = replace(calibration, error_factor=np.zeros(0), confidence_logit=np.zeros(0))
+    expected, sure = plain.expected_error_mm(peaks), plain.confidence_of(peaks)
+    errors = np.minimum(errors_mm, LARGEST_ERROR_MM)
+    count = peaks.shape[1]
+    factor, logit = np.ones(count), np.zeros(count)
+    typical = float(expected[np.isfinite(errors)].mean()) if np.isfinite(errors).any() else 1.0
+    for index in range(count):
+        pair = sorted({index, partner[index]})
+        known = np.isfinite(errors[:, pair])
+        measured, told = errors[:, pair][known], expected[:, pair][known]
+        factor[index] = (measured.sum() + PRIOR_COUNT * typical) / (told.sum() + PRIOR_COUNT * typical)
+        right, claimed = (measured <= CONFIDENT_WITHIN_MM).sum(), sure[:, pair][known]
+        logit[index] = _logit_shift(claimed, float(right), PRIOR_COUNT)
+    return replace(calibration, error_factor=factor, confidence_logit=logit)
+
+
+def _logit_shift(claimed: np.ndarray, right: float, prior_count: float) -> float:
+    """Shift of the log odds that makes the claims (m,) add up to what was `right`, drawn towards none."""
+    target = right + prior_count * 0.5
+    low, high = -6.0, 6.0
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        told = float(
+            _with_odds(claimed, np.array(middle)).sum() + prior_count * _with_odds(np.array(0.5), np.array(middle))
+        )
+        low, high = (middle, high) if told < target else (low, middle)
+    return (low + high) / 2.0
+
+
+def _with_odds(share: np.ndarray, logit: np.ndarray) -> np.ndarray:
+    """Shares in [0, 1] whose odds are multiplied by exp(`logit`); 0 and 1 stay."""
+    odds = share * np.exp(logit)
+    return odds / np.maximum(odds + 1.0 - share, 1e-12)
 
 
 def _isotonic(values: np.ndarray) -> np.ndarray:

@@ -170,6 +170,9 @@ def _check(model: Model) -> None:
         table = np.stack([part.calibration.peak, part.calibration.error_mm, part.calibration.confidence])
         if table.size == 0 or not np.isfinite(table).all() or (np.diff(table[0]) < 0).any():
             raise ValueError("its calibration is not a rising table")
+        for correction in (part.calibration.error_factor, part.calibration.confidence_logit):
+            if correction.shape not in ((0,), (count,)) or not np.isfinite(correction).all():
+                raise ValueError(f"the corrections of its calibration do not fit its {count} landmarks")
         multiple = part.build(torch.device("cpu")).multiple
         if any(side <= 0 or side % multiple for side in window):
             raise ValueError(f"its window {window} does not fit its network")

@@ -14,7 +14,7 @@ import torch
 from CoWLandmarksLib import __version__
 from CoWLandmarksLib.alignment import REFERENCE_CENTRE_MM, REFERENCE_SHAPE, REFERENCE_SPACING_MM, ShapeModel
 from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.calibration import UNCALIBRATED, Calibration, fit_calibration
+from CoWLandmarksLib.calibration import UNCALIBRATED, Calibration, corrected_by_landmark, fit_calibration
 from CoWLandmarksLib.detector import Detector
 from CoWLandmarksLib.errors import ConfigurationError, StoppedError
 from CoWLandmarksLib.generator import Generator, GeneratorConfig
@@ -275,12 +275,14 @@ def calibrated(model: Model, scans: int) -> Model:
 
 
 def _calibration_of(results: list[CaseResult], positions: str, peaks: str) -> Calibration:
-    errors = np.concatenate([radial_errors(getattr(r, positions), r.truth) for r in results])
-    heights = np.concatenate([getattr(r, peaks) for r in results])
+    every_error = np.array([radial_errors(getattr(r, positions), r.truth) for r in results])
+    every_height = np.array([getattr(r, peaks) for r in results])
+    errors, heights = every_error.ravel(), every_height.ravel()
     absent = np.concatenate([r.absent for r in results])
     known, beyond = np.isfinite(errors), np.concatenate([~np.isfinite(r.truth).all(axis=1) for r in results]) & ~absent
     elsewhere = heights[beyond] if positions == "coarse" else None
-    return fit_calibration(heights[known & (heights > 0)], errors[known & (heights > 0)], heights[absent], elsewhere)
+    table = fit_calibration(heights[known & (heights > 0)], errors[known & (heights > 0)], heights[absent], elsewhere)
+    return corrected_by_landmark(table, every_height, every_error, default_anatomy().mirror_permutation)
 
 
 def run_recipe(

@@ -9,6 +9,7 @@ from CoWLandmarksLib.calibration import (
     Calibration,
     _isotonic,
     calibration_from_dict,
+    corrected_by_landmark,
     fit_calibration,
 )
 
@@ -114,3 +115,37 @@ def test_a_table_survives_the_round_trip_through_plain_values() -> None:
     np.testing.assert_array_equal(again.confidence, table.confidence)
     assert (again.absent_below, again.uncertain_below) == (table.absent_below, table.uncertain_below)
     assert all(type(value) is float for value in table.to_dict().values() if not isinstance(value, list))
+
+
+def test_a_landmark_that_errs_more_than_its_peak_says_is_corrected_with_its_partner() -> None:
+    rng = np.random.default_rng(2)
+    peaks = rng.uniform(0.2, 1.0, (200, 4))
+    errors = rng.exponential(2.0, (200, 4))
+    errors[:, 1:3] *= 3.0
+    errors[5, 1] = np.nan
+    pooled = np.isfinite(errors)
+    plain = fit_calibration(peaks[pooled], errors[pooled], np.empty(0))
+    table = corrected_by_landmark(plain, peaks, errors, (3, 2, 1, 0))
+    assert table.error_factor[1] == table.error_factor[2] > 1.3
+    assert table.error_factor[0] == table.error_factor[3] < 0.7
+    known = np.isfinite(errors[:, 1:3])
+    told = table.expected_error_mm(peaks)[:, 1:3][known].mean()
+    assert told == pytest.approx(np.minimum(errors, 15.0)[:, 1:3][known].mean(), rel=0.1)
+    sure = table.confidence_of(peaks)
+    assert sure[:, 1:3][known].mean() == pytest.approx((errors[:, 1:3][known] <= 3.0).mean(), abs=0.05)
+    assert sure[:, 0].mean() == pytest.approx((errors[:, 0] <= 3.0).mean(), abs=0.05)
+    assert ((sure >= 0) & (sure <= 1)).all()
+
+
+def test_few_cases_correct_little_and_corrections_survive_the_model_file() -> None:
+    peaks, errors = np.full((1, 2), 0.5), np.array([[15.0, np.nan]])
+    plain = fit_calibration(*validation(), np.empty(0))
+    table = corrected_by_landmark(plain, peaks, errors, (0, 1))
+    assert table.error_factor[1] == pytest.approx(1.0)
+    assert table.confidence_logit[1] == pytest.approx(0.0, abs=1e-6)
+    assert 1.0 < table.error_factor[0] < 1.4
+    again = calibration_from_dict(table.to_dict())
+    np.testing.assert_array_equal(again.error_factor, table.error_factor)
+    np.testing.assert_array_equal(again.confidence_logit, table.confidence_logit)
+    old = {key: value for key, value in plain.to_dict().items() if key not in ("error_factor", "confidence_logit")}
+    np.testing.assert_allclose(calibration_from_dict(old).confidence_of(peaks), plain.confidence_of(peaks))

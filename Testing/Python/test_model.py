@@ -256,6 +256,9 @@ class TestUnfitContent:
             "a calibration of unequal columns": replace(
                 model, coarse=replace(model.coarse, calibration=replace(table, error_mm=table.error_mm[:2]))
             ),
+            "corrections for fewer landmarks": replace(
+                model, fine=replace(model.fine, calibration=replace(table, error_factor=np.ones(5)))
+            ),
             "a shape of fewer landmarks": replace(model, shape=ShapeModel(model.shape.mean[:5], np.eye(15))),
             "a covariance of another size": replace(model, shape=ShapeModel(model.shape.mean, np.eye(56))),
             "a shape that is not numbers": replace(model, shape=ShapeModel(nan_mean, np.eye(57))),
