@@ -95,10 +95,10 @@ def read_placed_by_person(
 
 def _landmarks_of(
     path: str | PathLike[str], anatomy: Anatomy, warnings: list[str] | None
-) -> list[tuple[LandmarkEstimate, _Point]]:
+) -> list[tuple[LandmarkEstimate, LabelledPoint]]:
     path = Path(path)
-    landmarks: dict[str, tuple[LandmarkEstimate, _Point]] = {}
-    for point in _read_points(path):
+    landmarks: dict[str, tuple[LandmarkEstimate, LabelledPoint]] = {}
+    for point in read_points(path):
         if point.label not in anatomy.codes:
             sentence = (
                 f"'{path}' has a point labelled '{point.label}', which is no landmark of '{anatomy.name}'; "
@@ -135,7 +135,9 @@ def estimate_from_point(
 
 
 @dataclass(frozen=True)
-class _Point:
+class LabelledPoint:
+    """A control point as a file or a node has it: `position` RAS mm or None, `status` as Slicer names it."""
+
     label: str
     description: str
     position: tuple[float, float, float] | None
@@ -143,6 +145,7 @@ class _Point:
 
     @property
     def not_placed_yet(self) -> bool:
+        """Whether nobody, neither person nor program, has said anything of this point."""
         return self.status == "undefined" and not self.description
 
 
@@ -176,7 +179,8 @@ def _control_point(number: int, code: str, estimate: LandmarkEstimate | None) ->
     }
 
 
-def _read_points(path: Path) -> list[_Point]:
+def read_points(path: Path) -> list[LabelledPoint]:
+    """Every control point of a `.mrk.json` or `.fcsv` file, whatever its label; raises AnnotationError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -186,7 +190,7 @@ def _read_points(path: Path) -> list[_Point]:
     return _points_of_json(path, text)
 
 
-def _points_of_json(path: Path, text: str) -> list[_Point]:
+def _points_of_json(path: Path, text: str) -> list[LabelledPoint]:
     try:
         content = json.loads(text)
         lists = [markup for markup in content["markups"] if markup["type"] == "Fiducial"]
@@ -207,13 +211,13 @@ def _points_of_json(path: Path, text: str) -> list[_Point]:
             status = str(point.get("positionStatus", "defined" if point.get("position") else "undefined"))
             position = _position(path, label, point.get("position"), flip) if status == "defined" else None
             status = "undefined" if status == "preview" else status
-            points.append(_Point(label, str(point.get("description", "")).strip(), position, status))
+            points.append(LabelledPoint(label, str(point.get("description", "")).strip(), position, status))
     except (AttributeError, TypeError) as error:
         raise AnnotationError(f"The control points of '{path}' are not readable; save the point list again.") from error
     return points
 
 
-def _points_of_fcsv(path: Path, text: str) -> list[_Point]:
+def _points_of_fcsv(path: Path, text: str) -> list[LabelledPoint]:
     lines = text.splitlines()
     header = {
         key.strip().lower(): value.strip()
@@ -234,7 +238,7 @@ def _points_of_fcsv(path: Path, text: str) -> list[_Point]:
         status = _FCSV_STATUS.get(cells[len(columns)].strip() if len(cells) > len(columns) else "2", "defined")
         xyz = [row.get("x"), row.get("y"), row.get("z")]
         position = _position(path, label, xyz, flip) if status == "defined" else None
-        points.append(_Point(label, row.get("desc", "").strip(), position, status))
+        points.append(LabelledPoint(label, row.get("desc", "").strip(), position, status))
     return points
 
 

@@ -13,7 +13,7 @@ region: found points are "selected" (green), uncertain ones are not (orange).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,7 +26,7 @@ from .anatomy import Anatomy
 from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from .errors import AnnotationError, VolumeError
 from .files import plain
-from .markups import estimate_from_point
+from .markups import LabelledPoint, estimate_from_point
 from .modality import Modality
 from .volume import Volume
 
@@ -160,10 +160,8 @@ def read_detection(markups_node: Any, anatomy: Anatomy) -> Detection:
     name = markups_node.GetName()
     if markups_node.GetAttribute(ATTRIBUTE + "schema") != SCHEMA:
         raise AnnotationError(f"The point list '{name}' holds no detection of CoW Landmarks.")
-    rows = _state_rows(markups_node.GetNodeReference(STATES_ROLE))
-    estimates = {}
-    for estimate in landmarks_from_node(markups_node, anatomy):
-        estimates[estimate.code] = _with_table_state(estimate, rows.get(estimate.code))
+    listed = with_table_states(markups_node, landmarks_from_node(markups_node, anatomy))
+    estimates = {estimate.code: estimate for estimate in listed}
     lost = [code for code in anatomy.codes if code not in estimates]
     if lost:
         raise AnnotationError(
@@ -191,23 +189,38 @@ def landmarks_from_node(markups_node: Any, anatomy: Anatomy) -> tuple[LandmarkEs
 
     Points with other labels are skipped; raises AnnotationError for a landmark listed twice.
     """
-    statuses = {markups_node.PositionDefined: "defined", markups_node.PositionMissing: "missing"}
     estimates: dict[str, LandmarkEstimate] = {}
-    for index in range(markups_node.GetNumberOfControlPoints()):
-        code = markups_node.GetNthControlPointLabel(index).strip()
-        if code not in anatomy.codes:
+    for point in points_from_node(markups_node):
+        if point.label not in anatomy.codes:
             continue
-        if code in estimates:
-            raise AnnotationError(f"The point list '{markups_node.GetName()}' has landmark '{code}' twice; delete one.")
+        if point.label in estimates:
+            raise AnnotationError(
+                f"The point list '{markups_node.GetName()}' has landmark '{point.label}' twice; delete one."
+            )
+        estimates[point.label] = estimate_from_point(point.label, point.description, point.position, point.status)
+    return tuple(estimates.values())
+
+
+def points_from_node(markups_node: Any) -> list[LabelledPoint]:
+    """Every control point of a point list (world RAS mm), whatever its label."""
+    statuses = {markups_node.PositionDefined: "defined", markups_node.PositionMissing: "missing"}
+    points = []
+    for index in range(markups_node.GetNumberOfControlPoints()):
         status = statuses.get(markups_node.GetNthControlPointPositionStatus(index), "undefined")
         position = None
         if status == "defined":
             world = [0.0, 0.0, 0.0]
             markups_node.GetNthControlPointPositionWorld(index, world)
             position = (world[0], world[1], world[2])
-        description = markups_node.GetNthControlPointDescription(index)
-        estimates[code] = estimate_from_point(code, description, position, status)
-    return tuple(estimates.values())
+        label = markups_node.GetNthControlPointLabel(index).strip()
+        points.append(LabelledPoint(label, markups_node.GetNthControlPointDescription(index), position, status))
+    return points
+
+
+def with_table_states(markups_node: Any, estimates: Sequence[LandmarkEstimate]) -> tuple[LandmarkEstimate, ...]:
+    """Landmarks of a detection's point list with the states of its table, where it has one (see `read_detection`)."""
+    rows = _state_rows(markups_node.GetNodeReference(STATES_ROLE))
+    return tuple(_with_table_state(estimate, rows.get(estimate.code)) for estimate in estimates)
 
 
 @contextmanager

@@ -96,7 +96,8 @@ def load_scene(path: str | PathLike[str]) -> Any:
     messages = slicer.vtkMRMLMessageCollection()
     with _working_folder_kept():
         if path.suffix.lower() == ".mrb":
-            loaded = scene.ReadFromMRB(str(path), True, messages)
+            # It unpacks in another working folder.
+            loaded = scene.ReadFromMRB(str(path.absolute()), True, messages)
         else:
             scene.SetURL(str(path))
             loaded = scene.Connect(messages)

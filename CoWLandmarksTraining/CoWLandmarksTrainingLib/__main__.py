@@ -1,4 +1,4 @@
-"""Command line of the training library: phantom, default, evaluate."""
+"""Command line of the training library: phantom, default, init, split, align, evaluate."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 from CoWLandmarksLib import __version__
 from CoWLandmarksLib.command_line import Parser, UsageError, missing_library
 from CoWLandmarksLib.errors import CoWLandmarksError, StoppedError
+
+from .cohort_commands import add_cohort_commands
 
 DELIVERED, FAILED, PARTLY_FAILED, RESUMABLE = 0, 1, 2, 75
 
@@ -107,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
         help="go on from the weights of a model file, with new cases and a lower learning rate",
     )
     default.set_defaults(run=_default)
+
+    add_cohort_commands(commands)
 
     evaluate = commands.add_parser("evaluate", help="errors of a model on a cohort of case folders")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="model file")

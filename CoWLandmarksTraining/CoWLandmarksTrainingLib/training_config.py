@@ -71,7 +71,7 @@ class AlignConfig:
         12.0, "An alignment after which the landmarks lie farther than this from their mean places (mean) has failed."
     )
     smallest_overlap: float = setting(
-        0.5, "An alignment that leaves less than this share of the crop inside the scan is reported."
+        0.25, "An alignment that leaves less than this share of the crop inside the scan has failed."
     )
     processes: int = setting(0, "Processes that work side by side; 0: one for each processor core.")
 

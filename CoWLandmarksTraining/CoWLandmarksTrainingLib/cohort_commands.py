@@ -1,0 +1,180 @@
+"""The researcher's commands before training: init, split, align."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from CoWLandmarksLib.errors import CoWLandmarksError, OutputError
+
+DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
+
+
+def add_cohort_commands(commands: Any) -> None:
+    """Add the sub-parsers to argparse's sub-parsers action `commands`."""
+    init = commands.add_parser("init", help="write a configuration file with every setting and its explanation")
+    init.add_argument("config", type=Path, metavar="FILE", help="name of the file, .toml or .json")
+    init.add_argument("--force", action="store_true", help="replace the file if it exists")
+    init.set_defaults(run=_init)
+
+    split = commands.add_parser("split", help="divide the patients into training, validation and sealed test")
+    _add_cohort(split)
+    split.add_argument("--out", type=Path, metavar="FILE", help="splits file (default: splits.json in the cohort)")
+    split.add_argument("--seed", type=int, help="another seed draws other splits")
+    split.add_argument("--validation", type=float, metavar="SHARE", help="share of the patients for validation")
+    split.add_argument("--test", type=float, metavar="SHARE", help="share of the patients for the test")
+    again = split.add_mutually_exclusive_group()
+    again.add_argument("--extend", action="store_true", help="keep the splits and give new patients one")
+    again.add_argument("--force", action="store_true", help="draw again, which breaks the seal of the test split")
+    split.set_defaults(run=_split)
+
+    align = commands.add_parser("align", help="bring all cases into one frame and cache their crops")
+    _add_cohort(align)
+    align.add_argument("--out", type=Path, metavar="DIR", help="folder for the aligned cohort; made if needed")
+    align.add_argument("--by", choices=["template", "landmarks"], help="way of alignment (default: template)")
+    align.add_argument("--processes", type=int, metavar="N", help="processes side by side (default: all cores)")
+    align.set_defaults(run=_align)
+
+
+def _add_cohort(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "cohort", type=Path, nargs="+", metavar="COHORT", help="folders with cases, or one configuration file"
+    )
+    parser.add_argument("--anatomy", type=Path, metavar="FILE.json", help="another landmark set")
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What the cohort arguments of a command mean: sections of the configuration, and where the splits lie."""
+
+    cohort: Any
+    align: Any
+    configured: bool
+
+    @property
+    def splits_file(self) -> Path:
+        if self.configured:
+            return Path(self.cohort.splits)
+        first = Path(self.cohort.folders[0])
+        return (first if first.is_dir() else first.parent) / Path(self.cohort.splits).name
+
+
+def _setting(arguments: argparse.Namespace) -> _Setting:
+    from .training_config import AlignConfig, CohortConfig, read_config
+
+    paths: Sequence[Path] = arguments.cohort
+    if len(paths) == 1 and paths[0].suffix.lower() in (".toml", ".json"):
+        config = read_config(paths[0])
+        cohort = config.section("cohort", CohortConfig)
+        # Defaults are paths from the folder of the file as well.
+        base = paths[0].parent
+        cohort = replace(cohort, folders=tuple(base / f for f in cohort.folders), splits=base / cohort.splits)
+        align = config.section("align", AlignConfig)
+        setting = _Setting(cohort, replace(align, folder=base / align.folder), True)
+    else:
+        setting = _Setting(CohortConfig(folders=tuple(paths)), AlignConfig(), False)
+    if arguments.anatomy is not None:
+        setting = replace(setting, cohort=replace(setting.cohort, anatomy=arguments.anatomy))
+    return setting
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    from .training_config import write_initial_config
+
+    write_initial_config(arguments.config, replace=arguments.force)
+    print(f"'{arguments.config}' holds every setting with its default; change what you need.")
+    return DELIVERED
+
+
+def _split(arguments: argparse.Namespace) -> int:
+    from .aligned import SPLITS
+    from .cohort import read_cohort
+    from .splits import Splits, draw_splits
+
+    setting = _setting(arguments)
+    out = arguments.out or setting.splits_file
+    cohort = read_cohort(setting.cohort.folders, setting.cohort.read_anatomy())
+    keep = None
+    if out.exists() and not arguments.force:
+        if not arguments.extend:
+            raise OutputError(f"'{out}' exists; add new patients with --extend, or draw again with --force.")
+        keep = Splits.read(out)
+        keep.check([scan for scan in cohort.scans if keep.of(scan) is not None])
+    splits = draw_splits(
+        cohort.scans,
+        setting.cohort.seed if arguments.seed is None else arguments.seed,
+        setting.cohort.validation_share if arguments.validation is None else arguments.validation,
+        setting.cohort.test_share if arguments.test is None else arguments.test,
+        keep,
+    )
+    splits.write(out)
+    _tell(cohort.problems)
+    print("| split | patients | MRA | CTA | landmarks only |\n|---|---|---|---|---|")
+    for split in SPLITS:
+        members = [scan for scan in cohort.scans if splits.of(scan) == split]
+        kinds = [sum(s.modality.value == kind and s.image is not None for s in members) for kind in ("mra", "cta")]
+        only = sum(scan.image is None for scan in members)
+        print(f"| {split} | {len(splits.patients[split])} | {kinds[0]} | {kinds[1]} | {only} |")
+    print(f"'{out}'; the test split is sealed: {splits.seal[:12]}.")
+    return DELIVERED
+
+
+def _align(arguments: argparse.Namespace) -> int:
+    from .align import AlignPlan, align_cohort
+    from .alignment_choice import aligner_of
+    from .cohort import read_cohort
+    from .splits import Splits, draw_splits
+
+    setting = _setting(arguments)
+    config = setting.align
+    if arguments.by:
+        config = replace(config, by=arguments.by)
+    if arguments.processes is not None:
+        config = replace(config, processes=arguments.processes)
+    out = arguments.out or (config.folder if setting.configured else None)
+    if out is None:
+        raise CoWLandmarksError("--out is missing; name a folder for the aligned cohort.")
+    cohort = read_cohort(setting.cohort.folders, setting.cohort.read_anatomy())
+    _tell(cohort.problems)
+    if setting.splits_file.exists():
+        splits = Splits.read(setting.splits_file)
+        splits.check(cohort.scans)
+    else:
+        own = setting.cohort
+        splits = draw_splits(cohort.scans, own.seed, own.validation_share, own.test_share)
+        splits.write(setting.splits_file)
+        print(f"Splits were drawn: '{setting.splits_file}'.")
+    plan = AlignPlan(cohort, splits, aligner_of(config, out), config, out)
+    aligned = align_cohort(plan, on_case=lambda stage, name: print(f"{stage} {name}", flush=True))
+    print(f"\n{_alignment_table(aligned)}")
+    for note in aligned.frame.notes:
+        print(note)
+    for case in aligned.rejected():
+        print(f"error: {case.name}: {case.reason}", file=sys.stderr)
+    print(f"{len(aligned.cases())} of {len(aligned.all_cases)} cases are in '{out}'.")
+    if not aligned.cases():
+        return FAILED
+    return PARTLY_FAILED if aligned.rejected() or len(cohort.usable()) < len(cohort.scans) else DELIVERED
+
+
+def _alignment_table(aligned: Any) -> str:
+    lines = ["| case | modality | split | image | landmarks | residual mm | |", "|---|---|---|---|---|---|---|"]
+    for case in aligned.all_cases:
+        inside = int((case.status == 1).sum())
+        lines.append(
+            f"| {case.name} | {case.modality.value} | {case.split} | {'yes' if case.has_image else 'no'} | "
+            f"{inside}/{len(case.status)} | {case.residual_mm:.1f} | {'' if case.accepted else 'failed'} |"
+        )
+    return "\n".join(lines)
+
+
+def _tell(problems: Sequence[Any]) -> None:
+    from .problems import Severity
+
+    for problem in problems:
+        if problem.severity is not Severity.NOTE:
+            print(problem, file=sys.stderr)

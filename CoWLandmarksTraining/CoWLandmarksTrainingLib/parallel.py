@@ -1,0 +1,50 @@
+"""The same work for many cases in processes side by side, one thread each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from CoWLandmarksLib.errors import CoWLandmarksError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def in_processes(
+    work: Callable[[Job], Result], jobs: Sequence[Job], processes: int = 0
+) -> Iterator[tuple[Job, Result]]:
+    """Yield (job, work(job)) as they get done; `processes` 0 means one for each processor core.
+
+    With one process, or one job, everything runs here. `work` and the jobs must be picklable. What `work` raises is
+    raised here and the other jobs are given up; a process that dies (out of memory) raises CoWLandmarksError.
+    """
+    count = min(len(jobs), processes or os.cpu_count() or 1)
+    if count <= 1:
+        for job in jobs:
+            yield job, work(job)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread) as pool:
+        waiting = {pool.submit(work, job): job for job in jobs}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        except BrokenProcessPool as error:
+            raise CoWLandmarksError(
+                "A process of the alignment was killed, most likely out of memory; use fewer (--processes 1)."
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    import SimpleITK as sitk
+    import torch
+
+    torch.set_num_threads(1)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

@@ -1,0 +1,206 @@
+"""Alignment by landmarks: case folders become crops in one frame, whatever the landmark set."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cohort_cases import GRID, estimates, places, seven_points, tilted, write_case, write_cohort
+from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.errors import AnnotationError
+from CoWLandmarksLib.files import write_json
+from CoWLandmarksLib.markups import write_annotation
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.volume import Grid, apply_affine
+from CoWLandmarksTrainingLib.__main__ import main
+from CoWLandmarksTrainingLib.align import AlignPlan, align_cohort
+from CoWLandmarksTrainingLib.aligned import AlignedCase, AlignedCohort
+from CoWLandmarksTrainingLib.cohort import read_cohort
+from CoWLandmarksTrainingLib.landmark_alignment import LandmarkAligner
+from CoWLandmarksTrainingLib.splits import draw_splits
+from CoWLandmarksTrainingLib.training_config import AlignConfig
+
+CONFIG = AlignConfig(by="landmarks", shape=(36, 48, 56), spacing_mm=(1.7, 1.7, 2.0), processes=1)
+
+
+def aligned(folder: Path, anatomy: Anatomy, out: Path, config: AlignConfig = CONFIG) -> AlignedCohort:
+    cohort = read_cohort([folder], anatomy)
+    splits = draw_splits(cohort.scans, validation_share=0.0, test_share=0.0)
+    return align_cohort(AlignPlan(cohort, splits, LandmarkAligner(config.largest_residual_mm), config, out))
+
+
+def peak_near(array: np.ndarray, grid: Grid, point: np.ndarray, reach_mm: float = 4.0) -> np.ndarray:
+    """RAS mm of the brightest voxel within `reach_mm` of a point."""
+    k, j, i = np.indices(array.shape)
+    ras = apply_affine(grid.ijk_to_ras, np.stack([i, j, k], axis=-1))
+    near = np.linalg.norm(ras - point, axis=-1) <= reach_mm
+    return ras[np.unravel_index(np.argmax(np.where(near, array, -1.0)), array.shape)]
+
+
+def assert_beads_lie_at_landmarks(cohort: AlignedCohort, case: AlignedCase, tolerance_mm: float) -> None:
+    """Of beads that stand alone: where two melt into one, the peak lies between them."""
+    between = np.linalg.norm(case.landmarks[:, None] - case.landmarks[None], axis=-1)
+    alone = np.sort(between, axis=1)[:, 1] > 9.0
+    assert alone.sum() >= 4
+    assert case.coarse_grid is not None
+    for array, grid, points in (
+        (np.asarray(case.crop(), np.float32), cohort.frame.grid, case.landmarks),
+        (np.asarray(case.coarse(), np.float32), case.coarse_grid, case.landmarks_in_scan()),
+    ):
+        for point in points[alone]:
+            assert np.linalg.norm(peak_near(array, grid, point) - point) < tolerance_mm
+
+
+@pytest.mark.parametrize("anatomy", [default_anatomy(), seven_points()], ids=["19", "7"])
+def test_crops_and_landmarks_agree_in_the_common_frame(tmp_path: Path, anatomy: Anatomy) -> None:
+    points = write_cohort(tmp_path / "cohort", anatomy, 3, modality="cta")
+    cohort = aligned(tmp_path / "cohort", anatomy, tmp_path / "out")
+    again = AlignedCohort.read(tmp_path / "out")
+    assert len(cohort.cases()) == len(again.cases()) == 3
+    assert again.anatomy == anatomy
+    for case, in_scan in zip(again.cases(), points, strict=True):
+        np.testing.assert_allclose(case.landmarks_in_scan(), in_scan, atol=1e-3)
+        assert (case.status == 1).all()
+        assert case.residual_mm < 3.0
+        assert_beads_lie_at_landmarks(again, case, tolerance_mm=2.0)
+    mean = np.mean([case.landmarks for case in again.cases(split="train")], axis=0)
+    np.testing.assert_allclose(mean, again.frame.mean_landmarks, atol=1.0)
+
+
+def test_the_frame_of_another_landmark_set_has_left_and_right_on_their_sides(tmp_path: Path) -> None:
+    anatomy = seven_points()
+    write_cohort(tmp_path / "cohort", anatomy, 3)
+    mean = aligned(tmp_path / "cohort", anatomy, tmp_path / "out").frame.mean_landmarks
+    right = mean[[0, 2, 5]]
+    left = mean[[1, 3, 6]]
+    assert (right[:, 0] > 5.0).all()
+    np.testing.assert_allclose(right[:, 0], -left[:, 0], atol=3.0)
+
+
+def test_transforms_of_the_cases_give_the_frame_of_another_landmark_set(tmp_path: Path) -> None:
+    anatomy = seven_points()
+    pose = tilted(pitch=20.0)
+    for number in range(3):
+        points = places(anatomy, np.random.default_rng(number))
+        inverse = np.linalg.inv(pose).tolist()
+        write_case(tmp_path / "cohort" / f"mra{number}", anatomy, apply_affine(pose, points), transform=inverse)
+    cohort = aligned(tmp_path / "cohort", anatomy, tmp_path / "out")
+    expected = np.mean([places(anatomy, np.random.default_rng(number)) for number in range(3)], axis=0)
+    np.testing.assert_allclose(cohort.frame.mean_landmarks, expected, atol=1.0)
+    assert "transforms which 3 cases carry" in cohort.frame.notes[0]
+
+
+def test_landmarks_without_image_are_aligned_and_have_no_arrays(tmp_path: Path) -> None:
+    anatomy = default_anatomy()
+    write_cohort(tmp_path / "cohort", anatomy, 1)
+    write_cohort(tmp_path / "cohort", anatomy, 3, seed=4, modality="cta", with_image=False)
+    cohort = aligned(tmp_path / "cohort", anatomy, tmp_path / "out")
+    assert len(cohort.cases(modality=Modality.CTA, has_image=False)) == 3
+    assert not (tmp_path / "out" / "cta00").exists()
+    assert all(case.split == "train" for case in cohort.cases(has_image=False))
+
+
+def test_absent_points_and_points_at_the_edge_have_their_status(tmp_path: Path) -> None:
+    anatomy = default_anatomy()
+    write_cohort(tmp_path / "cohort", anatomy, 1)
+    points = places(anatomy, np.random.default_rng(8))
+    points[4] = np.nan
+    low, high = GRID.corners().min(axis=0), GRID.corners().max(axis=0)
+    points[2] = [points[2][0], points[2][1], high[2] - 1.0]  # 1 mm deep: within the edge
+    points[3] = [low[0] + 3.0, points[3][1], points[3][2]]
+    write_case(tmp_path / "cohort" / "mra99", anatomy, points)
+    case = next(c for c in aligned(tmp_path / "cohort", anatomy, tmp_path / "out").all_cases if c.name == "mra99")
+    assert (case.status[4], case.status[2], case.status[3], case.status[0]) == (0, -1, 1, 1)
+    assert np.isnan(case.landmarks[[2, 4]]).all()
+
+
+def test_a_case_that_does_not_fit_is_told_and_left_out(tmp_path: Path) -> None:
+    anatomy = default_anatomy()
+    write_cohort(tmp_path / "cohort", anatomy, 4)
+    points = places(anatomy, np.random.default_rng(8))
+    rng = np.random.default_rng(5)
+    write_case(tmp_path / "cohort" / "shuffled", anatomy, points[rng.permutation(len(points))])
+    few = points.copy()
+    few[3:] = np.nan
+    write_case(tmp_path / "cohort" / "three", anatomy, few)
+    cohort = aligned(tmp_path / "cohort", anatomy, tmp_path / "out", replace(CONFIG, largest_residual_mm=8.0))
+    reasons = {case.name: case.reason for case in cohort.rejected()}
+    assert reasons.keys() == {"shuffled", "three"}
+    assert "left and right above all" in reasons["shuffled"]
+    assert reasons["three"] == "it has 3 placed landmarks; 4 are needed to align it."
+
+
+def test_a_scan_that_misses_the_crop_is_left_out(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "cohort", default_anatomy(), 2)
+    config = replace(CONFIG, smallest_overlap=0.999)
+    cohort = aligned(tmp_path / "cohort", default_anatomy(), tmp_path / "out", config)
+    assert "of the crop lie inside the scan" in cohort.rejected()[0].reason
+
+
+def test_an_unreadable_image_does_not_stop_the_others(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "cohort", default_anatomy(), 3)
+    image = tmp_path / "cohort" / "mra01" / "image.nrrd"
+    image.write_bytes(image.read_bytes()[:2000])
+    cohort = aligned(tmp_path / "cohort", default_anatomy(), tmp_path / "out")
+    assert [case.name for case in cohort.rejected()] == ["mra01"]
+    assert "image.nrrd" in cohort.rejected()[0].reason
+    assert len(AlignedCohort.read(tmp_path / "out").cases()) == 2
+
+
+def test_only_what_has_changed_is_made_again(tmp_path: Path) -> None:
+    folder, out = tmp_path / "cohort", tmp_path / "out"
+    write_cohort(folder, default_anatomy(), 2)
+    aligned(folder, default_anatomy(), out)
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("*.npy")}
+    assert len(written) == 4
+    for path in written:
+        os.utime(path, ns=(1, 1))
+    aligned(folder, default_anatomy(), out)
+    assert all(path.stat().st_mtime_ns == 1 for path in written)
+    aligned(folder, default_anatomy(), out, replace(CONFIG, spacing_mm=(1.8, 1.7, 2.0)))
+    assert all(path.stat().st_mtime_ns != 1 for path in written)
+
+
+def test_a_cohort_that_changes_under_its_crops_is_noticed(tmp_path: Path) -> None:
+    folder, out = tmp_path / "cohort", tmp_path / "out"
+    points = write_cohort(folder, default_anatomy(), 2)
+    aligned(folder, default_anatomy(), out)
+    moved = points[0] + np.array([1.0, 0.0, 0.0])
+    write_annotation(folder / "mra00" / "landmarks.mrk.json", estimates(default_anatomy(), moved), default_anatomy())
+    with pytest.raises(AnnotationError, match=r"changed since .*cases mra00"):
+        AlignedCohort.read(out)
+    aligned(folder, default_anatomy(), out)
+    assert AlignedCohort.read(out).cases()
+
+
+def test_parallel_processes_write_the_same_as_one(tmp_path: Path) -> None:
+    folder = tmp_path / "cohort"
+    write_cohort(folder, default_anatomy(), 2)
+    aligned(folder, default_anatomy(), tmp_path / "one")
+    aligned(folder, default_anatomy(), tmp_path / "two", replace(CONFIG, processes=2))
+    for path in (tmp_path / "one").rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_nothing_usable_is_one_sentence(tmp_path: Path) -> None:
+    anatomy = default_anatomy()
+    write_case(tmp_path / "cohort" / "none", anatomy, np.full((len(anatomy), 3), np.nan))
+    with pytest.raises(AnnotationError, match="nothing can be aligned"):
+        aligned(tmp_path / "cohort", anatomy, tmp_path / "out")
+
+
+def test_the_command_aligns_a_cohort_with_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_cohort(tmp_path / "cohort", default_anatomy(), 3)
+    shape = {"by": "landmarks", "shape": [24, 32, 40], "spacing_mm": [2.5, 2.5, 3.0], "processes": 1}
+    write_json(tmp_path / "training.json", {"cohort": {"test_share": 0.0}, "align": shape})
+    assert main(["align", str(tmp_path / "training.json")]) == 0
+    assert "3 of 3 cases" in capsys.readouterr().out
+    cohort = AlignedCohort.read(tmp_path / "aligned")
+    assert cohort.frame.grid.shape == (24, 32, 40)
+    assert (tmp_path / "splits.json").exists()
+    assert main(["split", str(tmp_path / "training.json")]) == 1
+    assert "exists" in capsys.readouterr().err
