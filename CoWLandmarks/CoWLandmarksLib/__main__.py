@@ -21,7 +21,7 @@ from .progress import Event, EventKind, EventSink, JsonLines, terminal_progress
 # Nothing above imports torch, so that --help and wrong usage answer at once; commands import what they need.
 if TYPE_CHECKING:
     from .anatomy import Anatomy
-    from .batch import LandmarkDetector
+    from .batch import ArteryFinder, LandmarkDetector
 
 SAMPLE_FILE = Path(__file__).parent / "Resources" / "sample_mra.nii.gz"
 DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--modality", choices=["auto", "mra", "cta"], default="auto", help="default: auto (recognised)")
     _add_series(detect)
     detect.add_argument("--hint", metavar="FILE.mrk.json", type=Path, help="3 or more landmarks placed by a person")
-    detect.add_argument("--no-arteries", action="store_true", help="accepted; this version finds no arteries yet")
+    detect.add_argument("--no-arteries", action="store_true", help="landmarks only: do not trace the arteries")
     detect.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
     detect.add_argument("--no-pictures", action="store_true", help="do not write report.png")
     detect.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
@@ -133,7 +133,14 @@ def _detect(
         force=arguments.force,
     )
     delivery = Delivery(anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene)
-    batch = Batch(detector, delivery, options, interruption.watching(events), uninterrupted=interruption.deferred)
+    batch = Batch(
+        detector,
+        delivery,
+        options,
+        interruption.watching(events),
+        uninterrupted=interruption.deferred,
+        find_arteries=None if arguments.no_arteries else _artery_finder(anatomy),
+    )
     try:
         outcomes = batch.run(scans)
     except KeyboardInterrupt:
@@ -149,6 +156,12 @@ def _detect(
         kind = EventKind.ERROR if code == FAILED else EventKind.RESULT
         events(Event(kind, overall(outcomes), fraction=1.0, path=arguments.out))
     return code
+
+
+def _artery_finder(anatomy: Anatomy) -> ArteryFinder:
+    from .arteries_tracer import ArteryTracer
+
+    return lambda volume, detection: ArteryTracer(volume, detection.modality, anatomy).trace(detection.landmarks)
 
 
 def _made(make_detector: DetectorFactory, arguments: argparse.Namespace) -> tuple[LandmarkDetector, Anatomy]:

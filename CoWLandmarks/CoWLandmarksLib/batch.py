@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from .arteries import ArteryMap
 from .delivery import PICTURE_FILE, Delivery
 from .detection import Detection
 from .dicom_frames import is_dicom
@@ -28,7 +29,10 @@ logger = logging.getLogger(__name__)
 ScanReader = Callable[[Path, str | None], Volume]
 """Reads a scan file or DICOM folder, of which the series with this name; raises VolumeError."""
 
-_READ_END, _DETECT_END = 0.15, 0.8  # parts of the bar; a guess, only for the eye
+ArteryFinder = Callable[[Volume, Detection], ArteryMap]
+"""Traces the arteries between the landmarks of a detection."""
+
+_READ_END, _DETECT_END, _TRACE_END = 0.15, 0.7, 0.85  # parts of the bar; a guess, only for the eye
 
 
 class LandmarkDetector(Protocol):
@@ -60,6 +64,7 @@ class Batch:
     """Takes scans one after the other down the road from file to result folder.
 
     `uninterrupted` makes the context in which files are written; an interrupt should wait until it ends.
+    Without `find_arteries` only landmarks are delivered.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Batch:
         events: EventSink,
         read: ScanReader = read_volume,
         uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext,
+        find_arteries: ArteryFinder | None = None,
     ) -> None:
         self._detector = detector
         self._delivery = delivery
@@ -77,6 +83,7 @@ class Batch:
         self._events = events
         self._read = read
         self._uninterrupted = uninterrupted
+        self._find_arteries = find_arteries
         self.outcomes: list[ScanOutcome] = []
 
     def run(self, scans: Sequence[Path]) -> list[ScanOutcome]:
@@ -119,12 +126,25 @@ class Batch:
             detection = self._detector.detect(
                 volume, modality=options.modality, hint=options.hint, progress=road.detecting
             )
+            arteries = self._arteries(volume, detection, road)
             with self._uninterrupted():
-                left_out = self._delivery.write(folder, volume, detection, road.writing)
+                left_out = self._delivery.write(folder, volume, detection, road.writing, arteries)
         for warning in dict.fromkeys((*detection.warnings, *left_out)):
             if warning not in volume.warnings:
                 road.warning(warning)
         return options.out / name, detection
+
+    def _arteries(self, volume: Volume, detection: Detection, road: _ScanProgress) -> ArteryMap | None:
+        """The arteries; None, with a warning, where tracing fails: the landmarks are worth delivering without them."""
+        if self._find_arteries is None:
+            return None
+        road.stage("arteries", _DETECT_END, "tracing the arteries")
+        try:
+            return self._find_arteries(volume, detection)
+        except Exception as error:
+            logger.debug("tracing the arteries of %s failed", road.scan, exc_info=True)
+            road.warning(f"The arteries could not be traced; only landmarks are delivered. {sentence_of(error)}")
+            return None
 
 
 class _ScanProgress:
@@ -147,7 +167,7 @@ class _ScanProgress:
         self.stage(str(getattr(stage, "value", stage)), _READ_END + (_DETECT_END - _READ_END) * fraction, message)
 
     def writing(self, file: str, fraction: float) -> None:
-        self.stage("write", _DETECT_END + (1.0 - _DETECT_END) * fraction, f"writing {file}")
+        self.stage("write", _TRACE_END + (1.0 - _TRACE_END) * fraction, f"writing {file}")
 
     def warning(self, message: str) -> None:
         self._events(Event(EventKind.WARNING, message, scan=self.scan))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .anatomy import Anatomy
+from .arteries import ArteryMap
 from .detection import Detection
 from .volume import Volume
 
@@ -16,6 +17,8 @@ TABLE_FILE = "landmarks.csv"
 DETECTION_FILE = "detection.json"
 PICTURE_FILE = "report.png"
 SCENE_FILE = "scene.mrb"
+SEGMENTATION_FILE = "arteries.seg.nrrd"
+ARTERIES_FILE = "arteries.csv"
 
 WritingCallback = Callable[[str, float], None]
 """Takes the name of the file that is being written and the part done, 0..1."""
@@ -30,12 +33,18 @@ class Delivery:
     scene: bool = True
 
     def write(
-        self, folder: Path, volume: Volume, detection: Detection, writing: WritingCallback | None = None
+        self,
+        folder: Path,
+        volume: Volume,
+        detection: Detection,
+        writing: WritingCallback | None = None,
+        arteries: ArteryMap | None = None,
     ) -> tuple[str, ...]:
         """Write the files into `folder`, which exists; returns warnings about files that had to be left out.
 
         Raises OutputError where a file cannot be written.
         """
+        from .arteries_files import write_arteries_csv, write_segmentation
         from .markups import write_annotation
         from .report import write_detection_json, write_landmarks_csv, write_picture
 
@@ -43,28 +52,36 @@ class Delivery:
         steps: list[tuple[str, Callable[[Path], None]]] = [
             (LANDMARKS_FILE, lambda path: write_annotation(path, detection.landmarks, self.anatomy)),
             (TABLE_FILE, lambda path: write_landmarks_csv(path, detection, self.anatomy)),
-            (DETECTION_FILE, lambda path: write_detection_json(path, detection)),
+            (DETECTION_FILE, lambda path: write_detection_json(path, detection, arteries)),
         ]
+        if arteries is not None:
+            found = arteries
+            steps.append((SEGMENTATION_FILE, lambda path: write_segmentation(path, found, self.anatomy)))
+            steps.append((ARTERIES_FILE, lambda path: write_arteries_csv(path, found, self.anatomy)))
         if self.pictures:
-            steps.append((PICTURE_FILE, lambda path: write_picture(path, volume, detection, self.anatomy)))
+            steps.append((PICTURE_FILE, lambda path: write_picture(path, volume, detection, self.anatomy, arteries)))
         if self.scene and scene_support_missing():
             warnings.append(
                 f"{SCENE_FILE} was left out: the package 'slicer-core' is not installed (pip install slicer-core)."
             )
         elif self.scene:
-            steps.append((SCENE_FILE, lambda path: self._write_scene(path, volume, detection)))
+            steps.append((SCENE_FILE, lambda path: self._write_scene(path, volume, detection, arteries)))
         for number, (name, write) in enumerate(steps):
             if writing is not None:
                 writing(name, number / len(steps))
             write(folder / name)
         return tuple(warnings)
 
-    def _write_scene(self, path: Path, volume: Volume, detection: Detection) -> None:
+    def _write_scene(self, path: Path, volume: Volume, detection: Detection, arteries: ArteryMap | None) -> None:
         from .scene import add_detection, add_volume
+        from .scene_arteries import add_arteries
         from .scene_files import create_scene, save_scene
 
         scene = create_scene()
-        add_detection(scene, add_volume(scene, volume), detection, self.anatomy)
+        node = add_volume(scene, volume)
+        nodes = add_detection(scene, node, detection, self.anatomy)
+        if arteries is not None:
+            add_arteries(scene, node, arteries, self.anatomy, nodes.folder)
         save_scene(scene, path)
 
 

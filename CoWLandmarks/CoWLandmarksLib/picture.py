@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from .anatomy import Anatomy
+from .arteries import ArteryMap
 from .canvas import Canvas, Colour, shortened, text_width, wrapped
 from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from .label_placement import place_labels
@@ -24,6 +25,8 @@ _WHITE: Colour = (240, 243, 246)
 _GREY: Colour = (150, 160, 170)
 _ORANGE: Colour = (255, 150, 20)
 _MARKER_RADIUS = 5.5
+_TINT = 0.8
+"""How much of an artery's colour covers the image."""
 _LABEL_SIZE = 17
 _VERDICTS: dict[Verdict, tuple[str, Colour]] = {
     Verdict.OK: ("No problem noticed - every point still needs a look", (38, 128, 74)),
@@ -34,14 +37,29 @@ _MODALITIES = {Modality.MRA: "TOF-MRA", Modality.CTA: "CTA"}
 DISCLAIMER = "Research use only - not a medical device"
 
 
-def write_picture(path: str | PathLike[str], volume: Volume, detection: Detection, anatomy: Anatomy) -> None:
+def write_picture(
+    path: str | PathLike[str],
+    volume: Volume,
+    detection: Detection,
+    anatomy: Anatomy,
+    arteries: ArteryMap | None = None,
+) -> None:
     """Write the report picture as a PNG file, all at once; needs no display. Raises OutputError."""
-    draw_picture(volume, detection, anatomy).write_png(path)
+    draw_picture(volume, detection, anatomy, arteries=arteries).write_png(path)
 
 
-def draw_picture(volume: Volume, detection: Detection, anatomy: Anatomy, sample_mm: float = SAMPLE_MM) -> Canvas:
-    """The report picture: axial view over coronal view, sagittal view to the right of it, the table above that."""
-    axial, coronal, sagittal = maximum_intensity_views(volume, detection, anatomy, sample_mm)
+def draw_picture(
+    volume: Volume,
+    detection: Detection,
+    anatomy: Anatomy,
+    sample_mm: float = SAMPLE_MM,
+    arteries: ArteryMap | None = None,
+) -> Canvas:
+    """The report picture: axial view over coronal view, sagittal view to the right of it, the table above that.
+
+    With `arteries` their lumens are shown in their colours.
+    """
+    axial, coronal, sagittal = maximum_intensity_views(volume, detection, anatomy, sample_mm, arteries)
     millimetres = axial.image.shape[1] + sagittal.image.shape[1]
     scale = (PAGE_WIDTH - 2 * _MARGIN - _GAP) / millimetres
     left, top = _MARGIN, _HEADER
@@ -89,7 +107,7 @@ def _draw_view(
     width, height = round(view.image.shape[1] * scale), round(view.image.shape[0] * scale)
     image = _enlarged(view.image, width, height)
     outside = _enlarged(view.outside.astype(np.float32), width, height) > 0.5
-    canvas.image(x, y, _coloured(image, outside))
+    canvas.image(x, y, _tinted(_coloured(image, outside), view, image, anatomy))
     letters = _draw_letters(canvas, view, x, y, width, height)
     _draw_scale_bar(canvas, x + width - 16, y + height - 16, scale / view.sample_mm)
     estimates = [estimate for estimate in detection.landmarks if estimate.position is not None]
@@ -136,6 +154,21 @@ def _coloured(image: np.ndarray, outside: np.ndarray) -> np.ndarray:
     stripes = ((row + column) // 7) % 3 == 0
     rgb[outside] = np.where(stripes[outside][:, None], (52.0, 62.0, 78.0), (30.0, 36.0, 46.0))
     return rgb
+
+
+def _tinted(rgb: np.ndarray, view: View, image: np.ndarray, anatomy: Anatomy) -> np.ndarray:
+    """The picture with the lumens of the arteries in their colours, as bright as the image is there."""
+    if not view.labels.any():
+        return rgb
+    height, width = image.shape
+    colours = np.zeros((256, 3), np.float32)
+    for artery in anatomy.arteries:
+        colours[artery.label] = artery.rgb
+    share = _TINT * _enlarged((view.labels > 0).astype(np.float32), width, height)[..., None]
+    tint = np.stack([_enlarged(colours[view.labels][..., c] / 255.0, width, height) for c in range(3)], axis=-1)
+    # The tint was blended with black at the edge of the lumen.
+    tint = 255.0 * tint / np.maximum(share / _TINT, 0.05) * (0.45 + 0.55 * image[..., None])
+    return np.asarray((1.0 - share) * rgb + share * np.clip(tint, 0.0, 255.0))
 
 
 def _draw_letters(

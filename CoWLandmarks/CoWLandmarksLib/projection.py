@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 
 from .anatomy import Anatomy
+from .arteries import ArteryMap
 from .detection import Detection
 from .modality import Modality
 from .volume import Volume, apply_affine, axis_aligned_grid, resample
@@ -30,6 +31,7 @@ class View:
 
     `across` and `down` are reference axes (0 R, 1 A, 2 S); both run against the picture: R, A and S grow towards
     its left and upper edge, as in radiological convention. `letters` are those of left, right, top and bottom edge.
+    `labels` [row, column] is the label of the brightest artery voxel that the ray meets, 0 where it meets none.
     """
 
     title: str
@@ -40,6 +42,7 @@ class View:
     upper_left: tuple[float, float]
     letters: tuple[str, str, str, str]
     sample_mm: float
+    labels: np.ndarray
 
     def pixel_of(self, points: np.ndarray) -> np.ndarray:
         """(n, 2) positions (x, y) of reference points (n, 3) in mm from the upper left corner of the picture."""
@@ -47,7 +50,11 @@ class View:
 
 
 def maximum_intensity_views(
-    volume: Volume, detection: Detection, anatomy: Anatomy, sample_mm: float = SAMPLE_MM
+    volume: Volume,
+    detection: Detection,
+    anatomy: Anatomy,
+    sample_mm: float = SAMPLE_MM,
+    arteries: ArteryMap | None = None,
 ) -> tuple[View, View, View]:
     """Axial, coronal and sagittal view, each of the slab that holds the landmarks.
 
@@ -73,6 +80,11 @@ def maximum_intensity_views(
         low, high = _window(samples, inside, distance)
         windowed = np.clip((samples - low) / (high - low), 0.0, 1.0)
 
+    labels = (
+        np.zeros(samples.shape, np.uint8)
+        if arteries is None
+        else _labels_at(arteries, in_scan.ijk_to_ras, samples.shape)
+    )
     views = []
     slab = _slab(detection, region, sample_mm)
     for title, axis, across, down, letters in (
@@ -89,9 +101,36 @@ def maximum_intensity_views(
         if modality is Modality.CTA:
             image = np.maximum(image, _CTA_CONTEXT * windowed[cut].mean(axis=along))
         image[~seen] = 0.0
+        coloured = _brightest_label(labels[cut], windowed[cut], along)
         upper_left = (float(region[across, 1]), float(region[down, 1]))
-        views.append(View(title, image[::-1, ::-1], ~seen[::-1, ::-1], across, down, upper_left, letters, sample_mm))
+        pixels = (image[::-1, ::-1], ~seen[::-1, ::-1])
+        views.append(View(title, *pixels, across, down, upper_left, letters, sample_mm, coloured[::-1, ::-1]))
     return views[0], views[1], views[2]
+
+
+def _labels_at(arteries: ArteryMap, ijk_to_ras: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Label of the voxel that each sample [k, j, i] lies in, 0 beyond the label map."""
+    found = np.zeros(shape, np.uint8)
+    if arteries.labels.size == 0:
+        return found
+    to_voxel = arteries.scan_grid.ras_to_ijk @ ijk_to_ras
+    k, j, i = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    inside = np.ones(shape, bool)
+    voxel = []
+    for axis, (first, size) in enumerate(zip(arteries.start, arteries.labels.shape[::-1], strict=True)):
+        index = to_voxel[axis, 0] * i + to_voxel[axis, 1] * j + to_voxel[axis, 2] * k + to_voxel[axis, 3]
+        whole = np.rint(index).astype(np.int32) - first
+        inside &= (whole >= 0) & (whole < size)
+        voxel.append(whole)
+    found[inside] = arteries.labels[voxel[2][inside], voxel[1][inside], voxel[0][inside]]
+    return found
+
+
+def _brightest_label(labels: np.ndarray, image: np.ndarray, along: int) -> np.ndarray:
+    """Label of the brightest labelled voxel along an axis."""
+    brightness = np.where(labels > 0, image + 1e-3, 0.0)
+    brightest = np.expand_dims(brightness.argmax(axis=along), along)
+    return np.take_along_axis(labels, brightest, along).squeeze(along)
 
 
 def _placed(detection: Detection) -> np.ndarray:

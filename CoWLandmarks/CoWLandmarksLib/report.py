@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from .anatomy import Anatomy
+from .arteries import ArteryMap
+from .arteries_files import arteries_to_dict
 from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from .errors import AnnotationError
 from .files import write_json, write_text
@@ -52,8 +54,8 @@ def write_landmarks_csv(path: str | PathLike[str], detection: Detection, anatomy
     write_text(path, text.getvalue())
 
 
-def write_detection_json(path: str | PathLike[str], detection: Detection) -> None:
-    """Write everything that a Detection knows, as `Resources/Schemas/detection.schema.json` describes it."""
+def write_detection_json(path: str | PathLike[str], detection: Detection, arteries: ArteryMap | None = None) -> None:
+    """Write what is known of a scan, as `Resources/Schemas/detection.schema.json` describes it."""
     write_json(
         path,
         {
@@ -67,6 +69,7 @@ def write_detection_json(path: str | PathLike[str], detection: Detection) -> Non
             "landmarks": [_landmark_to_dict(estimate) for estimate in detection.landmarks],
             "ras_to_reference": np.asarray(detection.ras_to_reference, float).tolist(),
             "provenance": dict(detection.provenance),
+            **({} if arteries is None else {"arteries": arteries_to_dict(arteries)}),
         },
     )
 

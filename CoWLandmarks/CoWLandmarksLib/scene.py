@@ -1,4 +1,6 @@
-"""The bridge to Slicer: MRML nodes to Volume and Detection, and back. The only file that speaks MRML; no Qt.
+"""The bridge to Slicer: MRML nodes to Volume and Detection, and back. No Qt.
+
+With `scene_arteries.py` and `scene_files.py` the only place that speaks MRML.
 
 Works in the Slicer application (`slicer.mrmlScene`) and, without it, on the `slicer-core` package; scenes for the
 latter come from `scene_files.py`. Everything that is read is in world coordinates (RAS mm); nodes that are made
@@ -93,8 +95,8 @@ def volume_from_node(node: Any) -> Volume:
 
 def add_volume(scene: Any, volume: Volume) -> Any:
     """Add a Volume to the scene as a scalar volume node with its display; returns the node."""
-    with _all_or_nothing(scene) as undo:
-        node = _add_node(scene, "vtkMRMLScalarVolumeNode", volume.name, undo)
+    with all_or_nothing(scene) as undo:
+        node = add_node(scene, "vtkMRMLScalarVolumeNode", volume.name, undo)
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.asarray(volume.ijk_to_ras, float)))
         slicer.util.updateVolumeFromArray(node, _voxels_for_vtk(volume.voxels))
         node.CreateDefaultDisplayNodes()
@@ -117,9 +119,9 @@ def add_detection(scene: Any, volume_node: Any, detection: Detection, anatomy: A
     """
     if tuple(estimate.code for estimate in detection.landmarks) != anatomy.codes:
         raise AnnotationError(f"The detection of '{detection.scan}' does not list the landmarks of '{anatomy.name}'.")
-    with _all_or_nothing(scene) as undo:
-        markups = _add_node(scene, "vtkMRMLMarkupsFiducialNode", f"{detection.scan} landmarks", undo)
-        states = _add_node(scene, "vtkMRMLTableNode", f"{detection.scan} states", undo)
+    with all_or_nothing(scene) as undo:
+        markups = add_node(scene, "vtkMRMLMarkupsFiducialNode", f"{detection.scan} landmarks", undo)
+        states = add_node(scene, "vtkMRMLTableNode", f"{detection.scan} states", undo)
         markups.CreateDefaultDisplayNodes()
         undo.callback(scene.RemoveNode, markups.GetDisplayNode())
         _fill_markups(markups, detection)
@@ -224,7 +226,7 @@ def with_table_states(markups_node: Any, estimates: Sequence[LandmarkEstimate]) 
 
 
 @contextmanager
-def _all_or_nothing(scene: Any) -> Iterator[ExitStack]:
+def all_or_nothing(scene: Any) -> Iterator[ExitStack]:
     """One batch; yields the stack of undo steps that run, last one first, if the block raises."""
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     try:
@@ -235,7 +237,8 @@ def _all_or_nothing(scene: Any) -> Iterator[ExitStack]:
         scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
 
 
-def _add_node(scene: Any, class_name: str, name: str, undo: ExitStack) -> Any:
+def add_node(scene: Any, class_name: str, name: str, undo: ExitStack) -> Any:
+    """A new node under a name that is free, or the next one that is."""
     unique = name if scene.GetFirstNodeByName(name) is None else scene.GenerateUniqueName(name)
     node = scene.AddNewNodeByClass(class_name, unique)
     undo.callback(scene.RemoveNode, node)

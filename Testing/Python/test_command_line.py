@@ -23,7 +23,7 @@ from fixed_detector import BROKEN, REFUSED, SLOW, UNTRUSTED, FixedDetector, make
 
 ROOT = Path(__file__).resolve().parents[2]
 ANATOMY = default_anatomy()
-FEW_FILES = ["--no-scene", "--no-pictures"]
+FEW_FILES = ["--no-scene", "--no-pictures", "--no-arteries"]
 PLAIN_RESULT = ["detection.json", "landmarks.csv", "landmarks.mrk.json"]
 
 
@@ -46,7 +46,9 @@ def test_one_scan_gives_every_file_and_a_table(tmp_path: Path, capsys: pytest.Ca
     scan = write_scan(tmp_path / "head.nii.gz")
     assert main(["detect", str(scan), "--out", str(tmp_path / "out")], make_fixed_detector) == 0
     assert names_in(tmp_path / "out") == ["head"]
-    assert names_in(tmp_path / "out" / "head") == sorted([*PLAIN_RESULT, "report.png", "scene.mrb"])
+    assert names_in(tmp_path / "out" / "head") == sorted(
+        [*PLAIN_RESULT, "arteries.csv", "arteries.seg.nrrd", "report.png", "scene.mrb"]
+    )
     landmarks = read_annotation(tmp_path / "out" / "head" / "landmarks.mrk.json", ANATOMY)
     assert [estimate.code for estimate in landmarks] == list(ANATOMY.codes)
     written = capsys.readouterr()
@@ -391,7 +393,7 @@ def test_without_slicer_core_the_rest_is_delivered_with_a_warning(
 ) -> None:
     monkeypatch.setitem(sys.modules, "slicer", None)
     scan = write_scan(tmp_path / "head.nii.gz")
-    words = ["detect", str(scan), "--out", str(tmp_path / "out"), "--no-pictures"]
+    words = ["detect", str(scan), "--out", str(tmp_path / "out"), "--no-pictures", "--no-arteries"]
     assert main(words, make_fixed_detector) == 0
     assert names_in(tmp_path / "out" / "head") == PLAIN_RESULT
     assert "warning: head.nii.gz: scene.mrb was left out" in capsys.readouterr().err

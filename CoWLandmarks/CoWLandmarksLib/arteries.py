@@ -1,0 +1,95 @@
+"""The arteries of one scan: what is known of each, their measures and their label map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from .volume import Grid, Volume
+
+
+class ArteryState(str, Enum):
+    """What is known of an artery (Docs/arteries.md)."""
+
+    PRESENT = "present"
+    HYPOPLASTIC = "hypoplastic"
+    ABSENT = "absent"
+    OUTSIDE = "outside"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class ArteryMeasures:
+    """Measures of one artery: lengths and diameters in mm, volume in mm^3; `side_ratio` is own / other side's diameter.
+
+    `tortuosity` is length / chord. `side_ratio` is None without a counterpart.
+    """
+
+    length_mm: float
+    tortuosity: float
+    diameter_mean_mm: float
+    diameter_min_mm: float
+    diameter_max_mm: float
+    volume_mm3: float
+    side_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class ArteryTrace:
+    """One artery of one scan.
+
+    `centerline` (n, 3) RAS mm from its start to its end landmark, `radii` (n,) mm; both empty unless the state is
+    PRESENT or HYPOPLASTIC. `reason` says in words why the state is what it is; `confidence` in [0, 1].
+    """
+
+    code: str
+    state: ArteryState
+    reason: str
+    confidence: float
+    centerline: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    radii: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    measures: ArteryMeasures | None = None
+
+    @property
+    def traced(self) -> bool:
+        """Whether there is a vessel."""
+        return self.state in (ArteryState.PRESENT, ArteryState.HYPOPLASTIC)
+
+
+@dataclass(frozen=True)
+class ArteryMap:
+    """All arteries of a scan in the order of the anatomy.
+
+    `labels` uint8 [k, j, i] is a crop of the scan's own grid that begins at voxel `start` (i, j, k); beyond it there is
+    no label. `summary` is the variant of the circle in plain words.
+    """
+
+    arteries: tuple[ArteryTrace, ...]
+    labels: np.ndarray
+    start: tuple[int, int, int]
+    scan_grid: Grid
+    summary: str
+    landmarks: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+
+    def artery(self, code: str) -> ArteryTrace:
+        """Trace with this code; raises KeyError."""
+        for trace in self.arteries:
+            if trace.code == code:
+                return trace
+        raise KeyError(code)
+
+    def label_volume(self, name: str) -> Volume:
+        """The label map on the whole grid of the scan."""
+        voxels = np.zeros(self.scan_grid.shape, np.uint8)
+        i, j, k = self.start
+        depth, height, width = self.labels.shape
+        voxels[k : k + depth, j : j + height, i : i + width] = self.labels
+        return Volume(voxels, self.scan_grid.ijk_to_ras, name)
+
+
+def by_code(arteries: Sequence[ArteryTrace]) -> dict[str, ArteryTrace]:
+    """Traces by their code."""
+    return {trace.code: trace for trace in arteries}

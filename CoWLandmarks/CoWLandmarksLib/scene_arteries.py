@@ -1,0 +1,150 @@
+"""Arteries in a MRML scene: one segmentation of named, coloured, coded segments, a table, and curves on request.
+
+Works where `scene.py` does; no Qt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+from .anatomy import Anatomy
+from .arteries import ArteryMap, ArteryTrace
+from .scene import ATTRIBUTE, VOLUME_ROLE, add_node, all_or_nothing
+from .volume import Grid, apply_affine
+
+_MEASURES = (
+    "length_mm",
+    "tortuosity",
+    "diameter_mean_mm",
+    "diameter_min_mm",
+    "diameter_max_mm",
+    "volume_mm3",
+    "side_ratio",
+)
+_WORDS = ("code", "name", "state", "reason")
+
+
+@dataclass(frozen=True)
+class ArteryNodes:
+    """What `add_arteries` put into the scene; `curves` only on request."""
+
+    segmentation: Any
+    table: Any
+    curves: tuple[Any, ...]
+
+
+def add_arteries(
+    scene: Any,
+    volume_node: Any,
+    arteries: ArteryMap,
+    anatomy: Anatomy,
+    folder: int | None = None,
+    *,
+    surfaces: bool = False,
+    curves: bool = False,
+) -> ArteryNodes:
+    """Add the arteries of a scan: all nodes in one batch, or none if anything fails.
+
+    The segmentation has one segment for every artery of the anatomy, also for those without voxels, on the reference
+    geometry of the volume. `folder` is the subject-hierarchy item to put the nodes in. `surfaces` makes closed
+    surfaces, `curves` a curve node for every traced artery.
+    """
+    name = volume_node.GetName()
+    with all_or_nothing(scene) as undo:
+        segmentation = add_node(scene, "vtkMRMLSegmentationNode", f"{name} arteries", undo)
+        segmentation.CreateDefaultDisplayNodes()
+        undo.callback(scene.RemoveNode, segmentation.GetDisplayNode())
+        _fill_segmentation(segmentation, volume_node, arteries, anatomy)
+        segmentation.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
+        segmentation.SetAttribute(ATTRIBUTE + "summary", arteries.summary)
+        if surfaces:
+            segmentation.CreateClosedSurfaceRepresentation()
+        table = add_node(scene, "vtkMRMLTableNode", f"{name} arteries table", undo)
+        _fill_table(table, arteries, anatomy)
+        made = []
+        for trace in arteries.arteries if curves else ():
+            if trace.traced:
+                node = add_node(scene, "vtkMRMLMarkupsCurveNode", f"{name} {trace.code}", undo)
+                _fill_curve(node, trace, anatomy)
+                made.append(node)
+        if folder is not None:
+            hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+            for node in (segmentation, table, *made):
+                hierarchy.CreateItem(folder, node)
+    return ArteryNodes(segmentation, table, tuple(made))
+
+
+def _fill_segmentation(node: Any, volume_node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
+    """One binary label map, shared by all segments."""
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+    segmentation = node.GetSegmentation()
+    representation = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segmentation.SetSourceRepresentationName(representation)
+    image = _oriented_image(arteries)
+    for artery in anatomy.arteries:
+        segment = slicer.vtkSegment()
+        segment.SetName(artery.code)
+        segment.SetColor(*(value / 255.0 for value in artery.rgb))
+        segment.SetTag(segment.GetTerminologyEntryTagName(), artery.terminology)
+        segment.SetTag(ATTRIBUTE + "name", artery.name)
+        segment.SetTag(ATTRIBUTE + "state", arteries.artery(artery.code).state.value)
+        segment.SetLabelValue(artery.label)
+        segment.AddRepresentation(representation, image)
+        segmentation.AddSegment(segment, artery.code)
+
+
+def _oriented_image(arteries: ArteryMap) -> Any:
+    """The crop of the label map as vtkOrientedImageData in RAS."""
+    labels = arteries.labels if arteries.labels.size else np.zeros((1, 1, 1), np.uint8)
+    grid: Grid = arteries.scan_grid
+    image = slicer.vtkOrientedImageData()
+    depth, height, width = labels.shape
+    i, j, k = arteries.start
+    # The extent keeps the place in the scan, so that segments stay on the scan's own voxels.
+    image.SetExtent(i, i + width - 1, j, j + height - 1, k, k + depth - 1)
+    image.GetPointData().SetScalars(numpy_to_vtk(labels.reshape(-1), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
+    spacing = grid.spacing
+    image.SetSpacing(*spacing)
+    image.SetOrigin(*apply_affine(grid.ijk_to_ras, np.zeros(3)))
+    directions = grid.ijk_to_ras[:3, :3] / spacing
+    image.SetDirections([[float(value) for value in row] for row in directions])
+    return image
+
+
+def _fill_table(node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
+    columns: dict[str, Any] = {name: vtk.vtkStringArray() for name in _WORDS}
+    columns |= {name: vtk.vtkDoubleArray() for name in (*_MEASURES, "confidence")}
+    for name, column in columns.items():
+        column.SetName(name)
+    for trace in arteries.arteries:
+        words = (trace.code, anatomy.artery(trace.code).name, trace.state.value, trace.reason)
+        for name, word in zip(_WORDS, words, strict=True):
+            columns[name].InsertNextValue(word)
+        measures = asdict(trace.measures) if trace.measures is not None else {}
+        for name in _MEASURES:
+            value = measures.get(name)
+            columns[name].InsertNextValue(float("nan") if value is None else value)
+        columns["confidence"].InsertNextValue(trace.confidence)
+    for column in columns.values():
+        node.AddColumn(column)
+    node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetLocked(True)
+
+
+def _fill_curve(node: Any, trace: ArteryTrace, anatomy: Anatomy) -> None:
+    node.CreateDefaultDisplayNodes()
+    points = vtk.vtkPoints()
+    for point in trace.centerline:
+        points.InsertNextPoint(*point)
+    node.SetControlPointPositionsWorld(points)
+    node.SetLocked(True)
+    display = node.GetDisplayNode()
+    display.SetSelectedColor(*(value / 255.0 for value in anatomy.artery(trace.code).rgb))
+    display.SetPointLabelsVisibility(False)
+    display.SetPropertiesLabelVisibility(False)

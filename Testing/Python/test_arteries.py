@@ -1,0 +1,65 @@
+"""Arteries traced on a circle of straight tubes: what is where, how wide it is, and what is said of what is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from CoWLandmarksLib.arteries import ArteryMap, ArteryState
+from CoWLandmarksLib.arteries_tracer import ArteryTracer
+from CoWLandmarksLib.modality import Modality
+from tube_circle import ANATOMY, diameter, landmarks, position, tube_scan
+
+
+@pytest.fixture(scope="module")
+def whole() -> ArteryMap:
+    return ArteryTracer(tube_scan(), Modality.MRA, ANATOMY).trace(landmarks())
+
+
+def test_all_arteries_of_a_complete_circle_are_found(whole: ArteryMap) -> None:
+    assert {trace.code: trace.state for trace in whole.arteries} == {
+        artery.code: ArteryState.PRESENT for artery in ANATOMY.arteries
+    }
+    assert whole.summary.startswith("The circle is complete")
+
+
+def test_the_centreline_runs_along_the_tube_from_landmark_to_landmark(whole: ArteryMap) -> None:
+    for artery in ANATOMY.arteries:
+        if artery.start is None:
+            continue
+        start, end = position(artery.start), position(str(artery.end))
+        line = whole.artery(artery.code).centerline
+        along = (end - start) / np.linalg.norm(end - start)
+        offset = line - start
+        across = np.linalg.norm(offset - np.outer(offset @ along, along), axis=1)
+        assert np.median(across) < 0.35, artery.code
+        assert np.linalg.norm(line[0] - start) < 1.0, artery.code
+        assert np.linalg.norm(line[-1] - end) < 1.0, artery.code
+
+
+def test_the_mean_diameter_is_that_of_the_tube(whole: ArteryMap) -> None:
+    for trace in whole.arteries:
+        assert trace.measures is not None
+        assert trace.measures.diameter_mean_mm == pytest.approx(diameter(trace.code), rel=0.15, abs=0.15), trace.code
+
+
+def test_every_label_lies_on_its_own_side(whole: ArteryMap) -> None:
+    for artery in ANATOMY.arteries:
+        k, j, i = np.nonzero(whole.labels == artery.label)
+        assert len(i) > 0, artery.code
+        ijk = np.stack([i, j, k], axis=1) + np.array(whole.start)
+        right = (ijk @ whole.scan_grid.ijk_to_ras[:3, :3].T + whole.scan_grid.ijk_to_ras[:3, 3])[:, 0]
+        if artery.side != "midline":
+            sign = 1.0 if artery.side == "right" else -1.0
+            assert np.mean(sign * right > 0) > 0.9, artery.code
+
+
+def test_an_artery_that_is_not_there_is_absent_with_a_reason() -> None:
+    missing = ("R-PCoA", "L-PCA-P1")
+    traced = ArteryTracer(tube_scan(left_out=missing), Modality.MRA, ANATOMY).trace(landmarks())
+    for code in missing:
+        trace = traced.artery(code)
+        assert trace.state is ArteryState.ABSENT
+        assert trace.reason
+        assert not (traced.labels == ANATOMY.artery(code).label).any()
+    assert "right PCoA absent" in traced.summary
+    assert sum(trace.traced for trace in traced.arteries) == 18
