@@ -107,6 +107,38 @@ class FixedPart(NetworkPart):
         return self.network.to(device)  # type: ignore[return-value]
 
 
+class WholeGridBeadReader(torch.nn.Module):
+    """(1, 1, K, J, I): the image alone -> every bead in the channel of its brightness, told by its mass."""
+
+    multiple = 1
+    reach = 6
+
+    def __init__(self, voxel_mm3: float) -> None:
+        super().__init__()
+        self.voxel_mm3 = voxel_mm3
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One heatmap per landmark."""
+        out = x.new_zeros((1, COUNT, *x.shape[2:]))
+        highest = functional.max_pool3d(x, 2 * self.reach + 1, stride=1, padding=self.reach)
+        for _, _, k, j, i in ((highest == x) & (x > 0.3)).nonzero().tolist():
+            place = tuple(slice(max(0, n - self.reach), n + self.reach + 1) for n in (k, j, i))
+            mass = float(x[0, 0][place].sum()) * self.voxel_mm3 / ((2.0 * math.pi) ** 1.5 * SIGMA_MM**3)
+            channel = int(np.abs(np.log(mass / BRIGHTNESS)).argmin())
+            out[0, channel][place] = x[0, 0][place] / BRIGHTNESS[channel]
+        return out
+
+
+def whole_grid_model() -> Model:
+    """A bead model whose fine network reads the whole grid from the image alone, as in the paper."""
+    model = bead_model()
+    config = GeneratorConfig(in_channels=1, base_width=4, levels=1)
+    fine = FixedPart(
+        config, {}, SIGMA_MM, model.fine.calibration, WholeGridBeadReader(float(np.prod(model.grid.spacing)))
+    )
+    return replace(model, fine=fine, window=model.grid.shape, decode_with_prior=False, read_mirrored=False)
+
+
 def bead_model(coarse: torch.nn.Module | None = None, fine: torch.nn.Module | None = None) -> Model:
     """A model whose networks read beads (or the networks given); its mean shape is `bead_places`."""
     calibration = replace(UNCALIBRATED, absent_below=0.2, uncertain_below=0.5)

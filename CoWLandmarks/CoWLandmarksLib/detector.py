@@ -98,9 +98,10 @@ class Detector:
         passes: int = REFINEMENT_PASSES,
         mirror: bool = True,
     ) -> None:
-        """`passes` over the fine network; `mirror`: also read the mirror image and average (twice the time)."""
+        """`passes` over a fine network that is told where to look (another needs one); `mirror`: also read the mirror
+        image and average (twice the time), where the model allows it."""
         self.model = model
-        self.passes = max(1, passes)
+        self.passes = max(1, passes) if model.reads_priors else 1
         self.mirror = mirror
         self.decoding = decoding
         self._load_networks(choose_device(device))
@@ -152,7 +153,8 @@ class Detector:
         self._fine: HeatmapReader = SingleReading(fine)
         if self.mirror:
             self._coarse = MirroredPair(coarse, permutation, with_priors=False)
-            self._fine = MirroredPair(fine, permutation, with_priors=True)
+        if self.mirror and self.model.read_mirrored:
+            self._fine = MirroredPair(fine, permutation, with_priors=self.model.reads_priors)
 
     def _measure(
         self,

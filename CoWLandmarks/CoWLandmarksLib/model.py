@@ -59,8 +59,10 @@ class Model:
     """Everything that turns a Volume into a Detection.
 
     `coarse` finds the landmarks roughly in any field of view; `fine` refines them in windows of `window`
-    (K, J, I) voxels of the reference grid, given heatmaps of width `prior_sigma_mm` of the rough positions.
-    `shape` is the landmark shape model in the reference frame.
+    (K, J, I) voxels of the reference grid (which may be the whole of it), given heatmaps of width `prior_sigma_mm` of
+    the rough positions; one with a single input channel reads the image alone. `decode_with_prior`: a maximum far
+    from where the landmark is expected counts less. `read_mirrored`: the fine network was trained on mirror images
+    too, so it may read them. `shape` is the landmark shape model in the reference frame.
     """
 
     name: str
@@ -76,6 +78,13 @@ class Model:
     licence: str
     card: str
     format_version: int = FORMAT_VERSION
+    decode_with_prior: bool = True
+    read_mirrored: bool = True
+
+    @property
+    def reads_priors(self) -> bool:
+        """Whether the fine network is told where the landmarks are expected."""
+        return self.fine.config.in_channels > 1
 
 
 def save_model(model: Model, path: Path) -> None:
@@ -89,6 +98,8 @@ def save_model(model: Model, path: Path) -> None:
         "fine": _part_to_dict(model.fine),
         "window": [int(value) for value in model.window],
         "prior_sigma_mm": float(model.prior_sigma_mm),
+        "decode_with_prior": bool(model.decode_with_prior),
+        "read_mirrored": bool(model.read_mirrored),
         "shape": shape_model_to_dict(model.shape),
         "grid": {
             "shape": [int(value) for value in model.grid.shape],
@@ -154,6 +165,8 @@ def _model_from_dict(content: dict[str, Any]) -> Model:
         provenance=dict(content["provenance"]),
         licence=str(content["licence"]),
         card=str(content["card"]),
+        decode_with_prior=bool(content.get("decode_with_prior", True)),
+        read_mirrored=bool(content.get("read_mirrored", True)),
     )
     _check(model)
     return model
@@ -162,7 +175,8 @@ def _model_from_dict(content: dict[str, Any]) -> Model:
 def _check(model: Model) -> None:
     """Raise ValueError (or what the network raises) when the parts of a model do not fit together."""
     count = len(model.anatomy)
-    for part, channels, window in ((model.coarse, 2, COARSE_WINDOW), (model.fine, 1 + count, model.window)):
+    fine_channels = 1 + count if model.reads_priors else 1
+    for part, channels, window in ((model.coarse, 2, COARSE_WINDOW), (model.fine, fine_channels, model.window)):
         if (part.config.in_channels, part.config.out_channels) != (channels, count):
             raise ValueError(f"its networks do not fit its {count} landmarks")
         if not all(bool(torch.isfinite(value).all()) for value in part.weights.values()):

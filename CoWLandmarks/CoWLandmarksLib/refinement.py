@@ -28,7 +28,7 @@ class Window:
 @dataclass(frozen=True)
 class FineLandmarks:
     """`positions` and `argmax_positions` (n, 3) mm in the reference frame, NaN where no window was read;
-    `peaks` (n,) height of the heatmap at the position, weighted by the prior."""
+    `peaks` (n,) height of the heatmap at the position, weighted by the prior where the model decodes with it."""
 
     positions: np.ndarray
     argmax_positions: np.ndarray
@@ -36,7 +36,13 @@ class FineLandmarks:
 
 
 def choose_windows(expected: np.ndarray, grid: Grid, shape: tuple[int, int, int]) -> list[Window]:
-    """Few windows of `shape` (K, J, I) so that every expected landmark (n, 3; NaN: none) lies well inside one."""
+    """Few windows of `shape` (K, J, I) so that every expected landmark (n, 3; NaN: none) lies well inside one.
+
+    A window as large as the grid is the grid.
+    """
+    if shape == grid.shape:
+        known = tuple(int(n) for n in np.nonzero(np.isfinite(expected).all(axis=1))[0])
+        return [Window((0, 0, 0), known)] if known else []
     extent = np.array(shape[::-1]) * grid.spacing - 2.0 * _MARGIN_MM
     left = [n for n in range(len(expected)) if np.isfinite(expected[n]).all()]
     windows = []
@@ -84,7 +90,9 @@ def refine(
         local = reference.window(window.start, model.window)
         heatmaps = read_window(read, model, voxels, grid, local, to_scan, prior.mean)
         chosen = list(window.landmarks)
-        guided = heatmaps[chosen] * encode(prior.mean[chosen], local, slack[chosen], heatmaps.device)
+        guided = heatmaps[chosen]
+        if model.decode_with_prior:
+            guided = guided * encode(prior.mean[chosen], local, slack[chosen], heatmaps.device)
         argmax[chosen], peaks[chosen] = decode_argmax(guided, local)
         positions[chosen], _ = decode_subvoxel(heatmaps[chosen], local, model.fine.sigma_mm, argmax[chosen])
     return FineLandmarks(positions, argmax, peaks)
@@ -101,5 +109,7 @@ def read_window(
 ) -> torch.Tensor:
     """Heatmaps (n, K, J, I) of one window; `local` is its grid in the reference frame."""
     image = resample(voxels, grid, local.transformed(to_scan), padding=0.0)[None]
+    if not model.reads_priors:
+        return read(image[None])[0]
     prior = encode(expected, local, model.prior_sigma_mm, image.device)
     return read(torch.cat([image, prior])[None])[0]

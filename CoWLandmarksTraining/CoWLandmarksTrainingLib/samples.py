@@ -15,32 +15,10 @@ from CoWLandmarksLib.localizer import POOLED_SPACING_MM, WINDOW, crop_or_pad
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import axis_aligned_grid
 
+from .augmentation import jittered, mirrored
 from .batch import Batch, stacked
 from .phantom.atlas import default_atlas
 from .phantom.training_cases import FINE_WINDOWS_PER_CASE, dequantise, read_coarse_case, read_fine_case
-
-
-def jittered(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Random gain, gamma and faint noise on network values (never below the padding value's side of zero)."""
-    gain, gamma = np.exp(rng.normal(0, 0.12)), np.exp(rng.normal(0, 0.12))
-    image = image.clamp_min(0.0).pow(gamma) + image.clamp_max(0.0)
-    noise = rng.uniform(0, 0.03)
-    seed = int(rng.integers(2**62))
-    generator = torch.Generator().manual_seed(seed)
-    return image * float(gain) + float(noise) * torch.randn(image.shape, generator=generator)
-
-
-def mirrored(
-    image: torch.Tensor, landmarks: np.ndarray, status: np.ndarray, width_mm: float, permutation: tuple[int, ...]
-) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """Left-right mirror along i with the left and right channels exchanged.
-
-    `landmarks` are mm from the first voxel; `width_mm` is the distance of the first and last voxel centre.
-    """
-    flipped = landmarks.copy()
-    flipped[:, 0] = width_mm - flipped[:, 0]
-    order = list(permutation)
-    return torch.flip(image, dims=(3,)), flipped[order], status[order]
 
 
 class CaseFolder:
