@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
-from .command_line import Parser, UsageError, missing_library
+from .command_line import Parser, UsageError, missing_library, path_argument, unexpected_problem
 from .errors import ConfigurationError, CoWLandmarksError
 from .interruption import Interruption
 from .modality import Modality
@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | Non
             sys.stderr.write(
                 f"error: The output cannot be written ({error.strerror or error}); the work was stopped.\n"
             )
+    except Exception as error:
+        logging.getLogger(__name__).debug("stopped", exc_info=True)
+        events(Event(EventKind.ERROR, unexpected_problem(error)))
     return FAILED
 
 
@@ -79,15 +82,21 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 all delivered, 1 nothing delivered or wrong usage, 2 some scans failed, "
         "3 delivered but at least one scan carries the verdict 'do not trust'.",
     )
-    detect.add_argument("scans", metavar="SCAN", type=Path, nargs="*", help="scan file or DICOM folder")
+    detect.add_argument("scans", metavar="SCAN", type=path_argument, nargs="*", help="scan file or DICOM folder")
     detect.add_argument("--sample", action="store_true", help="use the sample that comes with the program as SCAN")
-    detect.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results; made if needed")
-    detect.add_argument("--model", metavar="FILE", type=Path, help="model file (default: the one that is shipped)")
+    detect.add_argument(
+        "--out", metavar="DIR", type=path_argument, required=True, help="folder for the results; made if needed"
+    )
+    detect.add_argument(
+        "--model", metavar="FILE", type=path_argument, help="model file (default: the one that is shipped)"
+    )
     detect.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="default: auto")
     detect.add_argument("--decoding", choices=["subvoxel", "argmax"], default="subvoxel", help="default: subvoxel")
     detect.add_argument("--modality", choices=["auto", "mra", "cta"], default="auto", help="default: auto (recognised)")
     _add_series(detect)
-    detect.add_argument("--hint", metavar="FILE.mrk.json", type=Path, help="3 or more landmarks placed by a person")
+    detect.add_argument(
+        "--hint", metavar="FILE.mrk.json", type=path_argument, help="3 or more landmarks placed by a person"
+    )
     detect.add_argument("--no-arteries", action="store_true", help="landmarks only: do not trace the arteries")
     detect.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
     detect.add_argument("--no-pictures", action="store_true", help="do not write report.png")
@@ -101,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
         help="show a model card, or what the program understands of a scan",
         description="Show the card of a model file, or what the program understands of a scan (no patient data).",
     )
-    info.add_argument("path", metavar="MODEL-or-SCAN", type=Path, help="model file (.pt), scan file or DICOM folder")
+    info.add_argument(
+        "path", metavar="MODEL-or-SCAN", type=path_argument, help="model file (.pt), scan file or DICOM folder"
+    )
     _add_series(info)
     _add_debug(info)
     info.set_defaults(run=_info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -15,7 +16,23 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as a UsageError."""
-        raise UsageError(f"{message} (try '{self.prog} --help')")
+        raise UsageError(f"Wrong usage: {message}; try '{self.prog} --help'.")
+
+
+def path_argument(text: str) -> Path:
+    """A path from the command line; an empty one, which `--out "$UNSET"` gives, would mean the present folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
+def unexpected_problem(error: Exception) -> str:
+    """One sentence about an error that nobody foresaw."""
+    detail = " ".join(str(error).split())[:200]
+    return (
+        f"An unexpected problem stopped the program ({type(error).__name__}: {detail}); "
+        "run again with --debug to see where."
+    )
 
 
 def missing_library(error: ModuleNotFoundError) -> str:

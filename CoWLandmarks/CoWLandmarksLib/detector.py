@@ -32,6 +32,7 @@ MIN_HINTS = 3
 HINT_SPREAD_MM = 6.0
 HINT_RESIDUAL_MM = 15.0
 HINT_REACH_MM = 15.0
+HINT_BEYOND_MM = 20.0
 
 
 class Stage(str, Enum):
@@ -202,7 +203,7 @@ class Detector:
         confidence = model.coarse.calibration.confidence_of(coarse.peaks)
         error = model.coarse.calibration.expected_error_mm(coarse.peaks)
         positions = coarse.positions.copy()
-        placed = self._hinted(hint)
+        placed = self._hinted(hint, grid)
         for index, point in placed.items():
             positions[index], confidence[index], error[index] = point, 1.0, 0.5
         if placed:
@@ -222,14 +223,19 @@ class Detector:
         error = self.model.fine.calibration.expected_error_mm(fine.peaks)
         return self.model.shape.posterior(fine.positions, np.maximum(error, 0.5) / np.sqrt(3.0))
 
-    def _hinted(self, hint: Mapping[str, np.ndarray] | None) -> dict[int, np.ndarray]:
-        """Hinted points by channel, checked: enough, spread out, in the shape of a circle, head not turned over."""
+    def _hinted(self, hint: Mapping[str, np.ndarray] | None, grid: Grid) -> dict[int, np.ndarray]:
+        """Hinted points by channel, checked: enough, in the scan, spread out, shaped like a circle, not turned over."""
         if not hint:
             return {}
         if len(hint) < MIN_HINTS:
             raise ConfigurationError(f"A hint needs at least {MIN_HINTS} placed points, not {len(hint)}.")
         placed = {self.model.anatomy.index(code): np.asarray(point, float) for code, point in hint.items()}
         points = np.array(list(placed.values()))
+        beyond = -float(grid.depth_mm(points).min())
+        if beyond > HINT_BEYOND_MM:
+            raise ConfigurationError(
+                f"A point of the hint lies {beyond:.0f} mm outside the scan; was it placed on another scan?"
+            )
         if np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1] < HINT_SPREAD_MM:
             raise ConfigurationError("The points of the hint lie on one line; add a point away from it.")
         source = np.full_like(self.model.shape.mean, np.nan)

@@ -13,10 +13,11 @@ from .dicom_frames import DicomFile, Frame, compact, frames_of, is_dicom, read_h
 from .errors import VolumeError
 from .modality import Modality
 from .slice_stack import arrange_slices, straightened
-from .volume import Volume
+from .volume import MOST_VOXELS, Volume
 
 MINIMUM_SLICES = 16
 """A series with fewer images is never chosen by itself."""
+_SURELY_DICOM = (".dcm", ".ima", ".dicom")
 _MODALITIES = {"MR": Modality.MRA, "CT": Modality.CTA}
 _SCOUT = re.compile(r"\b(locali[sz]er|scout|survey|surview|topogram|scanogram|scano|plan scan)\b", re.IGNORECASE)
 _NOT_STACKED = {"LOCALIZER", "PROJECTION IMAGE", "MIP", "SCREEN SAVE"}
@@ -56,7 +57,8 @@ class Series:
     def __str__(self) -> str:
         number = "without number" if self.number is None else str(self.number)
         described = f", '{self.description}'" if self.description else ""
-        return f"{number} ({self.modality}{described}, {self.slices} image{'' if self.slices == 1 else 's'})"
+        kind = "image" if self.files[0].grayscale else "colour image"
+        return f"{number} ({self.modality}{described}, {self.slices} {kind}{'' if self.slices == 1 else 's'})"
 
 
 def list_series(folder: str | Path) -> list[Series]:
@@ -64,13 +66,23 @@ def list_series(folder: str | Path) -> list[Series]:
 
     Raises VolumeError when a folder or file may not be read.
     """
+    return _sorted_out(Path(folder))[0]
+
+
+def _sorted_out(folder: Path) -> tuple[list[Series], list[Path]]:
+    """The series in a folder, and damaged images in it of which nobody knows the series."""
     groups: dict[str, dict[str, DicomFile]] = {}
-    for path in _files_below(Path(folder)):
+    strays: list[Path] = []
+    for path in _files_below(folder):
         header = _header(path)
-        if header is not None:
+        if header is not None and header.damaged and not header.series_uid:
+            strays.append(path)
+        elif header is not None:
             # A file that was copied twice into the folder is one image.
             groups.setdefault(header.series_uid, {}).setdefault(header.instance, header)
-    return sorted((_series(list(files.values())) for files in groups.values()), key=_by_number)
+        elif path.suffix.lower() in _SURELY_DICOM and path.stat().st_size == 0:
+            strays.append(path)
+    return sorted((_series(list(files.values())) for files in groups.values()), key=_by_number), strays
 
 
 def read_dicom(path: str | Path, series: str | None = None) -> Volume:
@@ -81,7 +93,15 @@ def read_dicom(path: str | Path, series: str | None = None) -> Volume:
     warning in the Volume. Raises VolumeError (SeriesChoiceError for an unclear choice) with one sentence.
     """
     path = Path(path)
-    chosen = _series_of_file(path) if path.is_file() else _choose(path, list_series(path), series)
+    if path.is_file():
+        chosen = _series_of_file(path)
+    else:
+        found, strays = _sorted_out(path)
+        places = {file.path.parent for each in found for file in each.files}
+        for stray in strays:
+            if stray.parent in places:
+                raise _stray(stray)
+        chosen = _choose(path, found, series)
     where = f"Series {chosen} in '{path}'"
     frames = _images(chosen, where)
     stack = arrange_slices(
@@ -103,6 +123,9 @@ def _images(series: Series, where: str) -> list[Frame]:
         raise VolumeError(
             f"'{damaged[0]}'{more} is damaged, cut off or packed in an unknown way; export series {series} again."
         )
+    rows, columns = series.files[0].shape
+    if rows * columns * series.slices > MOST_VOXELS:
+        raise VolumeError(f"{where} claims {columns}x{rows}x{series.slices} voxels; it is damaged or too large.")
     frames = [frame for file in series.files for frame in frames_of(file)]
     frames = [frame for frame in frames if not frame.localizer] or frames
     if not all(frame.file.grayscale for frame in frames):
@@ -115,7 +138,7 @@ def _images(series: Series, where: str) -> list[Frame]:
 def _choose(folder: Path, found: list[Series], wanted: str | None) -> Series:
     if not found:
         raise VolumeError(
-            f"'{folder}' holds no DICOM images; give the folder of the series or a scan file.{_hint(folder)}"
+            f"'{folder}' holds no DICOM images; give the folder of the series or a scan file{_hint(folder)}."
         )
     listing = "; ".join(str(series) for series in found)
     if wanted is not None:
@@ -154,6 +177,8 @@ def _series_of_file(path: Path) -> Series:
     header = _header(path)
     if header is None:
         raise VolumeError(f"'{path}' is a DICOM file without an image, or damaged; give an image of the series.")
+    if header.damaged and not header.series_uid:
+        raise _stray(path)
     files = {header.instance: header}
     for other in sorted(path.parent.iterdir()):
         if other.is_file():
@@ -161,6 +186,10 @@ def _series_of_file(path: Path) -> Series:
             if found is not None and found.series_uid == header.series_uid:
                 files.setdefault(found.instance, found)
     return _series(list(files.values()))
+
+
+def _stray(path: Path) -> VolumeError:
+    return VolumeError(f"'{path}' is empty, cut off or damaged; copy or export its series again.")
 
 
 def _series(files: list[DicomFile]) -> Series:
@@ -198,5 +227,5 @@ def _hint(folder: Path) -> str:
     """A scan file in the folder that may have been meant."""
     for path in sorted(folder.iterdir()):
         if path.name.lower().endswith((".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")):
-            return f" Did you mean '{path}'?"
+            return f", for example '{path}'"
     return ""

@@ -10,8 +10,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from .coordinates import swap_lps_ras
-from .dicom_sequences import PIXEL_DATA, Item, read_sequences
+from .dicom_sequences import PIXEL_DATA, Item, read_sequences, read_what_is_there
 from .errors import VolumeError
+from .native_output import libraries_silenced
 
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 _PLANE_POSITION, _PLANE_ORIENTATION = 0x00209113, 0x00209116
@@ -29,6 +30,8 @@ _OPENED = (
 )
 _POSITION, _ORIENTATION, _PIXEL_SPACING = 0x00200032, 0x00200037, 0x00280030
 _INTERCEPT, _SLOPE, _FRAME_TYPE = 0x00281052, 0x00281053, 0x00080007
+_IMAGE_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("2", "2.1", "2.2", "4", "4.1", "4.4")}
+"""CT and MR images, classic, enhanced and converted (DICOM PS3.4 B.5)."""
 _DICOM_SUFFIXES = {"", ".dcm", ".ima", ".dicom", ".img"}
 
 
@@ -94,17 +97,20 @@ def is_dicom(path: Path) -> bool:
 
 def _gdcm_can_read(path: Path) -> bool:
     """Whether GDCM takes the file for a DICOM image."""
-    return bool(sitk.ImageFileReader.GetImageIOFromFileName(str(path)) == "GDCMImageIO")
+    with libraries_silenced():
+        return bool(sitk.ImageFileReader.GetImageIOFromFileName(str(path)) == "GDCMImageIO")
 
 
 def read_header(path: Path) -> DicomFile | None:
     """Header of a DICOM image; None for DICOM files that hold no image (reports, plans, DICOMDIR).
 
-    An image that GDCM cannot read comes back with `damaged` set, so that no slice is lost without a word.
+    An image that GDCM cannot read comes back with `damaged` set, so that no slice is lost without a word; its
+    `series_uid` is empty where the file is cut off before that.
     """
     reader = _reader(path)
     try:
-        reader.ReadImageInformation()
+        with libraries_silenced():
+            reader.ReadImageInformation()
     except RuntimeError:
         return _damaged_header(path)
     size = reader.GetSize()
@@ -118,16 +124,16 @@ def read_header(path: Path) -> DicomFile | None:
 
 
 def _damaged_header(path: Path) -> DicomFile | None:
-    try:
-        item = read_sequences(path, ())
-    except VolumeError:
-        return None
+    item, whole = read_what_is_there(path)
 
     def text(tag: str) -> str:
         value = item.get(int(tag.replace("|", ""), 16), b"")
         return value.decode("latin-1") if isinstance(value, bytes) else ""
 
-    return replace(_file(path, text), damaged=True) if PIXEL_DATA in item else None
+    # An image whose end is missing has no pixels either; what kind of file it was stands near its beginning.
+    kind = (text("0008|0016") or text("0002|0002")).strip(" \0")
+    image = PIXEL_DATA in item or (not whole and (not kind or kind in _IMAGE_CLASSES))
+    return replace(_file(path, text), damaged=True) if image else None
 
 
 def _file(path: Path, raw_text: Callable[[str], str]) -> DicomFile:
@@ -155,6 +161,8 @@ def frames_of(file: DicomFile) -> list[Frame]:
         return [_frame(file, 0, file.position, file.orientation, file.pixel_spacing, file.image_type)]
     header = read_sequences(file.path, _OPENED)
     shared, each = _items(header, _SHARED_GROUPS), _items(header, _FRAME_GROUPS)
+    if file.frames == 1 and not each:
+        return [_frame(file, 0, file.position, file.orientation, file.pixel_spacing, file.image_type)]
     if len(each) != file.frames:
         raise VolumeError(
             f"'{file.path}' holds {file.frames} frames without the place of each; export it as single slices."
@@ -228,9 +236,12 @@ def _reader(path: Path) -> sitk.ImageFileReader:
 def _pixels(path: Path) -> np.ndarray:
     """All frames of a file as [k, j, i], rescaled by GDCM."""
     try:
-        pixels = sitk.GetArrayFromImage(_reader(path).Execute())
+        with libraries_silenced():
+            pixels = sitk.GetArrayFromImage(_reader(path).Execute())
     except RuntimeError as error:
-        raise VolumeError(f"'{path}' is damaged or cut off; export the series again.") from error
+        raise VolumeError(
+            f"'{path}' is damaged, cut off or packed in an unknown way; export the series again."
+        ) from error
     # GDCM rescales 16-bit images into 32 bits, which they seldom need.
     return compact(pixels if pixels.ndim == 3 else pixels[None], widest=2)
 

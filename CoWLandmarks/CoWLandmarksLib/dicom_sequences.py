@@ -28,6 +28,7 @@ _UNDEFINED = 0xFFFFFFFF
 _LONG_FORMS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _DEEPEST = 16
 _LONGEST_VALUE = 4096
+_LONGEST_HEADER = 1 << 24
 
 
 def read_sequences(path: Path, sequences: Collection[int]) -> Item:
@@ -55,6 +56,22 @@ def read_sequences(path: Path, sequences: Collection[int]) -> Item:
         raise VolumeError(f"'{path}' is a damaged DICOM file ({error}); export it again.") from error
 
 
+def read_what_is_there(path: Path) -> tuple[Item, bool]:
+    """As much of the top-level data set as can be read, without sequences; and whether that was all of it."""
+    with path.open("rb") as file:
+        data = file.read(_LONGEST_HEADER)
+    if data[128:132] != b"DICM":
+        return {}, True
+    found: Item = {}
+    try:
+        _, start = _Reader(data, explicit=True, sequences=()).file_meta(132, found)
+        explicit = _text(found.get(_TRANSFER_SYNTAX, b"")) != _IMPLICIT_LITTLE_ENDIAN
+        _Reader(data, explicit=explicit, sequences=()).data_set(start, len(data), 0, found)
+    except (struct.error, ValueError):
+        return found, False
+    return found, len(found) > 0 and (PIXEL_DATA in found or len(data) < _LONGEST_HEADER)
+
+
 def _text(value: bytes | list[Item]) -> str:
     return value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else ""
 
@@ -67,20 +84,20 @@ class _Reader:
         self._explicit = explicit
         self._sequences = frozenset(sequences)
 
-    def file_meta(self, offset: int) -> tuple[Item, int]:
-        """The group 0002 at `offset` and where the data set behind it starts."""
-        found: Item = {}
+    def file_meta(self, offset: int, found: Item | None = None) -> tuple[Item, int]:
+        """The group 0002 at `offset`, put into `found`, if given, and where the data set behind it starts."""
+        found = {} if found is None else found
         while offset + 8 <= len(self._data) and struct.unpack_from("<H", self._data, offset)[0] == 0x0002:
             tag, _, length, offset = self._element(offset)
             found[tag] = self._value(offset, length)
             offset += length
         return found, offset
 
-    def data_set(self, offset: int, end: int, depth: int) -> tuple[Item, int]:
-        """Elements from `offset` to `end`, the end of their item, or the pixels."""
+    def data_set(self, offset: int, end: int, depth: int, found: Item | None = None) -> tuple[Item, int]:
+        """Elements from `offset` to `end`, the end of their item, or the pixels; put into `found`, if given."""
         if depth > _DEEPEST:
             raise ValueError("sequences nested too deeply")
-        found: Item = {}
+        found = {} if found is None else found
         while offset < end:
             tag, vr, length, offset = self._element(offset)
             if tag == PIXEL_DATA and depth == 0:

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+_LONGEST_PATH = 300
+
+
+def short_path(path: Path) -> str:
+    """A path as it is told in a sentence: very long ones without their middle."""
+    text = str(path)
+    half = _LONGEST_PATH // 2
+    return text if len(text) <= _LONGEST_PATH else f"{text[:half]}...{text[-half:]}"
+
 
 class CoWLandmarksError(Exception):
     """Base of all errors that are reported to the user as one sentence."""

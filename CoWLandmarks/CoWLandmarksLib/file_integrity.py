@@ -1,98 +1,194 @@
-"""What ITK passes over without a word: cut-off NIfTI, damaged compressed MHA, NIfTI voxel sizes of zero."""
+"""What ITK passes over without a word: cut-off NIfTI, damage in packed voxels, and what it reads as something else."""
 
 from __future__ import annotations
 
-import gzip
-import struct
+import bz2
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from .errors import VolumeError
+from .nifti_header import ENDINGS, NiftiHeader, check_nifti_header, header_file, read_nifti_header
+from .text_headers import TextHeader, read_metaimage_header, read_nrrd_header
+from .volume import MOST_NOT_A_NUMBER_PERCENT
 
 _BLOCK = 1 << 20
+_UNUSED_BEHIND = 16 * _BLOCK
+"""Packed bytes behind the voxels are not unpacked further than this."""
+_ZLIB_OR_GZIP = 47
+_GZIP = b"\x1f\x8b"
 
 
-def check_complete(path: Path, metadata: Mapping[str, str]) -> None:
-    """Raise VolumeError when a NIfTI or compressed MetaImage file is cut off or damaged.
+def check_complete(path: Path) -> tuple[str, ...]:
+    """Raise VolumeError when a scan file is cut off, damaged or without voxel size; returns warnings.
 
-    `metadata` is what SimpleITK tells of the header. Other formats are checked by ITK itself.
+    Packed voxels are unpacked once, block by block, so that checksums are verified and memory is only taken for
+    voxels that are there. Files of other formats than NIfTI, NRRD and MetaImage pass.
     """
     name = path.name.lower()
     try:
-        if name.endswith((".nii", ".nii.gz")):
-            complete = _content_size(path) >= _nifti_size(metadata)
-        elif name.endswith((".mha", ".mhd")):
-            complete = _metaimage_complete(path)
-        else:
-            return
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        complete = False
-    if not complete:
-        raise VolumeError(f"'{path}' is cut off or damaged; copy or export it again.")
+        if name.endswith(ENDINGS):
+            return _check_nifti(path)
+        if name.endswith((".nrrd", ".nhdr")):
+            return _check_text(path, read_nrrd_header(path), _nrrd_doubts)
+        if name.endswith((".mha", ".mhd")):
+            return _check_text(path, read_metaimage_header(path), _metaimage_doubts)
+    except (EOFError, zlib.error, ValueError) as error:
+        raise _damaged(path) from error
+    return ()
 
 
-def _nifti_size(metadata: Mapping[str, str]) -> float:
-    """Bytes that the header promises; 0 where it is not understood."""
-    try:
-        dimensions = int(metadata["dim[0]"])
-        voxels = np.prod([max(1, int(metadata[f"dim[{axis + 1}]"])) for axis in range(dimensions)], dtype=float)
-        return float(metadata["vox_offset"]) + float(voxels) * int(metadata["bitpix"]) / 8
-    except (KeyError, ValueError):
-        return 0.0
+def _damaged(path: Path) -> VolumeError:
+    return VolumeError(f"'{path}' is cut off or damaged; copy or export it again.")
 
 
-def records_zero_voxel_size(path: Path) -> bool:
-    """Whether a NIfTI-1 header has a voxel size of zero, which ITK would read as one millimetre."""
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        return False
-    with gzip.open(path, "rb") if _packed(path) else path.open("rb") as stream:
-        header = stream.read(92)
-    for order in "<>":
-        if len(header) == 92 and struct.unpack_from(f"{order}i", header)[0] == 348:
-            return 0.0 in struct.unpack_from(f"{order}3f", header, 80)
-    return False
+def _check_nifti(path: Path) -> tuple[str, ...]:
+    header = read_nifti_header(header_file(path))
+    if header is None:
+        if _is_packed(path):
+            _length_of_packed(path, 0.0)  # a cut or a changed bit is the better reason, if there is one
+        return ()
+    check_nifti_header(header, path)
+    data = path if header.single else _voxel_file(header_file(path))
+    start = max(header.voxel_offset, 0.0)
+    if data is None or not np.isfinite(start):
+        raise _damaged(path)
+    needed = start + header.data_bytes
+    if header.float_type is None and not _is_packed(data):
+        if data.stat().st_size < needed:
+            raise _damaged(data)
+        return ()
+    return _checked_stream(data, needed, header, int(start))
 
 
-def _packed(path: Path) -> bool:
+def _voxel_file(header: Path) -> Path | None:
+    """The voxels that belong to a `.hdr` file."""
+    stem = header.name[: header.name.lower().rindex(".hdr")] if ".hdr" in header.name.lower() else header.name
+    places = (header.with_name(stem + ending) for ending in (".img", ".IMG", ".img.gz"))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _checked_stream(path: Path, needed: float, header: NiftiHeader, start: int) -> tuple[str, ...]:
+    """Length and, of floating-point voxels, the number that are not finite, which the NIfTI reader makes zero."""
+    length = bad = 0
+    rest = b""
+    warnings: list[str] = []
+    with path.open("rb") as stream:
+        for block in _unpacked(stream, warnings) if _is_packed(path) else _read(stream):
+            if header.float_type is not None:
+                voxels = rest + block[max(0, start - length) : max(0, int(needed) - length)]
+                whole = len(voxels) - len(voxels) % np.dtype(header.float_type).itemsize
+                values = np.frombuffer(voxels[:whole], header.float_type)
+                bad, rest = bad + len(values) - int(np.count_nonzero(np.isfinite(values))), voxels[whole:]
+            length += len(block)
+            if length > needed + _UNUSED_BEHIND:
+                break
+    if length < needed:
+        raise _damaged(path)
+    if bad and header.float_type is not None:
+        share = 100.0 * bad * np.dtype(header.float_type).itemsize / header.data_bytes
+        if share > MOST_NOT_A_NUMBER_PERCENT:
+            raise VolumeError(
+                f"{share:.1f} % of the values of '{path}' are not numbers (NaN or infinite); "
+                "replace them by the background value and try again."
+            )
+        warnings.append(f"{bad} values were not numbers (NaN or infinite); they were replaced by 0.")
+    return tuple(warnings)
+
+
+def _check_text(
+    path: Path, header: TextHeader | None, doubts: Callable[[Path, TextHeader], tuple[str, ...]]
+) -> tuple[str, ...]:
+    if header is None or header.data is None or header.packing == "text" or not header.data.is_file():
+        return ()  # ITK says what is wrong
+    warnings = doubts(path, header)
+    if header.packing:
+        with header.data.open("rb") as stream:
+            stream.seek(header.start)
+            more: list[str] = []
+            blocks = _unpacked(stream, more) if header.packing == "zlib" else _unpacked_bzip2(stream)
+            length = 0
+            for block in blocks:
+                length += len(block)
+                if length > header.data_bytes + _UNUSED_BEHIND:
+                    break
+        warnings = (*warnings, *more)
+    else:
+        length = header.data.stat().st_size - header.start
+    if length < header.data_bytes:
+        raise _damaged(path)
+    return warnings
+
+
+def _nrrd_doubts(path: Path, header: TextHeader) -> tuple[str, ...]:
+    if not {"spacings", "spacedirections"} & set(header.fields):
+        raise VolumeError(f"'{path}' records no voxel size; export it again with its geometry.")
+    return () if {"space", "spacedimension"} & set(header.fields) else (_NO_ORIENTATION,)
+
+
+def _metaimage_doubts(path: Path, header: TextHeader) -> tuple[str, ...]:
+    sizes = header.fields.get("elementspacing", header.fields.get("elementsize", ""))
+    if not sizes:
+        raise VolumeError(f"'{path}' records no voxel size; export it again with its geometry.")
+    if any(float(size) < 0 for size in sizes.split()):
+        raise VolumeError(f"'{path}' records a negative voxel size ({sizes}); export it again with its geometry.")
+    return () if {"transformmatrix", "rotation", "orientation"} & set(header.fields) else (_NO_ORIENTATION,)
+
+
+_NO_ORIENTATION = "The file records no orientation; left and right cannot be told for sure."
+
+
+def _is_packed(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+        return file.read(2) == _GZIP
 
 
-def _content_size(path: Path) -> int:
-    """Bytes of a file, unpacked if it is gzip (whose checksum is then verified)."""
-    if not _packed(path):
-        return path.stat().st_size
-    size = 0
-    with gzip.open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            size += len(block)
-    return size
+def _length_of_packed(path: Path, needed: float) -> int:
+    length = 0
+    with path.open("rb") as stream:
+        for block in _unpacked(stream, []):
+            length += len(block)
+            if length > needed + _UNUSED_BEHIND:
+                break
+    return length
 
 
-def _metaimage_complete(path: Path) -> bool:
-    """Whether the zlib stream of a compressed MetaImage ends with the right checksum."""
-    with path.open("rb") as header:
-        fields: dict[str, str] = {}
-        while "elementdatafile" not in fields:
-            line = header.readline(4096)
-            if not line:
-                return False
-            key, _, value = line.decode("latin-1").partition("=")
-            fields[key.strip().lower()] = value.strip()
-        start = header.tell()
-    if fields.get("compresseddata", "false").lower() not in ("true", "1"):
-        return True
-    data = fields["elementdatafile"]
-    source, start = (path, start) if data.upper() == "LOCAL" else (path.parent / data, 0)
-    unpacker = zlib.decompressobj(wbits=47)  # zlib or gzip
-    with source.open("rb") as stream:
-        stream.seek(start)
+def _read(stream: BinaryIO) -> Iterator[bytes]:
+    while block := stream.read(_BLOCK):
+        yield block
+
+
+def _unpacked(stream: BinaryIO, warnings: list[str]) -> Iterator[bytes]:
+    """What a zlib stream or all members of a gzip file hold, a megabyte at most at a time.
+
+    Raises EOFError or zlib.error for a stream that is cut off or damaged. Other bytes behind it are left alone,
+    with a warning.
+    """
+    waiting = stream.read(_BLOCK)
+    packed = waiting[:2] == _GZIP
+    while waiting:
+        unpacker = zlib.decompressobj(_ZLIB_OR_GZIP)
         while not unpacker.eof:
-            block = stream.read(_BLOCK)
-            if not block:
-                return False
-            unpacker.decompress(block)
-    return True
+            if not waiting:
+                raise EOFError
+            yield unpacker.decompress(waiting, _BLOCK)
+            waiting = unpacker.unconsumed_tail or (b"" if unpacker.eof else stream.read(_BLOCK))
+        waiting = (unpacker.unused_data or stream.read(_BLOCK)).lstrip(b"\0")
+        if waiting and not (packed and waiting[:2] == _GZIP):
+            warnings.append("Bytes that belong to no scan follow the packed voxels; they were left out.")
+            return
+
+
+def _unpacked_bzip2(stream: BinaryIO) -> Iterator[bytes]:
+    unpacker = bz2.BZ2Decompressor()
+    while not unpacker.eof:
+        block = stream.read(_BLOCK) if unpacker.needs_input else b""
+        if unpacker.needs_input and not block:
+            raise EOFError
+        try:
+            yield unpacker.decompress(block, _BLOCK)
+        except OSError as error:
+            raise zlib.error("damaged") from error

@@ -183,8 +183,14 @@ def read_points(path: Path) -> list[LabelledPoint]:
     """Every control point of a `.mrk.json` or `.fcsv` file, whatever its label; raises AnnotationError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"The annotation '{path}' cannot be read: {error}.") from error
+    except OSError as error:
+        raise AnnotationError(
+            f"The annotation '{path}' cannot be read ({error.strerror}); check path and permissions."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"The annotation '{path}' cannot be read (it is no text file); save a point list as .mrk.json."
+        ) from error
     if path.suffix.lower() == ".fcsv":
         return _points_of_fcsv(path, text)
     return _points_of_json(path, text)
@@ -194,7 +200,7 @@ def _points_of_json(path: Path, text: str) -> list[LabelledPoint]:
     try:
         content = json.loads(text)
         lists = [markup for markup in content["markups"] if markup["type"] == "Fiducial"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise AnnotationError(f"'{path}' is no Slicer markups file; save a point list as .mrk.json.") from error
     if len(lists) != 1:
         raise AnnotationError(f"'{path}' holds {len(lists)} point lists; exactly one is needed.")

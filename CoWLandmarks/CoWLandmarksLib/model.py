@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,10 @@ from .volume import Grid, axis_aligned_grid
 
 FORMAT = "cow-landmarks-model"
 FORMAT_VERSION = 1
+MOST_LEVELS, MOST_WIDTH, MOST_FOLD = 8, 512, 8
+MOST_WEIGHTS = 2**28
+MOST_WINDOW_VOXELS = 2**24
+"""Far beyond any model of use; a file that asks for more is damaged or made to fill the memory."""
 DEFAULT_MODEL_FILE = Path(__file__).parent / "Resources" / "Models" / "default.cow.pt"
 
 
@@ -119,10 +125,16 @@ def save_model(model: Model, path: Path) -> None:
 def load_model(path: Path) -> Model:
     """Read a model file without running any code in it; raises ModelError with one sentence."""
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"There is no model file '{path}'; give another with --model.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not path.is_file():
+            raise ModelError(f"There is no model file '{path}'; give another with --model.")
+        path.open("rb").close()
+    except OSError as error:
+        raise ModelError(f"'{path}' cannot be opened ({error.strerror}); check path and permissions.") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on odd pickles at length before it refuses them
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # foreign bytes make torch raise almost anything
         raise ModelError(
             f"'{path.name}' is damaged or no model of this program ({type(error).__name__}); use a '.cow.pt' file."
@@ -179,6 +191,11 @@ def _check(model: Model) -> None:
     for part, channels, window in ((model.coarse, 2, COARSE_WINDOW), (model.fine, fine_channels, model.window)):
         if (part.config.in_channels, part.config.out_channels) != (channels, count):
             raise ValueError(f"its networks do not fit its {count} landmarks")
+        config, weights = part.config, sum(value.numel() for value in part.weights.values())
+        if config.levels > MOST_LEVELS or max(config.base_width, config.max_width) > MOST_WIDTH:
+            raise ValueError("its networks are too large")
+        if weights > MOST_WEIGHTS or math.prod(window) > MOST_WINDOW_VOXELS or config.fold > MOST_FOLD:
+            raise ValueError("its networks are too large")
         if not all(bool(torch.isfinite(value).all()) for value in part.weights.values()):
             raise ValueError("its weights are not finite")
         table = np.stack([part.calibration.peak, part.calibration.error_mm, part.calibration.confidence])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import OutputError
+from .errors import OutputError, short_path
 
 logger = logging.getLogger(__name__)
 
@@ -148,5 +148,5 @@ def _remove_if_empty(folders: list[Path]) -> None:
 
 def _not_writable(target: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"'{target}' cannot be written: {error.strerror or error}; choose another --out or make room there."
+        f"'{short_path(target)}' cannot be written: {error.strerror or error}; choose another --out or make room there."
     )

@@ -12,7 +12,8 @@ from torch.nn import functional
 from .errors import VolumeError
 from .modality import Modality
 
-FEWEST_VOXELS = 8
+FEWEST_VOXELS, MOST_VOXELS = 8, 2**31
+"""Along each axis, and in all."""
 FINEST_MM, COARSEST_MM = 0.05, 10.0
 MOST_SHEAR = 0.01
 """Largest cosine between two axes (0.6 degrees off a right angle)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +12,14 @@ import SimpleITK as sitk
 from .coordinates import swap_lps_ras_matrix
 from .dicom import read_dicom
 from .dicom_frames import compact, is_dicom
-from .errors import OutputError, VolumeError
-from .file_integrity import check_complete, records_zero_voxel_size
-from .volume import Volume
+from .errors import OutputError, VolumeError, short_path
+from .file_integrity import check_complete
+from .native_output import libraries_silenced
+from .nifti_header import geometry_doubts, header_file, read_nifti_header
+from .volume import MOST_VOXELS, Volume
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
-MOST_VOXELS = 2**31
 _KNOWN = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
-_DISAGREEMENT_MM = 1.0
 
 
 def read_volume(path: str | Path, series: str | None = None) -> Volume:
@@ -42,7 +41,7 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
         return read_dicom(path, series) if is_dicom(path) else _read_image_file(path)
     except OSError as error:
         raise VolumeError(
-            f"'{_short(path)}' cannot be opened ({error.strerror}); check path and permissions."
+            f"'{short_path(path)}' cannot be opened ({error.strerror}); check path and permissions."
         ) from error
     except MemoryError as error:
         raise VolumeError(f"'{path}' does not fit into memory; close other programs or crop the scan.") from error
@@ -61,12 +60,13 @@ def write_volume(volume: Volume, path: str | Path, compress: bool = True) -> Non
     try:
         if not path.parent.is_dir():
             raise OutputError(f"'{path}' cannot be written: the folder '{path.parent}' does not exist.")
-        sitk.WriteImage(image_from_volume(volume), str(temporary), compress)
-        _check_written(temporary)
+        with libraries_silenced():
+            sitk.WriteImage(image_from_volume(volume), str(temporary), compress)
+        check_complete(temporary)  # ITK writes NIfTI onto a full disk without a word: the file is just shorter
         temporary.replace(path)
     except (OSError, RuntimeError, VolumeError) as error:
         raise OutputError(
-            f"'{_short(path)}' cannot be written; check that the disk has space and may be written."
+            f"'{short_path(path)}' cannot be written; check that the disk has space and may be written."
         ) from error
     finally:
         _remove(temporary)
@@ -118,21 +118,23 @@ def _read_image_file(path: Path) -> Volume:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with libraries_silenced():
+            reader.ReadImageInformation()
     except RuntimeError as error:
+        check_complete(path)  # has better words where a file is cut off
         raise VolumeError(_unreadable(path, str(error))) from error
-    metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
     _refuse_unsuitable(path, reader)
     if float(np.prod(reader.GetSize(), dtype=float)) > MOST_VOXELS:
         raise VolumeError(f"'{path}' claims {'x'.join(map(str, reader.GetSize()))} voxels; it is damaged or too large.")
-    check_complete(path, metadata)
-    if records_zero_voxel_size(path):
-        raise VolumeError(f"'{path}' records a voxel size of zero; convert it again from the original images.")
+    warnings = check_complete(path)
     try:
-        volume = volume_from_image(reader.Execute(), scan_name(path))
+        with libraries_silenced():
+            volume = volume_from_image(reader.Execute(), scan_name(path))
     except RuntimeError as error:
         raise VolumeError(_unreadable(path, str(error))) from error
-    return Volume(volume.voxels, volume.ijk_to_ras, volume.name, None, _geometry_doubts(metadata, volume))
+    nifti = read_nifti_header(header_file(path))
+    doubts = () if nifti is None else geometry_doubts(nifti, volume.grid)
+    return Volume(volume.voxels, volume.ijk_to_ras, volume.name, None, (*doubts, *warnings))
 
 
 def _unreadable(path: Path, reason: str) -> str:
@@ -141,14 +143,6 @@ def _unreadable(path: Path, reason: str) -> str:
     if "Unable to determine ImageIO" in reason and not path.name.lower().endswith(_KNOWN):
         return f"'{path}' is not a scan this program can read; give NIfTI, NRRD, MHA or DICOM."
     return f"'{path}' cannot be read: it is damaged, cut off, or not what its name says; copy or export it again."
-
-
-def _check_written(path: Path) -> None:
-    """ITK writes NIfTI onto a full disk without a word: the file is just shorter."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    check_complete(path, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()})
 
 
 def _refuse_unsuitable(path: Path, reader: sitk.ImageFileReader) -> None:
@@ -166,39 +160,6 @@ def _refuse_unsuitable(path: Path, reader: sitk.ImageFileReader) -> None:
         raise VolumeError(f"'{path}' is a two-dimensional picture; give a 3-D scan.")
     if np.prod(size[3:]) > 1:
         raise VolumeError(f"'{path}' holds {int(np.prod(size[3:]))} time points; export one of them as a 3-D scan.")
-
-
-def _geometry_doubts(metadata: Mapping[str, str], volume: Volume) -> tuple[str, ...]:
-    """Sentences about a header that leaves left and right, or the place, unsure."""
-    unsure = "The file records no orientation; left and right cannot be told for sure."
-    if metadata.get("ITK_InputFilterName") == "NrrdImageIO" and "NRRD_space" not in metadata:
-        return (unsure,)
-    if "sform_code" not in metadata:
-        return ()
-    sform, qform = (_number(metadata.get(key, "0")) for key in ("sform_code", "qform_code"))
-    if sform == 0 and qform == 0:
-        return (unsure,)
-    if sform:
-        rows = [[_number(part) for part in metadata.get(f"srow_{axis}", "").split()] for axis in "xyz"]
-        if all(len(row) == 4 for row in rows):
-            other = np.array([*rows, [0.0, 0.0, 0.0, 1.0]])
-            corners = np.c_[volume.grid.size * np.indices((2, 2, 2)).reshape(3, -1).T, np.ones(8)]
-            apart = float(np.abs(corners @ (other - volume.ijk_to_ras).T).max())
-            if not apart <= _DISAGREEMENT_MM:
-                return (f"The file records two positions {apart:.0f} mm apart (sform, qform); the qform was used.",)
-    return ()
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
-def _short(path: Path) -> str:
-    text = str(path)
-    return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
 
 
 def _remove(path: Path) -> None:

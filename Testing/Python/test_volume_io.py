@@ -242,7 +242,7 @@ class TestNiftiGeometry:
 
     @pytest.mark.parametrize("row", [[np.nan, 0, 0, 1], [0, 0, 0, 1]])
     def test_damaged_axes_are_refused(self, tmp_path: Path, row: list[float]) -> None:
-        with pytest.raises(VolumeError, match="sheared or damaged axes"):
+        with pytest.raises(VolumeError, match="damaged axes"):
             read_volume(nifti(tmp_path / "x.nii", sform=[row, *STRAIGHT[1:]]))
 
     def test_a_voxel_size_of_zero_is_refused(self, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ class TestNiftiGeometry:
             read_volume(nifti(tmp_path / "x.nii", pixdim=0.0))
 
     def test_an_nrrd_without_space_leaves_a_warning(self, tmp_path: Path) -> None:
-        header = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 8 8 8\nencoding: raw\n\n"
+        header = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 8 8 8\nspacings: 1 1 1\nencoding: raw\n\n"
         (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(512))
         assert "left and right cannot be told" in read_volume(tmp_path / "x.nrrd").warnings[0]
 
@@ -270,7 +270,7 @@ class TestPaths:
         with pytest.raises(VolumeError, match="holds no DICOM images"):
             read_volume(tmp_path)
         write_volume(scan(), tmp_path / "brain.nii.gz")
-        with pytest.raises(VolumeError, match=r"Did you mean '.*brain\.nii\.gz'"):
+        with pytest.raises(VolumeError, match=r"for example '.*brain\.nii\.gz'\.$"):
             read_volume(tmp_path)
 
     def test_what_may_not_be_read_is_refused(self, tmp_path: Path) -> None:
