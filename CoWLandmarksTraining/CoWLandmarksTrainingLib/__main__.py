@@ -89,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     target = phantom.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="folder for the cohort; made if needed")
     target.add_argument("--sample", type=Path, metavar="FILE.nii.gz", help="only write the shipped sample scan again")
+    target.add_argument("--page", type=Path, metavar="FILE.png", help="only draw a page of 24 random cases")
+    phantom.add_argument("--beside", type=Path, metavar="SCAN", help="with --page: show this scan first")
     phantom.set_defaults(run=_phantom)
 
     default = commands.add_parser("default", help="train the default model on phantoms; call again to resume")
@@ -140,6 +142,9 @@ def _phantom(arguments: argparse.Namespace) -> int:
 
         write_volume(make_sample().volume, arguments.sample)
         return DELIVERED
+    if arguments.page:
+        _draw_page(arguments.page, arguments.beside)
+        return DELIVERED
     plan = CohortPlan(
         seed=arguments.seed,
         train={Modality.MRA: arguments.mra, Modality.CTA: arguments.cta},
@@ -154,6 +159,21 @@ def _phantom(arguments: argparse.Namespace) -> int:
     )
     print(f"{count} synthetic cases in '{arguments.out}'.")
     return DELIVERED
+
+
+def _draw_page(path: Path, beside: Path | None) -> None:
+    from CoWLandmarksLib.modality import Modality
+    from CoWLandmarksLib.volume_io import read_volume
+
+    from .phantom.contact_sheet import Tile, contact_sheet, random_tiles
+
+    tiles = random_tiles()
+    if beside:
+        volume = read_volume(beside)
+        tiles.insert(
+            0, Tile("a real scan", volume, volume.modality or Modality.MRA, volume.grid.corners().mean(axis=0))
+        )
+    contact_sheet(tiles).write_png(path)
 
 
 def _default(arguments: argparse.Namespace) -> int:

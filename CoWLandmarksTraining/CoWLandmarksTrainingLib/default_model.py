@@ -39,7 +39,11 @@ PRIOR_SIGMA_MM = 5.0
 PART_NAMES = ("coarse", "fine")
 CALIBRATION_SEED = 7001
 CALIBRATION_ENRICHMENT = 4.0
-"""Phantom cohort used for calibration only; tests use other seeds (Docs/model-card.md)."""
+ABSENCE_SEED = 7002
+ABSENCE_ENRICHMENT = 16.0
+ABSENCE_SHARE = 0.6
+"""Phantom cohorts used for calibration only (the second is rich in absent arteries and has this share of the scans of
+the first); tests use other seeds (Docs/model-card.md)."""
 CARD = (
     "CoW Landmarks default model. Trained on synthetic phantoms only (TOF-MRA and CTA). Research use only; not a "
     "medical device; its accuracy on patients is not established. Check every point."
@@ -218,7 +222,12 @@ def assemble(
         "cases": len(list((work / "cases").glob("*.npz"))),
         "coarse": {"steps": coarse.step, "seconds": round(coarse.seconds_before), "batch_size": preset.batch_size},
         "fine": {"steps": fine.step, "seconds": round(fine.seconds_before), "batch_size": preset.batch_size},
-        "calibration": {"seed": CALIBRATION_SEED, "scans": 2 * (preset.validation_cases // 2)},
+        "calibration": {
+            "seed": CALIBRATION_SEED,
+            "scans": 2 * (preset.validation_cases // 2),
+            "absence_seed": ABSENCE_SEED,
+            "absence_scans": _absence_scans(preset.validation_cases),
+        },
     }
     if start is not None:
         provenance["started_from"] = {"model": start.name, **start.provenance}
@@ -256,33 +265,56 @@ def phantom_shape_model(seed: int, count: int) -> ShapeModel:
 def calibrated(model: Model, scans: int) -> Model:
     """The model with both calibrations measured on phantoms: first the coarse network, then, with it, the fine one.
 
-    The cohort is enriched in variants, so that absent landmarks occur.
+    The cohort is enriched in variants. A second one, in which arteries are often absent, serves only to see how high
+    the peaks of absent landmarks are.
     """
-    cases = [
-        AnnotatedVolume(case.volume, case.truth, modality.value)
-        for index in range(scans // 2)
-        for modality in Modality
-        for case in [make_case(CALIBRATION_SEED, index, modality, enrichment=CALIBRATION_ENRICHMENT)]
-    ]
+    permutation = model.anatomy.mirror_permutation
+    cases = _calibration_cases(CALIBRATION_SEED, scans, CALIBRATION_ENRICHMENT)
     results = evaluate(Detector(model, "cpu", passes=1), cases)
-    coarse = _calibration_of(results, "coarse", "coarse_peaks")
-    first = _calibration_of(results, "subvoxel", "peaks")  # the second pass relies on a table of the first
+    coarse = _calibration_of(results, "coarse", "coarse_peaks", permutation)
+    # The second pass relies on a table of the first.
+    first = _calibration_of(results, "subvoxel", "peaks", permutation)
     model = replace(
         model, coarse=replace(model.coarse, calibration=coarse), fine=replace(model.fine, calibration=first)
     )
-    results = evaluate(Detector(model, "cpu"), cases)
-    return replace(model, fine=replace(model.fine, calibration=_calibration_of(results, "subvoxel", "peaks")))
+    detector = Detector(model, "cpu")
+    results = evaluate(detector, cases)
+    rich = evaluate(detector, _calibration_cases(ABSENCE_SEED, _absence_scans(scans), ABSENCE_ENRICHMENT))
+    absent_peaks = np.concatenate([result.peaks[result.absent] for result in rich])
+    final = _calibration_of(results, "subvoxel", "peaks", permutation, absent_peaks)
+    return replace(model, fine=replace(model.fine, calibration=final))
 
 
-def _calibration_of(results: list[CaseResult], positions: str, peaks: str) -> Calibration:
+def _absence_scans(scans: int) -> int:
+    return 2 * max(1, round(ABSENCE_SHARE * scans / 2))
+
+
+def _calibration_cases(seed: int, scans: int, enrichment: float) -> list[AnnotatedVolume]:
+    return [
+        AnnotatedVolume(case.volume, case.truth, modality.value)
+        for index in range(scans // 2)
+        for modality in Modality
+        for case in [make_case(seed, index, modality, enrichment=enrichment)]
+    ]
+
+
+def _calibration_of(
+    results: list[CaseResult],
+    positions: str,
+    peaks: str,
+    permutation: tuple[int, ...],
+    more_absent: np.ndarray | None = None,
+) -> Calibration:
     every_error = np.array([radial_errors(getattr(r, positions), r.truth) for r in results])
     every_height = np.array([getattr(r, peaks) for r in results])
-    errors, heights = every_error.ravel(), every_height.ravel()
-    absent = np.concatenate([r.absent for r in results])
-    known, beyond = np.isfinite(errors), np.concatenate([~np.isfinite(r.truth).all(axis=1) for r in results]) & ~absent
-    elsewhere = heights[beyond] if positions == "coarse" else None
-    table = fit_calibration(heights[known & (heights > 0)], errors[known & (heights > 0)], heights[absent], elsewhere)
-    return corrected_by_landmark(table, every_height, every_error, default_anatomy().mirror_permutation)
+    absent = np.array([r.absent for r in results])
+    known = np.isfinite(every_error)
+    beyond = np.array([~np.isfinite(r.truth).all(axis=1) for r in results]) & ~absent
+    elsewhere = every_height[beyond] if positions == "coarse" else None
+    read = known & (every_height > 0)
+    absent_peaks = np.concatenate([every_height[absent], np.zeros(0) if more_absent is None else more_absent])
+    table = fit_calibration(every_height[read], every_error[read], absent_peaks, elsewhere)
+    return corrected_by_landmark(table, every_height, every_error, permutation)
 
 
 def run_recipe(

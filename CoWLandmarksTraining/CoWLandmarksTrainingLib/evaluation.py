@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,20 @@ from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Volume
 
 from .metrics import SUCCESS_RADII_MM, confusions, mean_radial_error, radial_errors, successful_detection_rate
+from .subgroups import subgroups_of
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class AnnotatedVolume:
-    """A scan and its true landmarks, in any order and not necessarily all; `group` is the subgroup to report it in."""
+    """A scan and its true landmarks, in any order and not necessarily all; `group` is the subgroup to report it in,
+    `traits` are further ones (trait -> value)."""
 
     volume: Volume
     truth: tuple[LandmarkEstimate, ...]
     group: str
+    traits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class CaseResult:
     states: tuple[str, ...]
     verdict: str
     placed: np.ndarray
+    traits: dict[str, str] = field(default_factory=dict)
 
 
 def read_case_folder(folder: Path, anatomy: Anatomy) -> AnnotatedVolume:
@@ -70,7 +74,7 @@ def read_case_folder(folder: Path, anatomy: Anatomy) -> AnnotatedVolume:
         raise AnnotationError(f"'{landmarks}' holds no placed landmark; place some, or leave the case out.")
     volume = read_volume(image)
     annotated = Volume(volume.voxels, volume.ijk_to_ras, str(case.get("case", folder.name)), modality, volume.warnings)
-    return AnnotatedVolume(annotated, truth, modality.value)
+    return AnnotatedVolume(annotated, truth, modality.value, subgroups_of(case, annotated, truth))
 
 
 def case_folders(cohort: Path) -> list[Path]:
@@ -113,6 +117,7 @@ def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detect
         states=tuple(e.state.value for e in detection.landmarks),
         verdict=detection.verdict.value,
         placed=_positions(detection.landmarks),
+        traits=case.traits,
     )
 
 
@@ -174,6 +179,19 @@ def per_landmark(results: list[CaseResult], anatomy: Anatomy, which: str) -> dic
     return table
 
 
+def figures_by_trait(results: list[CaseResult], which: str) -> dict[str, dict[str, Any]]:
+    """Figures of every subgroup of at least one scan with a landmark, keyed "trait: value"."""
+    keys = sorted({f"{trait}: {value}" for result in results for trait, value in result.traits.items()})
+    parts = {
+        key: [result for result in results if key in {f"{t}: {v}" for t, v in result.traits.items()}] for key in keys
+    }
+    return {
+        key: figures(part, which)
+        for key, part in parts.items()
+        if any(np.isfinite(result.truth).any() for result in part)
+    }
+
+
 def markdown_table(rows: dict[str, dict[str, Any]]) -> str:
     """Rows of `figures` as a Markdown table."""
     head = (
@@ -220,6 +238,7 @@ def evaluation_report(
             for which in ("subvoxel", "argmax", "expected", "coarse")
             if results
         },
+        "subgroups": figures_by_trait(results, "subvoxel"),
         "presence": {name: presence_figures(part) for name, part in members.items()},
         "per_landmark": per_landmark(results, anatomy, "subvoxel") if results else {},
         "verdicts": {
