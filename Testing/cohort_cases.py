@@ -67,12 +67,12 @@ def estimates(anatomy: Anatomy, points: np.ndarray) -> tuple[LandmarkEstimate, .
 
 
 def bead_image(points: np.ndarray, grid: Grid = GRID, background: float = 40.0) -> Volume:
-    """int16 scan with a bead of 2.5 mm at every point, noise of a fixed seed below."""
-    k, j, i = np.indices(grid.shape)
-    ras = apply_affine(grid.ijk_to_ras, np.stack([i, j, k], axis=-1))
+    """int16 scan on a grid along R, A, S with a bead of 2.5 mm at every point, noise of a fixed seed below."""
     image = np.random.default_rng(0).normal(background, 4.0, grid.shape)
+    axes = [grid.ijk_to_ras[n, 3] + grid.spacing[n] * np.arange(grid.size[n]) for n in range(3)]
     for point in points[np.isfinite(points).all(axis=1)]:
-        image += 400.0 * np.exp(-((ras - point) ** 2).sum(axis=-1) / (2.0 * 2.5**2))
+        r, a, s = (np.exp(-((axis - place) ** 2) / (2.0 * 2.5**2)) for axis, place in zip(axes, point, strict=True))
+        image += 400.0 * s[:, None, None] * a[:, None] * r
     return Volume(np.rint(image).astype(np.int16), grid.ijk_to_ras, "beads")
 
 

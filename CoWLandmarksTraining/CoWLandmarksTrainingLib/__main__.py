@@ -1,4 +1,4 @@
-"""Command line of the training library: phantom, default, init, split, align, evaluate."""
+"""Command line of the training library: phantom, default, init, check, split, align, evaluate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The researcher's commands before training: init, split, align."""
+"""The researcher's commands before training: init, check, split, align."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ def add_cohort_commands(commands: Any) -> None:
     init.add_argument("config", type=Path, metavar="FILE", help="name of the file, .toml or .json")
     init.add_argument("--force", action="store_true", help="replace the file if it exists")
     init.set_defaults(run=_init)
+
+    check = commands.add_parser("check", help="list the cases of a cohort and every problem in them")
+    _add_cohort(check)
+    check.set_defaults(run=_check)
 
     split = commands.add_parser("split", help="divide the patients into training, validation and sealed test")
     _add_cohort(split)
@@ -88,6 +92,23 @@ def _init(arguments: argparse.Namespace) -> int:
     write_initial_config(arguments.config, replace=arguments.force)
     print(f"'{arguments.config}' holds every setting with its default; change what you need.")
     return DELIVERED
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from .cohort import read_cohort
+    from .cohort_check import check_cohort
+    from .problems import Severity
+    from .splits import Splits
+
+    setting = _setting(arguments)
+    report = check_cohort(read_cohort(setting.cohort.folders, setting.cohort.read_anatomy()))
+    print(report.text())
+    if setting.splits_file.exists():
+        Splits.read(setting.splits_file).check(report.cohort.scans)
+        print(f"'{setting.splits_file}' knows every patient; the seal of its test split holds.")
+    if not report.cohort.usable():
+        return FAILED
+    return PARTLY_FAILED if report.count(Severity.ERROR) else DELIVERED
 
 
 def _split(arguments: argparse.Namespace) -> int:
