@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -23,6 +26,9 @@ _LOGICS = (
     "vtkSlicerSubjectHierarchyModuleLogic",
     "vtkSlicerTablesLogic",
 )
+
+_ITEM_ID = re.compile(rb'(<SubjectHierarchyItem id=")(\d+)"')
+_ITEM_PARENT = re.compile(rb'(<SubjectHierarchyItem [^<>]*?\bparent=")(\d+)"')
 
 
 def create_scene() -> Any:
@@ -77,14 +83,39 @@ def save_scene(scene: Any, path: str | PathLike[str]) -> None:
         if node.GetImageData() is None:
             raise OutputError(f"'{path}' cannot be written: the volume '{node.GetName()}' is empty; delete it first.")
     with atomic_path(path) as temporary, tempfile.TemporaryDirectory(dir=temporary.parent, prefix=".cow-") as folder:
-        # The name of the file is the name of the folder inside the bundle, so it has to be the final one already.
-        bundle = Path(folder) / path.name
+        # The folder inside the bundle and the scene in that are named like the bundle.
+        bundle = Path(folder) / path.stem
+        bundle.mkdir()
         messages = slicer.vtkMRMLMessageCollection()
         with _working_folder_kept():
-            written = scene.WriteToMRB(str(bundle), None, messages)
-        if not written or not bundle.is_file():
+            written = scene.SaveSceneToSlicerDataBundleDirectory(str(bundle), None, messages)
+        description = bundle / f"{path.stem}.mrml"
+        if not written or not description.is_file():
             raise OutputError(f"'{path}' cannot be written: {_sentence(messages)}.")
-        bundle.replace(temporary)
+        description.write_bytes(_with_plain_item_numbers(description.read_bytes()))
+        _pack(bundle, temporary)
+
+
+def _with_plain_item_numbers(mrml: bytes) -> bytes:
+    """The scene with its subject hierarchy items numbered from 1.
+
+    MRML goes on counting from scene to scene, so that the same scan would give another file in another call.
+    """
+    numbers = {b"0": b"0"}
+    for found in _ITEM_ID.finditer(mrml):
+        numbers.setdefault(found[2], str(len(numbers)).encode())
+    mrml = _ITEM_ID.sub(lambda found: found[1] + numbers[found[2]] + b'"', mrml)
+    return _ITEM_PARENT.sub(lambda found: found[1] + numbers.get(found[2], found[2]) + b'"', mrml)
+
+
+def _pack(folder: Path, bundle: Path) -> None:
+    """Put a folder into a bundle as Slicer does: not packed again, without times."""
+    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = zipfile.ZipInfo((Path(folder.name) / file.relative_to(folder)).as_posix())
+            name.external_attr = 0o100644 << 16
+            with file.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
 
 
 def load_scene(path: str | PathLike[str]) -> Any:
