@@ -1,4 +1,4 @@
-"""Command line of the training library: phantom, default, init, check, split, align, evaluate."""
+"""Command line of the training library: phantom, default, init, check, split, align, train, evaluate."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from CoWLandmarksLib.command_line import Parser, UsageError, missing_library
 from CoWLandmarksLib.errors import CoWLandmarksError, StoppedError
 
 from .cohort_commands import add_cohort_commands
+from .training_commands import add_training_commands
 
 DELIVERED, FAILED, PARTLY_FAILED, RESUMABLE = 0, 1, 2, 75
 
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     default.set_defaults(run=_default)
 
     add_cohort_commands(commands)
+    add_training_commands(commands, _StopRequest)
 
     evaluate = commands.add_parser("evaluate", help="errors of a model on a cohort of case folders")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="model file")

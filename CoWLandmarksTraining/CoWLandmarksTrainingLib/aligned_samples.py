@@ -261,7 +261,7 @@ class EpochOrder:
             raise ConfigurationError("There is no training case with an image and landmarks; check the splits.")
         if batch_size % processes.world:
             raise ConfigurationError(
-                f"A batch of {batch_size} cannot be shared by {processes.world} processes; change training.batch_size."
+                f"A batch of {batch_size} cannot be shared by {processes.world} processes; change batch_size."
             )
         self.batch_size = batch_size
         self._cases, self._seed, self._processes = tuple(cases), seed, processes

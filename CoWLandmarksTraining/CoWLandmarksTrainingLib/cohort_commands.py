@@ -19,6 +19,7 @@ def add_cohort_commands(commands: Any) -> None:
     init = commands.add_parser("init", help="write a configuration file with every setting and its explanation")
     init.add_argument("config", type=Path, metavar="FILE", help="name of the file, .toml or .json")
     init.add_argument("--force", action="store_true", help="replace the file if it exists")
+    init.add_argument("--preset", choices=["paper", "cpu", "gpu"], default="cpu", help="whose values it holds")
     init.set_defaults(run=_init)
 
     check = commands.add_parser("check", help="list the cases of a cohort and every problem in them")
@@ -89,7 +90,7 @@ def _setting(arguments: argparse.Namespace) -> _Setting:
 def _init(arguments: argparse.Namespace) -> int:
     from .training_config import write_initial_config
 
-    write_initial_config(arguments.config, replace=arguments.force)
+    write_initial_config(arguments.config, replace=arguments.force, preset=arguments.preset)
     print(f"'{arguments.config}' holds every setting with its default; change what you need.")
     return DELIVERED
 

@@ -108,19 +108,22 @@ class ConfigFile:
         return tuple(self._converted(item, hint, what) for item, hint in zip(value, hints, strict=True))
 
 
-def commented_toml(sections: Mapping[str, type], title: str) -> str:
-    """All sections with their defaults and explanations as TOML; keys without default value are commented out."""
+def commented_toml(sections: Mapping[str, type], title: str, values: Mapping[str, Any] | None = None) -> str:
+    """All sections with their defaults and explanations as TOML; keys without default value are commented out.
+
+    `values` (section -> instance of its dataclass) take the place of the defaults.
+    """
     lines = [f"# {line}" for line in title.splitlines()]
     for name, kind in sections.items():
         lines += ["", f"[{name}]"]
         for entry in dataclasses.fields(kind):
             lines += [f"# {line}" for line in _wrapped(_explanation(entry))]
-            default = _plain(_default(entry))
+            default = _plain(_default(entry, (values or {}).get(name)))
             lines.append(f"# {entry.name} =" if default is None else f"{entry.name} = {_toml(default)}")
     return "\n".join(lines) + "\n"
 
 
-def commented_json(sections: Mapping[str, type], title: str) -> str:
+def commented_json(sections: Mapping[str, type], title: str, values: Mapping[str, Any] | None = None) -> str:
     """The same as JSON, with the explanations under keys that begin with `#`."""
     document: dict[str, Any] = {"#": title}
     for name, kind in sections.items():
@@ -128,7 +131,7 @@ def commented_json(sections: Mapping[str, type], title: str) -> str:
         for entry in dataclasses.fields(kind):
             if explanation := _explanation(entry):
                 table[f"# {entry.name}"] = explanation
-            table[entry.name] = _plain(_default(entry))
+            table[entry.name] = _plain(_default(entry, (values or {}).get(name)))
         document[name] = table
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
@@ -185,7 +188,9 @@ def _wanted(hint: Any) -> str:
     return names.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-def _default(entry: dataclasses.Field[Any]) -> Any:
+def _default(entry: dataclasses.Field[Any], instance: Any = None) -> Any:
+    if instance is not None:
+        return getattr(instance, entry.name)
     if entry.default_factory is not dataclasses.MISSING:
         return entry.default_factory()
     return None if entry.default is dataclasses.MISSING else entry.default

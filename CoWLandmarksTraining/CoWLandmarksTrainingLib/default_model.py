@@ -14,7 +14,7 @@ import torch
 from CoWLandmarksLib import __version__
 from CoWLandmarksLib.alignment import REFERENCE_CENTRE_MM, REFERENCE_SHAPE, REFERENCE_SPACING_MM, ShapeModel
 from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.calibration import UNCALIBRATED, Calibration, corrected_by_landmark, fit_calibration
+from CoWLandmarksLib.calibration import UNCALIBRATED
 from CoWLandmarksLib.detector import Detector
 from CoWLandmarksLib.errors import ConfigurationError, StoppedError
 from CoWLandmarksLib.generator import Generator, GeneratorConfig
@@ -22,8 +22,8 @@ from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.model import GridSpec, Model, NetworkPart, save_model
 
-from .evaluation import AnnotatedVolume, CaseResult, evaluate
-from .metrics import radial_errors
+from .calibrating import calibration_of
+from .evaluation import AnnotatedVolume, evaluate
 from .phantom.atlas import default_atlas
 from .phantom.cohort import make_case
 from .phantom.geometry import sample_phantom
@@ -271,9 +271,9 @@ def calibrated(model: Model, scans: int) -> Model:
     permutation = model.anatomy.mirror_permutation
     cases = _calibration_cases(CALIBRATION_SEED, scans, CALIBRATION_ENRICHMENT)
     results = evaluate(Detector(model, "cpu", passes=1), cases)
-    coarse = _calibration_of(results, "coarse", "coarse_peaks", permutation)
+    coarse = calibration_of(results, "coarse", "coarse_peaks", permutation)
     # The second pass relies on a table of the first.
-    first = _calibration_of(results, "subvoxel", "peaks", permutation)
+    first = calibration_of(results, "subvoxel", "peaks", permutation)
     model = replace(
         model, coarse=replace(model.coarse, calibration=coarse), fine=replace(model.fine, calibration=first)
     )
@@ -281,7 +281,7 @@ def calibrated(model: Model, scans: int) -> Model:
     results = evaluate(detector, cases)
     rich = evaluate(detector, _calibration_cases(ABSENCE_SEED, _absence_scans(scans), ABSENCE_ENRICHMENT))
     absent_peaks = np.concatenate([result.peaks[result.absent] for result in rich])
-    final = _calibration_of(results, "subvoxel", "peaks", permutation, absent_peaks)
+    final = calibration_of(results, "subvoxel", "peaks", permutation, absent_peaks)
     return replace(model, fine=replace(model.fine, calibration=final))
 
 
@@ -296,25 +296,6 @@ def _calibration_cases(seed: int, scans: int, enrichment: float) -> list[Annotat
         for modality in Modality
         for case in [make_case(seed, index, modality, enrichment=enrichment)]
     ]
-
-
-def _calibration_of(
-    results: list[CaseResult],
-    positions: str,
-    peaks: str,
-    permutation: tuple[int, ...],
-    more_absent: np.ndarray | None = None,
-) -> Calibration:
-    every_error = np.array([radial_errors(getattr(r, positions), r.truth) for r in results])
-    every_height = np.array([getattr(r, peaks) for r in results])
-    absent = np.array([r.absent for r in results])
-    known = np.isfinite(every_error)
-    beyond = np.array([~np.isfinite(r.truth).all(axis=1) for r in results]) & ~absent
-    elsewhere = every_height[beyond] if positions == "coarse" else None
-    read = known & (every_height > 0)
-    absent_peaks = np.concatenate([every_height[absent], np.zeros(0) if more_absent is None else more_absent])
-    table = fit_calibration(every_height[read], every_error[read], absent_peaks, elsewhere)
-    return corrected_by_landmark(table, every_height, every_error, permutation)
 
 
 def run_recipe(

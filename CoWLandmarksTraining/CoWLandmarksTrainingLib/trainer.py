@@ -334,6 +334,7 @@ class Trainer:
         memory = memory_mb(self.device)
         entry = {
             "step": self.step,
+            "steps": self.config.steps,
             "loss": float(np.mean(losses)),
             "learning_rate": rate,
             "seconds": round(elapsed, 1),

@@ -13,8 +13,9 @@ from CoWLandmarksLib.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.files import write_text
 
 from .config_file import ConfigFile, commented_json, commented_toml, setting
+from .training_plan import PRESETS, TRAINING_SECTIONS
 
-_TITLE = """Training of CoW Landmarks. Every value below is the default; delete what you do not change.
+_TITLE = """Training of CoW Landmarks. These are the values of the preset '{preset}'; delete what you do not change.
 Paths are meant from the folder of this file. Research only; not a medical device."""
 AlignmentMethod = Literal["template", "landmarks"]
 
@@ -82,7 +83,7 @@ class AlignConfig:
             raise ValueError("pitch_starts_deg needs at least one start.")
 
 
-SECTIONS: dict[str, type] = {"cohort": CohortConfig, "align": AlignConfig}
+SECTIONS: dict[str, type] = {"cohort": CohortConfig, "align": AlignConfig, **TRAINING_SECTIONS}
 """Every section of the file, in the order in which `init` writes them."""
 
 
@@ -91,8 +92,8 @@ def read_config(path: str | PathLike[str]) -> ConfigFile:
     return ConfigFile.read(path, SECTIONS)
 
 
-def write_initial_config(path: str | PathLike[str], *, replace: bool = False) -> None:
-    """Write a file with every setting, its default and a comment: TOML, or JSON by the ending of the name.
+def write_initial_config(path: str | PathLike[str], *, replace: bool = False, preset: str = "cpu") -> None:
+    """Write a file with every setting, the preset's value and a comment: TOML, or JSON by the ending of the name.
 
     Raises OutputError when the file exists (unless `replace`) or cannot be written, ConfigurationError for another
     ending.
@@ -103,4 +104,6 @@ def write_initial_config(path: str | PathLike[str], *, replace: bool = False) ->
     if path.exists() and not replace:
         raise OutputError(f"'{path}' exists; choose another name, or replace it with --force.")
     writer = commented_json if path.suffix.lower() == ".json" else commented_toml
-    write_text(path, writer(SECTIONS, _TITLE))
+    plan = PRESETS[preset]
+    values = {name: getattr(plan, name) for name in TRAINING_SECTIONS}
+    write_text(path, writer(SECTIONS, _TITLE.format(preset=preset), values))
