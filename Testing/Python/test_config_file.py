@@ -14,6 +14,7 @@ from CoWLandmarksLib.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksTrainingLib.config_file import ConfigFile, setting
 from CoWLandmarksTrainingLib.training_config import SECTIONS, read_config, write_initial_config
+from CoWLandmarksTrainingLib.training_plan import PRESETS
 
 NEEDS_TOML = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 reads no TOML")
 
@@ -125,7 +126,7 @@ def test_the_initial_file_holds_every_setting_with_its_default(tmp_path: Path, e
     text = path.read_text(encoding="utf-8")
     content = read_config(path)
     for name, kind in SECTIONS.items():
-        read, default = content.section(name, kind), kind()
+        read, default = content.section(name, kind), getattr(PRESETS["cpu"], name, kind())
         for entry in dataclasses.fields(kind):
             value = getattr(default, entry.name)
             here = getattr(read, entry.name)
