@@ -88,7 +88,7 @@ def save_scene(scene: Any, path: str | PathLike[str]) -> None:
         bundle.mkdir()
         messages = slicer.vtkMRMLMessageCollection()
         with _working_folder_kept():
-            written = scene.SaveSceneToSlicerDataBundleDirectory(str(bundle), None, messages)
+            written = scene.SaveSceneToSlicerDataBundleDirectory(str(bundle.absolute()), None, messages)
         description = bundle / f"{path.stem}.mrml"
         if not written or not description.is_file():
             raise OutputError(f"'{path}' cannot be written: {_sentence(messages)}.")

@@ -350,6 +350,14 @@ def test_slicer_reads_the_point_list_that_we_write(tmp_path: Path) -> None:
     assert points.GetFixedNumberOfControlPoints()
 
 
+def test_a_scene_is_saved_and_opened_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_scene(create_scene(), Path("folder") / "scene.mrb")
+    assert (tmp_path / "folder" / "scene.mrb").is_file()
+    load_scene(Path("folder") / "scene.mrb")
+    assert Path.cwd() == tmp_path
+
+
 def test_a_scene_that_cannot_be_saved_or_opened_says_why(tmp_path: Path) -> None:
     scene = create_scene()
     with pytest.raises(OutputError, match=r"does not end in \.mrb"):
