@@ -83,13 +83,17 @@ def write_case(
     *,
     modality: str = "mra",
     with_image: bool = True,
+    image: Volume | None = None,
     **description: Any,
 ) -> None:
-    """Write a case folder named after its case; `description` adds to case.json or replaces its keys."""
+    """Write a case folder named after its case; `description` adds to case.json or replaces its keys.
+
+    The image is one of beads at the points, unless another `image` is given or there is to be none.
+    """
     folder.mkdir(parents=True)
     write_annotation(folder / "landmarks.mrk.json", estimates(anatomy, points), anatomy)
     if with_image:
-        write_volume(bead_image(points), folder / "image.nrrd")
+        write_volume(bead_image(points) if image is None else image, folder / "image.nrrd")
     content: Mapping[str, Any] = {
         "schema": "cow-case/1",
         "case": folder.name,

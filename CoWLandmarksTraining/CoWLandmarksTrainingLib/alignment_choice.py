@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from CoWLandmarksLib.errors import ConfigurationError
-
 from .case_alignment import CohortAligner
 from .landmark_alignment import LandmarkAligner
 from .training_config import AlignConfig
 
 
 def aligner_of(config: AlignConfig, out: Path) -> CohortAligner:
-    """The aligner that `config.by` names; `out` is where registrations are kept."""
+    """The aligner that `config.by` names; `out` is the aligned folder, where registrations are kept."""
     if config.by == "landmarks":
         return LandmarkAligner(config.largest_residual_mm)
-    raise ConfigurationError("Alignment by template comes next; use --by landmarks.")
+    from .template import TemplateAligner
+
+    return TemplateAligner(config, out)

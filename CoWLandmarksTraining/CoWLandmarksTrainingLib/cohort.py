@@ -67,6 +67,12 @@ class AnnotatedScan:
         values = {LandmarkState.ABSENT: ABSENT, LandmarkState.OUTSIDE: UNKNOWN, None: UNKNOWN}
         return np.array([values.get(by_code.get(code), INSIDE) for code in anatomy.codes], np.int8)
 
+    def image_files(self) -> tuple[Path, ...]:
+        """The files that hold the voxels: the image, or everything a scene consists of."""
+        if self.image is None:
+            return ()
+        return self.files if self.image.node else (self.image.path,)
+
     def read_volume(self) -> Volume:
         """The scan, checked; raises VolumeError or AnnotationError."""
         if self.image is None:

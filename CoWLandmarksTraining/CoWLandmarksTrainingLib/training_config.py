@@ -69,7 +69,7 @@ class AlignConfig:
     )
     registration_spacing_mm: float = setting(1.5, "Voxel size of the finest level of the registration.")
     largest_residual_mm: float = setting(
-        12.0, "An alignment after which the landmarks lie farther than this from their mean places (mean) has failed."
+        10.0, "An alignment after which the landmarks lie farther than this from their mean places (mean) has failed."
     )
     smallest_overlap: float = setting(
         0.25, "An alignment that leaves less than this share of the crop inside the scan has failed."

@@ -1,0 +1,291 @@
+"""Alignment by templates, as in the paper: every scan is registered to the template of its modality by intensity.
+
+The templates of MRA and CTA are two scans of one patient, if the cohort has such a patient, and are aligned with each
+other by their vessels; otherwise both are laid onto the mean landmarks. Landmarks never steer a registration; they
+tell afterwards whether it has failed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from CoWLandmarksLib.alignment import fit_similarity_robustly
+from CoWLandmarksLib.anatomy import Anatomy
+from CoWLandmarksLib.errors import AnnotationError, CoWLandmarksError
+from CoWLandmarksLib.files import plain, write_json
+from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
+
+from .case_alignment import CaseAlignment, CohortAlignment, placed_landmarks, residual_mm
+from .cohort import AnnotatedScan
+from .crops import network_voxels
+from .input_files import sha256_of
+from .landmark_alignment import fitted_by_landmarks
+from .parallel import in_processes
+from .reference_shape import reference_shape
+from .registration import register
+from .template_choice import Candidates, chosen_template
+from .training_config import AlignConfig
+from .vessel_masks import vessel_mask
+
+_VERSION = 1
+"""Raised when a registration of the same images would come out differently."""
+_RECORD = "registration.json"
+_PAIR_LIMIT_MM = 6.0
+"""Landmarks of one patient lie closer than this (mean) in both scans, or their alignment has failed."""
+
+
+@dataclass(frozen=True)
+class RegistrationJob:
+    """A scan to register to a template; the result is kept in `folder`."""
+
+    scan: AnnotatedScan
+    template: AnnotatedScan
+    pitch_starts_deg: tuple[float, ...]
+    finest_mm: float
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Registered:
+    """`scan_to_template` (4, 4) RAS mm, or None with a sentence in `failure`."""
+
+    scan_to_template: np.ndarray | None
+    score: float = float("nan")
+    failure: str = ""
+
+
+def network_volume(scan: AnnotatedScan) -> Volume:
+    """The scan in network units (float32); raises VolumeError or AnnotationError."""
+    volume = scan.read_volume()
+    voxels = network_voxels(volume, scan.modality, DEFAULT_INTENSITY_RULES[scan.modality])
+    return Volume(voxels.numpy(), volume.ijk_to_ras, scan.name, scan.modality)
+
+
+def register_scan(job: RegistrationJob) -> Registered:
+    """Register one scan, or take what an earlier call found for the same images and settings."""
+    try:
+        key = _key(job)
+        record = job.folder / _RECORD
+        kept = _kept(record, key)
+        if kept is not None:
+            return kept
+        found = register(
+            network_volume(job.template),
+            network_volume(job.scan),
+            pitch_starts_deg=job.pitch_starts_deg,
+            finest_mm=job.finest_mm,
+        )
+        write_json(record, {"key": key, "scan_to_template": found.moving_to_fixed, "score": found.score})
+        return Registered(found.moving_to_fixed, found.score)
+    except CoWLandmarksError as error:
+        return Registered(None, failure=str(error))
+
+
+@dataclass(frozen=True)
+class TemplateAligner:
+    """Registration to templates; `out` is the aligned folder, where registrations are kept for another run."""
+
+    config: AlignConfig
+    out: Path
+
+    @property
+    def method(self) -> str:
+        """Its name in `aligned.json`."""
+        return "template"
+
+    def align(
+        self,
+        scans: Sequence[AnnotatedScan],
+        training: Sequence[bool],
+        anatomy: Anatomy,
+        on_case: Callable[[str], None] = lambda _: None,
+    ) -> CohortAlignment:
+        """Choose templates, align them with each other, register every scan, and find what has failed."""
+        points = {scan.name: placed_landmarks(scan, anatomy) for scan in scans}
+        shaping = [scan for scan, own in zip(scans, training, strict=True) if own]
+        mean, origin = reference_shape([points[s.name] for s in shaping], [s.transform for s in shaping], anatomy)
+        notes = [origin]
+        templates = self._templates(shaping, anatomy, mean, notes)
+        to_reference = self._between_templates(templates, points, mean, notes)
+        transforms, failures = self._registered(scans, templates, to_reference, on_case)
+        cases = self._judged(scans, points, transforms, failures, mean)
+        mean = _mean_landmarks([points[s.name] for s in shaping], [cases[s.name] for s in shaping], mean)
+        cases = self._judged(scans, points, transforms, failures, mean)
+        alone = sum(scan.image is None and scan.transform is None for scan in scans)
+        if alone:
+            notes.append(f"{alone} cases with landmarks only carry no transform; they were aligned by their landmarks.")
+        failed = sum(not cases[scan.name].accepted for scan in scans)
+        notes.append(f"{len(scans) - failed} of {len(scans)} alignments were accepted.")
+        return CohortAlignment(cases, mean, mean.mean(axis=0), tuple(notes))
+
+    def _templates(
+        self, shaping: Sequence[AnnotatedScan], anatomy: Anatomy, mean: np.ndarray, notes: list[str]
+    ) -> dict[Modality, AnnotatedScan]:
+        grid = axis_aligned_grid(mean.mean(axis=0), np.array(self.config.spacing_mm), self.config.shape)
+        with_image = [scan for scan in shaping if scan.image is not None]
+        if not with_image:
+            raise AnnotationError("No case for training has an image; align the cohort by landmarks instead.")
+        patients = [{scan.patient for scan in with_image if scan.modality is modality} for modality in Modality]
+        both = patients[0] & patients[1]
+        templates: dict[Modality, AnnotatedScan] = {}
+        for modality, named in ((Modality.MRA, self.config.mra_template), (Modality.CTA, self.config.cta_template)):
+            own = [scan for scan in with_image if scan.modality is modality]
+            if not own:
+                continue
+            if not named and not templates and both and all(scan.role.value == "case" for scan in own):
+                own = [scan for scan in own if scan.patient in both]
+            partner = templates[Modality.MRA].patient if templates else None
+            templates[modality], sentence = chosen_template(
+                Candidates(own, anatomy, mean, grid), named, modality, partner
+            )
+            notes.append(sentence)
+        return templates
+
+    def _between_templates(
+        self,
+        templates: Mapping[Modality, AnnotatedScan],
+        points: Mapping[str, np.ndarray],
+        mean: np.ndarray,
+        notes: list[str],
+    ) -> dict[Modality, np.ndarray]:
+        """RAS of each template -> reference frame."""
+        ways = {
+            modality: fit_similarity_robustly(points[scan.name], mean).transform for modality, scan in templates.items()
+        }
+        if len(templates) < len(Modality):
+            return ways
+        mra, cta = templates[Modality.MRA], templates[Modality.CTA]
+        by_landmarks = "MRA and CTA were aligned with each other by landmarks, not by the vessels of one patient"
+        if mra.patient != cta.patient:
+            notes.append(f"{by_landmarks}: the two templates are of different patients.")
+            return ways
+        try:
+            pair = paired_by_vessels(mra, cta, points[mra.name], points[cta.name], self.config.pitch_starts_deg)
+        except CoWLandmarksError as error:
+            notes.append(f"{by_landmarks}: {error}")
+            return ways
+        apart = residual_mm(points[cta.name], pair, points[mra.name])
+        if apart > _PAIR_LIMIT_MM:
+            notes.append(f"{by_landmarks}: by the vessels, the landmarks of the two scans lie {apart:.1f} mm apart.")
+            return ways
+        notes.append(
+            f"MRA and CTA were aligned by the vessels of patient '{mra.patient}'; "
+            f"the landmarks of the two scans then lie {apart:.1f} mm apart."
+        )
+        return {Modality.MRA: ways[Modality.MRA], Modality.CTA: ways[Modality.MRA] @ pair}
+
+    def _registered(
+        self,
+        scans: Sequence[AnnotatedScan],
+        templates: Mapping[Modality, AnnotatedScan],
+        to_reference: Mapping[Modality, np.ndarray],
+        on_case: Callable[[str], None],
+    ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        transforms = {templates[modality].name: matrix for modality, matrix in to_reference.items()}
+        failures: dict[str, str] = {}
+        jobs = []
+        for scan in scans:
+            if scan.name in transforms or scan.image is None:
+                continue
+            if scan.modality not in templates:
+                failures[scan.name] = f"there is no {scan.modality.value.upper()} case for training to be its template."
+                continue
+            template = templates[scan.modality]
+            settings = (tuple(self.config.pitch_starts_deg), self.config.registration_spacing_mm)
+            jobs.append(RegistrationJob(scan, template, *settings, self.out / scan.name))
+        for job, result in in_processes(register_scan, jobs, self.config.processes):
+            if result.scan_to_template is None:
+                failures[job.scan.name] = result.failure
+            else:
+                transforms[job.scan.name] = to_reference[job.scan.modality] @ result.scan_to_template
+            on_case(job.scan.name)
+        return transforms, failures
+
+    def _judged(
+        self,
+        scans: Sequence[AnnotatedScan],
+        points: Mapping[str, np.ndarray],
+        transforms: Mapping[str, np.ndarray],
+        failures: Mapping[str, str],
+        mean: np.ndarray,
+    ) -> dict[str, CaseAlignment]:
+        """Every case against the mean landmarks."""
+        limit = self.config.largest_residual_mm
+        cases = {}
+        for scan in scans:
+            own = points[scan.name]
+            if scan.name in failures:
+                cases[scan.name] = CaseAlignment(np.eye(4), float("nan"), False, failures[scan.name])
+            elif scan.image is None and scan.transform is None:
+                cases[scan.name] = fitted_by_landmarks(own, mean, limit)
+            else:
+                transform = scan.transform if scan.image is None else transforms[scan.name]
+                assert transform is not None
+                cases[scan.name] = _judged_by_landmarks(own, transform, mean, limit)
+        return cases
+
+
+def _judged_by_landmarks(points: np.ndarray, transform: np.ndarray, mean: np.ndarray, limit: float) -> CaseAlignment:
+    residual = residual_mm(points, transform, mean)
+    if not np.isfinite(residual):
+        return CaseAlignment(
+            transform, residual, False, "it has no placed landmark, so that nobody can tell whether it is right."
+        )
+    if residual > limit:
+        best = fitted_by_landmarks(points, mean, limit).residual_mm
+        reason = (
+            f"the registration has failed: its landmarks lie {residual:.1f} mm from their mean places (at most "
+            f"{limit:g} mm), where a fit of the landmarks leaves {best:.1f} mm."
+        )
+        return CaseAlignment(transform, residual, False, reason)
+    return CaseAlignment(transform, residual)
+
+
+def _mean_landmarks(points: Sequence[np.ndarray], cases: Sequence[CaseAlignment], fallback: np.ndarray) -> np.ndarray:
+    """Mean of the accepted cases; `fallback` where a landmark is placed in none of them."""
+    laid = [apply_affine(case.ras_to_reference, own) for own, case in zip(points, cases, strict=True) if case.accepted]
+    if not laid:
+        raise AnnotationError(
+            "Every registration has failed; choose other templates (mra_template, cta_template), or align by landmarks."
+        )
+    stacked = np.array(laid)
+    known = np.isfinite(stacked).all(axis=2)
+    total = np.where(known[:, :, None], stacked, 0.0).sum(axis=0)
+    count = known.sum(axis=0)[:, None]
+    mean: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), fallback)
+    return mean
+
+
+def paired_by_vessels(
+    mra: AnnotatedScan, cta: AnnotatedScan, mra_points: np.ndarray, cta_points: np.ndarray, pitches: Sequence[float]
+) -> np.ndarray:
+    """(4, 4) RAS of the CTA -> RAS of the MRA of one patient, rigid, by their vessel masks; raises VolumeError."""
+    masks = [
+        vessel_mask(scan, network_volume(scan), np.nanmean(points, axis=0))
+        for scan, points in ((mra, mra_points), (cta, cta_points))
+    ]
+    found = register(masks[0], masks[1], pitch_starts_deg=pitches, finest_mm=1.5, affine=False, masks=True)
+    return found.moving_to_fixed
+
+
+def _key(job: RegistrationJob) -> str:
+    files = [[sha256_of(file) for file in scan.image_files()] for scan in (job.template, job.scan)]
+    content = plain([_VERSION, files, job.pitch_starts_deg, job.finest_mm])
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _kept(record: Path, key: str) -> Registered | None:
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        if content["key"] != key:
+            return None
+        return Registered(np.array(content["scan_to_template"], float).reshape(4, 4), float(content["score"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

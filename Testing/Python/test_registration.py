@@ -1,0 +1,79 @@
+"""Registration by intensity: known poses are found again, and what cannot be registered is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from cohort_cases import places, tilted
+from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.errors import VolumeError
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksTrainingLib.registration import register
+from CoWLandmarksTrainingLib.vessel_masks import by_threshold
+from head_images import HEAD_GRID, head_image
+
+sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+POINTS = places(default_anatomy(), np.random.default_rng(2))
+
+
+def network(pose: np.ndarray, modality: Modality = Modality.MRA, seed: int = 0) -> Volume:
+    volume = head_image(POINTS, pose, modality, seed=seed)
+    scale = 400.0
+    return replace(volume, voxels=np.clip(volume.voxels / scale, -0.5, 2.5).astype(np.float32))
+
+
+def distance_mm(found: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> float:
+    """Mean distance of landmarks brought from the moving to the fixed scan to where they lie there."""
+    gaps = apply_affine(found, apply_affine(moving, POINTS)) - apply_affine(fixed, POINTS)
+    return float(np.linalg.norm(gaps, axis=1).mean())
+
+
+def test_a_tilted_and_shifted_head_is_found_again() -> None:
+    fixed, moving = tilted(), tilted(pitch=24.0, roll=-6.0, yaw=5.0, scale=1.05)
+    moving[:3, 3] += (6.0, -9.0, 12.0)
+    found = register(network(fixed), network(moving, seed=1), pitch_starts_deg=(20.0,), finest_mm=2.5)
+    assert distance_mm(found.moving_to_fixed, moving, fixed) < 2.0
+    assert 0.35 < found.share <= 1.0
+    assert found.score > 0.2
+
+
+def test_of_several_starts_the_right_one_wins_where_the_tilt_is_large() -> None:
+    fixed, moving = tilted(), tilted(pitch=-40.0)
+    found = register(network(fixed), network(moving), pitch_starts_deg=(40.0, -40.0), finest_mm=2.5, affine=False)
+    assert distance_mm(found.moving_to_fixed, moving, fixed) < 3.0
+
+
+def test_masks_of_the_same_vessels_in_mra_and_cta_are_laid_onto_each_other() -> None:
+    fixed, moving = tilted(pitch=-8.0), tilted(pitch=9.0, yaw=4.0)
+    masks = []
+    for pose, modality in ((fixed, Modality.MRA), (moving, Modality.CTA)):
+        volume = network(pose, modality)
+        masks.append(replace(volume, voxels=by_threshold(volume, modality).astype(np.float32)))
+    found = register(masks[0], masks[1], pitch_starts_deg=(20.0,), finest_mm=2.5, affine=False, masks=True)
+    assert distance_mm(found.moving_to_fixed, moving, fixed) < 1.5
+    np.testing.assert_allclose(np.linalg.det(found.moving_to_fixed[:3, :3]), 1.0, atol=1e-6)
+
+
+def test_scans_that_hardly_cover_each_other_are_told() -> None:
+    grid = axis_aligned_grid(HEAD_GRID.centre, HEAD_GRID.spacing, (8, 20, 20))
+    sliver = network(tilted())
+    small = head_image(POINTS, tilted(), Modality.MRA, grid)
+    with pytest.raises(VolumeError, match="covers too little of the template"):
+        register(sliver, replace(small, voxels=small.voxels.astype(np.float32)), pitch_starts_deg=(0.0,))
+
+
+def test_vessels_are_what_lies_between_brain_and_bone() -> None:
+    grid = axis_aligned_grid(np.zeros(3), np.ones(3), (9, 9, 30))
+    voxels = np.full(grid.shape, 0.1, np.float32)
+    voxels[4, 4, 3] = 0.8  # contrast
+    voxels[4, 4, 20] = 2.4  # bone
+    voxels[4, 4, 22] = 0.8  # its rim
+    mask = by_threshold(Volume(voxels, grid.ijk_to_ras), Modality.CTA)
+    assert np.argwhere(mask).tolist() == [[4, 4, 3]]
+    voxels[:] = 0.4
+    voxels[2, 3, 4] = 1.2
+    assert np.argwhere(by_threshold(Volume(voxels, grid.ijk_to_ras), Modality.MRA)).tolist() == [[2, 3, 4]]
