@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from CoWLandmarksLib.errors import CoWLandmarksError, StoppedError
 from .cohort_commands import add_cohort_commands
 from .training_commands import add_training_commands
 
-DELIVERED, FAILED, PARTLY_FAILED, RESUMABLE = 0, 1, 2, 75
+DELIVERED, FAILED, RESUMABLE = 0, 1, 75
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,14 +114,6 @@ def _parser() -> argparse.ArgumentParser:
 
     add_cohort_commands(commands)
     add_training_commands(commands, _StopRequest)
-
-    evaluate = commands.add_parser("evaluate", help="errors of a model on a cohort of case folders")
-    evaluate.add_argument("model", type=Path, metavar="MODEL", help="model file")
-    evaluate.add_argument("cohort", type=Path, metavar="COHORT", help="folder with case folders")
-    evaluate.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here as well")
-    evaluate.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
-    evaluate.add_argument("--debug", action="store_true", help="show where an error comes from")
-    evaluate.set_defaults(run=_evaluate)
     return parser
 
 
@@ -202,34 +193,6 @@ def _default(arguments: argparse.Namespace) -> int:
     if written:
         print(f"The model is '{written}'.")
     return DELIVERED
-
-
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from CoWLandmarksLib.detector import Detector
-    from CoWLandmarksLib.files import write_json
-    from CoWLandmarksLib.model import load_model
-
-    from .evaluation import evaluation_report, markdown_table
-
-    if arguments.debug:
-        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-    report = evaluation_report(
-        Detector(load_model(arguments.model), arguments.device),
-        arguments.cohort,
-        on_case=lambda result: print(result.name, result.verdict, flush=True),
-    )
-    if report["figures"]:
-        for which in ("subvoxel", "argmax"):
-            print(f"\n{which}\n\n{markdown_table(report['figures'][which])}")
-        print(f"presence {report['presence']}")
-    failed = report["failed"]
-    for failure in failed:
-        print(f"error: {failure['case']}: {failure['error']}", file=sys.stderr)
-    if arguments.out:
-        write_json(arguments.out, report)
-    if not failed:
-        return DELIVERED
-    return PARTLY_FAILED if report["figures"] else FAILED
 
 
 if __name__ == "__main__":

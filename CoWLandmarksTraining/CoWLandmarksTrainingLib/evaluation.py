@@ -1,27 +1,27 @@
-"""Model x cohort of phantoms or annotated cases -> errors, success rates, confusions, presence."""
+"""Figures of a model on annotated scans: errors, success rates, confusions, presence."""
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from CoWLandmarksLib.anatomy import Anatomy
-from CoWLandmarksLib.batch import sentence_of
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.detector import Detector, Measurement
 from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Volume
 
-from .metrics import SUCCESS_RADII_MM, confusions, mean_radial_error, radial_errors, successful_detection_rate
-from .subgroups import subgroups_of
-
-logger = logging.getLogger(__name__)
+from .metrics import (
+    SUCCESS_RADII_MM,
+    bootstrap_interval,
+    confused_with,
+    confusions,
+    mean_radial_error,
+    radial_errors,
+    successful_detection_rate,
+)
 
 
 @dataclass(frozen=True)
@@ -53,36 +53,6 @@ class CaseResult:
     verdict: str
     placed: np.ndarray
     traits: dict[str, str] = field(default_factory=dict)
-
-
-def read_case_folder(folder: Path, anatomy: Anatomy) -> AnnotatedVolume:
-    """Read a case folder (`case.json`, image, landmarks); raises AnnotationError or VolumeError.
-
-    A case without any placed landmark is an AnnotationError too: nothing could be measured on it.
-    """
-    from CoWLandmarksLib.markups import read_annotation
-    from CoWLandmarksLib.volume_io import read_volume
-
-    try:
-        case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
-        modality = Modality(case["modality"])
-        image, landmarks = folder / case["image"], folder / case["landmarks"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AnnotationError(f"'{folder / 'case.json'}' is no readable case description ({error}).") from error
-    truth = read_annotation(landmarks, anatomy)
-    if all(estimate.position is None for estimate in truth):
-        raise AnnotationError(f"'{landmarks}' holds no placed landmark; place some, or leave the case out.")
-    volume = read_volume(image)
-    annotated = Volume(volume.voxels, volume.ijk_to_ras, str(case.get("case", folder.name)), modality, volume.warnings)
-    return AnnotatedVolume(annotated, truth, modality.value, subgroups_of(case, annotated, truth))
-
-
-def case_folders(cohort: Path) -> list[Path]:
-    """Folders under `cohort` that hold a case.json, sorted; raises AnnotationError when there is none."""
-    folders = sorted(path.parent for path in cohort.glob("**/case.json"))
-    if not folders:
-        raise AnnotationError(f"'{cohort}' holds no case folder (case.json); make one with cowlandmarks-train phantom.")
-    return folders
 
 
 def evaluate(
@@ -147,7 +117,17 @@ def figures(results: list[CaseResult], which: str) -> dict[str, Any]:
         "p95_mm": float(np.quantile(known, 0.95)),
         "sdr": {f"{radius:g}": successful_detection_rate(errors, radius) for radius in SUCCESS_RADII_MM},
         "confusion": float(confused.sum() / known.size),
+        "interval": _intervals(errors),
     }
+
+
+def _intervals(errors: np.ndarray) -> dict[str, tuple[float, float] | None]:
+    """95 % bootstrap intervals over scans."""
+    rates = {
+        f"sdr_{radius:g}": bootstrap_interval(np.where(np.isfinite(errors), errors <= radius, np.nan))
+        for radius in SUCCESS_RADII_MM
+    }
+    return {"mre_mm": bootstrap_interval(errors), **rates}
 
 
 def presence_figures(results: list[CaseResult]) -> dict[str, Any]:
@@ -179,6 +159,18 @@ def per_landmark(results: list[CaseResult], anatomy: Anatomy, which: str) -> dic
     return table
 
 
+def confusion_pairs(results: list[CaseResult], anatomy: Anatomy, which: str) -> list[dict[str, Any]]:
+    """Which landmark was put on which other one, and how often; the most frequent first."""
+    counts: dict[tuple[str, str], int] = {}
+    for result in results:
+        for index, other in enumerate(confused_with(getattr(result, which), result.truth)):
+            if other >= 0:
+                pair = anatomy.codes[index], anatomy.codes[other]
+                counts[pair] = counts.get(pair, 0) + 1
+    listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"landmark": one, "taken_for": other, "count": count} for (one, other), count in listed]
+
+
 def figures_by_trait(results: list[CaseResult], which: str) -> dict[str, dict[str, Any]]:
     """Figures of every subgroup of at least one scan with a landmark, keyed "trait: value"."""
     keys = sorted({f"{trait}: {value}" for result in results for trait, value in result.traits.items()})
@@ -189,60 +181,4 @@ def figures_by_trait(results: list[CaseResult], which: str) -> dict[str, dict[st
         key: figures(part, which)
         for key, part in parts.items()
         if any(np.isfinite(result.truth).any() for result in part)
-    }
-
-
-def markdown_table(rows: dict[str, dict[str, Any]]) -> str:
-    """Rows of `figures` as a Markdown table."""
-    head = (
-        "| group | scans | MRE (SD) mm | median | 95 % | "
-        + " | ".join(f"{r:g} mm" for r in SUCCESS_RADII_MM)
-        + " | confusions |"
-    )
-    lines = [head, "|" + "---|" * (6 + len(SUCCESS_RADII_MM))]
-    for name, row in rows.items():
-        rates = " | ".join(f"{100 * row['sdr'][f'{r:g}']:.1f}" for r in SUCCESS_RADII_MM)
-        lines.append(
-            f"| {name} | {row['scans']} | {row['mre_mm']:.2f} ({row['sd_mm']:.2f}) | {row['median_mm']:.2f} | "
-            f"{row['p95_mm']:.2f} | {rates} | {100 * row['confusion']:.2f} % |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def evaluation_report(
-    detector: Detector, cohort: Path, on_case: Callable[[CaseResult], None] | None = None
-) -> dict[str, Any]:
-    """Everything `cowlandmarks-train evaluate` reports of a cohort of case folders, by subgroup.
-
-    A case that cannot be read or measured is listed in "failed" and left out of the figures, which are empty
-    when no case is left.
-    """
-    anatomy = detector.model.anatomy
-    results: list[CaseResult] = []
-    failed: list[dict[str, str]] = []
-    for folder in case_folders(cohort):
-        try:
-            results += evaluate(detector, [read_case_folder(folder, anatomy)], on_case)
-        except Exception as error:
-            logger.debug("%s failed", folder, exc_info=True)
-            failed.append({"case": folder.relative_to(cohort).as_posix(), "error": sentence_of(error)})
-    groups = sorted({result.group for result in results})
-    members = {"all": results} if results else {}
-    members |= {group: [r for r in results if r.group == group] for group in groups}
-    return {
-        "schema": "cow-evaluation/1",
-        "model": detector.model.name,
-        "cohort": cohort.name,
-        "figures": {
-            which: {name: figures(part, which) for name, part in members.items()}
-            for which in ("subvoxel", "argmax", "expected", "coarse")
-            if results
-        },
-        "subgroups": figures_by_trait(results, "subvoxel"),
-        "presence": {name: presence_figures(part) for name, part in members.items()},
-        "per_landmark": per_landmark(results, anatomy, "subvoxel") if results else {},
-        "verdicts": {
-            verdict: sum(r.verdict == verdict for r in results) for verdict in sorted({r.verdict for r in results})
-        },
-        "failed": failed,
     }

@@ -30,6 +30,34 @@ def successful_detection_rate(errors: np.ndarray, radius_mm: float) -> float:
     return float((known <= radius_mm).mean())
 
 
+def bootstrap_interval(
+    values: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of the mean of `values` (scans, n), NaN where a landmark does not count.
+
+    Whole scans are drawn with replacement, because the landmarks of one scan are not independent (Efron and
+    Tibshirani 1993, chapter 13). For a rate, give 1 and 0. None for fewer than two scans with a landmark.
+    """
+    known = np.isfinite(values)
+    scans = known.any(axis=1)
+    counts, sums = known[scans].sum(axis=1), np.nansum(values[scans], axis=1)
+    if len(counts) < 2:
+        return None
+    rng = np.random.Generator(np.random.Philox(seed))
+    drawn = rng.integers(len(counts), size=(samples, len(counts)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return float(low), float(high)
+
+
+def confused_with(estimated: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(n,) index of the true landmark that each estimate was confused with, -1 for none; arguments as `confusions`."""
+    distances = np.linalg.norm(estimated[:, None, :] - truth[None, :, :], axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.where(np.isfinite(distances), distances, np.inf).argmin(axis=1)
+    return np.where(confusions(estimated, truth), nearest, -1)
+
+
 def confusions(estimated: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(n,) bool: error over 3 mm and another true landmark closer than half that error (Docs: definitions).
 

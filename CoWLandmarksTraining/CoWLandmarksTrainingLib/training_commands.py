@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -36,6 +38,16 @@ def add_training_commands(commands: Any, stop_request: Callable[[], AbstractCont
     train.add_argument("--json-progress", action="store_true", help="print the log as JSON lines")
     train.set_defaults(run=lambda arguments: _train(arguments, stop_request))
 
+    evaluate = commands.add_parser("evaluate", help="errors of a model on annotated scans, with tables and pictures")
+    evaluate.add_argument("model", type=Path, metavar="MODEL", help="model file")
+    evaluate.add_argument("cohort", type=Path, metavar="COHORT", help="folder with cases, or one scene")
+    evaluate.add_argument("--split", choices=["train", "validation", "test"], help="only the cases of this split")
+    evaluate.add_argument("--splits", type=Path, metavar="FILE", help="splits file (default: splits.json in COHORT)")
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="folder for the report (or FILE.json: figures)")
+    evaluate.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    evaluate.add_argument("--debug", action="store_true", help="show where an error comes from")
+    evaluate.set_defaults(run=_evaluate)
+
 
 def _train(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
     from CoWLandmarksLib.detector import choose_device
@@ -53,6 +65,48 @@ def _train(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
         if processes.first:
             print(f"The model is '{path}'.")
     return DELIVERED
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from CoWLandmarksLib.detector import Detector
+    from CoWLandmarksLib.files import write_json
+    from CoWLandmarksLib.model import load_model
+
+    from .evaluation_cases import evaluation_cases
+    from .evaluation_report import evaluation_report, markdown_table, write_report
+
+    if arguments.debug:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+    model = load_model(arguments.model)
+    cases = evaluation_cases(arguments.cohort, model.anatomy, arguments.split, arguments.splits)
+    if cases.sets:
+        print(f"{cases.sets} landmark sets without an image are left out.")
+    whole = arguments.out is not None and arguments.out.suffix.lower() != ".json"
+    report = evaluation_report(
+        Detector(model, arguments.device),
+        cases,
+        arguments.cohort.resolve().name,
+        split=arguments.split,
+        pictures=arguments.out / "failures" if whole else None,
+        on_case=lambda result: print(result.name, result.verdict, flush=True),
+    )
+    if report["figures"]:
+        for which in ("subvoxel", "argmax"):
+            print(f"\n{which}\n\n{markdown_table(report['figures'][which])}")
+        print(f"presence {report['presence']}")
+    failed = report["failed"]
+    for failure in failed:
+        print(f"error: {failure['case']}: {failure['error']}", file=sys.stderr)
+    if whole:
+        write_report(report, arguments.out, model.anatomy)
+        print(f"The report is '{arguments.out / 'evaluation.md'}'.")
+    elif arguments.out is not None:
+        write_json(arguments.out, report)
+    if not report["figures"]:
+        if not failed:
+            print("error: there is no scan with landmarks to evaluate; add annotated scans.", file=sys.stderr)
+        return FAILED
+    return PARTLY_FAILED if failed else DELIVERED
 
 
 def chosen_plan(arguments: argparse.Namespace) -> Any:

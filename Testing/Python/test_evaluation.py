@@ -5,28 +5,40 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from beads import COUNT, bead_model, bead_places, bead_scan
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.detector import Detector
+from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.files import write_json
 from CoWLandmarksLib.markups import write_annotation
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main
+from CoWLandmarksTrainingLib.cohort import read_cohort
 from CoWLandmarksTrainingLib.evaluation import (
     AnnotatedVolume,
     CaseResult,
+    confusion_pairs,
     evaluate,
-    evaluation_report,
     figures,
-    markdown_table,
     per_landmark,
     presence_figures,
 )
+from CoWLandmarksTrainingLib.evaluation_cases import evaluation_cases
+from CoWLandmarksTrainingLib.evaluation_report import (
+    evaluation_report,
+    failures,
+    landmark_table,
+    markdown_report,
+    markdown_table,
+    write_report,
+)
+from CoWLandmarksTrainingLib.splits import draw_splits
 
 ANATOMY = bead_model().anatomy
 GRID = axis_aligned_grid(np.array([2.0, 17.0, 1.0]), np.array([1.7, 1.9, 2.1]), (44, 46, 52))
@@ -87,6 +99,28 @@ class TestFigures:
         assert ANATOMY.codes[1] not in table
         assert len(table) == COUNT - 1
 
+    def test_what_was_confused_with_what_is_counted(self) -> None:
+        swapped = result([0.0] * COUNT)
+        order = list(range(COUNT))
+        order[:2] = [1, 0]
+        swapped = replace(swapped, subvoxel=swapped.truth[order])
+        codes = ANATOMY.codes
+        pairs = confusion_pairs([swapped, swapped, result([9.0] * COUNT)], ANATOMY, "subvoxel")
+        assert {(p["landmark"], p["taken_for"], p["count"]) for p in pairs} == {
+            (codes[0], codes[1], 2),
+            (codes[1], codes[0], 2),
+        }
+        [listed] = failures([swapped], ANATOMY)
+        assert [point["taken_for"] for point in listed["landmarks"]] == [codes[1], codes[0]]
+
+    def test_failures_are_landmarks_over_six_millimetres_the_worst_scan_first(self) -> None:
+        errors = [1.0] * COUNT
+        one, two = list(errors), list(errors)
+        one[4], two[4], two[5] = 6.1, 7.0, 9.0
+        listed = failures([result(errors), result(one), result(two)], ANATOMY)
+        assert [len(entry["landmarks"]) for entry in listed] == [2, 1]
+        assert [point["error_mm"] for point in listed[0]["landmarks"]] == [9.0, 7.0]
+
     def test_the_table_reads_as_in_the_paper(self) -> None:
         table = markdown_table({"all": figures([result([1.0, 2.0]), result([3.0, 2.5])], "subvoxel")})
         lines = table.splitlines()
@@ -142,7 +176,7 @@ class TestRoad:
     def test_a_cohort_on_disk_is_reported_by_modality(self, tmp_path: Path) -> None:
         for modality in Modality:
             write_case(tmp_path / "test" / modality.value, modality)
-        report = evaluation_report(Detector(bead_model(), "cpu", mirror=False), tmp_path)
+        report = report_of(tmp_path)
         assert report["schema"] == "cow-evaluation/1"
         assert report["model"] == "beads"
         assert {name: row["scans"] for name, row in report["figures"]["subvoxel"].items()} == {
@@ -162,11 +196,58 @@ class TestRoad:
         (tmp_path / "a" / "image.nii.gz").write_bytes(b"no scan")
         (tmp_path / "b" / "case.json").write_text("{}", encoding="utf-8")
         write_annotation(tmp_path / "d" / "landmarks.mrk.json", [], ANATOMY)
-        report = evaluation_report(Detector(bead_model(), "cpu", mirror=False), tmp_path)
+        report = report_of(tmp_path)
         assert report["figures"]["subvoxel"]["all"]["scans"] == 1
         assert [failure["case"] for failure in report["failed"]] == ["a", "b", "d"]
         assert "image.nii.gz" in report["failed"][0]["error"]
         assert "no placed landmark" in report["failed"][2]["error"]
+
+    def test_only_the_wanted_split_is_evaluated(self, tmp_path: Path) -> None:
+        for split in ("train", "test"):
+            write_case(tmp_path / split / f"case-{split}", Modality.CTA)
+        cases = evaluation_cases(tmp_path, ANATOMY, "test")
+        assert [scan.name for scan in cases.scans] == ["case-test"]
+        with pytest.raises(AnnotationError, match="is in the split 'validation'"):
+            evaluation_cases(tmp_path, ANATOMY, "validation")
+
+    def test_a_test_split_that_was_changed_is_refused(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            write_case(tmp_path / name, Modality.CTA)
+        draw_splits(read_cohort([tmp_path], ANATOMY).scans, 1, 0.0, 0.4).write(tmp_path / "splits.json")
+        content = json.loads((tmp_path / "splits.json").read_text(encoding="utf-8"))
+        content["patients"] = {"train": ["b"], "validation": [], "test": ["a"]}
+        write_json(tmp_path / "splits.json", content)
+        assert [scan.name for scan in evaluation_cases(tmp_path, ANATOMY, "train").scans] == ["b"]
+        with pytest.raises(AnnotationError, match="seal is broken"):
+            evaluation_cases(tmp_path, ANATOMY, "test")
+
+    def test_the_report_has_tables_a_figure_and_pictures_of_failures(self, tmp_path: Path) -> None:
+        write_case(tmp_path / "cohort" / "good", Modality.CTA)
+        moved = bead_places()
+        moved[5] += np.array([0.0, 7.0, 0.0])
+        write_case(tmp_path / "cohort" / "moved", Modality.CTA, moved)
+        out = tmp_path / "report"
+        report = report_of(tmp_path / "cohort", pictures=out / "failures")
+        write_report(report, out, ANATOMY)
+        assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()) == [
+            "evaluation.json",
+            "evaluation.md",
+            "failures/moved.png",
+            "per_landmark.csv",
+            "per_landmark.png",
+        ]
+        [failure] = report["failures"]
+        assert failure["case"] == "moved"
+        assert failure["landmarks"][0]["landmark"] == ANATOMY.codes[5]
+        assert failure["landmarks"][0]["error_mm"] == pytest.approx(7.0, abs=0.1)
+        low, high = report["figures"]["subvoxel"]["all"]["interval"]["mre_mm"]
+        assert low < report["figures"]["subvoxel"]["all"]["mre_mm"] < high
+        text = markdown_report(report)
+        assert f"- moved (ok): {ANATOMY.codes[5]} 7.0 mm" in text
+        rows = landmark_table(report).splitlines()
+        assert len(rows) == COUNT + 1
+        assert rows[6].split(",")[0] == ANATOMY.codes[5]
+        assert float(rows[6].split(",")[1]) == pytest.approx(3.5, abs=0.1)
 
     @pytest.mark.parametrize(("bad", "code"), [((), 0), (("a",), 2), (("a", "b"), 1)])
     def test_the_command_tells_by_its_exit_code_whether_cases_failed(
@@ -191,10 +272,17 @@ class TestRoad:
         assert ("| all |" in written.out) == (code != 1)
 
 
-def write_case(folder: Path, modality: Modality) -> None:
-    """A case folder with a scan of beads and its landmarks."""
+def report_of(cohort: Path, **options: Any) -> dict[str, Any]:
+    """The report on a cohort of beads."""
+    cases = evaluation_cases(cohort, ANATOMY, options.pop("split", None))
+    return evaluation_report(Detector(bead_model(), "cpu", mirror=False), cases, cohort.name, **options)
+
+
+def write_case(folder: Path, modality: Modality, annotated: np.ndarray | None = None) -> None:
+    """A case folder with a scan of beads and its landmarks, or those `annotated` (19, 3)."""
     folder.mkdir(parents=True)
     write_volume(bead_scan(GRID, bead_places(), modality=modality), folder / "image.nii.gz")
-    write_annotation(folder / "landmarks.mrk.json", truth_of(bead_places()), ANATOMY)
+    places = bead_places() if annotated is None else annotated
+    write_annotation(folder / "landmarks.mrk.json", truth_of(places), ANATOMY)
     names = {"image": "image.nii.gz", "landmarks": "landmarks.mrk.json"}
     write_json(folder / "case.json", {"case": folder.name, "modality": modality.value, **names})

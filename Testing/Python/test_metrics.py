@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from CoWLandmarksTrainingLib.metrics import (
     SUCCESS_RADII_MM,
+    bootstrap_interval,
+    confused_with,
     confusions,
     mean_radial_error,
     radial_errors,
@@ -94,3 +96,33 @@ def test_coinciding_true_landmarks_are_not_confused_with_each_other() -> None:
 
 def test_a_single_landmark_cannot_be_confused() -> None:
     assert confusions(np.array([(50.0, 0.0, 0.0)]), np.zeros((1, 3))).tolist() == [False]
+
+
+def test_a_bootstrap_interval_of_two_scans_reaches_from_one_to_the_other() -> None:
+    # two scans of means 1 and 3: a drawn pair is (1, 1), (1, 3) or (3, 3), so the mean is 1, 2 or 3
+    errors = np.array([[1.0, 1.0], [3.0, 3.0], [NAN, NAN]])
+    assert bootstrap_interval(errors) == (1.0, 3.0)
+    assert bootstrap_interval(errors[[0, 2]]) is None
+
+
+def test_a_bootstrap_interval_covers_about_as_often_as_it_says() -> None:
+    covered = 0
+    for seed in range(60):
+        errors = np.random.default_rng(seed).exponential(2.0, (30, 1))
+        interval = bootstrap_interval(errors, samples=300, seed=seed)
+        assert interval is not None
+        covered += interval[0] <= 2.0 <= interval[1]
+    assert 50 <= covered <= 60
+
+
+def test_scans_are_drawn_whole() -> None:
+    errors = np.array([[0.0] * 100, [2.0] * 100] * 5)
+    interval = bootstrap_interval(errors)
+    assert interval is not None
+    assert interval[1] - interval[0] > 1.0  # single landmarks would give about 0.12
+
+
+def test_it_is_told_with_which_landmark_an_estimate_was_confused() -> None:
+    truth = np.array([(8.0, 0.0, 0.0), (-8.0, 0.0, 0.0), (0.0, 30.0, 0.0)])
+    estimated = np.array([(-7.5, 0.0, 0.0), (-8.0, 0.0, 0.0), (NAN, NAN, NAN)])
+    assert confused_with(estimated, truth).tolist() == [1, -1, -1]

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.detection import LandmarkState
-from CoWLandmarksLib.errors import AnnotationError, OutputError
+from CoWLandmarksLib.errors import OutputError
 from CoWLandmarksLib.markups import read_annotation
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid, validated
 from CoWLandmarksLib.volume_io import read_volume
-from CoWLandmarksTrainingLib.evaluation import case_folders, read_case_folder
+from CoWLandmarksTrainingLib.cohort import read_cohort
+from CoWLandmarksTrainingLib.evaluation_cases import annotated_volume, evaluation_cases
 from CoWLandmarksTrainingLib.phantom import cohort
 from CoWLandmarksTrainingLib.phantom.cohort import (
     CohortPlan,
@@ -176,8 +177,9 @@ class TestCaseFolder:
         assert content["phantom"]["artery_present"].keys() == {a.code for a in ANATOMY.arteries}
 
     def test_the_evaluation_reads_it(self, folder: Path) -> None:
-        assert case_folders(folder.parent) == [folder]
-        read = read_case_folder(folder, ANATOMY)
+        [scan] = read_cohort([folder.parent], ANATOMY).scans
+        read = annotated_volume(scan)
+        assert read.traits["population"] == case(Modality.CTA).record["population"]
         assert (read.volume.name, read.volume.modality, read.group) == (case(Modality.CTA).name, Modality.CTA, "cta")
 
     def test_a_folder_that_holds_something_is_left_alone(self, folder: Path) -> None:
@@ -186,13 +188,11 @@ class TestCaseFolder:
             write_case(case(Modality.MRA), folder)
         assert (folder / "case.json").read_bytes() == before
 
-    @pytest.mark.parametrize(
-        "text", ["", "[]", "7", "{}", '{"modality": "xray"}', '{"modality": "mra", "image": null}']
-    )
+    @pytest.mark.parametrize("text", ["", "[]", "7", "{}", '{"modality": "xray"}'])
     def test_a_damaged_description_is_told(self, folder: Path, text: str) -> None:
         (folder / "case.json").write_text(text, encoding="utf-8")
-        with pytest.raises(AnnotationError, match=r"case\.json' is no readable case description"):
-            read_case_folder(folder, ANATOMY)
+        [failure] = evaluation_cases(folder.parent, ANATOMY).failed
+        assert "case.json" in failure["error"]
 
 
 class TestCohort:
@@ -212,12 +212,10 @@ class TestCohort:
         monkeypatch.setattr(cohort, "make_case", renamed)
         told: list[str] = []
         count = write_cohort(CohortPlan(4, {Modality.MRA: 1}, test=1), tmp_path, on_case=told.append)
-        found = sorted(folder.relative_to(tmp_path).as_posix() for folder in case_folders(tmp_path))
+        found = sorted(file.parent.relative_to(tmp_path).as_posix() for file in tmp_path.glob("**/case.json"))
         assert found == ["test/cta-4-200000", "test/mra-4-200000", "train/mra-4-0"]
         assert count == len(told) == 3
 
     def test_an_empty_plan_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="No case was asked for"):
             write_cohort(CohortPlan(1, {}), tmp_path)
-        with pytest.raises(AnnotationError, match="no case folder"):
-            case_folders(tmp_path)
