@@ -1,4 +1,4 @@
-"""Command line of the training library: phantom, default, init, check, split, align, train, evaluate."""
+"""Command line of the training library: phantom, default, init, check, split, align, train, run, evaluate."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from CoWLandmarksLib.command_line import Parser, UsageError, missing_library
 from CoWLandmarksLib.errors import CoWLandmarksError, StoppedError
 
 from .cohort_commands import add_cohort_commands
+from .run_command import add_run_command
 from .training_commands import add_training_commands
 
 DELIVERED, FAILED, RESUMABLE = 0, 1, 75
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_cohort_commands(commands)
     add_training_commands(commands, _StopRequest)
+    add_run_command(commands, main)
     return parser
 
 

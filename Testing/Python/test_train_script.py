@@ -1,0 +1,118 @@
+"""The script for Slicer without a window: it runs with plain Python as well, imports no Qt, and its exit code tells."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cohort_cases import write_cohort
+from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.files import write_json
+from CoWLandmarksTrainingLib import run_command
+from CoWLandmarksTrainingLib.aligned import AlignedCohort
+
+SCRIPT = Path(__file__).resolve().parents[2] / "CoWLandmarksTraining" / "Scripts" / "train.py"
+COMMAND_OF = runpy.run_path(str(SCRIPT), run_name="train")["command_of"]
+IN_SLICER = """
+import runpy, sys, slicer
+for name in ("qt", "ctk", "PythonQt"):
+    sys.modules[name] = None
+slicer.app = object()
+codes = []
+slicer.util.exit = codes.append
+sys.argv = [{script!r}, *{words!r}]
+runpy.run_path({script!r}, run_name="__main__")
+print("exit", codes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ([], ["run"]),
+        (["--config", "f.toml"], ["run", "--config", "f.toml"]),
+        (["--", "--config", "f.toml"], ["run", "--config", "f.toml"]),
+        (["check", "cohort"], ["check", "cohort"]),
+        (["--", "split", "cohort"], ["split", "cohort"]),
+    ],
+)
+def test_the_words_behind_the_script_mean_a_command(words: list[str], command: list[str]) -> None:
+    assert COMMAND_OF(words) == command
+
+
+def outside(code: str, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, *(["-c", code] if code else [str(SCRIPT)]), *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_with_plain_python_the_exit_code_is_that_of_the_command(tmp_path: Path) -> None:
+    done = outside("", "--", "check", "missing", folder=tmp_path)
+    assert done.returncode == 1
+    assert "'missing' does not exist" in done.stderr
+
+
+def test_in_the_application_it_leaves_through_the_application_without_qt(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "cohort", default_anatomy(), 2)
+    done = outside(IN_SLICER.format(script=str(SCRIPT), words=["--", "check", "cohort"]), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 cases read; 2 without errors" in done.stdout
+    assert done.stdout.splitlines()[-1] == "exit [0]"
+
+
+def test_run_aligns_and_then_trains_with_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training itself is tested elsewhere: here it is enough to see what it is asked for."""
+    from CoWLandmarksTrainingLib import training_commands
+    from CoWLandmarksTrainingLib.__main__ import main
+
+    write_cohort(tmp_path / "cohort", default_anatomy(), 3)
+    align = {"by": "landmarks", "shape": [16, 16, 16], "spacing_mm": [5.0, 5.0, 5.0], "processes": 1}
+    write_json(tmp_path / "training.json", {"align": align})
+    asked = []
+    monkeypatch.setattr(training_commands, "_train", lambda arguments, _: asked.append(arguments) or 75)
+    assert main(["run", "--config", str(tmp_path / "training.json"), "--resume", "--device", "cpu"]) == 75
+    [arguments] = asked
+    cohort = AlignedCohort.read(arguments.aligned)
+    assert len(cohort.cases()) == 3
+    assert np.isfinite(cohort.cases()[0].landmarks).all()
+    assert (arguments.out, arguments.config) == (tmp_path / "training", tmp_path / "training.json")
+    assert (arguments.resume, arguments.device, arguments.preset) == (True, "cpu", "cpu")
+
+
+def test_run_stops_where_nothing_could_be_aligned(tmp_path: Path) -> None:
+    (tmp_path / "cohort").mkdir()
+    write_json(tmp_path / "training.json", {})
+    codes = {"align": 1, "train": 0}
+    asked = []
+
+    def main(words: list[str]) -> int:
+        asked.append(words[0])
+        return codes[words[0]]
+
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    run_command.add_run_command(parser.add_subparsers(), main)
+    arguments = parser.parse_args(["run", "--config", str(tmp_path / "training.json")])
+    assert arguments.run(arguments) == 1
+    assert asked == ["align"]
+    codes["align"] = 2
+    assert arguments.run(arguments) == 2
+    assert asked == ["align", "align", "train"]
+
+
+def test_a_mistake_in_the_configuration_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from CoWLandmarksTrainingLib.__main__ import main
+
+    write_cohort(tmp_path / "cohort", default_anatomy(), 1, with_image=False)
+    write_json(tmp_path / "training.json", {"training": {"sed": 3}})
+    assert main(["run", "--config", str(tmp_path / "training.json")]) == 1
+    assert "did you mean 'seed'?" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort", "training.json"]
