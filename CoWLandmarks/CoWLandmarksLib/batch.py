@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -63,7 +63,7 @@ class BatchOptions:
 class Batch:
     """Takes scans one after the other down the road from file to result folder.
 
-    `uninterrupted` makes the context in which files are written; an interrupt should wait until it ends.
+    `uninterrupted` makes the context in which a result is delivered; an interrupt should wait until it ends.
     Without `find_arteries` only landmarks are delivered.
     """
 
@@ -99,20 +99,23 @@ class Batch:
             road = _ScanProgress(self._events, label, number / len(scans), 1 / len(scans))
             started = time.monotonic()
             try:
-                folder, detection = self._one(scan, name, names, road)
+                with ExitStack() as delivering:  # ends when the delivery is on record
+                    folder, detection = self._one(scan, name, names, road, delivering)
+                    picture = folder / PICTURE_FILE if self._delivery.pictures else None
+                    seconds = time.monotonic() - started
+                    self.outcomes.append(ScanOutcome(road.scan, seconds, folder, picture, detection))
             except Exception as error:
                 logger.debug("%s failed", scan, exc_info=True)
                 sentence = sentence_of(error)
                 self.outcomes.append(ScanOutcome(road.scan, time.monotonic() - started, error=sentence))
                 road.error(sentence)
             else:
-                picture = folder / PICTURE_FILE if self._delivery.pictures else None
-                seconds = time.monotonic() - started
-                self.outcomes.append(ScanOutcome(road.scan, seconds, folder, picture, detection))
                 road.result(f"{detection.verdict.value}; {detection.summary()}", folder)
         return self.outcomes
 
-    def _one(self, scan: Path, name: str | None, names: ResultNames, road: _ScanProgress) -> tuple[Path, Detection]:
+    def _one(
+        self, scan: Path, name: str | None, names: ResultNames, road: _ScanProgress, delivering: ExitStack
+    ) -> tuple[Path, Detection]:
         options = self._options
         if name is not None:
             check_free(options.out, name, options.force)
@@ -122,13 +125,13 @@ class Batch:
         volume = replace(validated(volume), name=name)
         for warning in volume.warnings:
             road.warning(warning)
-        with result_folder(options.out, name, options.force) as folder:
+        with result_folder(options.out, name, options.force, self._uninterrupted) as folder:
             detection = self._detector.detect(
                 volume, modality=options.modality, hint=options.hint, progress=road.detecting
             )
             arteries = self._arteries(volume, detection, road)
-            with self._uninterrupted():
-                left_out = self._delivery.write(folder, volume, detection, road.writing, arteries)
+            delivering.enter_context(self._uninterrupted())
+            left_out = self._delivery.write(folder, volume, detection, road.writing, arteries)
         for warning in dict.fromkeys((*detection.warnings, *left_out)):
             if warning not in volume.warnings:
                 road.warning(warning)

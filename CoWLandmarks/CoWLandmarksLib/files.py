@@ -31,7 +31,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     except OSError as error:
         raise OutputError(
-            f"'{target}' cannot be written: {error.strerror or error}; choose a folder you may write to."
+            f"'{target}' cannot be written: {error.strerror or error}; choose another folder or make room there."
         ) from error
     finally:
         with suppress(OSError):  # where nothing could be written there is nothing to remove

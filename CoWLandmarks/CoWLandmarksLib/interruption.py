@@ -15,12 +15,13 @@ class Interruption:
     """While it is entered, the first request to stop raises KeyboardInterrupt; more of them change nothing.
 
     Libraries may swallow an exception that hits them, and VTK may crash on it. So `deferred` code is left in
-    peace until it ends, and `watching` event sinks raise again at the next event after a request.
+    peace until it (and all deferred code round it) ends, and `watching` event sinks raise again at the next event
+    after a request.
     """
 
     def __init__(self) -> None:
         self._requested = False
-        self._deferring = False
+        self._deferring = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -40,16 +41,16 @@ class Interruption:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Let the block end before a request is answered."""
-        self._deferring = True
+        self._deferring += 1
         try:
             yield
         finally:
-            self._deferring = False
+            self._deferring -= 1
         self.check()
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a stop was requested."""
-        if self._requested:
+        """Raise KeyboardInterrupt if a stop was requested, unless code that is left in peace asks."""
+        if self._requested and not self._deferring:
             raise KeyboardInterrupt
 
     def watching(self, events: EventSink) -> EventSink:

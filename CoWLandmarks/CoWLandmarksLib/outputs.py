@@ -8,8 +8,8 @@ import re
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from .errors import OutputError, short_path
@@ -78,12 +78,18 @@ def check_free(directory: Path, name: str, force: bool) -> None:
 
 
 @contextmanager
-def result_folder(directory: Path, name: str, force: bool = False) -> Iterator[Path]:
+def result_folder(
+    directory: Path,
+    name: str,
+    force: bool = False,
+    uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[Path]:
     """Yield a hidden temporary folder to write to; it becomes `directory/name` when the block succeeds.
 
     If the block raises (or is interrupted) nothing new remains, and an earlier result is untouched. With
-    `force` an earlier result is moved aside first and removed after the new one is in place. Raises
-    OutputError, whose message names the final place.
+    `force` an earlier result is moved aside first and removed after the new one is in place. An interrupt waits
+    while the contexts of `uninterrupted` last: folders are made, moved and removed in them. Raises OutputError,
+    whose message names the final place.
     """
     check_free(directory, name, force)
     target = directory / name
@@ -91,21 +97,24 @@ def result_folder(directory: Path, name: str, force: bool = False) -> Iterator[P
     made: list[Path] = []
     try:
         try:
-            made = _make_folders(directory)
-            staging.mkdir()
+            with uninterrupted():
+                made = _make_folders(directory)
+                staging.mkdir()
         except OSError as error:
             raise _not_writable(target, error) from error
         yield staging
         try:
-            _put_in_place(staging, target, force)
+            with uninterrupted():
+                _put_in_place(staging, target, force)
         except OSError as error:
             raise _not_writable(target, error) from error
     except OutputError as error:
         raise OutputError(str(error).replace(str(staging), str(target))) from error
     finally:
-        if staging.exists():
-            shutil.rmtree(staging, ignore_errors=True)  # the error that led here is on its way already
-        _remove_if_empty(made)
+        with uninterrupted():
+            if staging.exists():
+                shutil.rmtree(staging, ignore_errors=True)  # the error that led here is on its way already
+            _remove_if_empty(made)
 
 
 def _put_in_place(staging: Path, target: Path, force: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,9 @@ import vtk
 
 from .errors import AnnotationError, OutputError
 from .files import atomic_path
+from .native_output import libraries_silenced
+
+logger = logging.getLogger(__name__)
 
 _LOGICS = (
     "vtkSlicerMarkupsLogic",
@@ -87,11 +91,12 @@ def save_scene(scene: Any, path: str | PathLike[str]) -> None:
         bundle = Path(folder) / path.stem
         bundle.mkdir()
         messages = slicer.vtkMRMLMessageCollection()
-        with _working_folder_kept():
+        with _working_folder_kept(), libraries_silenced():
             written = scene.SaveSceneToSlicerDataBundleDirectory(str(bundle.absolute()), None, messages)
         description = bundle / f"{path.stem}.mrml"
         if not written or not description.is_file():
-            raise OutputError(f"'{path}' cannot be written: {_sentence(messages)}.")
+            logger.debug("the scene cannot be saved: %s", _sentence(messages))
+            raise OutputError(f"'{path}' cannot be written; choose another folder or make room there.")
         description.write_bytes(_with_plain_item_numbers(description.read_bytes()))
         _pack(bundle, temporary)
 
@@ -125,7 +130,7 @@ def load_scene(path: str | PathLike[str]) -> Any:
         raise AnnotationError(f"The scene '{path}' does not exist.")
     scene = create_scene()
     messages = slicer.vtkMRMLMessageCollection()
-    with _working_folder_kept():
+    with _working_folder_kept(), libraries_silenced():
         if path.suffix.lower() == ".mrb":
             # It unpacks in another working folder.
             loaded = scene.ReadFromMRB(str(path.absolute()), True, messages)
