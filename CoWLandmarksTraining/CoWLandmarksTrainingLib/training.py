@@ -71,19 +71,33 @@ class CohortTraining:
         return usable([case for m in own.real_modalities for case in self.cohort.cases("train", m)])
 
     @cached_property
-    def start(self) -> Model | None:
-        """The model whose weights to begin with; None where the one that ships has other landmarks."""
-        path = start_model_path(self.plan)
+    def coarse_start(self) -> NetworkPart | None:
+        """The coarse network to begin with."""
+        model = self._start_model(self.plan.coarse.start_from)
+        return model.coarse if model else None
+
+    @cached_property
+    def fine_start(self) -> NetworkPart | None:
+        """The fine network to begin with; None where the model that ships has another input."""
+        own = self.plan.training.start_from
+        model = self._start_model(own)
+        if model is None or model.reads_priors == self.plan.generator.priors:
+            return model.fine if model else None
+        if own != DEFAULT_START:
+            raise ModelError(f"'{Path(own).name}' has another input than this training; change training.start_from.")
+        logger.warning("The default model reads another input; the fine network begins from nothing.")
+        return None
+
+    def _start_model(self, start_from: str) -> Model | None:
+        path = start_model_path(start_from)
         if path is None:
             return None
         model = load_model(path)
-        if model.anatomy.codes == self.cohort.anatomy.codes and model.reads_priors == self.plan.generator.priors:
+        if model.anatomy.codes == self.cohort.anatomy.codes:
             return model
-        if self.plan.training.start_from != DEFAULT_START:
-            raise ModelError(
-                f"'{path.name}' has other landmarks or another input than this training; change training.start_from."
-            )
-        logger.warning("The default model has other landmarks or another input; the training begins from nothing.")
+        if start_from != DEFAULT_START:
+            raise ModelError(f"'{path.name}' has other landmarks than this cohort; change start_from.")
+        logger.warning("The default model has other landmarks; the training begins from nothing.")
         return None
 
     @cached_property
@@ -114,7 +128,7 @@ class CohortTraining:
             seed=plan.training.seed,
             processes=self.processes,
         )
-        generator = self._network(config, self.start.coarse if self.start else None, 0)
+        generator = self._network(config, self.coarse_start, 0)
         return Trainer(
             generator, sampler, plan.coarse_trainer_config(), self.out / "coarse", self.device, processes=self.processes
         )
@@ -132,7 +146,7 @@ class CohortTraining:
             seed=plan.training.seed,
             processes=self.processes,
         )
-        generator = self._network(config, self.start.fine if self.start else None, 1)
+        generator = self._network(config, self.fine_start, 1)
         adversary = None
         if plan.training.adversarial_steps:
             torch.manual_seed(plan.training.seed + 2)
@@ -207,7 +221,6 @@ class CohortTraining:
             "coarse": {"steps": coarse.step, "seconds": round(coarse.seconds_before)},
             "fine": {"steps": fine.step, "seconds": round(fine.seconds_before)},
             "plan": self.plan.to_dict(),
-            **({"started_from": self.start.name} if self.start else {}),
         }
 
     def _scans(self, split: str) -> tuple[AlignedCase, ...]:
@@ -236,7 +249,7 @@ def train(
     or the settings do not allow a training, StoppedError when `should_stop` ended it with a checkpoint.
     """
     check_cohort(training)
-    _claim(training, resume)
+    claim(training, resume)
     tell = on_log or (lambda entry: None)
     coarse = training.coarse_trainer()
     coarse.resume()
@@ -294,8 +307,12 @@ def cohort_shape_model(cohort: AlignedCohort) -> ShapeModel:
     return replace(shape, covariance=share * shape.covariance + (1.0 - share) * loose)
 
 
-def _claim(training: CohortTraining, resume: bool) -> None:
-    """Note what is trained here, or make sure that it is the same as what was begun."""
+def claim(training: CohortTraining, resume: bool) -> None:
+    """Note what is trained in `training.out`, or make sure that it is the same as what was begun there.
+
+    Raises OutputError when something was begun and `resume` is not wanted, ConfigurationError when it was another
+    training.
+    """
     path = training.out / PLAN_FILE
     now = {"schema": "cow-training-plan/1", "plan": training.plan.to_dict(), "cases": _fingerprint(training)}
     if path.exists():

@@ -24,20 +24,16 @@ class StopRequest(Protocol):
 def add_training_commands(commands: Any, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> None:
     """Add the sub-parsers to argparse's sub-parsers action `commands`; `stop_request` watches for signals."""
     train = commands.add_parser("train", help="train a model on an aligned cohort (made by align)")
-    train.add_argument("aligned", type=Path, metavar="ALIGNED", help="folder that align has written")
-    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="model, checkpoints, log and pictures")
-    train.add_argument("--config", type=Path, metavar="FILE", help="settings that differ from the preset")
-    train.add_argument("--preset", choices=PRESET_NAMES, default="cpu", help="where settings come from (default: cpu)")
-    train.add_argument("--image-modality", choices=["mra", "cta", "both"], help="scans to learn from and to detect in")
-    train.add_argument(
-        "--prior", choices=["mra", "cta", "both", "none"], help="whose landmark sets the discriminator sees as well"
-    )
-    train.add_argument("--seed", type=int, help="another seed is another training")
+    _add_plan(train)
     train.add_argument("--resume", action="store_true", help="go on where a training in DIR was stopped")
-    train.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    train.add_argument("--json-progress", action="store_true", help="print the log as JSON lines")
     train.set_defaults(run=lambda arguments: _train(arguments, stop_request))
 
+    study = commands.add_parser("study", help="does the discriminator help? every arm of the comparison, several seeds")
+    _add_plan(study)
+    study.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of every arm (default: 3)")
+    study.add_argument("--split", choices=["validation", "test"], default="validation", help="scans to compare on")
+    study.add_argument("--arm", action="append", metavar="NAME", help="only this row of the table (can be repeated)")
+    study.set_defaults(run=lambda arguments: _study(arguments, stop_request))
     evaluate = commands.add_parser("evaluate", help="errors of a model on annotated scans, with tables and pictures")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="model file")
     evaluate.add_argument("cohort", type=Path, metavar="COHORT", help="folder with cases, or one scene")
@@ -47,6 +43,20 @@ def add_training_commands(commands: Any, stop_request: Callable[[], AbstractCont
     evaluate.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     evaluate.add_argument("--debug", action="store_true", help="show where an error comes from")
     evaluate.set_defaults(run=_evaluate)
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("aligned", type=Path, metavar="ALIGNED", help="folder that align has written")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model, checkpoints, log and pictures")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings that differ from the preset")
+    parser.add_argument("--preset", choices=PRESET_NAMES, default="cpu", help="where settings come from (default: cpu)")
+    parser.add_argument("--image-modality", choices=["mra", "cta", "both"], help="scans to learn from and to detect in")
+    parser.add_argument(
+        "--prior", choices=["mra", "cta", "both", "none"], help="whose landmark sets the discriminator sees as well"
+    )
+    parser.add_argument("--seed", type=int, help="another seed is another training")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--json-progress", action="store_true", help="print the log as JSON lines")
 
 
 def _train(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
@@ -64,6 +74,31 @@ def _train(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
         path = train(training, resume=arguments.resume, on_log=show, should_stop=lambda: stop.made)
         if processes.first:
             print(f"The model is '{path}'.")
+    return DELIVERED
+
+
+def _study(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
+    from CoWLandmarksLib.detector import choose_device
+
+    from .adversary_study import run_study, study_table
+    from .aligned import AlignedCohort
+    from .processes import Processes
+    from .training import CohortTraining
+
+    plan = chosen_plan(arguments)
+    cohort = AlignedCohort.read(arguments.aligned)
+    base = CohortTraining(cohort, plan, arguments.out, choose_device(arguments.device), Processes())
+    seeds = [plan.training.seed + n for n in range(max(1, arguments.seeds))]
+    with stop_request() as stop:
+        report = run_study(
+            base,
+            seeds,
+            arguments.split,
+            chosen=arguments.arm,
+            on_log=_Show(arguments.json_progress),
+            should_stop=lambda: stop.made,
+        )
+    print(study_table(report))
     return DELIVERED
 
 

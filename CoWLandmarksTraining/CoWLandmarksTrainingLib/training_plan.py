@@ -76,7 +76,7 @@ class TrainingSettings:
     seed: int = setting(1, "Another seed is another training.")
     start_from: str = setting(
         "",
-        "Model file whose weights to begin with; 'default': the model that ships; empty: from nothing.",
+        "Model file whose fine network to begin with; 'default': the one that ships; empty: none.",
     )
 
     def __post_init__(self) -> None:
@@ -111,7 +111,8 @@ class CoarseSettings:
     levels: int = setting(4, "Levels of the U-Net.")
     fold: int = setting(2, "As in [generator].")
     sigma_mm: float = setting(4.0, "Width of the target heatmaps.")
-    steps: int = setting(500, "Training steps.")
+    steps: int = setting(500, "Training steps; 0 with start_from: that network as it is.")
+    start_from: str = setting("", "Model file whose coarse network to begin with; 'default': the model that ships.")
     batch_size: int = setting(2, "Samples in a step, over all processes.")
     learning_rate: float = setting(5e-4, "Adam's rate at the start; it falls to 1e-5.")
     pitch_deg: float = setting(25.0, "Scans are pitched by up to this.")
@@ -119,8 +120,10 @@ class CoarseSettings:
     scale: float = setting(0.1, "Scans are made smaller or larger by up to this share.")
 
     def __post_init__(self) -> None:
-        if min(self.base_width, self.levels, self.fold, self.steps, self.batch_size) < 1:
-            raise ValueError("base_width, levels, fold, steps and batch_size must be at least 1.")
+        if min(self.base_width, self.levels, self.fold, self.batch_size) < 1 or self.steps < 0:
+            raise ValueError("base_width, levels, fold and batch_size must be at least 1, steps not negative.")
+        if self.steps == 0 and not self.start_from:
+            raise ValueError("steps must be at least 1 where there is no start_from.")
         if min(self.sigma_mm, self.learning_rate) <= 0 or min(self.pitch_deg, self.roll_yaw_deg, self.scale) < 0:
             raise ValueError("sigma_mm and learning_rate must be above zero, the pose not negative.")
 
@@ -151,7 +154,10 @@ class TrainingPlan:
         for name, kind in TRAINING_SECTIONS.items():
             given: Mapping[str, Any] = file.tables.get(name, {})
             read: Any = file.section(name, kind)
-            changed[name] = self._replaced(name, {key: getattr(read, key) for key in given}, f"'{file.path}'")
+            values = {key: getattr(read, key) for key in given}
+            if values.get("start_from") not in (None, "", DEFAULT_START):
+                values["start_from"] = str(file.path.parent / values["start_from"])
+            changed[name] = self._replaced(name, values, f"'{file.path}'")
         return replace(self, **changed)
 
     def with_values(self, **sections: Mapping[str, Any]) -> TrainingPlan:
@@ -246,10 +252,10 @@ PRESETS = {plan.name: plan for plan in (_CPU, _GPU, _PAPER)}
 crop as the only channel, Eqs. 2 to 4, alpha, Adam 1e-4, coordinate and distance channels, tiny translations)."""
 
 
-def start_model_path(plan: TrainingPlan) -> Path | None:
-    """The model file whose weights a training begins with."""
-    if plan.training.start_from == DEFAULT_START:
+def start_model_path(start_from: str) -> Path | None:
+    """The model file that a `start_from` names; None for none."""
+    if start_from == DEFAULT_START:
         from CoWLandmarksLib.model import DEFAULT_MODEL_FILE
 
         return DEFAULT_MODEL_FILE
-    return Path(plan.training.start_from) if plan.training.start_from else None
+    return Path(start_from) if start_from else None

@@ -25,6 +25,7 @@ from CoWLandmarksLib.model import load_model
 from CoWLandmarksLib.volume import Volume, axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main
+from CoWLandmarksTrainingLib.adversary_study import arms_of
 from CoWLandmarksTrainingLib.aligned import AlignedCohort
 from CoWLandmarksTrainingLib.batch import Batch
 from CoWLandmarksTrainingLib.config_file import ConfigFile
@@ -291,3 +292,41 @@ class TestPlans:
         assert shape.mean.shape == (19, 3)
         assert np.sqrt(np.diag(shape.covariance)).min() > 1.5
         assert np.linalg.eigvalsh(shape.covariance).min() > 0.0
+
+
+class TestStudy:
+    """The comparison of the arms."""
+
+    def test_every_arm_has_the_same_steps_and_its_own_discriminator(self) -> None:
+        plans = {name: arm.plan(toy_plan(), 7) for name, arm in arms_of(toy_plan()).items()}
+        assert {plan.trainer_config().steps for plan in plans.values()} == {4}
+        assert {plan.training.seed for plan in plans.values()} == {7}
+        assert plans["baseline"].trainer_config().adversarial_from is None
+        assert plans["D-MRA"].training.real_modalities == (Modality.MRA,)
+        assert plans["D-MRA"].discriminator.extra_channels == 0
+        last = plans["D-MRA-CTA + coordinates and distance"]
+        assert last.training.real_modalities == (Modality.MRA, Modality.CTA)
+        assert last.discriminator.extra_channels == 4
+        reverse = arms_of(toy_plan(image_modality="cta", prior="mra"))
+        assert list(reverse)[3] == "D-CTA-MRA"
+
+    def test_the_study_is_one_command(
+        self, aligned: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["study", str(aligned), "--out", str(tmp_path / "study"), "--config", str(config), "--device", "cpu"]
+        assert main([*words, "--seeds", "2", "--arm", "baseline", "--arm", "D-MRA-CTA"]) == 0
+        report = json.loads((tmp_path / "study" / "study.json").read_text(encoding="utf-8"))
+        assert list(report["arms"]) == ["baseline", "D-MRA-CTA"]
+        runs = report["arms"]["baseline"]["runs"]
+        assert [run["seed"] for run in runs] == [1, 2]
+        mean = report["arms"]["baseline"]["mean"]["mre_mm"]
+        assert mean["mean"] == pytest.approx(np.mean([run["mre_mm"] for run in runs]))
+        assert "| D-MRA-CTA | 2 |" in capsys.readouterr().out
+
+    def test_a_coarse_network_can_be_kept(self, aligned: Path, config: Path, tmp_path: Path) -> None:
+        assert main(command(aligned, tmp_path / "first", config)) == 0
+        content = {**TOY, "coarse": {"steps": 0, "start_from": str(tmp_path / "first" / "model.cow.pt")}}
+        config.write_text(json.dumps(content), encoding="utf-8")
+        assert main(command(aligned, tmp_path / "second", config)) == 0
+        one, other = (load_model(tmp_path / name / "model.cow.pt") for name in ("first", "second"))
+        assert all(torch.equal(value, other.coarse.weights[name]) for name, value in one.coarse.weights.items())
