@@ -16,9 +16,10 @@ from .detection import Detection, LandmarkEstimate, LandmarkState
 from .errors import ConfigurationError
 from .generator import HeatmapReader, MirroredPair, SingleReading
 from .intensity import hounsfield_offset, recognise_modality
-from .localizer import CoarseLandmarks, localise
+from .localizer import CoarseLandmarks, localise, read_aligned
 from .modality import Modality
 from .model import Model
+from .network_image import NetworkImage
 from .orientation import stored_along_ras
 from .refinement import FineLandmarks, refine
 from .verdict import LARGEST_TILT_DEG, gather_evidence, verdict_of
@@ -28,6 +29,8 @@ Decoding = Literal["argmax", "subvoxel"]
 ProgressCallback = Callable[[str, float, str], None]
 SEARCH_BEYOND_MM = 6.0
 REFINEMENT_PASSES = 2
+COARSE_TURNS = 1
+_TURNED_AT_LEAST = 0.9
 MIN_HINTS = 3
 HINT_SPREAD_MM = 6.0
 HINT_RESIDUAL_MM = 15.0
@@ -98,9 +101,12 @@ class Detector:
         decoding: Decoding = "subvoxel",
         passes: int = REFINEMENT_PASSES,
         mirror: bool = True,
+        turns: int = COARSE_TURNS,
     ) -> None:
         """`passes` over a fine network that is told where to look (another needs one); `mirror`: also read the mirror
-        image and average (twice the time), where the model allows it."""
+        image and average (twice the time), where the model allows it; `turns`: how often the coarse network reads
+        again with the head turned upright by what it found before."""
+        self.turns = turns
         self.model = model
         self.passes = max(1, passes) if model.reads_priors else 1
         self.mirror = mirror
@@ -150,7 +156,8 @@ class Detector:
         self.device = device
         coarse, fine = self.model.coarse.build(device), self.model.fine.build(device)
         permutation = self.model.anatomy.mirror_permutation
-        self._coarse: HeatmapReader = SingleReading(coarse)
+        self._search: HeatmapReader = SingleReading(coarse)
+        self._coarse: HeatmapReader = self._search
         self._fine: HeatmapReader = SingleReading(fine)
         if self.mirror:
             self._coarse = MirroredPair(coarse, permutation, with_priors=False)
@@ -167,6 +174,22 @@ class Detector:
         tell = progress or (lambda stage, fraction, message: None)
         tell(Stage.PREPARE.value, 0.0, "checking the scan")
         volume = stored_along_ras(validated(volume))
+        kind, image, warnings = self._prepared(volume, modality)
+        tell(Stage.LOCALISE.value, 0.15, "looking for the circle of Willis")
+        alignment = self._align(image, hint)
+        tell(Stage.REFINE.value, 0.5, "placing the landmarks")
+        to_reference = alignment.fit.transform
+        expected = apply_affine(np.linalg.inv(to_reference), alignment.prior.mean)
+        wanted = volume.grid.depth_mm(expected) > -SEARCH_BEYOND_MM
+        fine = refine(self._fine, self.model, image, to_reference, alignment.prior, wanted)
+        for _ in range(self.passes - 1):
+            tell(Stage.REFINE.value, 0.7, "looking again with what was learned")
+            prior = self._updated_prior(fine)
+            fine = refine(self._fine, self.model, image, to_reference, prior, wanted)
+        return Measurement(volume, kind, alignment, fine, warnings)
+
+    def _prepared(self, volume: Volume, modality: Modality | None) -> tuple[Modality, NetworkImage, tuple[str, ...]]:
+        """Modality, the scan in network units and what there is to say about both."""
         warnings = list(volume.warnings)
         kind = modality or volume.modality
         if kind is None:
@@ -175,35 +198,36 @@ class Detector:
                 warnings.append(
                     f"The modality was guessed ({kind.value.upper()}); give it with --modality if that is wrong."
                 )
-        if kind is Modality.CTA and (offset := hounsfield_offset(volume.voxels)):
+        offset = hounsfield_offset(volume.voxels) if kind is Modality.CTA else 0.0
+        if offset:
             warnings.append(f"Air lies near 0 in this CT scan; {offset:g} was subtracted to get Hounsfield units.")
-            volume = replace(volume, voxels=volume.voxels.astype(np.float32) - np.float32(offset))
         rule = self.model.intensity[kind]
-        voxels = rule.apply(
-            torch.from_numpy(np.array(volume.voxels, dtype=np.float32, order="C")).to(self.device),
-            rule.scale(volume.voxels, float(np.prod(volume.grid.spacing))),
-        )
-        tell(Stage.LOCALISE.value, 0.15, "looking for the circle of Willis")
-        alignment = self._align(voxels, volume.grid, hint)
-        tell(Stage.REFINE.value, 0.5, "placing the landmarks")
-        expected = apply_affine(np.linalg.inv(alignment.fit.transform), alignment.prior.mean)
-        wanted = volume.grid.depth_mm(expected) > -SEARCH_BEYOND_MM
-        to_reference = alignment.fit.transform
-        fine = refine(self._fine, self.model, voxels, volume.grid, to_reference, alignment.prior, wanted)
-        for _ in range(self.passes - 1):
-            tell(Stage.REFINE.value, 0.7, "looking again with what was learned")
-            prior = self._updated_prior(fine)
-            fine = refine(self._fine, self.model, voxels, volume.grid, to_reference, prior, wanted)
-        return Measurement(volume, kind, alignment, fine, tuple(warnings))
+        scale = rule.scale(volume.voxels, float(np.prod(volume.grid.spacing)))
+        image = NetworkImage(volume.voxels, volume.grid, rule, scale, self.device, offset)
+        return kind, image, tuple(warnings)
 
-    def _align(self, voxels: torch.Tensor, grid: Grid, hint: Mapping[str, np.ndarray] | None) -> Alignment:
+    def _align(self, image: NetworkImage, hint: Mapping[str, np.ndarray] | None) -> Alignment:
         """Rough landmarks, robust similarity fit to the mean shape, expected places of all landmarks."""
+        placed = self._hinted(hint, image.grid)
+        sigma_mm = self.model.coarse.sigma_mm
+        coarse = localise(self._search, self._coarse, image, sigma_mm)
+        alignment = self._fitted(coarse, placed)
+        for _ in range(self.turns):
+            turned = read_aligned(
+                self._coarse, image, alignment.fit.transform, self.model.shape.mean.mean(axis=0), sigma_mm
+            )
+            if not placed and turned.peaks.sum() < _TURNED_AT_LEAST * coarse.peaks.sum():
+                break
+            coarse = turned
+            alignment = self._fitted(coarse, placed)
+        return alignment
+
+    def _fitted(self, coarse: CoarseLandmarks, placed: Mapping[int, np.ndarray]) -> Alignment:
+        """Alignment by rough landmarks, of which those with the indices `placed` were put by a person (RAS mm)."""
         model = self.model
-        coarse = localise(self._coarse, voxels, grid, model.coarse.sigma_mm)
         confidence = model.coarse.calibration.confidence_of(coarse.peaks)
         error = model.coarse.calibration.expected_error_mm(coarse.peaks)
         positions = coarse.positions.copy()
-        placed = self._hinted(hint, grid)
         for index, point in placed.items():
             positions[index], confidence[index], error[index] = point, 1.0, 0.5
         if placed:

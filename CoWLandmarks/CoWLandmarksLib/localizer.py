@@ -10,12 +10,18 @@ from torch.nn import functional
 
 from .generator import HeatmapReader
 from .heatmap import decode_subvoxel
-from .volume import Grid, apply_affine, axis_aligned_grid, resample
+from .network_image import NetworkImage
+from .volume import Grid, apply_affine, axis_aligned_grid
 
 SAMPLING_SPACING_MM = 1.0
 POOLED_SPACING_MM = 2.0
 WINDOW = (48, 64, 64)
 _STRIDE = (32, 40, 40)
+_SLAB = 32
+_CANDIDATES = 3
+_SAME_PLACE_MM = 15.0
+_VESSEL_LEVEL = 0.3
+_FEWEST_BRIGHT = 60
 
 
 @dataclass(frozen=True)
@@ -64,35 +70,87 @@ def crop_or_pad(image: torch.Tensor, start: np.ndarray, shape: tuple[int, int, i
     return out
 
 
-def localise(
-    read: HeatmapReader, voxels: torch.Tensor, grid: Grid, sigma_mm: float, fill: float = 0.0
-) -> CoarseLandmarks:
+def localise(search: HeatmapReader, read: HeatmapReader, image: NetworkImage, sigma_mm: float) -> CoarseLandmarks:
     """Rough landmarks of a scan.
 
-    `voxels` [k, j, i] in network units on `grid`. Windows over the whole field of view are searched first;
-    then one window is centred on the circle found and read again.
+    Windows over the whole field of view are looked through with `search`; the most promising places are then read
+    with `read`, each window centred on the circle found there, and the best reading is kept. A field of a single
+    window is read at once.
     """
-    fov = field_of_view_grid(grid)
-    pooled, pooled_grid = pool_for_localizer(resample(voxels, grid, fov, padding=fill), fov)
-    starts = _tile_starts(pooled_grid.shape)
+    pooled, grid = pooled_field_of_view(image)
+    fill = image.rule.padding()
+    starts = _tile_starts(grid.shape)
+    if len(starts) == 1:
+        return _read_window(read, pooled, grid, starts[0], sigma_mm, fill)
+    found = [
+        _read_window(search, pooled, grid, start, sigma_mm, fill) for start in starts if _shows_something(pooled, start)
+    ] or [_read_window(search, pooled, grid, starts[0], sigma_mm, fill)]
+    found.sort(key=lambda reading: -reading.peaks.sum())
     best: CoarseLandmarks | None = None
-    for start in starts:
-        found = _read_window(read, pooled, pooled_grid, start, sigma_mm, fill)
-        if best is None or found.peaks.sum() > best.peaks.sum():
-            best = found
+    seen: list[np.ndarray] = []
+    for candidate in found:
+        if len(seen) == _CANDIDATES:
+            break
+        centre = _centre_of(candidate)
+        if any(np.linalg.norm(centre - other) < _SAME_PLACE_MM for other in seen):
+            continue
+        seen.append(centre)
+        again = _centred(read, pooled, grid, _centred(search, pooled, grid, candidate, sigma_mm, fill), sigma_mm, fill)
+        if best is None or again.peaks.sum() > best.peaks.sum():
+            best = again
     assert best is not None
-    if len(starts) > 1:
-        for _ in range(2):
-            best = _recentred(read, pooled, pooled_grid, best, sigma_mm, fill)
     return best
 
 
-def _recentred(
+def read_aligned(
+    read: HeatmapReader, image: NetworkImage, ras_to_reference: np.ndarray, centre: np.ndarray, sigma_mm: float
+) -> CoarseLandmarks:
+    """Read one window with the head turned as in the reference frame and the circle's `centre` (3,) mm in the middle.
+
+    `ras_to_reference` (4, 4) similarity, whose scale is left out: the network knows heads of all sizes. Positions
+    come back in RAS mm of the scan.
+    """
+    to_scan = np.linalg.inv(ras_to_reference)
+    middle = apply_affine(to_scan, centre)
+    to_scan[:3, :3] /= np.cbrt(np.linalg.det(to_scan[:3, :3]))
+    to_scan[:3, 3] = middle
+    shape = (2 * WINDOW[0], 2 * WINDOW[1], 2 * WINDOW[2])
+    upright = axis_aligned_grid(np.zeros(3), np.full(3, SAMPLING_SPACING_MM), shape)
+    pooled, grid = pool_for_localizer(image.sampled(upright.transformed(to_scan)), upright)
+    found = _read_window(read, pooled, grid, np.zeros(3, int), sigma_mm, image.rule.padding())
+    return CoarseLandmarks(apply_affine(to_scan, found.positions), found.peaks)
+
+
+def pooled_field_of_view(image: NetworkImage) -> tuple[torch.Tensor, Grid]:
+    """Mean and maximum over 2 mm blocks of the whole scan, made slab by slab, and their grid."""
+    fov = field_of_view_grid(image.grid)
+    slabs = []
+    for first in range(0, fov.shape[0], _SLAB):
+        rows = min(_SLAB, fov.shape[0] - first)
+        slab = fov.window((0, 0, first), (rows, *fov.shape[1:]))
+        slabs.append(pool_for_localizer(image.sampled(slab), slab))
+    pooled = slabs[0][0] if len(slabs) == 1 else torch.cat([part for part, _ in slabs], dim=1)
+    shape = pooled.shape[1:]
+    return pooled, Grid((int(shape[0]), int(shape[1]), int(shape[2])), slabs[0][1].ijk_to_ras)
+
+
+def _shows_something(pooled: torch.Tensor, start: np.ndarray) -> bool:
+    """Whether a window holds enough that is as bright as vessels; air and empty background do not."""
+    bright = crop_or_pad(pooled[1:], start, WINDOW, 0.0) > _VESSEL_LEVEL
+    return int(bright.sum()) >= _FEWEST_BRIGHT
+
+
+def _centre_of(found: CoarseLandmarks) -> np.ndarray:
+    """(3,) RAS mm: median of the two thirds of the landmarks with the highest peaks."""
+    order = np.argsort(-found.peaks, kind="stable")[: max(3, len(found.peaks) * 2 // 3)]
+    return np.median(found.positions[order], axis=0)
+
+
+def _centred(
     read: HeatmapReader, pooled: torch.Tensor, grid: Grid, found: CoarseLandmarks, sigma_mm: float, fill: float
 ) -> CoarseLandmarks:
-    """Read the window centred on the (weighted median of the) landmarks found so far."""
-    order = np.argsort(found.peaks)[::-1][: max(3, len(found.peaks) * 2 // 3)]
-    centre = apply_affine(grid.ras_to_ijk, np.median(found.positions[order], axis=0))[::-1]
+    """Read the window centred on the landmarks found so far."""
+    centre = apply_affine(grid.ras_to_ijk, _centre_of(found))[::-1]
     start = np.rint(centre).astype(int) - np.array(WINDOW) // 2
     again = _read_window(read, pooled, grid, start, sigma_mm, fill)
     return again if again.peaks.sum() > 0.9 * found.peaks.sum() else found

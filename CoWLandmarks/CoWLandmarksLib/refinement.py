@@ -11,7 +11,8 @@ from .alignment import ShapePosterior
 from .generator import HeatmapReader
 from .heatmap import decode_argmax, decode_subvoxel, encode
 from .model import Model
-from .volume import Grid, apply_affine, resample
+from .network_image import NetworkImage
+from .volume import Grid, apply_affine
 
 _MARGIN_MM = 8.0
 _DECODING_SLACK_MM = 3.0
@@ -69,16 +70,15 @@ def _group(expected: np.ndarray, left: list[int], seed: int, extent: np.ndarray)
 def refine(
     read: HeatmapReader,
     model: Model,
-    voxels: torch.Tensor,
-    grid: Grid,
+    scan: NetworkImage,
     ras_to_reference: np.ndarray,
     prior: ShapePosterior,
     wanted: np.ndarray,
 ) -> FineLandmarks:
     """Exact landmarks of a scan.
 
-    `voxels` [k, j, i] in network units on `grid` (scan RAS); `prior` says where the landmarks are expected
-    in the reference frame; only landmarks with `wanted` (n,) are sought.
+    `scan` is in network units; `prior` says where the landmarks are expected in the reference frame; only
+    landmarks with `wanted` (n,) are sought.
     """
     count = len(prior.mean)
     positions, argmax, peaks = np.full((count, 3), np.nan), np.full((count, 3), np.nan), np.zeros(count)
@@ -88,7 +88,7 @@ def refine(
     slack = np.sqrt(prior.sd_mm**2 + _DECODING_SLACK_MM**2)
     for window in choose_windows(expected, reference, model.window):
         local = reference.window(window.start, model.window)
-        heatmaps = read_window(read, model, voxels, grid, local, to_scan, prior.mean)
+        heatmaps = read_window(read, model, scan, local, to_scan, prior.mean)
         chosen = list(window.landmarks)
         guided = heatmaps[chosen]
         if model.decode_with_prior:
@@ -101,14 +101,13 @@ def refine(
 def read_window(
     read: HeatmapReader,
     model: Model,
-    voxels: torch.Tensor,
-    grid: Grid,
+    scan: NetworkImage,
     local: Grid,
     to_scan: np.ndarray,
     expected: np.ndarray,
 ) -> torch.Tensor:
     """Heatmaps (n, K, J, I) of one window; `local` is its grid in the reference frame."""
-    image = resample(voxels, grid, local.transformed(to_scan), padding=0.0)[None]
+    image = scan.sampled(local.transformed(to_scan))[None]
     if not model.reads_priors:
         return read(image[None])[0]
     prior = encode(expected, local, model.prior_sigma_mm, image.device)

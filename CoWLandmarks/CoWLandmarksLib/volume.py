@@ -114,8 +114,7 @@ def resample(voxels: torch.Tensor, source: Grid, target: Grid, padding: float | 
     Returns a float32 tensor of the shape of `target` on the device of `voxels`.
     """
     image = voxels if voxels.ndim == 4 else voxels[None]
-    factors = np.maximum(1, np.floor(float(target.spacing.min()) / source.spacing + 1e-6)).astype(int)
-    factors = np.minimum(factors, source.size)
+    factors = averaging_factors(source, target)
     image, source = _cropped(image, source, target, factors)
     image, matrix = _averaged_down(image, source, factors)
     # Positions need float64, which Apple's GPU lacks.
@@ -148,13 +147,24 @@ def resample(voxels: torch.Tensor, source: Grid, target: Grid, padding: float | 
     return sampled if voxels.ndim == 4 else sampled[0]
 
 
-def _cropped(image: torch.Tensor, source: Grid, target: Grid, factors: np.ndarray) -> tuple[torch.Tensor, Grid]:
-    """The part of `image` [c, k, j, i] that `target` needs, cut at whole averaging blocks, and its grid."""
+def averaging_factors(source: Grid, target: Grid) -> np.ndarray:
+    """(3,) source voxels along i, j, k that are averaged before `target` is sampled; 1 where they are coarse enough."""
+    factors = np.maximum(1, np.floor(float(target.spacing.min()) / source.spacing + 1e-6)).astype(int)
+    return np.minimum(factors, source.size)
+
+
+def needed_part(source: Grid, target: Grid, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and end voxel (i, j, k) of the part of `source` that sampling `target` needs, in whole averaging blocks."""
     ijk = apply_affine(source.ras_to_ijk, target.corners())
     blocks = -(-source.size // factors)
     first = np.clip(np.floor(ijk.min(axis=0) / factors).astype(int) - 2, 0, blocks - 1)
     last = np.clip(np.ceil(ijk.max(axis=0) / factors).astype(int) + 3, first + 1, blocks)
-    low, high = first * factors, np.minimum(last * factors, source.size)
+    return first * factors, np.minimum(last * factors, source.size)
+
+
+def _cropped(image: torch.Tensor, source: Grid, target: Grid, factors: np.ndarray) -> tuple[torch.Tensor, Grid]:
+    """The part of `image` [c, k, j, i] that `target` needs, cut at whole averaging blocks, and its grid."""
+    low, high = needed_part(source, target, factors)
     part = source.window(
         (int(low[0]), int(low[1]), int(low[2])),
         (int(high[2] - low[2]), int(high[1] - low[1]), int(high[0] - low[0])),

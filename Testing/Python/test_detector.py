@@ -15,7 +15,9 @@ from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
 from CoWLandmarksLib.detector import Detector, Stage, choose_device
 from CoWLandmarksLib.errors import ConfigurationError, VolumeError
+from CoWLandmarksLib.intensity import IntensityRule
 from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.network_image import NetworkImage
 from CoWLandmarksLib.refinement import choose_windows, refine
 from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
@@ -235,11 +237,11 @@ class TestOptions:
         plain = bead_scan(GRID, posed(POSE))
         stored = (plain.voxels + 1060).astype(np.uint16)
         stored[:2] = 0
-        measured = detector.measure(Volume(stored, plain.ijk_to_ras, "scan"), modality=modality)
-        assert measured.modality is Modality.CTA
-        assert "1024 was subtracted" in measured.warnings[-1]
-        assert float(measured.volume.voxels.max()) == plain.voxels.max() + 36
-        assert not any("1024" in warning for warning in detector.measure(plain).warnings)
+        kind, image, warnings = detector._prepared(Volume(stored, plain.ijk_to_ras, "scan"), modality)
+        assert kind is Modality.CTA
+        assert "1024 was subtracted" in warnings[-1]
+        np.testing.assert_allclose(image.sampled(GRID)[2:], (plain.voxels[2:] + 36) / UNITS, atol=1e-5)
+        assert not any("1024" in warning for warning in detector._prepared(plain, modality)[2])
 
     def test_a_scan_that_cannot_be_used_is_refused(self, detector: Detector) -> None:
         with pytest.raises(VolumeError, match="same value everywhere"):
@@ -304,7 +306,8 @@ def test_the_prior_decides_between_two_beads_of_which_the_wrong_one_is_brighter(
         image += height * np.exp(-((ras - place) ** 2).sum(axis=-1) / 2.0)
     prior = ShapePosterior(places, np.full(COUNT, 1.0), np.zeros(COUNT))
     network = model.fine.build(torch.device("cpu"))
-    fine = refine(network, model, torch.from_numpy(image), grid, np.eye(4), prior, np.arange(COUNT) == 3)
+    scan = NetworkImage(image, grid, IntensityRule("fixed", -0.5, 2.5), 1.0, torch.device("cpu"))
+    fine = refine(network, model, scan, np.eye(4), prior, np.arange(COUNT) == 3)
     assert np.linalg.norm(fine.argmax_positions[3] - places[3]) < 1.0
     assert np.linalg.norm(fine.positions[3] - places[3]) < 1.5
     assert np.isnan(np.delete(fine.positions, 3, axis=0)).all()

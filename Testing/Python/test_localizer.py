@@ -7,8 +7,18 @@ import pytest
 import torch
 from beads import SIGMA_MM, UNITS, CoarseBeadReader, bead_places, bead_scan
 from CoWLandmarksLib import localizer
-from CoWLandmarksLib.localizer import WINDOW, crop_or_pad, field_of_view_grid, localise, pool_for_localizer
-from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.intensity import IntensityRule
+from CoWLandmarksLib.localizer import (
+    WINDOW,
+    crop_or_pad,
+    field_of_view_grid,
+    localise,
+    pool_for_localizer,
+    pooled_field_of_view,
+    read_aligned,
+)
+from CoWLandmarksLib.network_image import NetworkImage
+from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -119,6 +129,11 @@ class TestTiles:
         assert [start.tolist() for start in localizer._tile_starts((48, 60, 30))] == [[0, -2, -17]]
 
 
+def bead_image(scan: Volume) -> NetworkImage:
+    rule = IntensityRule("fixed", -0.5, 2.5, fixed_scale=UNITS)
+    return NetworkImage(scan.voxels, scan.grid, rule, UNITS, torch.device("cpu"))
+
+
 class TestLocalise:
     """With a network that reads beads by calculation."""
 
@@ -137,7 +152,7 @@ class TestLocalise:
         grid = axis_aligned_grid(np.array([3.3, -8.2, 100.1]), np.array([2.0, 2.2, 2.1]), shape)
         places = bead_places() - bead_places().mean(axis=0) + grid.centre + centre
         scan = bead_scan(grid, places)
-        found = localise(CoarseBeadReader(), torch.from_numpy(scan.voxels / UNITS).float(), grid, SIGMA_MM)  # type: ignore[arg-type]
+        found = localise(CoarseBeadReader(), CoarseBeadReader(), bead_image(scan), SIGMA_MM)
         assert np.linalg.norm(found.positions - places, axis=1).max() < 0.15
         assert (found.peaks > 0.6).all()
 
@@ -146,5 +161,59 @@ class TestLocalise:
         places = bead_places() - bead_places().mean(axis=0)
         places[7] = np.nan
         scan = bead_scan(grid, places)
-        found = localise(CoarseBeadReader(), torch.from_numpy(scan.voxels / UNITS).float(), grid, SIGMA_MM)  # type: ignore[arg-type]
+        found = localise(CoarseBeadReader(), CoarseBeadReader(), bead_image(scan), SIGMA_MM)
         assert np.flatnonzero(found.peaks < 0.1).tolist() == [7]
+
+    def test_the_nearest_of_several_circles_is_not_chosen_but_the_one_that_is_read_best(self) -> None:
+        grid = axis_aligned_grid(np.zeros(3), np.full(3, 2.0), (60, 60, 150))
+        places = bead_places() - bead_places().mean(axis=0) + (90.0, 0.0, 0.0)
+        faint = np.where(np.arange(len(places))[:, None] < 8, places - (180.0, 0.0, 0.0), np.nan)
+        both = bead_scan(grid, places).voxels + bead_scan(grid, faint).voxels
+        scan = Volume(both, grid.ijk_to_ras)
+        found = localise(CoarseBeadReader(), CoarseBeadReader(), bead_image(scan), SIGMA_MM)
+        assert np.linalg.norm(found.positions - places, axis=1).max() < 0.15
+
+    def test_a_tilted_circle_is_read_upright_once_its_frame_is_known(self) -> None:
+        grid = axis_aligned_grid(np.zeros(3), np.full(3, 2.0), (60, 60, 60))
+        pose = np.eye(4)
+        pose[:3, :3] = 1.05 * Rotation.from_euler("xyz", (60, 10, -15), degrees=True).as_matrix()
+        pose[:3, 3] = (3.0, -8.0, 2.0)
+        centre = bead_places().mean(axis=0)
+        scan = bead_scan(grid, apply_affine(pose, bead_places() - centre))
+        upright: list[torch.Tensor] = []
+
+        def read(window: torch.Tensor) -> torch.Tensor:
+            upright.append(window)
+            return CoarseBeadReader()(window)
+
+        frame = np.linalg.inv(pose)
+        frame[:3, 3] += centre
+        found = read_aligned(read, bead_image(scan), frame, centre, SIGMA_MM)
+        assert np.linalg.norm(found.positions - apply_affine(pose, bead_places() - centre), axis=1).max() < 0.3
+        assert upright[0].shape == (1, 2, *WINDOW)
+
+
+def test_a_tall_field_is_pooled_slab_by_slab_as_if_at_once() -> None:
+    grid = axis_aligned_grid(np.array([3.0, -2.0, 1.0]), np.array([1.4, 1.3, 1.6]), (64, 14, 12))
+    voxels = np.random.default_rng(0).normal(size=grid.shape).astype(np.float32) * UNITS
+    image = bead_image(Volume(voxels, grid.ijk_to_ras))
+    pooled, pooled_grid = pooled_field_of_view(image)
+    fov = field_of_view_grid(grid)
+    at_once, at_once_grid = pool_for_localizer(image.sampled(fov), fov)
+    assert fov.shape[0] > 2 * localizer._SLAB
+    torch.testing.assert_close(pooled, at_once, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(pooled_grid.ijk_to_ras, at_once_grid.ijk_to_ras)
+    assert pooled_grid.shape == at_once_grid.shape
+
+
+def test_windows_of_air_are_passed_over() -> None:
+    grid = axis_aligned_grid(np.zeros(3), np.full(3, 2.0), (60, 60, 150))
+    places = bead_places() - bead_places().mean(axis=0) + (90.0, 0.0, 0.0)
+    read: list[int] = []
+
+    def search(window: torch.Tensor) -> torch.Tensor:
+        read.append(1)
+        return CoarseBeadReader()(window)
+
+    localise(search, CoarseBeadReader(), bead_image(bead_scan(grid, places)), SIGMA_MM)
+    assert 0 < len(read) < len(localizer._tile_starts((60, 60, 150)))
