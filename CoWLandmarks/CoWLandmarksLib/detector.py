@@ -203,7 +203,7 @@ class Detector:
             warnings.append(f"Air lies near 0 in this CT scan; {offset:g} was subtracted to get Hounsfield units.")
         rule = self.model.intensity[kind]
         scale = rule.scale(volume.voxels, float(np.prod(volume.grid.spacing)))
-        image = NetworkImage(volume.voxels, volume.grid, rule, scale, self.device, offset)
+        image = NetworkImage(volume.voxels, volume.grid, self.device, rule, scale, offset)
         return kind, image, tuple(warnings)
 
     def _align(self, image: NetworkImage, hint: Mapping[str, np.ndarray] | None) -> Alignment:

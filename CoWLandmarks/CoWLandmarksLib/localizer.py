@@ -78,7 +78,7 @@ def localise(search: HeatmapReader, read: HeatmapReader, image: NetworkImage, si
     window is read at once.
     """
     pooled, grid = pooled_field_of_view(image)
-    fill = image.rule.padding()
+    fill = image.padding
     starts = _tile_starts(grid.shape)
     if len(starts) == 1:
         return _read_window(read, pooled, grid, starts[0], sigma_mm, fill)
@@ -117,7 +117,7 @@ def read_aligned(
     shape = (2 * WINDOW[0], 2 * WINDOW[1], 2 * WINDOW[2])
     upright = axis_aligned_grid(np.zeros(3), np.full(3, SAMPLING_SPACING_MM), shape)
     pooled, grid = pool_for_localizer(image.sampled(upright.transformed(to_scan)), upright)
-    found = _read_window(read, pooled, grid, np.zeros(3, int), sigma_mm, image.rule.padding())
+    found = _read_window(read, pooled, grid, np.zeros(3, int), sigma_mm, image.padding)
     return CoarseLandmarks(apply_affine(to_scan, found.positions), found.peaks)
 
 

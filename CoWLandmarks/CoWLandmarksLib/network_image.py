@@ -18,20 +18,25 @@ _MOST_VOXELS = 32_000_000
 class NetworkImage:
     """Voxels [k, j, i] of a scan and how they become network input: `rule` with `scale`, after `offset` is taken away.
 
-    Only the part that a target grid needs is converted and moved to `device`; the scan itself is not copied.
+    Without a `rule` the voxels are network input already. Only the part that a target grid needs is converted and moved to `device`; the scan itself is not copied.
     """
 
     voxels: np.ndarray
     grid: Grid
-    rule: IntensityRule
-    scale: float
     device: torch.device
+    rule: IntensityRule | None = None
+    scale: float = 1.0
     offset: float = 0.0
+
+    @property
+    def padding(self) -> float:
+        """Network input beyond the scan."""
+        return 0.0 if self.rule is None else self.rule.padding()
 
     def sampled(self, target: Grid) -> torch.Tensor:
         """Network input float32 [k, j, i] on `target` (its world is the scan's RAS), trilinear; on `device`.
 
-        Beyond the scan it is the rule's padding value.
+        Beyond the scan it is `padding`.
         """
         pieces = []
         first = 0
@@ -52,7 +57,8 @@ class NetworkImage:
         size = high - low
         source = self.grid.window((int(low[0]), int(low[1]), int(low[2])), (int(size[2]), int(size[1]), int(size[0])))
         rowwise = _rows(target, first, rows)
-        return resample(self.rule.apply(image, self.scale), source, rowwise, padding=self.rule.padding())
+        units = image if self.rule is None else self.rule.apply(image, self.scale)
+        return resample(units, source, rowwise, padding=self.padding)
 
     def _needed(self, target: Grid, first: int, rows: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Number of voxels, first and end voxel (i, j, k) of the part of the scan that some rows of `target` need."""

@@ -12,6 +12,7 @@ from CoWLandmarksLib.alignment import ShapePosterior
 from CoWLandmarksLib.generator import Generator, SingleReading
 from CoWLandmarksLib.localizer import localise
 from CoWLandmarksLib.model import Model
+from CoWLandmarksLib.network_image import NetworkImage
 from CoWLandmarksLib.refinement import refine
 
 from .aligned import INSIDE, AlignedCase
@@ -59,9 +60,8 @@ class FineValidation:
         expected = simulated_coarse_estimate(with_expected_places(case.landmarks, mean), rng, mean)
         prior = ShapePosterior(expected, np.full(len(mean), _EXPECTED_SD_MM), np.zeros(len(mean)))
         grid = self.model.grid.grid()
-        crop = torch.from_numpy(np.asarray(case.crop(), np.float32)).to(self.device)
-        wanted = np.ones(len(mean), bool)
-        return refine(read, self.model, crop, grid, np.eye(4), prior, wanted).positions
+        crop = NetworkImage(case.crop(), grid, self.device)
+        return refine(read, self.model, crop, np.eye(4), prior, np.ones(len(mean), bool)).positions
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ class CoarseValidation:
         found, truth = [], []
         for case in self.cases:
             assert case.coarse_grid is not None
-            scan = torch.from_numpy(np.asarray(case.coarse(), np.float32)).to(self.device)
-            found.append(localise(SingleReading(generator), scan, case.coarse_grid, self.sigma_mm).positions)
+            read = SingleReading(generator)
+            scan = NetworkImage(case.coarse(), case.coarse_grid, self.device)
+            found.append(localise(read, read, scan, self.sigma_mm).positions)
             truth.append(np.where((case.status == INSIDE)[:, None], case.landmarks_in_scan(), np.nan))
         return validation_figures(found, truth)
 

@@ -15,7 +15,6 @@ from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
 from CoWLandmarksLib.detector import Detector, Stage, choose_device
 from CoWLandmarksLib.errors import ConfigurationError, VolumeError
-from CoWLandmarksLib.intensity import IntensityRule
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.network_image import NetworkImage
 from CoWLandmarksLib.refinement import choose_windows, refine
@@ -306,7 +305,7 @@ def test_the_prior_decides_between_two_beads_of_which_the_wrong_one_is_brighter(
         image += height * np.exp(-((ras - place) ** 2).sum(axis=-1) / 2.0)
     prior = ShapePosterior(places, np.full(COUNT, 1.0), np.zeros(COUNT))
     network = model.fine.build(torch.device("cpu"))
-    scan = NetworkImage(image, grid, IntensityRule("fixed", -0.5, 2.5), 1.0, torch.device("cpu"))
+    scan = NetworkImage(image, grid, torch.device("cpu"))
     fine = refine(network, model, scan, np.eye(4), prior, np.arange(COUNT) == 3)
     assert np.linalg.norm(fine.argmax_positions[3] - places[3]) < 1.0
     assert np.linalg.norm(fine.positions[3] - places[3]) < 1.5

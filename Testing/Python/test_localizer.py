@@ -131,7 +131,7 @@ class TestTiles:
 
 def bead_image(scan: Volume) -> NetworkImage:
     rule = IntensityRule("fixed", -0.5, 2.5, fixed_scale=UNITS)
-    return NetworkImage(scan.voxels, scan.grid, rule, UNITS, torch.device("cpu"))
+    return NetworkImage(scan.voxels, scan.grid, torch.device("cpu"), rule, UNITS)
 
 
 class TestLocalise:
