@@ -18,7 +18,8 @@ _MOST_VOXELS = 32_000_000
 class NetworkImage:
     """Voxels [k, j, i] of a scan and how they become network input: `rule` with `scale`, after `offset` is taken away.
 
-    Without a `rule` the voxels are network input already. Only the part that a target grid needs is converted and moved to `device`; the scan itself is not copied.
+    Without a `rule` the voxels are network input already. Only the part that a target grid needs is converted and
+    moved to `device`; the scan itself is not copied.
     """
 
     voxels: np.ndarray
