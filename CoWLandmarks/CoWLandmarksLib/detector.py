@@ -309,6 +309,8 @@ class Detector:
             alignment.fit.transform,
             model.shape,
             table.uncertain_below,
+            alignment.coarse_confidence,
+            model.least_recognition,
         )
         verdict, reasons = verdict_of(evidence, estimates)
         provenance = {

@@ -68,7 +68,8 @@ class Model:
     (K, J, I) voxels of the reference grid (which may be the whole of it), given heatmaps of width `prior_sigma_mm` of
     the rough positions; one with a single input channel reads the image alone. `decode_with_prior`: a maximum far
     from where the landmark is expected counts less. `read_mirrored`: the fine network was trained on mirror images
-    too, so it may read them. `shape` is the landmark shape model in the reference frame.
+    too, so it may read them. `least_recognition`: below it (see `verdict.recognition`) a scan shows no circle of Willis.
+    `shape` is the landmark shape model in the reference frame.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Model:
     format_version: int = FORMAT_VERSION
     decode_with_prior: bool = True
     read_mirrored: bool = True
+    least_recognition: float = 0.0
 
     @property
     def reads_priors(self) -> bool:
@@ -106,6 +108,7 @@ def save_model(model: Model, path: Path) -> None:
         "prior_sigma_mm": float(model.prior_sigma_mm),
         "decode_with_prior": bool(model.decode_with_prior),
         "read_mirrored": bool(model.read_mirrored),
+        "least_recognition": float(model.least_recognition),
         "shape": shape_model_to_dict(model.shape),
         "grid": {
             "shape": [int(value) for value in model.grid.shape],
@@ -179,6 +182,7 @@ def _model_from_dict(content: dict[str, Any]) -> Model:
         card=str(content["card"]),
         decode_with_prior=bool(content.get("decode_with_prior", True)),
         read_mirrored=bool(content.get("read_mirrored", True)),
+        least_recognition=float(content.get("least_recognition", 0.0)),
     )
     _check(model)
     return model

@@ -26,6 +26,7 @@ class Evidence:
 
     `landmarks` placed inside the scan; `confidence` their mean; `sure` share of them that need no check; `inliers`
     share of them that fits one configuration;
+    `recognition` how sure both networks are (see there); `least_recognition` what the model asks of a circle of Willis;
     `strangeness` squared Mahalanobis distance of the configuration per coordinate (about 1 for a usual one);
     `tilt_deg` rotation of the head against the axes of the scan; `scale` mean circle over this circle.
     """
@@ -37,6 +38,19 @@ class Evidence:
     strangeness: float
     tilt_deg: float
     scale: float
+    recognition: float = 2.0
+    least_recognition: float = 0.0
+
+
+def recognition(coarse_confidence: np.ndarray, sure: np.ndarray) -> float:
+    """How surely a circle of Willis was recognised, 0 to 2: mean of the coarse network's confidence plus share of sure
+    points.
+
+    Both (m,) over the landmarks that lie in the scan; `sure` whether the fine network's reading needs no check. The
+    fine network is told where to look and finds something bright everywhere; the coarse one looks at the whole, so
+    each sees through what the other takes for arteries.
+    """
+    return float(np.mean(coarse_confidence) + np.mean(sure)) if len(sure) else 0.0
 
 
 def gather_evidence(
@@ -46,32 +60,38 @@ def gather_evidence(
     ras_to_reference: np.ndarray,
     shape: ShapeModel,
     uncertain_below: float = 0.7,
+    coarse_confidence: np.ndarray | None = None,
+    least_recognition: float = 0.0,
 ) -> Evidence:
     """Evidence from a detection.
 
     `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
     `error_mm` (n,) of the same landmarks; `ras_to_reference` (4, 4); a confidence below `uncertain_below` needs a
-    check.
+    check. `coarse_confidence` (n,) of the coarse network, `least_recognition` the model's limit.
     """
     placed = np.isfinite(positions).all(axis=1)
     tilt = rotation_deg(ras_to_reference)
     scale = float(np.cbrt(np.linalg.det(ras_to_reference[:3, :3])))
     if placed.sum() < FEWEST_LANDMARKS:
-        return Evidence(int(placed.sum()), 0.0, 0.0, 0.0, np.inf, tilt, scale)
+        return Evidence(int(placed.sum()), 0.0, 0.0, 0.0, np.inf, tilt, scale, 0.0, least_recognition)
     fit = fit_similarity_robustly(positions, shape.mean)
     flat = np.repeat(placed, 3)
     residual = (positions - shape.mean)[placed].reshape(-1)
     noise = np.repeat(np.maximum(error_mm[placed], 0.5) ** 2 / 3.0, 3)
     covariance = shape.covariance[np.ix_(flat, flat)] + np.diag(noise)
+    sure = confidence[placed] >= uncertain_below
+    coarse = np.ones(len(sure)) if coarse_confidence is None else coarse_confidence[placed]
     strangeness = float(residual @ np.linalg.solve(covariance, residual) / len(residual))
     return Evidence(
         landmarks=int(placed.sum()),
         confidence=float(confidence[placed].mean()),
-        sure=float((confidence[placed] >= uncertain_below).mean()),
+        sure=float(sure.mean()),
         inliers=float((fit.weights[placed] > _INLIER_WEIGHT).mean()),
         strangeness=strangeness,
         tilt_deg=tilt,
         scale=scale * fit.scale,
+        recognition=recognition(coarse, sure),
+        least_recognition=least_recognition,
     )
 
 
@@ -80,7 +100,9 @@ def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tup
     reasons = []
     if (
         evidence.landmarks < FEWEST_LANDMARKS
-        or min(evidence.confidence / LEAST_CONFIDENCE, evidence.sure / LEAST_SURE) < 1.0
+        or evidence.confidence < LEAST_CONFIDENCE
+        or evidence.sure < LEAST_SURE
+        or evidence.recognition < evidence.least_recognition
     ):
         reasons.append(
             "The circle of Willis was not recognised in this scan; if it is a brain angiogram, place three or four "

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from beads import bead_model
 from CoWLandmarksLib.__main__ import main as detect_main
 from CoWLandmarksLib.detection import LandmarkState
 from CoWLandmarksLib.errors import ConfigurationError
@@ -23,12 +24,15 @@ from CoWLandmarksLib.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main as train_main
 from CoWLandmarksTrainingLib.default_model import (
     PRESETS,
+    RECOGNITION_SLACK,
     continued,
+    least_recognition,
     make_trainer,
     phantom_shape_model,
     render_cases,
     run_recipe,
 )
+from CoWLandmarksTrainingLib.evaluation import CaseResult
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 
@@ -134,3 +138,22 @@ def test_a_terminated_training_leaves_a_checkpoint_and_exit_code_75(small_model:
     assert process.returncode == 75, errors
     assert checkpoint.exists()
     assert "goes on from" in errors
+
+
+def test_the_limit_of_recognition_lies_just_below_the_worst_recognised_heads() -> None:
+    def scan(coarse: float, fine: float) -> CaseResult:
+        places = np.zeros((3, 3))
+        truth = places.copy()
+        truth[2] = np.nan  # not in the scan: does not count, whatever its peaks
+        peaks, coarse_peaks = np.array([fine, fine, 0.0]), np.array([coarse, coarse, 0.0])
+        return CaseResult(
+            "scan", "mra", truth, np.zeros(3, bool), places, places, places, peaks, places, coarse_peaks,
+            ("found",) * 3, "ok", places,
+        )  # fmt: skip
+
+    model = bead_model()  # peaks 0, 0.3, 1 mean a confidence of 0, 0.5, 1; below 0.5 a point is uncertain
+    good = [scan(1.0, 1.0) for _ in range(49)]
+    assert least_recognition(model, good) == pytest.approx(2.0 - RECOGNITION_SLACK)
+    worst = least_recognition(model, [*good, scan(0.3, 0.1)])
+    # 0.5 + 0 and 49 times 2: the quantile 0.02 of 50 values lies at 0.98 of the way from the first to the second.
+    assert worst == pytest.approx(0.5 + 0.98 * 1.5 - RECOGNITION_SLACK)

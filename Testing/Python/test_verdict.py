@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from CoWLandmarksLib.alignment import ShapeModel
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState, Verdict
-from CoWLandmarksLib.verdict import Evidence, gather_evidence, verdict_of
+from CoWLandmarksLib.verdict import Evidence, gather_evidence, recognition, verdict_of
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 ATLAS = default_atlas().shape_models["patients"]
@@ -68,6 +68,7 @@ def test_tilt_and_size_are_read_from_the_transform() -> None:
         ({"landmarks": 4}, "not recognised"),
         ({"confidence": 0.3}, "not recognised"),
         ({"sure": 0.5}, "not recognised"),
+        ({"recognition": 1.2, "least_recognition": 1.21}, "not recognised"),
         ({"inliers": 0.4}, "plausible circle"),
         ({"strangeness": 9.0}, "plausible circle"),
         ({"scale": 0.5}, "voxel size"),
@@ -94,3 +95,22 @@ def test_the_share_of_sure_points_is_counted_among_the_placed() -> None:
     confidence = np.where(np.arange(19) < 10, 0.69, 0.7)
     found = gather_evidence(positions, confidence, np.full(19, 1.0), np.eye(4), SHAPE)
     assert found.sure == pytest.approx(9 / 18)
+
+
+def test_recognition_is_the_mean_of_the_coarse_confidence_plus_the_share_of_sure_points() -> None:
+    sure = np.array([True, False, True, True])
+    assert recognition(np.array([0.2, 0.4, 0.6, 0.8]), sure) == pytest.approx(0.5 + 0.75)
+    assert recognition(np.zeros(0), np.zeros(0, bool)) == 0.0
+
+
+def test_only_landmarks_with_a_place_count_for_recognition() -> None:
+    positions = SHAPE.mean.copy()
+    positions[:9] = np.nan
+    coarse = np.where(np.arange(19) < 9, 0.0, 0.8)
+    found = gather_evidence(
+        positions, np.full(19, 0.9), np.full(19, 1.0), np.eye(4), SHAPE, coarse_confidence=coarse, least_recognition=1.7
+    )
+    assert found.recognition == pytest.approx(1.8)
+    assert verdict_of(found, [FOUND])[0] is Verdict.OK
+    worse = replace(found, least_recognition=1.81)
+    assert verdict_of(worse, [FOUND])[0] is Verdict.DO_NOT_TRUST

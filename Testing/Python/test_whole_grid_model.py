@@ -88,23 +88,25 @@ def test_the_whole_grid_is_one_window_wherever_the_landmarks_are_expected() -> N
 
 
 def test_how_a_model_reads_is_kept_in_its_file(tmp_path: Path) -> None:
-    save_model(image_only(tiny_model()), tmp_path / "m.cow.pt")
+    save_model(replace(image_only(tiny_model()), least_recognition=1.25), tmp_path / "m.cow.pt")
     loaded = load_model(tmp_path / "m.cow.pt")
     assert not loaded.reads_priors
     assert not loaded.decode_with_prior
     assert not loaded.read_mirrored
+    assert loaded.least_recognition == 1.25
     assert loaded.window == loaded.grid.shape
 
 
 def test_files_of_before_decode_with_their_priors(tmp_path: Path) -> None:
     save_model(tiny_model(), tmp_path / "m.cow.pt")
     content = torch.load(tmp_path / "m.cow.pt", weights_only=True)
-    del content["decode_with_prior"], content["read_mirrored"]
+    del content["decode_with_prior"], content["read_mirrored"], content["least_recognition"]
     torch.save(content, tmp_path / "old.cow.pt")
     loaded = load_model(tmp_path / "old.cow.pt")
     assert loaded.reads_priors
     assert loaded.decode_with_prior
     assert loaded.read_mirrored
+    assert loaded.least_recognition == 0.0
 
 
 def test_a_fine_network_with_some_priors_only_is_refused(tmp_path: Path) -> None:
