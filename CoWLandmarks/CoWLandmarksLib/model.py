@@ -68,7 +68,7 @@ class Model:
     (K, J, I) voxels of the reference grid (which may be the whole of it), given heatmaps of width `prior_sigma_mm` of
     the rough positions; one with a single input channel reads the image alone. `decode_with_prior`: a maximum far
     from where the landmark is expected counts less. `read_mirrored`: the fine network was trained on mirror images
-    too, so it may read them. `least_recognition`: below it (see `verdict.recognition`) a scan shows no circle of Willis.
+    too, so it may read them. `least_recognition`: a scan below it (`verdict.recognition`) shows no circle of Willis.
     `shape` is the landmark shape model in the reference frame.
     """
 
