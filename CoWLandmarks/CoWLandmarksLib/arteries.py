@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
 
+from .detection import LandmarkEstimate
 from .volume import Grid, Volume
 
 
@@ -64,7 +65,7 @@ class ArteryMap:
     """All arteries of a scan in the order of the anatomy.
 
     `labels` uint8 [k, j, i] is a crop of the scan's own grid that begins at voxel `start` (i, j, k); beyond it there is
-    no label. `summary` is the variant of the circle in plain words.
+    no label. `summary` is the variant of the circle in plain words, `landmarks` are those it was traced between.
     """
 
     arteries: tuple[ArteryTrace, ...]
@@ -72,7 +73,7 @@ class ArteryMap:
     start: tuple[int, int, int]
     scan_grid: Grid
     summary: str
-    landmarks: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    landmarks: tuple[LandmarkEstimate, ...] = ()
 
     def artery(self, code: str) -> ArteryTrace:
         """Trace with this code; raises KeyError."""
@@ -81,6 +82,18 @@ class ArteryMap:
                 return trace
         raise KeyError(code)
 
+    def labels_on(self, start: tuple[int, int, int], shape: tuple[int, int, int], kept: Sequence[int]) -> np.ndarray:
+        """Labels [k, j, i] of another crop of the scan (first voxel i, j, k and shape), only those in `kept`."""
+        found = np.zeros(shape, np.uint8)
+        low = np.maximum(start, self.start)
+        high = np.minimum(np.add(start, shape[::-1]), np.add(self.start, self.labels.shape[::-1]))
+        if (high > low).all():
+            here = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))[::-1]
+            there = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, self.start, strict=True))[::-1]
+            part = self.labels[there]
+            found[here] = np.where(np.isin(part, kept), part, 0)
+        return found
+
     def label_volume(self, name: str) -> Volume:
         """The label map on the whole grid of the scan."""
         voxels = np.zeros(self.scan_grid.shape, np.uint8)
@@ -88,8 +101,3 @@ class ArteryMap:
         depth, height, width = self.labels.shape
         voxels[k : k + depth, j : j + height, i : i + width] = self.labels
         return Volume(voxels, self.scan_grid.ijk_to_ras, name)
-
-
-def by_code(arteries: Sequence[ArteryTrace]) -> dict[str, ArteryTrace]:
-    """Traces by their code."""
-    return {trace.code: trace for trace in arteries}

@@ -22,6 +22,7 @@ LARGEST_RADIUS_MM = 4.5
 WIDEST_RAY = 1.35
 """A ray is cut at this many times the median of its cross-section."""
 RIM_MM = 1.4
+BONE_EDGE_MM = 0.75
 SMOOTHING_MM = 0.8
 CENTRING_PASSES = 3
 FIXED_END_MM = 1.0
@@ -80,20 +81,21 @@ def cross_sections(region: Region, points: np.ndarray, largest_mm: float = LARGE
     across = np.cos(angles)[:, None] * normals[:, None, 0] + np.sin(angles)[:, None] * normals[:, None, 1]
     distance = np.arange(0.0, largest_mm + RIM_MM + RADIAL_STEP_MM, RADIAL_STEP_MM)
     profiles = region.sample(points[:, None, None] + distance[:, None] * across[:, :, None])
+    filled = np.minimum(profiles, region.bone_limit)
     near = round(0.5 / RADIAL_STEP_MM) + 1
-    lumen = _along(profiles[:, :, :near].mean(axis=(1, 2)))
-    # First the surroundings as a whole, then each ray's own.
-    surroundings = _along(np.quantile(profiles[:, :, 2 * near :], 0.2, axis=(1, 2)))
-    rough = _first_below(profiles, 0.5 * (lumen + surroundings)[:, None])
-    rough = _regular(rough, largest_mm)
+    lumen = _along(filled[:, :, :near].mean(axis=(1, 2)))
+    # First the surroundings as a whole, then each ray's own; bone counts as surroundings.
+    boneless = np.where(profiles > region.bone_limit, region.background, profiles)
+    surroundings = _along(np.quantile(boneless[:, :, 2 * near :], 0.2, axis=(1, 2)))
+    rough = _regular(_wall(profiles, 0.5 * (lumen + surroundings)[:, None], lumen, region.bone_limit), largest_mm)
     inside = distance < 0.6 * np.median(rough, axis=1)[:, None, None]
-    within = np.where(inside, profiles, 0.0).sum(axis=(1, 2)) / np.maximum(inside.sum(axis=(1, 2)) * RAYS, 1)
+    within = np.where(inside, filled, 0.0).sum(axis=(1, 2)) / np.maximum(inside.sum(axis=(1, 2)) * RAYS, 1)
     lumen = _along(np.maximum(within, lumen))
     rim = (distance >= rough[:, :, None]) & (distance <= rough[:, :, None] + RIM_MM)
-    outside = np.where(rim, profiles, np.inf).min(axis=2)
+    outside = np.where(rim, boneless, np.inf).min(axis=2)
     outside = np.where(np.isfinite(outside), outside, surroundings[:, None])
     outside = np.minimum(_median_round(outside, (3, 5)), lumen[:, None])
-    radii = _first_below(profiles, 0.5 * (lumen[:, None] + outside))
+    radii = _wall(profiles, 0.5 * (lumen[:, None] + outside), lumen, region.bone_limit)
     closed = (radii <= np.minimum(largest_mm, 1.6 * np.median(radii, axis=1, keepdims=True))).mean(axis=1)
     return CrossSections(
         points, tangents, normals, _regular(radii, largest_mm), lumen, np.median(outside, axis=1), closed
@@ -123,6 +125,20 @@ def _frames(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         direction = direction / max(float(np.linalg.norm(direction)), 1e-9)
         normals[index] = direction, np.cross(tangent, direction)
     return tangents, normals
+
+
+def _wall(profiles: np.ndarray, level: np.ndarray, lumen: np.ndarray, bone_limit: float) -> np.ndarray:
+    """(n, RAYS) mm to the wall: where a profile falls below its level, or has risen half way to bone that it meets."""
+    fall = _first_below(profiles, level)
+    dense = profiles > bone_limit
+    if not dense.any():
+        return fall
+    reach = round(BONE_EDGE_MM / RADIAL_STEP_MM)
+    peak = ndimage.maximum_filter1d(profiles, 2 * reach + 1, axis=2, mode="nearest")
+    first = dense.argmax(axis=2)
+    bone = np.take_along_axis(peak, np.minimum(first + reach, peak.shape[2] - 1)[:, :, None], 2)[:, :, 0]
+    rise = _first_below(-profiles, -np.where(dense.any(axis=2), 0.5 * (lumen[:, None] + bone), np.inf))
+    return np.minimum(fall, rise)
 
 
 def _first_below(profiles: np.ndarray, level: np.ndarray) -> np.ndarray:

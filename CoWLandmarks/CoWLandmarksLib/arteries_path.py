@@ -46,6 +46,12 @@ class Costs:
         return int(np.argmin(((self.voxels - np.asarray(voxel)) ** 2).sum(axis=1)))
 
 
+def window_of(corridor: Corridor) -> tuple[slice, slice, slice]:
+    """The part of an image [k, j, i] that a corridor covers."""
+    k, j, i = (slice(f, f + n) for f, n in zip(corridor.first, corridor.inside.shape, strict=True))
+    return k, j, i
+
+
 def corridor_between(grid: Grid, first: np.ndarray, second: np.ndarray) -> Corridor:
     """Ellipsoid of all points through which the way between two points (RAS mm) is not too long."""
     chord = float(np.linalg.norm(second - first))
@@ -73,8 +79,7 @@ def cheapest_ways(cost: np.ndarray, spacing_mm: float, corridor: Corridor, start
 
     `cost` [k, j, i] is the cost of a millimetre; a step costs its length times the mean of its two ends.
     """
-    window = tuple(slice(f, f + n) for f, n in zip(corridor.first, corridor.inside.shape, strict=True))
-    local = cost[window]
+    local = cost[window_of(corridor)]
     voxels = np.argwhere(corridor.inside)
     if len(voxels) == 0:
         return Costs(voxels, np.zeros(0), np.zeros(0, int))

@@ -40,6 +40,12 @@ def own_part(sections: CrossSections, others: Iterable[CrossSections]) -> np.nda
     return own
 
 
+def shared_part(sections: CrossSections, other: CrossSections) -> float:
+    """Share of a path that runs in the middle of another artery's lumen."""
+    distance, nearest = cKDTree(other.points).query(sections.points)
+    return float((distance < 0.6 * other.radius[nearest]).mean())
+
+
 def evidence(
     sections: CrossSections, joined: Iterable[CrossSections], others: Iterable[CrossSections], noise: float
 ) -> Evidence:

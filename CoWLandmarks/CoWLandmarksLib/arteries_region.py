@@ -18,6 +18,7 @@ MARGIN_MM = 14.0
 LEVEL_RADIUS_MM = 1.5
 SOFT_TISSUE_HU = (0.0, 100.0)
 TYPICAL_VESSEL_HU = 350.0
+BELOW_TISSUE_HU = 60.0
 BONE_RATIO, BONE_NOISES = 1.35, 4.0
 BONE_MM3 = 120.0
 """Smaller dense pieces are taken for calcified plaque, which belongs to the vessel."""
@@ -27,17 +28,20 @@ BONE_MM3 = 120.0
 class Region:
     """A crop of the scan ready for tracing.
 
-    `image` float32 [k, j, i] on `grid`, in CTA without bone and air; `start` (i, j, k) of its first voxel in the
-    scan; `vessel` typical value of arteries, `background` of what lies round them, `noise` standard deviation.
+    `image` float32 [k, j, i] on `grid`, in CTA without plaque and air; `boneless` the same without bone and with all
+    vessels equally bright; `start` (i, j, k) of the first voxel in the scan; `vessel` typical value of arteries,
+    `background` of what lies round them, `noise` standard deviation, `bone_limit` the value above which there is bone.
     """
 
     image: np.ndarray
+    boneless: np.ndarray
     grid: Grid
     start: tuple[int, int, int]
     scan_shape: tuple[int, int, int]
     vessel: float
     background: float
     noise: float
+    bone_limit: float
 
     def sample(self, points: np.ndarray) -> np.ndarray:
         """Trilinear values (...) at RAS points (..., 3); beyond the crop the nearest voxel's."""
@@ -73,12 +77,16 @@ def region_round(volume: Volume, modality: Modality, places: np.ndarray, landmar
         image -= np.float32(hounsfield_offset(volume.voxels))
         vessel = _level_at(image, crop, landmarks, TYPICAL_VESSEL_HU)
         background = _soft_tissue(image, vessel)
-        image = _without_bone(image, crop, vessel, background, noise)
-        np.maximum(image, background - 60.0, out=image)
+        np.maximum(image, background - BELOW_TISSUE_HU, out=image)
+        limit = _bone_limit(vessel, background, noise)
+        bone, plaque = _bone(image, crop, limit)
+        image[plaque] = vessel
+        boneless = np.where(bone, np.float32(background), np.minimum(image, np.float32(vessel)))
     else:
         vessel = _level_at(image, crop, landmarks, float(np.quantile(image, 0.99)))
         background = float(np.median(image[::2, ::2, ::2]))
-    return Region(image, crop, start, grid.shape, vessel, background, noise)
+        boneless, limit = image, float("inf")
+    return Region(image, boneless, crop, start, grid.shape, vessel, background, noise, limit)
 
 
 def _level_at(image: np.ndarray, grid: Grid, landmarks: np.ndarray, otherwise: float) -> float:
@@ -101,19 +109,18 @@ def _soft_tissue(image: np.ndarray, vessel: float) -> float:
     return float(np.median(soft)) if soft.size > 0.02 * values.size else 0.0
 
 
-def _without_bone(image: np.ndarray, grid: Grid, vessel: float, background: float, noise: float) -> np.ndarray:
-    """Large dense pieces set to the background, small ones (plaque) to the level of vessels."""
-    limit = vessel + max((BONE_RATIO - 1.0) * (vessel - background), BONE_NOISES * noise)
-    labels, count = ndimage.label(image > limit)
-    if count == 0:
-        return image
-    sizes = np.bincount(labels.reshape(-1)) * float(np.prod(grid.spacing))
-    large = sizes >= BONE_MM3
+def _bone_limit(vessel: float, background: float, noise: float) -> float:
+    """Value above which there is bone or plaque rather than contrast-filled lumen."""
+    return vessel + max((BONE_RATIO - 1.0) * (vessel - background), BONE_NOISES * noise)
+
+
+def _bone(image: np.ndarray, grid: Grid, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of large dense pieces (bone) and of small ones (calcified plaque)."""
+    labels, _ = ndimage.label(image > limit)
+    large = np.bincount(labels.reshape(-1)) * float(np.prod(grid.spacing)) >= BONE_MM3
     large[0] = False
     bone = large[labels]
-    cleaned = np.minimum(image, np.float32(vessel))
-    cleaned[bone] = background
-    return cleaned
+    return bone, (labels > 0) & ~bone
 
 
 def _noise(image: np.ndarray) -> float:

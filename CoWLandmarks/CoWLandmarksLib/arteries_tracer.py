@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from .anatomy import Anatomy, Artery
 from .arteries import ArteryMap, ArteryState, ArteryTrace
-from .arteries_costs import BASILAR_BOX_MM, CostMap, cost_map
+from .arteries_costs import CostMap, working_grid
 from .arteries_ends import Ends, Way, ends_of, positions_in_scan
 from .arteries_frame import mean_landmark, reference_to_scan
 from .arteries_labels import Tube, label_map
-from .arteries_lumen import CrossSections, centred
-from .arteries_measures import measured, with_side_ratios
-from .arteries_presence import Evidence, evidence, judge
-from .arteries_region import region_round
+from .arteries_lumen import CrossSections, centred, cross_sections
+from .arteries_measures import counterpart_codes, measured, with_side_ratios
+from .arteries_path import Corridor, corridor_between
+from .arteries_presence import Evidence, evidence, judge, shared_part
+from .arteries_region import Region, region_round
+from .arteries_routes import BASILAR_BOX_MM, Router, funnel
 from .arteries_summary import summary_of
 from .detection import LandmarkEstimate
 from .modality import Modality
@@ -24,32 +25,64 @@ from .volume import Volume, apply_affine
 
 HYPOPLASTIC_MM = 1.0
 """An artery with a smaller mean diameter is hypoplastic."""
-
-
-@dataclass(frozen=True)
-class _Course:
-    """What is known of one artery before its measures: its ends, its best path and the evidence for a vessel there."""
-
-    ends: Ends
-    sections: CrossSections | None = None
-    evidence: Evidence | None = None
-    trace: ArteryTrace | None = None
+SHARED = 0.25
+"""Two arteries whose paths have more than this in common are taken to have found the same vessel."""
+SECOND_VESSEL = 0.35
+"""Least contrast of a second vessel beside the first one, as a share of the first one's."""
+SAME_POINT_MM = 1e-3
+"""A landmark that moved by less has not moved (positions in files are rounded)."""
+REGION_RIM_MM = 6.0
+"""Where a landmark comes nearer than this to the edge of the crop, a new crop is made."""
 
 
 class ArteryTracer:
     """Traces the arteries of one scan; `trace` may be called again with changed landmarks.
 
-    The crop of the scan and its cost map are kept, and only arteries that hang on a changed landmark are traced anew.
+    The crop of the scan and its cost map are kept, and only arteries that hang on a changed landmark are traced anew;
+    all others stay as they were, to the voxel. `previous` is an earlier result for the same scan to start from.
+    `evidence` holds what spoke for a vessel along the paths that were traced last, by artery.
     """
 
-    def __init__(self, volume: Volume, modality: Modality, anatomy: Anatomy) -> None:
+    def __init__(self, volume: Volume, modality: Modality, anatomy: Anatomy, previous: ArteryMap | None = None) -> None:
         self._volume = volume
         self._modality = modality
         self._anatomy = anatomy
-        self._costs: CostMap | None = None
+        self._last = previous
+        self._surroundings: tuple[Region, CostMap, Router] | None = None
+        self._sections: dict[str, CrossSections] = {}
+        self.evidence: dict[str, Evidence] = {}
 
     def trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
         """All arteries between these landmarks (RAS mm of the scan)."""
+        positions, ends = self._ends(landmarks)
+        before = self._last
+        hanging = self._hanging(positions, ends, before)
+        if not positions:
+            traces = tuple(_not_traced(code, found) for code, found in ends.items())
+            nothing = np.zeros((0, 0, 0), np.uint8)
+            self._last = ArteryMap(traces, nothing, (0, 0, 0), self._volume.grid, summary_of(traces), tuple(landmarks))
+            return self._last
+        region, costs, router = self._surroundings_of(positions)
+        errors = {estimate.code: estimate.error_mm for estimate in landmarks}
+        wanted = {code for artery in hanging for code in (artery.start, artery.end) if code in positions}
+        points = {str(code): costs.snapped(positions[str(code)], errors[str(code)]) for code in wanted}
+        sections = self._kept_sections(hanging, before, region)
+        kept = set(sections)
+        # Optional arteries come last: their paths keep out of the lumens of the others.
+        for artery in sorted(hanging, key=lambda artery: artery.optional):
+            path = router.path(artery, ends[artery.code], points, list(sections.values()) if artery.optional else ())
+            if path is not None:
+                sections[artery.code] = centred(region, path)
+        self._part(sections, kept, ends, points, region, router)
+        self._sections = sections
+        self.evidence = {
+            artery.code: self._evidence(artery.code, region.noise) for artery in hanging if artery.code in sections
+        }
+        self._last = self._map_of(landmarks, hanging, ends, region, before)
+        return self._last
+
+    def _ends(self, landmarks: Sequence[LandmarkEstimate]) -> tuple[dict[str, np.ndarray], dict[str, Ends]]:
+        """RAS mm of the landmarks inside the scan by code, and the ends of every artery."""
         given = {estimate.code: estimate for estimate in landmarks}
         depth = {
             code: float(self._volume.grid.depth_mm(np.array([estimate.position], float))[0])
@@ -57,71 +90,36 @@ class ArteryTracer:
             if estimate.position is not None
         }
         positions = positions_in_scan(given, depth, self._anatomy)
-        placed = {code: (float(p[0]), float(p[1]), float(p[2])) for code, p in positions.items()}
-        ends = {artery.code: ends_of(artery, given, positions) for artery in self._anatomy.arteries}
-        if not positions:
-            untraced = tuple(_not_traced(code, found) for code, found in ends.items())
-            nothing = np.zeros((0, 0, 0), np.uint8)
-            return ArteryMap(untraced, nothing, (0, 0, 0), self._volume.grid, summary_of(untraced), placed)
-        costs = self._costs = self._costs_round(positions)
-        snapped = {code: costs.snapped(point) for code, point in positions.items()}
-        sections: dict[str, CrossSections] = {}
-        # Optional arteries come last: their paths keep out of the lumens of the others.
-        for artery in sorted(self._anatomy.arteries, key=lambda artery: artery.optional):
-            taken = list(sections.values()) if artery.optional else []
-            path = costs.path(artery, ends[artery.code], snapped, taken)
-            if path is not None:
-                sections[artery.code] = centred(costs.region, path)
-        self.evidence = {code: self._evidence(code, sections, costs.region.noise) for code in sections}
-        judgements = {code: judge(found, self._anatomy.artery(code).optional) for code, found in self.evidence.items()}
-        present = {code: sections[code] for code, judgement in judgements.items() if judgement.present}
-        labels = label_map(costs.region.grid, [self._tube(code, present) for code in present])
-        voxels = np.bincount(labels.reshape(-1), minlength=256)
-        traces = []
-        for artery in self._anatomy.arteries:
-            code = artery.code
-            if code not in sections:
-                traces.append(_not_traced(code, ends[code]))
-                continue
-            judgement = judgements[code]
-            if not judgement.present:
-                traces.append(ArteryTrace(code, ArteryState.ABSENT, judgement.reason, judgement.confidence))
-                continue
-            s = sections[code]
-            measures = measured(
-                s, self.evidence[code].own, int(voxels[artery.label]), float(np.prod(costs.region.grid.spacing))
-            )
-            thin = measures.diameter_mean_mm < HYPOPLASTIC_MM
-            state = ArteryState.HYPOPLASTIC if thin else ArteryState.PRESENT
-            reason = f"its mean diameter is under {HYPOPLASTIC_MM:g} mm" if thin else ""
-            traces.append(ArteryTrace(code, state, reason, judgement.confidence, s.points, s.radius, measures))
-        final = with_side_ratios(traces, self._anatomy)
-        return ArteryMap(final, labels, costs.region.start, self._volume.grid, summary_of(final), placed)
+        return positions, {artery.code: ends_of(artery, given, positions) for artery in self._anatomy.arteries}
 
-    def _evidence(self, code: str, sections: Mapping[str, CrossSections], noise: float) -> Evidence:
-        artery = self._anatomy.artery(code)
-        others = [found for other, found in sections.items() if other != code]
-        joined = [
-            sections[other.code]
-            for other in self._anatomy.arteries
-            if other.code in sections and other.code != code and not other.optional and _meet(artery, other)
+    def _hanging(
+        self, positions: Mapping[str, np.ndarray], ends: Mapping[str, Ends], before: ArteryMap | None
+    ) -> list[Artery]:
+        """Arteries that have to be traced: all at first, later those that hang on a changed landmark."""
+        if before is None:
+            return list(self._anatomy.arteries)
+        old_positions, old_ends = self._ends(before.landmarks)
+
+        def moved(code: str | None) -> bool:
+            here, there = positions.get(str(code)), old_positions.get(str(code))
+            if here is None or there is None:
+                return here is not there
+            return float(np.linalg.norm(here - there)) > SAME_POINT_MM
+
+        return [
+            artery
+            for artery in self._anatomy.arteries
+            if ends[artery.code] != old_ends[artery.code] or moved(artery.start) or moved(artery.end)
         ]
-        return evidence(sections[code], joined, others, noise)
 
-    def _tube(self, code: str, present: Mapping[str, CrossSections]) -> Tube:
-        """The artery as a tube, cut by a plane where no other present artery goes on."""
-        artery = self._anatomy.artery(code)
-        goes_on = {
-            end
-            for other in self._anatomy.arteries
-            if other.code in present and other.code != code
-            for end in (other.start, other.end)
-        }
-        return Tube(
-            artery.label, present[code], artery.start not in goes_on or artery.start is None, artery.end not in goes_on
-        )
-
-    def _costs_round(self, positions: Mapping[str, np.ndarray]) -> CostMap:
+    def _surroundings_of(self, positions: Mapping[str, np.ndarray]) -> tuple[Region, CostMap, Router]:
+        """Crop, cost map and router; those of the last call where they hold all landmarks."""
+        placed = np.array(list(positions.values()))
+        if self._surroundings is not None:
+            region = self._surroundings[0]
+            deep = region.grid.depth_mm(placed) >= np.minimum(REGION_RIM_MM, region.depth_mm(placed) - 1e-6)
+            if deep.all():
+                return self._surroundings
         to_scan = reference_to_scan(positions)
         pairs = []
         for artery in self._anatomy.arteries:
@@ -131,12 +129,136 @@ class ArteryTracer:
                     positions.get(str(code), apply_affine(to_scan, mean_landmark(str(code)))) for code in ends
                 )
                 pairs.append((first, last))
-        low = BASILAR_BOX_MM[0]
-        basilar = apply_affine(to_scan, np.array([[0.0, 0.0, low[2]], [0.0, low[1] / 2, low[2]]]))
-        placed = np.array(list(positions.values()))
-        places = np.concatenate([placed, *(np.array(pair) for pair in pairs), basilar])
-        region = region_round(self._volume, self._modality, places, placed)
-        return cost_map(region, to_scan, placed, pairs)
+        places = [placed, *(np.array(pair) for pair in pairs)]
+        basilar = [str(a.end) for a in self._anatomy.arteries if a.start is None and a.end in positions]
+        for tip in basilar:
+            drop = to_scan[:3, :3] @ np.array([0.0, 0.5 * BASILAR_BOX_MM[0, 1], BASILAR_BOX_MM[0, 2]])
+            places.append(positions[tip] + drop[None])
+        region = region_round(self._volume, self._modality, np.concatenate(places), placed)
+        grid = working_grid(region)
+        corridors: list[Corridor] = [corridor_between(grid, first, last) for first, last in pairs]
+        corridors += [funnel(grid, to_scan, positions[tip]) for tip in basilar]
+        costs = CostMap(region, placed, corridors, grid)
+        self._surroundings = region, costs, Router(costs, to_scan)
+        return self._surroundings
+
+    def _kept_sections(
+        self, hanging: Sequence[Artery], before: ArteryMap | None, region: Region
+    ) -> dict[str, CrossSections]:
+        """Cross-sections of the arteries that stay as they were."""
+        if before is None:
+            return {}
+        renewed = {artery.code for artery in hanging}
+        return {
+            trace.code: self._sections[trace.code]
+            if trace.code in self._sections
+            else cross_sections(region, trace.centerline)
+            for trace in before.arteries
+            if trace.traced and trace.code not in renewed
+        }
+
+    def _part(
+        self,
+        sections: dict[str, CrossSections],
+        kept: Iterable[str],
+        ends: Mapping[str, Ends],
+        points: Mapping[str, np.ndarray],
+        region: Region,
+        router: Router,
+    ) -> None:
+        """Where an artery took the vessel of its counterpart, let one of the two keep out of it if it finds another."""
+        for code, other in counterpart_codes(self._anatomy).items():
+            if code > other or code not in sections or other not in sections:
+                continue
+            if max(shared_part(sections[code], sections[other]), shared_part(sections[other], sections[code])) < SHARED:
+                continue
+            options = []
+            for first, second in ((code, other), (other, code)):
+                if second in kept:
+                    continue
+                path = router.path(self._anatomy.artery(second), ends[second], points, [sections[first]])
+                if path is not None:
+                    traced = centred(region, path)
+                    options.append((float(np.quantile(traced.lumen - traced.surroundings, 0.2)), second, traced))
+            if not options:
+                continue
+            contrast, second, traced = max(options, key=lambda option: option[0])
+            first_vessel = sections[other if second == code else code]
+            if contrast > SECOND_VESSEL * float(np.median(first_vessel.lumen - first_vessel.surroundings)):
+                sections[second] = traced
+
+    def _evidence(self, code: str, noise: float) -> Evidence:
+        artery = self._anatomy.artery(code)
+        others = [found for other, found in self._sections.items() if other != code]
+        joined = [
+            self._sections[other.code]
+            for other in self._anatomy.arteries
+            if other.code in self._sections and other.code != code and not other.optional and _meet(artery, other)
+        ]
+        return evidence(self._sections[code], joined, others, noise)
+
+    def _map_of(
+        self,
+        landmarks: Sequence[LandmarkEstimate],
+        hanging: Sequence[Artery],
+        ends: Mapping[str, Ends],
+        region: Region,
+        before: ArteryMap | None,
+    ) -> ArteryMap:
+        """States, labels and measures of the arteries traced now, with the others as they were before."""
+        judgements = {code: judge(found, self._anatomy.artery(code).optional) for code, found in self.evidence.items()}
+        present = {code for code, judgement in judgements.items() if judgement.present}
+        kept = {trace.code: trace for trace in before.arteries} if before is not None else {}
+        for artery in hanging:
+            kept.pop(artery.code, None)
+        present_all = present | {code for code, trace in kept.items() if trace.traced}
+        for code in [code for code in self._sections if code not in present_all]:
+            del self._sections[code]
+        labels = label_map(region.grid, [self._tube(code, present_all) for code in sorted(present)])
+        if before is not None:
+            stay = before.labels_on(region.start, region.grid.shape, [self._anatomy.artery(c).label for c in kept])
+            labels = np.where(stay > 0, stay, labels)
+        counts = np.bincount(labels.reshape(-1), minlength=256)
+        traces = []
+        for artery in self._anatomy.arteries:
+            code = artery.code
+            if code in kept:
+                traces.append(kept[code])
+            elif code not in judgements:
+                traces.append(_not_traced(code, ends[code]))
+            elif not judgements[code].present:
+                traces.append(
+                    ArteryTrace(code, ArteryState.ABSENT, judgements[code].reason, judgements[code].confidence)
+                )
+            else:
+                sections, own = self._sections[code], self.evidence[code].own
+                voxel_mm3 = float(np.prod(region.grid.spacing))
+                measures = measured(sections, own, int(counts[artery.label]), voxel_mm3)
+                thin = measures.diameter_mean_mm < HYPOPLASTIC_MM
+                traces.append(
+                    ArteryTrace(
+                        code,
+                        ArteryState.HYPOPLASTIC if thin else ArteryState.PRESENT,
+                        f"its mean diameter is under {HYPOPLASTIC_MM:g} mm" if thin else "",
+                        judgements[code].confidence,
+                        sections.points,
+                        sections.radius,
+                        measures,
+                    )
+                )
+        final = with_side_ratios(traces, self._anatomy)
+        return ArteryMap(final, labels, region.start, self._volume.grid, summary_of(final), tuple(landmarks))
+
+    def _tube(self, code: str, present: Iterable[str]) -> Tube:
+        """The artery as a tube, cut by a plane where no other present artery goes on."""
+        artery = self._anatomy.artery(code)
+        goes_on = {
+            end
+            for other in self._anatomy.arteries
+            if other.code in present and other.code != code
+            for end in (other.start, other.end)
+        } - {None}
+        return Tube(artery.label, self._sections[code], artery.start not in goes_on, artery.end not in goes_on)
 
 
 def _not_traced(code: str, ends: Ends) -> ArteryTrace:
@@ -146,4 +268,5 @@ def _not_traced(code: str, ends: Ends) -> ArteryTrace:
 
 
 def _meet(first: Artery, second: Artery) -> bool:
+    """Whether two arteries have a landmark in common."""
     return bool({first.start, first.end} & {second.start, second.end} - {None})

@@ -1,0 +1,145 @@
+"""The way of an artery: between two landmarks, on to the edge of the scan, or down the basilar artery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .anatomy import Artery
+from .arteries_costs import CostMap
+from .arteries_ends import Ends, Way
+from .arteries_frame import BASILAR_JUNCTION_MM, mean_landmark
+from .arteries_lumen import CrossSections, arc_length
+from .arteries_path import Corridor, Costs, corridor_between, corridor_box
+from .volume import Grid, apply_affine
+
+BASILAR_BOX_MM = np.array([[-13.0, -18.0, -44.0], [13.0, 12.0, 4.0]])
+"""Where the basilar and the ends of the vertebral arteries lie in the reference frame, low and high corner."""
+VERTEBRAL_LEVEL_MM = 14.0
+"""So far below the mean junction the two vertebral arteries are looked for."""
+FUNNEL_MM, FUNNEL_SLOPE = 4.5, 0.4
+"""The way down the basilar keeps within this of the axis at its tip, and that much more per millimetre below it."""
+SHORTEST_BASILAR_MM, MEAN_BASILAR_MM, LONGEST_BASILAR_MM = 12.0, 28.0, 42.0
+"""Length of the basilar artery: least and most accepted, and the mean (patients: 28 +- 7 mm)."""
+APART_MM = 2.0
+LATERAL_MM = 1.5
+EDGE_LAYER_MM = 1.0
+EDGE_BELOW_MM = 4.0
+
+
+class Router:
+    """Finds the ways of arteries on a cost map; `to_scan` (4, 4) takes the reference frame to RAS mm of the scan."""
+
+    def __init__(self, costs: CostMap, to_scan: np.ndarray) -> None:
+        self._costs = costs
+        self._to_scan = to_scan
+
+    def path(
+        self, artery: Artery, ends: Ends, points: Mapping[str, np.ndarray], taken: Sequence[CrossSections] = ()
+    ) -> np.ndarray | None:
+        """Path (n, 3) RAS mm of an artery from start to end; None where none can be found.
+
+        `points` are the landmarks by code; the lumens of `taken` are avoided away from the artery's own ends.
+        """
+        if ends.way is Way.BETWEEN:
+            first, last = points[str(ends.start)], points[str(ends.end)]
+            costs = self._costs.ways(corridor_between(self._costs.grid, first, last), first, last, taken)
+            return self._to_points(costs, costs.node_near(self._costs.voxel(last)), first, last)
+        if ends.way is Way.TO_EDGE:
+            return self._to_edge(artery, ends, points)
+        if ends.way is Way.BASILAR:
+            return self._basilar(points[str(ends.end)])
+        return None
+
+    def _to_points(self, costs: Costs, node: int, first: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
+        voxels = costs.path_to(node)
+        if len(voxels) == 0:
+            return None
+        places = self._costs.places(voxels)
+        return np.concatenate([first[None], places[1:-1], (places[-1] if last is None else last)[None]])
+
+    def _to_edge(self, artery: Artery, ends: Ends, points: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """From the one known end towards where the other is expected, until the vessel leaves the scan."""
+        known = str(ends.start or ends.end)
+        other = str(artery.end if ends.start else artery.start)
+        start = points[known]
+        towards = (
+            start
+            + apply_affine(self._to_scan, mean_landmark(other))
+            - apply_affine(self._to_scan, mean_landmark(known))
+        )
+        costs = self._costs.ways(corridor_between(self._costs.grid, start, towards), start)
+        places = self._costs.places(costs.voxels)
+        at_edge = np.flatnonzero(self._costs.region.depth_mm(places) < EDGE_LAYER_MM)
+        if len(at_edge) == 0:
+            return None
+        path = self._to_points(costs, int(at_edge[np.argmin(costs.total[at_edge])]), start, None)
+        return path if path is None or ends.start else path[::-1]
+
+    def _basilar(self, tip: np.ndarray) -> np.ndarray | None:
+        """From the vertebrobasilar junction, or the edge of the scan, up to the tip.
+
+        The cheapest way down is the basilar and one vertebral artery; where the cheapest way to the other side leaves
+        it is the junction. Where none is seen the artery ends at its mean length.
+        """
+        to_box = _to_box(self._to_scan, tip)
+        costs = self._costs.ways(funnel(self._costs.grid, self._to_scan, tip), tip)
+        if len(costs.voxels) == 0:
+            return None
+        box = apply_affine(to_box, self._costs.places(costs.voxels))
+        depth = self._costs.region.depth_mm(self._costs.places(costs.voxels))
+        below = np.flatnonzero(
+            ((depth < EDGE_LAYER_MM) & (box[:, 2] < -EDGE_BELOW_MM))
+            | (box[:, 2] < BASILAR_JUNCTION_MM[2] - VERTEBRAL_LEVEL_MM)
+        )
+        if len(below) == 0:
+            return None
+        main = int(below[np.argmin(costs.total[below])])
+        way = self._to_points(costs, main, tip, None)
+        if way is None:
+            return None
+        side = np.sign(box[main, 0]) or 1.0
+        others = below[-side * box[below, 0] > LATERAL_MM]
+        length = arc_length(way)
+        end = length[-1] if depth[main] < EDGE_LAYER_MM and length[-1] < LONGEST_BASILAR_MM else MEAN_BASILAR_MM
+        if len(others):
+            other = self._to_points(costs, int(others[np.argmin(costs.total[others])]), tip, None)
+            parted = _parting(way, other) if other is not None else None
+            if parted is not None and length[parted] > SHORTEST_BASILAR_MM:
+                end = min(float(length[parted]), LONGEST_BASILAR_MM)
+        return way[: max(int(np.searchsorted(length, end, side="right")), 2)][::-1]
+
+
+def _to_box(to_scan: np.ndarray, tip: np.ndarray) -> np.ndarray:
+    """(4, 4) from RAS mm to the axes of the reference frame with the basilar tip at the origin."""
+    to_box = np.linalg.inv(to_scan)
+    to_box[:3, 3] -= apply_affine(to_box, tip)
+    return to_box
+
+
+def funnel(grid: Grid, to_scan: np.ndarray, tip: np.ndarray) -> Corridor:
+    """The region below the basilar tip (RAS mm) that widens downwards.
+
+    It is narrow above, where the superior cerebellar arteries leave, and below holds the ends of both vertebral
+    arteries. `to_scan` (4, 4) takes the reference frame to RAS mm of the scan.
+    """
+    to_box = _to_box(to_scan, tip)
+    corridor = corridor_box(grid, to_box, *BASILAR_BOX_MM)
+    k, j, i = np.nonzero(corridor.inside)
+    ijk = np.stack([i, j, k], axis=1) + np.array(corridor.first[::-1])
+    box = apply_affine(to_box, apply_affine(grid.ijk_to_ras, ijk))
+    radius = FUNNEL_MM + FUNNEL_SLOPE * np.maximum(-box[:, 2], 0.0)
+    inside = corridor.inside.copy()
+    inside[k, j, i] = np.linalg.norm(box[:, :2], axis=1) <= radius
+    return Corridor(inside, corridor.first)
+
+
+def _parting(way: np.ndarray, other: np.ndarray) -> int | None:
+    """Index of the last point of `way` (n, 3) that it has in common with `other` from the same start."""
+    apart = np.array([float(np.linalg.norm(other - point, axis=1).min()) for point in way])
+    parted = np.flatnonzero(apart > APART_MM)
+    if len(parted) == 0:
+        return None
+    shared = np.flatnonzero(apart[: parted[0]] < 0.5 * APART_MM)
+    return int(shared[-1]) if len(shared) else 0
