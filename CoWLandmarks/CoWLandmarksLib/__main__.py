@@ -1,4 +1,4 @@
-"""Command line: `cowlandmarks detect` and `cowlandmarks info`."""
+"""Command line: `cowlandmarks detect`, `cowlandmarks arteries` and `cowlandmarks info`."""
 
 from __future__ import annotations
 
@@ -105,6 +105,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_debug(detect)
     detect.set_defaults(run=_detect)
 
+    arteries = commands.add_parser(
+        "arteries",
+        help="arteries of a scan from given (corrected) landmarks",
+        description="Trace the arteries of a scan between given landmarks; results go to DIR/<name>/.",
+    )
+    arteries.add_argument("scan", metavar="SCAN", type=Path, help="scan file or DICOM folder")
+    arteries.add_argument("landmarks", metavar="LANDMARKS.mrk.json", type=Path, help="points labelled with their codes")
+    arteries.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the result")
+    arteries.add_argument(
+        "--previous", metavar="DIR", type=Path, help="earlier result folder of the scan: trace only what has changed"
+    )
+    arteries.add_argument("--modality", choices=["auto", "mra", "cta"], default="auto", help="default: auto")
+    _add_series(arteries)
+    arteries.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
+    arteries.add_argument("--no-pictures", action="store_true", help="do not write report.png")
+    arteries.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
+    arteries.add_argument("--force", action="store_true", help="replace an earlier result")
+    _add_debug(arteries)
+    arteries.set_defaults(run=_arteries)
+
     info = commands.add_parser(
         "info",
         help="show a model card, or what the program understands of a scan",
@@ -167,6 +187,40 @@ def _detect(
         kind = EventKind.ERROR if code == FAILED else EventKind.RESULT
         events(Event(kind, overall(outcomes), fraction=1.0, path=arguments.out))
     return code
+
+
+def _arteries(arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption) -> int:
+    from dataclasses import replace
+
+    from .anatomy import default_anatomy
+    from .correction import retraced
+    from .delivery import Delivery
+    from .markups import read_annotation
+    from .outputs import check_free, result_folder, safe_name
+    from .volume import validated
+    from .volume_io import read_volume
+
+    anatomy = default_anatomy()
+    foreign: list[str] = []
+    landmarks = read_annotation(arguments.landmarks, anatomy, foreign)
+    events = interruption.watching(events)
+    events(Event(EventKind.STAGE, "reading the scan", "read", 0.0))
+    volume = validated(read_volume(arguments.scan, arguments.series))
+    volume = replace(volume, name=safe_name(volume.name))
+    check_free(arguments.out, volume.name, arguments.force)
+    modality = None if arguments.modality == "auto" else Modality(arguments.modality)
+    events(Event(EventKind.STAGE, "tracing the arteries", "arteries", 0.2))
+    detection, found = retraced(volume, landmarks, anatomy, modality, arguments.previous)
+    for warning in dict.fromkeys((*foreign, *detection.warnings)):
+        events(Event(EventKind.WARNING, warning, scan=volume.name))
+    delivery = Delivery(anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene)
+    with result_folder(arguments.out, volume.name, arguments.force) as folder, interruption.deferred():
+        events(Event(EventKind.STAGE, "writing the result", "write", 0.7))
+        left_out = delivery.write(folder, volume, detection, None, found)
+    for warning in left_out:
+        events(Event(EventKind.WARNING, warning, scan=volume.name))
+    events(Event(EventKind.RESULT, found.summary, fraction=1.0, path=arguments.out / volume.name, scan=volume.name))
+    return DELIVERED
 
 
 def _artery_finder(anatomy: Anatomy) -> ArteryFinder:

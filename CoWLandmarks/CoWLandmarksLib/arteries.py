@@ -101,3 +101,12 @@ class ArteryMap:
         depth, height, width = self.labels.shape
         voxels[k : k + depth, j : j + height, i : i + width] = self.labels
         return Volume(voxels, self.scan_grid.ijk_to_ras, name)
+
+
+def cropped_labels(voxels: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """The part of a label map [k, j, i] that holds labels, as uint8, and its first voxel (i, j, k)."""
+    found = [np.flatnonzero(voxels.any(axis=axes)) for axes in ((0, 1), (0, 2), (1, 2))]
+    if any(axis.size == 0 for axis in found):
+        return np.zeros((0, 0, 0), np.uint8), (0, 0, 0)
+    i, j, k = (slice(int(axis[0]), int(axis[-1]) + 1) for axis in found)
+    return np.ascontiguousarray(voxels[k, j, i], np.uint8), (i.start, j.start, k.start)
