@@ -30,8 +30,8 @@ class Way(str, Enum):
 class Ends:
     """The ends of an artery: `start`, `end` are landmark codes where a point is known.
 
-    With Way.NONE `state` and `reason` say why it is not traced. `by_rule` is set where an annotation says that an
-    optional artery was not seen (a junction with it was placed by the fallback of its definition).
+    With Way.NONE `state` and `reason` say why it is not traced. `by_rule` is set where both ends were placed by the
+    fallback of their definition: whoever placed them did not see the artery.
     """
 
     way: Way
@@ -39,6 +39,7 @@ class Ends:
     end: str | None = None
     state: ArteryState = ArteryState.UNKNOWN
     reason: str = ""
+    by_rule: bool = False
 
 
 def ends_of(artery: Artery, landmarks: Mapping[str, LandmarkEstimate], positions: Mapping[str, np.ndarray]) -> Ends:
@@ -51,7 +52,7 @@ def ends_of(artery: Artery, landmarks: Mapping[str, LandmarkEstimate], positions
     if len(placed) == 2:
         if np.linalg.norm(positions[codes[0]] - positions[codes[1]]) < SAME_PLACE_MM:
             return _at_one_place(artery, codes)
-        return Ends(Way.BETWEEN, *codes)
+        return Ends(Way.BETWEEN, *codes, by_rule=all(landmarks[code].by_rule for code in codes))
     missing = [(code, state) for code, state in zip(codes, states, strict=True) if state is not None]
     for wanted, result, words in (
         (LandmarkState.UNCERTAIN, ArteryState.UNKNOWN, "is not placed"),

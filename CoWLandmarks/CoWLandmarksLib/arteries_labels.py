@@ -13,18 +13,21 @@ from .volume import Grid, apply_affine
 
 THINNEST_VOXELS = 0.45
 """Least radius in voxels, so that a thin artery has no gaps."""
-WIDEST_ROOT = 1.3
-"""Where an artery leaves a wider one its lumen counts as at most this many times as wide as its middle part."""
 
 
 @dataclass(frozen=True)
 class Tube:
-    """An artery to be labelled; `open_start`, `open_end`: no other artery goes on there, so a plane cuts it off."""
+    """An artery to be labelled.
+
+    `open_start`, `open_end`: no other artery goes on there, so a plane cuts it off. Its lumen counts as at most
+    `widest_mm` (radius) wide, because where it leaves a wider artery that one's wall is seen.
+    """
 
     label: int
     sections: CrossSections
     open_start: bool
     open_end: bool
+    widest_mm: float
 
 
 def label_map(grid: Grid, tubes: Sequence[Tube]) -> np.ndarray:
@@ -53,7 +56,7 @@ def _voxels_of(grid: Grid, tube: Tube) -> tuple[np.ndarray, np.ndarray]:
     turn = np.mod(np.arctan2(across[:, 1], across[:, 0]) * RAYS / (2.0 * np.pi), RAYS)
     first = turn.astype(int) % RAYS
     part = turn - np.floor(turn)
-    radii = np.minimum(sections.radii, WIDEST_ROOT * typical_radius(sections))
+    radii = np.minimum(sections.radii, tube.widest_mm)
     radius = (1.0 - part) * radii[nearest, first] + part * radii[nearest, (first + 1) % RAYS]
     radius = np.maximum(radius, THINNEST_VOXELS * float(np.prod(grid.spacing)) ** (1.0 / 3.0))
     last = len(sections.points) - 1
@@ -62,12 +65,6 @@ def _voxels_of(grid: Grid, tube: Tube) -> tuple[np.ndarray, np.ndarray]:
     distance = np.where(before | after, np.linalg.norm(offset, axis=1), distance)
     inside = (distance < radius) & ~(before & tube.open_start) & ~(after & tube.open_end)
     return candidates[inside], (distance / radius)[inside].astype(np.float32)
-
-
-def typical_radius(sections: CrossSections) -> float:
-    """Median radius in mm of the middle part of an artery, away from the vessels that it leaves and joins."""
-    count = len(sections.points)
-    return float(np.median(sections.radius[count // 4 : max(count - count // 4, count // 4 + 1)]))
 
 
 def _candidates(grid: Grid, sections: CrossSections) -> np.ndarray:

@@ -19,10 +19,12 @@ RADIAL_STEP_MM = 0.125
 STEP_MM = 0.4
 """Distance of the points of a centreline."""
 LARGEST_RADIUS_MM = 4.5
-WIDEST_RAY = 1.35
-"""A ray is cut at this many times the median of its cross-section."""
+WIDEST_RAY, ROUND_RAY = 1.25, 1.1
+"""A ray is cut at this many times a typical one of its cross-section, for the wall and for finding the centre."""
 RIM_MM = 1.4
 BONE_EDGE_MM = 0.75
+THIN_VOXELS, WIDE_VOXELS = 1.5, 2.2
+"""Up to the first radius a faint vessel is taken to be thin, from the second on to be faint only."""
 SMOOTHING_MM = 0.8
 CENTRING_PASSES = 3
 FIXED_END_MM = 1.0
@@ -97,9 +99,23 @@ def cross_sections(region: Region, points: np.ndarray, largest_mm: float = LARGE
     outside = np.minimum(_median_round(outside, (3, 5)), lumen[:, None])
     radii = _wall(profiles, 0.5 * (lumen[:, None] + outside), lumen, region.bone_limit)
     closed = (radii <= np.minimum(largest_mm, 1.6 * np.median(radii, axis=1, keepdims=True))).mean(axis=1)
-    return CrossSections(
-        points, tangents, normals, _regular(radii, largest_mm), lumen, np.median(outside, axis=1), closed
-    )
+    surroundings = np.median(outside, axis=1)
+    radii = _regular(radii, largest_mm)
+    filled_share = (lumen - surroundings) / max(region.vessel - region.background, 1e-6)
+    thinner = partial_volume_factor(np.sqrt((radii**2).mean(axis=1)), filled_share, float(region.grid.spacing.mean()))
+    return CrossSections(points, tangents, normals, radii * thinner[:, None], lumen, surroundings, closed)
+
+
+def partial_volume_factor(radius: np.ndarray, contrast: np.ndarray, voxel_mm: float) -> np.ndarray:
+    """(n,) factor by which the half-maximum radius of a vessel that does not fill its voxels is too large.
+
+    A tube of radius r, blurred by a Gaussian of width s > r, has the half-maximum radius 1.18 s and the share
+    r^2 / (2 s^2) of the full contrast, so that r = 1.2 R sqrt(contrast). `contrast` (n,) is that share; the factor
+    fades out for vessels that are wide enough to be faint for another reason.
+    """
+    faint = np.minimum(1.2 * np.sqrt(np.clip(contrast, 0.05, 1.0)), 1.0)
+    thin = np.clip((WIDE_VOXELS - radius / voxel_mm) / (WIDE_VOXELS - THIN_VOXELS), 0.0, 1.0)
+    return np.asarray(1.0 - thin * (1.0 - _along(faint)))
 
 
 def centred(region: Region, path: np.ndarray, largest_mm: float = LARGEST_RADIUS_MM) -> CrossSections:
@@ -109,7 +125,7 @@ def centred(region: Region, path: np.ndarray, largest_mm: float = LARGEST_RADIUS
         sections = cross_sections(region, points, largest_mm)
         along = arc_length(points)
         free = np.clip(np.minimum(along, along[-1] - along) / FIXED_END_MM, 0.0, 1.0)
-        shift = np.einsum("na,nad->nd", _centroid(sections.radii), sections.normals)
+        shift = np.einsum("na,nad->nd", _centre(sections.radii), sections.normals)
         points = evenly_spaced(smoothed(points + free[:, None] * shift, 0.5 * SMOOTHING_MM))
     return cross_sections(region, points, largest_mm)
 
@@ -174,8 +190,12 @@ def _along(values: np.ndarray, width: int = 5) -> np.ndarray:
     return np.asarray(ndimage.median_filter(values, width, mode="nearest"))
 
 
-def _centroid(radii: np.ndarray) -> np.ndarray:
-    """(n, 2) centroid of each cross-section, in mm along the two directions across."""
+def _centre(radii: np.ndarray) -> np.ndarray:
+    """(n, 2) centre of each cross-section, in mm along the two directions across.
+
+    It is the centroid of what is left when long rays are cut, so that a neighbour without a gap pulls but little.
+    """
+    radii = np.minimum(radii, ROUND_RAY * np.quantile(radii, 0.4, axis=1, keepdims=True))
     angles = 2.0 * np.pi * np.arange(RAYS) / RAYS
     area = (radii**2).sum(axis=1) / 2.0
     x, y = (radii**3 * np.cos(angles)).sum(axis=1) / 3.0, (radii**3 * np.sin(angles)).sum(axis=1) / 3.0

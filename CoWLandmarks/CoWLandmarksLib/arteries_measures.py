@@ -15,11 +15,13 @@ from .arteries_lumen import CrossSections, arc_length
 def measured(sections: CrossSections, own: np.ndarray, voxels: int, voxel_mm3: float) -> ArteryMeasures:
     """Measures of one artery; diameters over its `own` part (n,), outside the lumens of the arteries that it joins.
 
+    Where nothing of it lies outside them, its narrowest place counts.
+
     `voxels` is the number of its voxels in the label map.
     """
     length = float(arc_length(sections.points)[-1])
     chord = float(np.linalg.norm(sections.points[-1] - sections.points[0]))
-    diameters = 2.0 * sections.radius[own if own.any() else np.ones(len(own), bool)]
+    diameters = 2.0 * (sections.radius[own] if own.any() else sections.radius.min(keepdims=True))
     return ArteryMeasures(
         length_mm=length,
         tortuosity=length / max(chord, 1e-6),

@@ -1,4 +1,4 @@
-"""Minimal paths through a cost map: Dijkstra's algorithm on the voxels of a corridor, 26 neighbours."""
+"""Minimal paths through a cost map: Dijkstra's algorithm on the voxels of a corridor, 18 neighbours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .volume import Grid, apply_affine
 
 DETOUR_RATIO, DETOUR_MM = 1.25, 6.0
 """A path may be this many times as long as the chord, and this much longer on top."""
-_NEIGHBOURS = [step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
+_NEIGHBOURS = [step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0) and 0 in step]
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,13 @@ def window_of(corridor: Corridor) -> tuple[slice, slice, slice]:
     return k, j, i
 
 
-def corridor_between(grid: Grid, first: np.ndarray, second: np.ndarray) -> Corridor:
-    """Ellipsoid of all points through which the way between two points (RAS mm) is not too long."""
+def corridor_between(grid: Grid, first: np.ndarray, second: np.ndarray, slack_mm: float = 0.0) -> Corridor:
+    """Ellipsoid of all points through which the way between two points (RAS mm) is not too long.
+
+    `slack_mm` makes the longest way longer, for end points that are not known exactly yet.
+    """
     chord = float(np.linalg.norm(second - first))
-    longest = DETOUR_RATIO * chord + DETOUR_MM
+    longest = DETOUR_RATIO * chord + DETOUR_MM + slack_mm
     middle = (first + second) / 2.0
     low, high = _window(grid, middle - longest / 2.0, middle + longest / 2.0)
     places = _places(grid, low, high)

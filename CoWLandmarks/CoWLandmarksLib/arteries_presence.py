@@ -1,4 +1,8 @@
-"""Whether there is a vessel along the best path of an artery, and how sure that is."""
+"""Whether there is a vessel along the best path of an artery, and how sure that is.
+
+A path can always be found; along a vessel it stands out from its surroundings, a wall encloses it all round, it rises
+above the noise and is no detour. The weights come from a logistic regression on phantoms (Docs/arteries.md), rounded.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,48 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .arteries_lumen import CrossSections
+from .arteries_lumen import CrossSections, arc_length
 
 WEAK_SHARE = 0.2
-"""The contrast that all but this share of an artery's own part exceed decides."""
+"""The value that all but this share of an artery's own part exceed decides."""
+SHORT_MM = 1.5
+"""With less outside the lumens that it joins, an artery cannot be enclosed by a wall of its own."""
+SHORT_OWN_MM = 4.0
+"""With less outside the lumens that it joins, an artery is measured where it is narrowest."""
+MOST_CONTRAST, MOST_SIGNAL_TO_NOISE = 0.8, 6.0
+"""More does not make a vessel more likely."""
+WEIGHTS = {"contrast": 3.5, "closed": 2.5, "closed_mean": 6.0, "tortuosity": -4.5, "signal_to_noise": 0.33}
+OFFSETS = {"contrast": 0.0, "closed": 0.8, "closed_mean": 0.88, "tortuosity": 1.2, "signal_to_noise": 0.0}
+BIAS, SHORT_PENALTY, UNSEEN_PENALTY = -2.3, -1.0, -2.5
+NEEDED_CONTRAST, NEEDED_SIGNAL_TO_NOISE = 0.1, 1.0
+"""What an artery needs that is hardly ever absent."""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What speaks for a vessel along a path.
 
-    `own` bool (n,) marks the cross-sections outside the lumens of other arteries, `own_mm` their length;
-    `contrast` is the contrast at the weak places of the own part, as a share of that of the arteries it joins;
-    `closed` the share of rays that meet a wall there; `signal_to_noise` contrast over noise; `tortuosity` length/chord.
+    `own` bool (n,) marks the cross-sections outside the lumens of other arteries, `own_mm` their length. At the weak
+    places of the own part: `contrast` as a share of that of a typical artery of the scan, `closed` the share of rays
+    that meet a wall (`closed_mean` over the whole own part), `signal_to_noise`. `tortuosity` is length / chord.
     """
 
     own: np.ndarray
     own_mm: float
     contrast: float
     closed: float
+    closed_mean: float
     signal_to_noise: float
     tortuosity: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether a vessel is there, how sure that is ([0, 1]), and, where it is not, in words why."""
+
+    present: bool
+    confidence: float
+    reason: str
 
 
 def own_part(sections: CrossSections, others: Iterable[CrossSections]) -> np.ndarray:
@@ -40,6 +65,14 @@ def own_part(sections: CrossSections, others: Iterable[CrossSections]) -> np.nda
     return own
 
 
+def own_radius(sections: CrossSections, own: np.ndarray) -> float:
+    """Typical radius in mm of an artery outside the arteries that it joins; its narrowest where that is too little."""
+    step = float(arc_length(sections.points)[-1]) / max(len(sections.points) - 1, 1)
+    if own.sum() * step < SHORT_OWN_MM:
+        return float(sections.radius.min())
+    return float(np.median(sections.radius[own]))
+
+
 def shared_part(sections: CrossSections, other: CrossSections) -> float:
     """Share of a path that runs in the middle of another artery's lumen."""
     distance, nearest = cKDTree(other.points).query(sections.points)
@@ -47,62 +80,64 @@ def shared_part(sections: CrossSections, other: CrossSections) -> float:
 
 
 def evidence(
-    sections: CrossSections, joined: Iterable[CrossSections], others: Iterable[CrossSections], noise: float
+    sections: CrossSections, others: Iterable[CrossSections], typical_contrast: float, noise: float
 ) -> Evidence:
-    """Evidence along the own part of a path; `joined` are the arteries that it joins, `others` all other arteries."""
+    """Evidence along the own part of a path; `others` are all other arteries."""
     own = own_part(sections, others)
-    step = np.linalg.norm(np.diff(sections.points, axis=0), axis=1)
-    length = float(step.sum())
+    length = float(arc_length(sections.points)[-1])
     chord = max(float(np.linalg.norm(sections.points[-1] - sections.points[0])), 1e-6)
-    contrast = np.maximum(sections.lumen - sections.surroundings, 0.0)
-    references = [float(np.median(other.lumen - other.surroundings)) for other in joined]
-    reference = max(min(references) if references else float(np.max(contrast)), 1e-6)
     chosen = own if own.any() else np.ones(len(own), bool)
-    weak = float(np.quantile(contrast[chosen], WEAK_SHARE))
+    weak = float(np.quantile(np.maximum(sections.lumen - sections.surroundings, 0.0)[chosen], WEAK_SHARE))
     return Evidence(
-        own,
-        float(own.sum()) * length / max(len(own) - 1, 1),
-        weak / reference,
-        float(np.quantile(sections.closed[chosen], WEAK_SHARE)),
-        weak / noise,
-        length / chord,
+        own=own,
+        own_mm=float(own.sum()) * length / max(len(own) - 1, 1),
+        contrast=weak / max(typical_contrast, 1e-6),
+        closed=float(np.quantile(sections.closed[chosen], WEAK_SHARE)),
+        closed_mean=float(sections.closed[chosen].mean()),
+        signal_to_noise=weak / noise,
+        tortuosity=length / chord,
     )
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """Whether a vessel is there, how sure that is ([0, 1]), and in words why."""
+def judge(found: Evidence, *, optional: bool, unseen: bool = False) -> Judgement:
+    """Whether there is a vessel.
 
-    present: bool
-    confidence: float
-    reason: str
-
-
-LEAST_CONTRAST = 0.3
-LEAST_CLOSED = 0.8
-LEAST_SIGNAL_TO_NOISE = 2.0
-MOST_TORTUOUS = 2.2
-_SHARPNESS = 6.0
-
-
-def judge(found: Evidence, optional: bool) -> Judgement:
-    """Present where contrast, closed wall and signal all reach their limits and the path is no detour.
-
-    An artery that is hardly ever absent (not `optional`) only has to stand out from what lies round it.
+    An artery that is hardly ever absent (not `optional`) only has to stand out from what lies round it. `unseen` says
+    that an annotation has both its ends by rule, because whoever placed them did not see the artery.
     """
-    if optional:
-        margins = {
-            "no vessel stands out along its best path": found.contrast / LEAST_CONTRAST,
-            "its best path is not enclosed by a wall": found.closed / LEAST_CLOSED,
-            "its best path does not rise above the noise": found.signal_to_noise / LEAST_SIGNAL_TO_NOISE,
-            "its best path is a detour through other vessels": MOST_TORTUOUS / found.tortuosity,
-        }
-    else:
-        margins = {
-            "no vessel stands out along its best path": 3.0 * found.contrast / LEAST_CONTRAST,
-            "its best path does not rise above the noise": found.signal_to_noise / LEAST_SIGNAL_TO_NOISE,
-        }
-    reason, margin = min(margins.items(), key=lambda item: item[1])
-    probability = float(1.0 / (1.0 + np.exp(-_SHARPNESS * (np.clip(margin, 0.0, 2.0) - 1.0))))
-    present = margin >= 1.0
-    return Judgement(present, probability if present else 1.0 - probability, "" if present else reason)
+    if not optional:
+        margin = min(found.contrast / NEEDED_CONTRAST, found.signal_to_noise / NEEDED_SIGNAL_TO_NOISE)
+        score = 3.0 * (min(margin, 2.0) - 1.0)
+        return _judgement(score, "no vessel stands out along its best path")
+    values = {
+        "contrast": min(found.contrast, MOST_CONTRAST),
+        "closed": found.closed,
+        "closed_mean": found.closed_mean,
+        "tortuosity": found.tortuosity,
+        "signal_to_noise": min(found.signal_to_noise, MOST_SIGNAL_TO_NOISE),
+    }
+    short = found.own_mm < SHORT_MM
+    if short:
+        values |= {"closed": OFFSETS["closed"], "closed_mean": OFFSETS["closed_mean"]}
+    score = BIAS + sum(WEIGHTS[name] * (value - OFFSETS[name]) for name, value in values.items())
+    score += SHORT_PENALTY * short + UNSEEN_PENALTY * unseen
+    return _judgement(score, _weakest(values, unseen))
+
+
+def _judgement(score: float, why_not: str) -> Judgement:
+    probability = float(1.0 / (1.0 + np.exp(-score)))
+    present = score >= 0.0
+    return Judgement(present, max(probability, 1.0 - probability), "" if present else why_not)
+
+
+def _weakest(values: dict[str, float], unseen: bool) -> str:
+    """In words what speaks most against a vessel."""
+    if unseen:
+        return "no clear vessel along its best path, and both its ends were placed by rule"
+    shortfall = {
+        "no vessel stands out along its best path": 0.4 - values["contrast"],
+        "no wall encloses its best path": 2.0 * (0.9 - values["closed_mean"]),
+        "its best path does not rise above the noise": (2.0 - values["signal_to_noise"]) / 5.0,
+        "its best path is a detour": 0.5 * (values["tortuosity"] - 1.5),
+    }
+    return max(shortfall, key=lambda words: shortfall[words])

@@ -20,7 +20,7 @@ VERTEBRAL_LEVEL_MM = 14.0
 """So far below the mean junction the two vertebral arteries are looked for."""
 FUNNEL_MM, FUNNEL_SLOPE = 4.5, 0.4
 """The way down the basilar keeps within this of the axis at its tip, and that much more per millimetre below it."""
-SHORTEST_BASILAR_MM, MEAN_BASILAR_MM, LONGEST_BASILAR_MM = 12.0, 28.0, 42.0
+SHORTEST_BASILAR_MM, MEAN_BASILAR_MM, LONGEST_BASILAR_MM = 15.0, 28.0, 42.0
 """Length of the basilar artery: least and most accepted, and the mean (patients: 28 +- 7 mm)."""
 APART_MM = 2.0
 LATERAL_MM = 1.5

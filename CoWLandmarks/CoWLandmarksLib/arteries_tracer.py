@@ -15,7 +15,7 @@ from .arteries_labels import Tube, label_map
 from .arteries_lumen import CrossSections, centred, cross_sections
 from .arteries_measures import counterpart_codes, measured, with_side_ratios
 from .arteries_path import Corridor, corridor_between
-from .arteries_presence import Evidence, evidence, judge, shared_part
+from .arteries_presence import Evidence, evidence, judge, own_radius, shared_part
 from .arteries_region import Region, region_round
 from .arteries_routes import BASILAR_BOX_MM, Router, funnel
 from .arteries_summary import summary_of
@@ -29,8 +29,12 @@ SHARED = 0.25
 """Two arteries whose paths have more than this in common are taken to have found the same vessel."""
 SECOND_VESSEL = 0.35
 """Least contrast of a second vessel beside the first one, as a share of the first one's."""
+WIDEST_ROOT = 1.25
+"""Where an artery leaves a wider one, its lumen counts as at most this many times as wide as its own part."""
 SAME_POINT_MM = 1e-3
 """A landmark that moved by less has not moved (positions in files are rounded)."""
+SLACK_MM = 3.0
+"""The cost map reaches so much farther than the first paths need, for landmarks that are moved a little."""
 REGION_RIM_MM = 6.0
 """Where a landmark comes nearer than this to the edge of the crop, a new crop is made."""
 
@@ -76,7 +80,7 @@ class ArteryTracer:
         self._part(sections, kept, ends, points, region, router)
         self._sections = sections
         self.evidence = {
-            artery.code: self._evidence(artery.code, region.noise) for artery in hanging if artery.code in sections
+            artery.code: self._evidence(artery.code, region) for artery in hanging if artery.code in sections
         }
         self._last = self._map_of(landmarks, hanging, ends, region, before)
         return self._last
@@ -136,7 +140,7 @@ class ArteryTracer:
             places.append(positions[tip] + drop[None])
         region = region_round(self._volume, self._modality, np.concatenate(places), placed)
         grid = working_grid(region)
-        corridors: list[Corridor] = [corridor_between(grid, first, last) for first, last in pairs]
+        corridors: list[Corridor] = [corridor_between(grid, first, last, SLACK_MM) for first, last in pairs]
         corridors += [funnel(grid, to_scan, positions[tip]) for tip in basilar]
         costs = CostMap(region, placed, corridors, grid)
         self._surroundings = region, costs, Router(costs, to_scan)
@@ -187,15 +191,9 @@ class ArteryTracer:
             if contrast > SECOND_VESSEL * float(np.median(first_vessel.lumen - first_vessel.surroundings)):
                 sections[second] = traced
 
-    def _evidence(self, code: str, noise: float) -> Evidence:
-        artery = self._anatomy.artery(code)
+    def _evidence(self, code: str, region: Region) -> Evidence:
         others = [found for other, found in self._sections.items() if other != code]
-        joined = [
-            self._sections[other.code]
-            for other in self._anatomy.arteries
-            if other.code in self._sections and other.code != code and not other.optional and _meet(artery, other)
-        ]
-        return evidence(self._sections[code], joined, others, noise)
+        return evidence(self._sections[code], others, region.vessel - region.background, region.noise)
 
     def _map_of(
         self,
@@ -206,7 +204,10 @@ class ArteryTracer:
         before: ArteryMap | None,
     ) -> ArteryMap:
         """States, labels and measures of the arteries traced now, with the others as they were before."""
-        judgements = {code: judge(found, self._anatomy.artery(code).optional) for code, found in self.evidence.items()}
+        judgements = {
+            code: judge(found, optional=self._anatomy.artery(code).optional, unseen=ends[code].by_rule)
+            for code, found in self.evidence.items()
+        }
         present = {code for code, judgement in judgements.items() if judgement.present}
         kept = {trace.code: trace for trace in before.arteries} if before is not None else {}
         for artery in hanging:
@@ -258,15 +259,12 @@ class ArteryTracer:
             if other.code in present and other.code != code
             for end in (other.start, other.end)
         } - {None}
-        return Tube(artery.label, self._sections[code], artery.start not in goes_on, artery.end not in goes_on)
+        sections = self._sections[code]
+        widest = WIDEST_ROOT * own_radius(sections, self.evidence[code].own)
+        return Tube(artery.label, sections, artery.start not in goes_on, artery.end not in goes_on, widest)
 
 
 def _not_traced(code: str, ends: Ends) -> ArteryTrace:
     if ends.way is Way.NONE:
         return ArteryTrace(code, ends.state, ends.reason, 1.0 if ends.state is ArteryState.OUTSIDE else 0.5)
     return ArteryTrace(code, ArteryState.UNKNOWN, "no path could be found between its ends", 0.0)
-
-
-def _meet(first: Artery, second: Artery) -> bool:
-    """Whether two arteries have a landmark in common."""
-    return bool({first.start, first.end} & {second.start, second.end} - {None})
