@@ -59,7 +59,6 @@ def make_case(
     scene = sample_scene(rng, modality, family, pose, rates)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
     grid = scan_grid(rng, np.nanmean(landmarks, axis=0))
-    units = TOF_UNITS if modality is Modality.MRA else 1.0
     name = f"{modality.value}-{seed}-{index:04d}"
     record = {
         "seed": seed,
@@ -74,7 +73,7 @@ def make_case(
         "masking": scene.appearance.masking.value,
         "appearance": {key: value for key, value in asdict(scene.appearance).items() if key not in ("tissue", "seed")},
     }
-    return _rendered(scene, grid, name, record, units)
+    return rendered_case(scene, grid, name, record)
 
 
 def make_sample() -> PhantomCase:
@@ -98,11 +97,20 @@ def make_sample() -> PhantomCase:
     grid = axis_aligned_grid(
         np.nanmean(landmarks, axis=0) + np.array([0.0, -8.0, 2.0]), np.array([0.7, 0.7, 0.9]), (84, 216, 192)
     )
-    return _rendered(scene, grid, "sample-tof-mra", {"seed": SAMPLE_SEED, "phantom_version": PHANTOM_VERSION}, 110.0)
+    return rendered_case(
+        scene, grid, "sample-tof-mra", {"seed": SAMPLE_SEED, "phantom_version": PHANTOM_VERSION}, 110.0
+    )
 
 
-def _rendered(scene: Scene, grid: Grid, name: str, record: dict[str, Any], units: float) -> PhantomCase:
-    """Render a scene with its truth; image values are `units` per unit of the rendering, as whole numbers."""
+def rendered_case(
+    scene: Scene, grid: Grid, name: str, record: dict[str, Any], units: float | None = None
+) -> PhantomCase:
+    """Render a scene on a grid (scan RAS) with its truth.
+
+    Image values are `units` per unit of the rendering, as whole numbers; by default those of clinical scans.
+    """
+    if units is None:
+        units = TOF_UNITS if scene.appearance.modality is Modality.MRA else 1.0
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
     rendered = render(scene, grid, torch.device("cpu"), with_labels=True)
     assert rendered.labels is not None
