@@ -124,8 +124,8 @@ class Adversary:
         for heat, truth, mask, wish in zip(
             prediction.detach().float(), batch.heatmaps, batch.channel_mask, -gradient.float(), strict=True
         ):
-            there = (mask > 0).numpy() & (truth.flatten(1).amax(dim=1) > _IN_WINDOW).numpy()
-            found, right = _peaks_ijk(heat.cpu()), _peaks_ijk(truth)
+            there = ((mask > 0) & (truth.flatten(1).amax(dim=1) > _IN_WINDOW)).cpu().numpy()
+            found, right = _peaks_ijk(heat), _peaks_ijk(truth)
             spacing = np.array(self._grid.spacing)
             wrong = confusions(
                 np.where(there[:, None], found * spacing, np.nan), np.where(there[:, None], right * spacing, np.nan)
@@ -205,7 +205,7 @@ class Adversary:
 
 def _peaks_ijk(heatmaps: torch.Tensor) -> np.ndarray:
     """(n, 3) voxel (i, j, k) of the maximum of every channel of (n, K, J, I)."""
-    index = heatmaps.flatten(1).argmax(dim=1).numpy()
+    index = heatmaps.flatten(1).argmax(dim=1).cpu().numpy()
     k, j, i = np.unravel_index(index, tuple(heatmaps.shape[1:]))
     return np.stack([i, j, k], axis=1).astype(float)
 

@@ -28,7 +28,8 @@ class FineTask:
     """What the fine network is to learn.
 
     `window` (K, J, I) voxels of the reference grid (its whole shape: no windows); `prior_sigma_mm` None: the network
-    reads the image alone; `subvoxel` False: targets are centred on voxels, as when a landmark is a voxel.
+    reads the image alone; `subvoxel` False: targets are centred on voxels, as when a landmark is a voxel. Samples are
+    made on `device`, so that a graphics card does not wait for the processor.
     """
 
     frame: AlignedFrame
@@ -37,6 +38,7 @@ class FineTask:
     sigma_mm: float
     prior_sigma_mm: float | None
     subvoxel: bool = True
+    device: torch.device | None = None
 
     @property
     def whole(self) -> bool:
@@ -95,8 +97,8 @@ def targets(placement: Placement, task: FineTask) -> tuple[torch.Tensor, torch.T
         landmarks[:, 0] = 2.0 * low + width - landmarks[:, 0]
         landmarks, status = landmarks[list(task.permutation)], status[list(task.permutation)]
         origin[0] = 2.0 * task.frame.grid.centre[0] - low - width
-    mask = torch.from_numpy((status >= ABSENT).astype(np.float32))
-    return encode(landmarks, grid, task.sigma_mm), mask, origin
+    mask = torch.from_numpy((status >= ABSENT).astype(np.float32)).to(task.device)
+    return encode(landmarks, grid, task.sigma_mm, task.device), mask, origin
 
 
 class AlignedFineSampler:
@@ -134,7 +136,7 @@ class AlignedFineSampler:
         task, augmentation = self._task, self._augmentation
         placement = place(rng, case.landmarks, case.status, task, augmentation)
         grid = placement.grid
-        image = sample_image(case.crop(), task.frame.grid, grid, placement.deformation)[None]
+        image = sample_image(case.crop(), task.frame.grid, grid, placement.deformation, task.device)[None]
         image = jittered(image, rng, augmentation.gain, augmentation.gamma, augmentation.noise)
         expected = placement.deformation.moved(_expected(case, task.frame.mean_landmarks, rng))
         if placement.flipped:
@@ -143,7 +145,7 @@ class AlignedFineSampler:
             expected = expected + local
         heatmaps, mask, origin = targets(placement, task)
         if task.prior_sigma_mm is not None:
-            image = torch.cat([image, encode(expected, grid, task.prior_sigma_mm)])
+            image = torch.cat([image, encode(expected, grid, task.prior_sigma_mm, task.device)])
         return (image, heatmaps, mask), origin
 
 

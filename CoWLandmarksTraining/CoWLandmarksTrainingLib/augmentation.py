@@ -78,14 +78,14 @@ class Deformation:
             found = rest @ back.T + self.centre
         return found
 
-    def source_grid(self, grid: Grid) -> torch.Tensor:
+    def source_grid(self, grid: Grid, device: torch.device | None = None) -> torch.Tensor:
         """(K, J, I, 3) RAS mm, float32: `source_of` every voxel of a grid with axes along R, A, S."""
         axes = [grid.ijk_to_ras[a, 3] + grid.ijk_to_ras[a, a] * np.arange(grid.size[a]) for a in range(3)]
-        parts = [_float(np.outer(axes[a] - self.centre[a], self.matrix[:, a])) for a in range(3)]
-        total = parts[0] + _float(self.centre + self.shift) + parts[1][:, None] + parts[2][:, None, None]
+        parts = [_float(np.outer(axes[a] - self.centre[a], self.matrix[:, a]), device) for a in range(3)]
+        total = parts[0] + _float(self.centre + self.shift, device) + parts[1][:, None] + parts[2][:, None, None]
         if self.control is not None:
-            i, j, k = (_float(self._basis(axes[a], a)) for a in range(3))
-            moved = torch.einsum("cKJi,jJ->cKji", _float(self.control) @ i.T, j)
+            i, j, k = (_float(self._basis(axes[a], a), device) for a in range(3))
+            moved = torch.einsum("cKJi,jJ->cKji", _float(self.control, device) @ i.T, j)
             total += torch.einsum("cKji,kK->kjic", moved, k)
         return total
 
@@ -130,30 +130,33 @@ _CONTROL_SD = 3.0
 squared basis is 0.479 along each axis, and 0.479^(-3/2) is 3.0."""
 
 
-def sample_image(image: np.ndarray, grid: Grid, target: Grid, deformation: Deformation) -> torch.Tensor:
-    """The augmented image on `target`, (K, J, I) float32; `image` [k, j, i] lies on `grid`, 0 beyond it.
+def sample_image(
+    image: np.ndarray, grid: Grid, target: Grid, deformation: Deformation, device: torch.device | None = None
+) -> torch.Tensor:
+    """The augmented image on `target`, (K, J, I) float32 on `device`; `image` [k, j, i] lies on `grid`, 0 beyond it.
 
     Both grids have their axes along R, A, S and the same spacing. A whole-voxel translation is exact.
     """
     if deformation.control is None and np.array_equal(deformation.matrix, np.eye(3)):
         first = apply_affine(grid.ras_to_ijk, deformation.source_of(target.ijk_to_ras[None, :3, 3]))[0]
         if np.abs(first - np.rint(first)).max() < 1e-3:
-            return _cut(image, np.rint(first).astype(int)[::-1], target.shape)
-    ijk = (deformation.source_grid(target) - _float(grid.ijk_to_ras[:3, 3])) / _float(grid.spacing)
-    low = np.maximum(0, np.floor(ijk.amin(dim=(0, 1, 2)).numpy()).astype(int))
-    high = np.minimum(grid.size, np.ceil(ijk.amax(dim=(0, 1, 2)).numpy()).astype(int) + 2)
+            return _cut(image, np.rint(first).astype(int)[::-1], target.shape).to(device)
+    source = deformation.source_grid(target, device)
+    ijk = (source - _float(grid.ijk_to_ras[:3, 3], device)) / _float(grid.spacing, device)
+    low = np.maximum(0, np.floor(ijk.amin(dim=(0, 1, 2)).cpu().numpy()).astype(int))
+    high = np.minimum(grid.size, np.ceil(ijk.amax(dim=(0, 1, 2)).cpu().numpy()).astype(int) + 2)
     if (high <= low).any():
-        return torch.zeros(target.shape)
-    part = np.asarray(image[low[2] : high[2], low[1] : high[1], low[0] : high[0]], np.float32)
-    position = (2.0 * (ijk - _float(low)) + 1.0) / _float(high - low) - 1.0
+        return torch.zeros(target.shape, device=device)
+    part = torch.from_numpy(np.array(image[low[2] : high[2], low[1] : high[1], low[0] : high[0]])).to(device)
+    position = (2.0 * (ijk - _float(low, device)) + 1.0) / _float(high - low, device) - 1.0
     sampled = functional.grid_sample(
-        torch.from_numpy(part)[None, None], position[None], mode="bilinear", padding_mode="zeros", align_corners=False
+        part.float()[None, None], position[None], mode="bilinear", padding_mode="zeros", align_corners=False
     )
     return sampled[0, 0]
 
 
-def _float(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+def _float(array: np.ndarray, device: torch.device | None) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
 
 
 def _cut(image: np.ndarray, first: np.ndarray, shape: tuple[int, int, int]) -> torch.Tensor:
@@ -180,8 +183,9 @@ def jittered(
     strength = rng.uniform(0, noise)
     seed = int(rng.integers(2**62))
     if strength > 0:
-        generator = torch.Generator().manual_seed(seed)
-        return image * float(factor) + float(strength) * torch.randn(image.shape, generator=generator)
+        generator = torch.Generator(image.device).manual_seed(seed)
+        drawn = torch.randn(image.shape, generator=generator, device=image.device)
+        return image * float(factor) + float(strength) * drawn
     return image * float(factor)
 
 

@@ -216,3 +216,16 @@ def test_no_case_and_a_batch_that_cannot_be_shared_are_told(
 def test_the_grid_of_the_tests_holds_the_circle(cohort: AlignedCohort) -> None:
     assert GRID.depth_mm(cohort.frame.mean_landmarks).min() > 4.0
     assert axis_aligned_grid(GRID.centre, GRID.spacing, GRID.shape).shape == GRID.shape
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+def test_samples_made_on_a_graphics_card_are_those_of_the_processor(
+    cohort: AlignedCohort, cases: tuple[AlignedCase, ...]
+) -> None:
+    batches = [
+        AlignedFineSampler(cases, task(cohort, device=torch.device(name)), AUGMENTATION, 2)(np.random.default_rng(3))
+        for name in ("cpu", "cuda")
+    ]
+    for name in ("image", "heatmaps", "channel_mask"):
+        assert getattr(batches[1], name).is_cuda
+        torch.testing.assert_close(getattr(batches[1], name).cpu(), getattr(batches[0], name), rtol=1e-4, atol=1e-4)
