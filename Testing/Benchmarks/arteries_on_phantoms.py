@@ -33,8 +33,8 @@ from CoWLandmarksLib.arteries_tracer import ArteryTracer  # noqa: E402
 from CoWLandmarksLib.detection import LandmarkEstimate  # noqa: E402
 from CoWLandmarksLib.detector import Detector  # noqa: E402
 from CoWLandmarksLib.files import write_json  # noqa: E402
-from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
 from CoWLandmarksLib.modality import Modality  # noqa: E402
+from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
 from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.appearance import Family  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.cohort import PhantomCase, make_case, rendered_case  # noqa: E402
