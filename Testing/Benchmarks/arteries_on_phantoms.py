@@ -1,6 +1,6 @@
 """Arteries against the exact lumens of phantoms: Dice, centreline distance, diameter, presence, swaps.
 
-    python Testing/Benchmarks/arteries_on_phantoms.py --seed 42 --cases 32 --landmarks true found --out work/arteries.json
+    python Testing/Benchmarks/arteries_on_phantoms.py --seed 42 --cases 32 --landmarks true found
     python Testing/Benchmarks/arteries_on_phantoms.py --presence --seed 77 --cases 50 --landmarks true found
 
 The first are the cases of `cowlandmarks-train phantom --test 32 --seed 42`. With --presence the circle is drawn with
@@ -199,7 +199,8 @@ def lumen_table(results: list[ArteryResult]) -> str:
         lines.append(
             f"| {modality} | {name} | {len(chosen)} | {np.mean([r.dice for r in chosen]):.3f} "
             f"| {np.median([r.dice for r in chosen]):.3f} | {np.nanmedian([r.centreline_mm for r in chosen]):.2f} "
-            f"| {100 * np.nanmedian(np.abs(errors)):.1f} % | {100 * np.nanmedian(errors):+.1f} % | {100 * missed:.1f} % |"
+            f"| {100 * np.nanmedian(np.abs(errors)):.1f} % | {100 * np.nanmedian(errors):+.1f} % "
+            f"| {100 * missed:.1f} % |"
         )
     swaps = [result for result in results if np.isfinite(result.swapped)]
     whole = np.mean([result.swapped > 0.5 for result in swaps])
