@@ -38,12 +38,23 @@ def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | Non
     words = list(sys.argv[1:] if argv is None else argv)
     _survive_any_file_name(sys.stdout, sys.stderr)
     events = JsonLines(sys.stdout, sys.stderr) if "--json-progress" in words else terminal_progress(sys.stderr)
+    return run(words, events, make_detector or load_detector)
+
+
+def run(words: Sequence[str], events: EventSink, make_detector: DetectorFactory, *, only_load: bool = False) -> int:
+    """Run the command line `words`, telling `events`; returns the exit code.
+
+    `only_load`: make the detector that a `detect` with these words would use, and nothing else.
+    """
     try:
         with Interruption() as interruption:
             arguments = _parser().parse_args(words)
             if arguments.debug:
                 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-            code: int = arguments.run(arguments, events, make_detector or _load_detector, interruption)
+            if only_load:
+                _made(make_detector, arguments)
+                return DELIVERED
+            code: int = arguments.run(arguments, events, make_detector, interruption)
         _flush(sys.stdout)
         return code
     except SystemExit as stop:  # --help and --version
@@ -269,7 +280,8 @@ def _scans(arguments: argparse.Namespace) -> list[Path]:
     return scans
 
 
-def _load_detector(arguments: argparse.Namespace) -> tuple[LandmarkDetector, Anatomy]:
+def load_detector(arguments: argparse.Namespace) -> tuple[LandmarkDetector, Anatomy]:
+    """The detector of the model file that the options name, and its landmark set."""
     from .detector import Detector
     from .model import DEFAULT_MODEL_FILE, load_model
 

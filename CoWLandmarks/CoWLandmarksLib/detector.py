@@ -309,7 +309,7 @@ class Detector:
             alignment.fit.transform,
             model.shape,
             table.uncertain_below,
-            alignment.coarse_confidence,
+            None if hint else alignment.coarse_confidence,
             model.least_recognition,
         )
         verdict, reasons = verdict_of(evidence, estimates)

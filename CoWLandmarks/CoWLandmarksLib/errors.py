@@ -38,5 +38,9 @@ class StoppedError(CoWLandmarksError):
     """Long work was asked to stop; what is needed to go on later was saved."""
 
 
+class JobError(CoWLandmarksError):
+    """Work in a child process cannot be started or followed."""
+
+
 class ConfigurationError(CoWLandmarksError):
     """An option or a configuration value is wrong."""

@@ -20,6 +20,7 @@ from .generator import Generator, GeneratorConfig
 from .intensity import IntensityRule
 from .localizer import WINDOW as COARSE_WINDOW
 from .modality import Modality
+from .verdict import LEAST_RECOGNITION
 from .volume import Grid, axis_aligned_grid
 
 FORMAT = "cow-landmarks-model"
@@ -87,7 +88,7 @@ class Model:
     format_version: int = FORMAT_VERSION
     decode_with_prior: bool = True
     read_mirrored: bool = True
-    least_recognition: float = 0.0
+    least_recognition: float = LEAST_RECOGNITION
 
     @property
     def reads_priors(self) -> bool:
@@ -182,7 +183,7 @@ def _model_from_dict(content: dict[str, Any]) -> Model:
         card=str(content["card"]),
         decode_with_prior=bool(content.get("decode_with_prior", True)),
         read_mirrored=bool(content.get("read_mirrored", True)),
-        least_recognition=float(content.get("least_recognition", 0.0)),
+        least_recognition=float(content.get("least_recognition", LEAST_RECOGNITION)),
     )
     _check(model)
     return model

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 SCHEMA = "cow-progress/1"
+END = "end"
+"""Stage of the line that ends a job of the warm worker (worker.py)."""
 PROGRESS_SCHEMA_FILE = Path(__file__).parent / "Resources" / "Schemas" / "progress.schema.json"
 
 

@@ -12,7 +12,9 @@ from .detection import LandmarkEstimate, LandmarkState, Verdict
 
 FEWEST_LANDMARKS = 5
 LEAST_CONFIDENCE = 0.5
-LEAST_SURE = 0.55
+LEAST_SURE = 0.35
+LEAST_RECOGNITION = 1.0
+"""For models whose file sets no limit of its own; arteries of knees and mirrored heads reached up to 1.04."""
 LEAST_INLIERS = 0.6
 LARGEST_STRANGENESS = 4.0
 LARGEST_TILT_DEG = 65.0
@@ -39,7 +41,7 @@ class Evidence:
     tilt_deg: float
     scale: float
     recognition: float = 2.0
-    least_recognition: float = 0.0
+    least_recognition: float = LEAST_RECOGNITION
 
 
 def recognition(coarse_confidence: np.ndarray, sure: np.ndarray) -> float:
@@ -61,13 +63,14 @@ def gather_evidence(
     shape: ShapeModel,
     uncertain_below: float = 0.7,
     coarse_confidence: np.ndarray | None = None,
-    least_recognition: float = 0.0,
+    least_recognition: float = LEAST_RECOGNITION,
 ) -> Evidence:
     """Evidence from a detection.
 
     `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
     `error_mm` (n,) of the same landmarks; `ras_to_reference` (4, 4); a confidence below `uncertain_below` needs a
-    check. `coarse_confidence` (n,) of the coarse network, `least_recognition` the model's limit.
+    check. `coarse_confidence` (n,) of the coarse network (None: a person showed where the circle is),
+    `least_recognition` the model's limit.
     """
     placed = np.isfinite(positions).all(axis=1)
     tilt = rotation_deg(ras_to_reference)

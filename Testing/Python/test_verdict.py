@@ -67,7 +67,7 @@ def test_tilt_and_size_are_read_from_the_transform() -> None:
     [
         ({"landmarks": 4}, "not recognised"),
         ({"confidence": 0.3}, "not recognised"),
-        ({"sure": 0.5}, "not recognised"),
+        ({"sure": 0.3}, "not recognised"),
         ({"recognition": 1.2, "least_recognition": 1.21}, "not recognised"),
         ({"inliers": 0.4}, "plausible circle"),
         ({"strangeness": 9.0}, "plausible circle"),

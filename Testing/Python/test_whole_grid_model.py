@@ -19,6 +19,7 @@ from CoWLandmarksLib.errors import ModelError
 from CoWLandmarksLib.generator import Generator, GeneratorConfig
 from CoWLandmarksLib.model import Model, NetworkPart, load_model, save_model
 from CoWLandmarksLib.refinement import choose_windows
+from CoWLandmarksLib.verdict import LEAST_RECOGNITION
 from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
@@ -106,7 +107,7 @@ def test_files_of_before_decode_with_their_priors(tmp_path: Path) -> None:
     assert loaded.reads_priors
     assert loaded.decode_with_prior
     assert loaded.read_mirrored
-    assert loaded.least_recognition == 0.0
+    assert loaded.least_recognition == LEAST_RECOGNITION
 
 
 def test_a_fine_network_with_some_priors_only_is_refused(tmp_path: Path) -> None:
