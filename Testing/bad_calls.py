@@ -260,3 +260,59 @@ CALLS: tuple[BadCase, ...] = (
         else ()
     ),
 )
+
+
+def arteries(points: object, *more: object, name: str = "points.mrk.json") -> Maker:
+    """Arteries from these landmarks: bytes, or what is written as JSON."""
+
+    def make(folder: Path) -> Sequence[object]:
+        path = folder / name
+        path.write_bytes(points if isinstance(points, bytes) else json.dumps(points).encode())
+        scan = write_scan(folder / "head.nii")
+        return ["arteries", scan, path, "--out", folder / "out", "--no-scene", "--no-pictures", *more]
+
+    return make
+
+
+ALL_POINTS = [point(code, 2.0 * n, 30.0, 20.0) for n, code in enumerate(CODES)]
+
+ARTERIES: tuple[BadCase, ...] = (
+    BadCase("arteries without landmarks", usage("arteries", "a.nii", "--out", "out"), ("LANDMARKS.mrk.json", "--help")),
+    BadCase(
+        "arteries of a lost file",
+        lambda f: ["arteries", write_scan(f / "head.nii"), f / "no.mrk.json", "--out", f / "out"],
+        ("no.mrk.json", "cannot be read"),
+    ),
+    BadCase(
+        "arteries of a lost scan",
+        lambda f: ["arteries", f / "no.nii", hint(point_list(ALL_POINTS))(f)[-1], "--out", f / "out"],
+        ("no.nii", "does not exist"),
+    ),
+    BadCase("arteries of an empty file", arteries(b""), ("points.mrk.json", "save a point list")),
+    BadCase("arteries of noise", arteries(bytes(range(256))), ("points.mrk.json", "cannot be read")),
+    BadCase(
+        "arteries of two lists",
+        arteries({"markups": point_list([])["markups"] * 2}),
+        ("points.mrk.json", "2 point lists"),
+    ),  # type: ignore[operator]
+    BadCase(
+        "arteries with a point twice", arteries(point_list([*ALL_POINTS, ALL_POINTS[0]])), ("points.mrk.json", "twice")
+    ),
+    BadCase("arteries of no landmark", arteries(point_list([])), ("points.mrk.json",)),
+    BadCase("arteries of foreign points", arteries(point_list([point("F-1", 1, 2, 3)])), ("points.mrk.json",)),
+    BadCase(
+        "arteries of points elsewhere",
+        arteries(point_list([point(code, 900.0 + n, 30.0, 20.0) for n, code in enumerate(CODES)])),
+        ("points.mrk.json", "outside the scan", "another scan?"),
+    ),
+    BadCase(
+        "arteries after a lost result",
+        arteries(point_list(ALL_POINTS), "--previous", "nowhere"),
+        ("nowhere", "cannot be read"),
+    ),
+    BadCase(
+        "arteries after no result",
+        arteries(point_list(ALL_POINTS), "--previous", "."),
+        ("detection.json", "cannot be read"),
+    ),
+)

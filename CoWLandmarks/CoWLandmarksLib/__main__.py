@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
 from .command_line import Parser, UsageError, missing_library, path_argument, unexpected_problem
-from .errors import ConfigurationError, CoWLandmarksError
+from .errors import AnnotationError, ConfigurationError, CoWLandmarksError
 from .interruption import Interruption
 from .modality import Modality
 from .progress import Event, EventKind, EventSink, JsonLines, terminal_progress
@@ -22,6 +22,8 @@ from .progress import Event, EventKind, EventSink, JsonLines, terminal_progress
 if TYPE_CHECKING:
     from .anatomy import Anatomy
     from .batch import ArteryFinder, LandmarkDetector
+    from .detection import LandmarkEstimate
+    from .volume import Volume
 
 SAMPLE_FILE = Path(__file__).parent / "Resources" / "sample_mra.nii.gz"
 DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
@@ -121,11 +123,16 @@ def _parser() -> argparse.ArgumentParser:
         help="arteries of a scan from given (corrected) landmarks",
         description="Trace the arteries of a scan between given landmarks; results go to DIR/<name>/.",
     )
-    arteries.add_argument("scan", metavar="SCAN", type=Path, help="scan file or DICOM folder")
-    arteries.add_argument("landmarks", metavar="LANDMARKS.mrk.json", type=Path, help="points labelled with their codes")
-    arteries.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the result")
+    arteries.add_argument("scan", metavar="SCAN", type=path_argument, help="scan file or DICOM folder")
     arteries.add_argument(
-        "--previous", metavar="DIR", type=Path, help="earlier result folder of the scan: trace only what has changed"
+        "landmarks", metavar="LANDMARKS.mrk.json", type=path_argument, help="points labelled with their codes"
+    )
+    arteries.add_argument("--out", metavar="DIR", type=path_argument, required=True, help="folder for the result")
+    arteries.add_argument(
+        "--previous",
+        metavar="DIR",
+        type=path_argument,
+        help="earlier result folder of the scan: trace only what has changed",
     )
     arteries.add_argument("--modality", choices=["auto", "mra", "cta"], default="auto", help="default: auto")
     _add_series(arteries)
@@ -218,6 +225,7 @@ def _arteries(arguments: argparse.Namespace, events: EventSink, _: object, inter
     events(Event(EventKind.STAGE, "reading the scan", "read", 0.0))
     volume = validated(read_volume(arguments.scan, arguments.series))
     volume = replace(volume, name=safe_name(volume.name))
+    _check_places(arguments.landmarks, landmarks, volume, anatomy)
     check_free(arguments.out, volume.name, arguments.force)
     modality = None if arguments.modality == "auto" else Modality(arguments.modality)
     events(Event(EventKind.STAGE, "tracing the arteries", "arteries", 0.2))
@@ -225,13 +233,28 @@ def _arteries(arguments: argparse.Namespace, events: EventSink, _: object, inter
     for warning in dict.fromkeys((*foreign, *detection.warnings)):
         events(Event(EventKind.WARNING, warning, scan=volume.name))
     delivery = Delivery(anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene)
-    with result_folder(arguments.out, volume.name, arguments.force) as folder, interruption.deferred():
+    left_alone = interruption.deferred
+    with result_folder(arguments.out, volume.name, arguments.force, left_alone) as folder, left_alone():
         events(Event(EventKind.STAGE, "writing the result", "write", 0.7))
         left_out = delivery.write(folder, volume, detection, None, found)
     for warning in left_out:
         events(Event(EventKind.WARNING, warning, scan=volume.name))
     events(Event(EventKind.RESULT, found.summary, fraction=1.0, path=arguments.out / volume.name, scan=volume.name))
     return DELIVERED
+
+
+def _check_places(path: Path, landmarks: Sequence[LandmarkEstimate], volume: Volume, anatomy: Anatomy) -> None:
+    """Raise AnnotationError when no landmark has a position, or none a position in the scan."""
+    import numpy as np
+
+    placed = np.array([estimate.position for estimate in landmarks if estimate.position is not None], float)
+    if len(placed) == 0:
+        raise AnnotationError(f"'{path}' holds no placed landmark of '{anatomy.name}'; place some of them first.")
+    beyond = -float(volume.grid.depth_mm(placed).max())
+    if beyond > 0:
+        raise AnnotationError(
+            f"All points of '{path}' lie outside the scan, {beyond:.0f} mm or more; were they placed on another scan?"
+        )
 
 
 def _artery_finder(anatomy: Anatomy) -> ArteryFinder:

@@ -78,8 +78,14 @@ def read_detection_json(path: str | PathLike[str]) -> Detection:
     """Read what `write_detection_json` wrote; raises AnnotationError in one sentence for anything else."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AnnotationError(f"The detection '{path}' cannot be read: {error}.") from error
+    except OSError as error:
+        raise AnnotationError(
+            f"The detection '{path}' cannot be read ({error.strerror}); check path and permissions."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(
+            f"The detection '{path}' cannot be read (it is damaged); run the detection again."
+        ) from error
     version = content.get("schema") if isinstance(content, dict) else None
     if version != SCHEMA:
         raise AnnotationError(f"'{path}' is no detection of this version: its schema is '{version}', not '{SCHEMA}'.")

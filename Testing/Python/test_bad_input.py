@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from bad_calls import CALLS
+from bad_calls import ARTERIES, CALLS
 from bad_dicom import DICOM
 from bad_input import BadCase
 from bad_models import MODELS, TRAP
@@ -14,8 +14,8 @@ from bad_scans import SCANS
 from CoWLandmarksLib.__main__ import main
 from fixed_detector import make_fixed_detector
 
-CASES = (*SCANS, *DICOM, *MODELS, *CALLS)
-STAGES = ("reading the scan", "checking the scan", "looking for the circle of Willis")
+CASES = (*SCANS, *DICOM, *MODELS, *CALLS, *ARTERIES)
+STAGES = ("reading the scan", "checking the scan", "looking for the circle of Willis", "tracing the arteries")
 """What a scan may have gone through before it is refused."""
 NOT_FOR_PEOPLE = re.compile(r"Traceback|Errno|(?<!\d)0x[0-9a-f]|\.cxx|\.py\b|itk|ITK|Doe\^|SECRET|object at")
 
