@@ -200,9 +200,11 @@ class AlignedCoarseSampler:
         pose: CoarsePose,
         augmentation: AugmentationConfig,
         *,
+        device: torch.device | None = None,
         seed: int = 0,
         processes: Processes | None = None,
     ) -> None:
+        self._device = device
         self._order = EpochOrder(cases, batch_size, seed, processes or Processes())
         self._permutation, self._sigma_mm, self._pose, self._augmentation = permutation, sigma_mm, pose, augmentation
         self.position = 0
@@ -219,7 +221,7 @@ class AlignedCoarseSampler:
         scan, landmarks = case.coarse_grid, case.landmarks_in_scan()
         window = self._window(scan, landmarks, rng)
         pose = self._turn(window.centre, rng)
-        voxels = torch.from_numpy(np.asarray(case.coarse(), np.float32))
+        voxels = torch.from_numpy(np.array(case.coarse())).to(self._device).float()
         image = resample(voxels, scan, window.transformed(pose), padding=0.0)
         local = apply_affine(np.linalg.inv(pose), landmarks)
         pooled, grid = pool_for_localizer(image, window)
@@ -229,8 +231,8 @@ class AlignedCoarseSampler:
             width = (grid.size[0] - 1) * grid.spacing[0]
             pooled, local, status = mirrored(pooled, local - first, status, width, self._permutation)
             local = local + first
-        heatmaps = encode(np.where((status == INSIDE)[:, None], local, np.nan), grid, self._sigma_mm)
-        return pooled, heatmaps, torch.from_numpy((status >= ABSENT).astype(np.float32))
+        heatmaps = encode(np.where((status == INSIDE)[:, None], local, np.nan), grid, self._sigma_mm, self._device)
+        return pooled, heatmaps, torch.from_numpy((status >= ABSENT).astype(np.float32)).to(self._device)
 
     def _window(self, scan: Grid, landmarks: np.ndarray, rng: np.random.Generator) -> Grid:
         """The grid of 1 mm, along R, A, S, that becomes one window of the coarse network."""

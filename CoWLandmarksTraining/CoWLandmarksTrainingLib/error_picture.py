@@ -27,18 +27,20 @@ def draw_errors(
     """
     low, high = np.quantile(image[image > image.min()], (0.5, 0.998)) if np.ptp(image) > 0 else (0.0, 1.0)
     grey = np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.0)
-    views = [(2, 0, 1), (1, 0, 2), (0, 1, 2)]  # looked along, across, down: 0 R, 1 A, 2 S
+    views = [(2, 0, 1, "RA"), (1, 0, 2, "RS"), (0, 1, 2, "AS")]  # looked along, across, down: 0 R, 1 A, 2 S
     extent = grid.size * grid.spacing
-    scales = [_HEIGHT / extent[down] for _, _, down in views]
-    widths = [round(extent[across] * scale) for (_, across, _), scale in zip(views, scales, strict=True)]
+    scales = [_HEIGHT / extent[down] for _, _, down, _ in views]
+    widths = [round(extent[across] * scale) for (_, across, _, _), scale in zip(views, scales, strict=True)]
     canvas = Canvas(sum(widths) + _GAP * (len(views) + 1), _HEADER + _HEIGHT + _GAP, _BACKGROUND)
     canvas.text(_GAP, _HEADER / 2, shortened(title, 19, canvas.pixels.shape[1] - 2 * _GAP), 19, _WHITE)
     left = _GAP
-    for (along, across, down), scale, width in zip(views, scales, widths, strict=True):
+    for (along, across, down, letters), scale, width in zip(views, scales, widths, strict=True):
         view = grey.max(axis=2 - along)[::-1, ::-1]
         zoom = (_HEIGHT / view.shape[0], width / view.shape[1])
         enlarged = np.clip(ndimage.zoom(view, zoom, order=1, grid_mode=True, mode="nearest"), 0, 1)[:_HEIGHT, :width]
         canvas.image(left, _HEADER, np.repeat(255.0 * enlarged[..., None], 3, axis=2))
+        canvas.text(left + 6, _HEADER + _HEIGHT / 2, letters[0], 18, _WHITE, bold=True)
+        canvas.text(left + width / 2, _HEADER + 14, letters[1], 18, _WHITE, bold=True, align=0.5)
         corner = grid.corners().max(axis=0)[[across, down]]
         true_xy, found_xy = ((corner - points[:, [across, down]]) * scale for points in (truth, estimated))
         _draw_points(canvas, (left, _HEADER), true_xy, found_xy, np.linalg.norm(estimated - truth, axis=1), anatomy)

@@ -126,6 +126,7 @@ class CohortTraining:
             own.batch_size,
             CoarsePose(own.pitch_deg, own.roll_yaw_deg, own.scale),
             plan.augmentation,
+            device=self.device,
             seed=plan.training.seed,
             processes=self.processes,
         )

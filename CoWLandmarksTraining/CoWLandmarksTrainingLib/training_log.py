@@ -10,6 +10,7 @@ import torch
 from CoWLandmarksLib.files import plain, write_text
 
 SCHEMA = "cow-training-log/1"
+LOG_SCHEMA_FILE = Path(__file__).parent / "Resources" / "Schemas" / "training-log.schema.json"
 
 
 class TrainingLog:

@@ -155,7 +155,7 @@ class TestSameWeights:
     ) -> None:
         moments = random.Random(time.time_ns())
         checkpoint = tmp_path / "checkpoint.pt"
-        for _ in range(3):
+        for _ in range(2):
             before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
             process = subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path)], env=ENVIRONMENT)
             deadline = time.monotonic() + 60.0

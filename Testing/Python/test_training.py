@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -35,6 +36,7 @@ from CoWLandmarksTrainingLib.processes import Processes
 from CoWLandmarksTrainingLib.trainer import Trainer, TrainerConfig
 from CoWLandmarksTrainingLib.training import CohortTraining, check_cohort, cohort_shape_model
 from CoWLandmarksTrainingLib.training_config import SECTIONS
+from CoWLandmarksTrainingLib.training_log import LOG_SCHEMA_FILE
 from CoWLandmarksTrainingLib.training_plan import PRESETS, TrainingPlan
 from other_anatomy import seven_points
 from scipy.ndimage import gaussian_filter
@@ -93,6 +95,8 @@ class TestRoad:
         assert "not a medical device" in model.card
         lines = [json.loads(line) for line in (out / "fine" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         assert [line["phase"] for line in lines if "loss" in line] == [1, 1, 2, 2]
+        for line in lines:
+            jsonschema.validate(line, json.loads(LOG_SCHEMA_FILE.read_text(encoding="utf-8")))
         assert lines[-1]["validation"]["landmarks"] == 19
         assert [path.name for path in (out / "fine" / "pictures").iterdir()] == ["step-000004.png"]
         image = bead_image(GRID, mean_places(model.anatomy)) * 300
@@ -142,8 +146,8 @@ class TestRoad:
         assert "There was no validation scan" in model.card
 
     def test_one_case_is_learnt_by_heart_to_a_third_of_a_millimetre(self, tmp_path: Path) -> None:
-        grid = axis_aligned_grid(np.zeros(3), np.array([0.8, 0.8, 1.0]), (16, 24, 24))
-        points = np.array([[-5.3, -4.1, -3.2], [4.9, -2.7, 1.6], [0.3, 5.6, 3.3], [5.2, 4.4, -4.1]])
+        grid = axis_aligned_grid(np.zeros(3), np.array([0.9, 0.9, 1.1]), (12, 16, 16))
+        points = np.array([[-3.3, -3.1, -2.2], [3.4, -2.7, 1.6], [0.3, 3.6, 2.3], [3.2, 2.4, -2.1]])
         texture = gaussian_filter(np.random.default_rng(1).normal(0, 8, grid.shape), 1.5)
         image = torch.from_numpy(texture.astype(np.float32))[None, None]
         batch = Batch(image, encode(points, grid, 1.5)[None], torch.ones(1, 4))
