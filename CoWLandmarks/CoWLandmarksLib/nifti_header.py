@@ -157,7 +157,7 @@ def check_nifti_header(header: NiftiHeader, path: Path) -> None:
         raise VolumeError(f"'{path}' has damaged axes or origin (not finite numbers); {again}.")
     if header.qform_code > 0 and np.linalg.norm(header.quaternion) > 1.01:
         raise VolumeError(f"'{path}' has damaged axes (an impossible rotation in its qform); {again}.")
-    if header.sform_code > 0:
+    if header.sform_code > 0 and header.qform_code <= 0:  # a sound qform beside it is used, with a warning
         columns = np.linalg.norm(header.srow[:, :3], axis=0)
         if (np.abs(columns / np.abs(sizes) - 1.0) > _SIZES_DIFFER).any():
             _refuse_contradiction(columns, np.abs(sizes), header, path)
@@ -186,7 +186,9 @@ def geometry_doubts(header: NiftiHeader, grid: Grid) -> tuple[str, ...]:
     if apart <= _DISAGREEMENT_MM:
         return ()
     gaps = [float(np.abs(corners @ (matrix - grid.ijk_to_ras).T).max()) for matrix in (sform, qform)]
-    used = "sform" if gaps[0] <= gaps[1] else "qform"
+    used = f"the {'sform' if gaps[0] <= gaps[1] else 'qform'} was used"
+    if min(gaps) > _DISAGREEMENT_MM:
+        used = "the sform was used with the voxel sizes of the qform, as in 3D Slicer"
     mirrored = np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0
     sides = ", of which one mirrors the other, so that left and right are unsure" if mirrored else ""
-    return (f"The file records two positions {apart:.0f} mm apart (sform, qform){sides}; the {used} was used.",)
+    return (f"The file records two positions {apart:.0f} mm apart (sform, qform){sides}; {used}.",)

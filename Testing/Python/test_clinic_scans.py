@@ -90,6 +90,13 @@ class TestNifti:
     def test_no_form_leaves_a_warning(self, tmp_path: Path) -> None:
         assert warned(self.read(tmp_path, sform=None), "left and right cannot be told")
 
+    def test_an_sform_of_another_scale_keeps_the_true_voxel_sizes(self, tmp_path: Path) -> None:
+        sform = np.array(STRAIGHT) * 1.2  # as affine registration to a template leaves it
+        sform[:, 3] += 40.0
+        volume = self.read(tmp_path, sform=sform, qform=PLAIN_QFORM)
+        np.testing.assert_allclose(volume.grid.spacing, SPACING, atol=1e-6)
+        assert warned(volume, "the sform was used with the voxel sizes of the qform")
+
     def test_two_voxel_sizes_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(VolumeError, match=r"two voxel sizes, 2 x 2\.2 x 2\.5 mm \(sform\) and 1 x 1 x 1 mm"):
             self.read(tmp_path, pixdim=(1.0, 1.0, 1.0))
@@ -338,6 +345,18 @@ class TestDicom:
         assert [path.name for path in (tmp_path / "a").iterdir()] == ["MR-series3"]
         assert [path.name for path in (tmp_path / "b").iterdir()] == ["CT-series4"]
         assert read_volume(tmp_path, "4").modality is Modality.CTA
+
+
+def test_what_a_header_says_of_the_patient_gets_into_no_file(tmp_path: Path) -> None:
+    pytest.importorskip("slicer")
+    voxels = np.random.default_rng(2).integers(0, 900, (20, 24, 28)).astype("i2")
+    named = {"description": b"Doe^Jane 19700101", "dim": (3, 28, 24, 20), "voxels": voxels, "qform": PLAIN_QFORM}
+    scan = write_nifti(tmp_path / "head.nii.gz", **named)
+    words = ["detect", str(scan), "--out", str(tmp_path / "out"), "--no-arteries", "--no-pictures"]
+    assert main(words, make_fixed_detector) == 0
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {path.name for path in written} >= {"scene.mrb", "detection.json"}
+    assert not any(b"Doe" in path.read_bytes() or b"19700101" in path.read_bytes() for path in written)
 
 
 def test_spaces_and_dots_in_every_name(tmp_path: Path) -> None:
