@@ -78,11 +78,22 @@ class Adversary:
     def update(self, batches: Sequence[Batch], predictions: Sequence[torch.Tensor]) -> None:
         """Discriminator steps (Eq. 4) on annotated sets against the generator's output for `batches`.
 
-        Raises ConfigurationError when the loss is not finite.
+        Channels that do not count in one of a pair of sets are empty in both: or it would learn who was annotated
+        by halves. Raises ConfigurationError when the loss is not finite.
         """
-        fakes = [self._shown(p.detach(), self._keep(b), b.origin_mm) for b, p in zip(batches, predictions, strict=True)]
+        keep_fake = torch.cat([self._keep(batch) for batch in batches]).to(self.device)
         for _ in range(self.config.steps_per_update):
-            real = self._real_input(self._real(self.rng))
+            sets = self._real(self.rng)
+            keep = self._visible(sets.keep, sets.heatmaps).to(self.device)
+            if keep.shape == keep_fake.shape:
+                keep = keep * keep_fake
+            real = self._real_input(sets, keep)
+            own = keep if keep.shape == keep_fake.shape else keep_fake
+            shares = own.split([len(batch) for batch in batches])
+            fakes = [
+                self._shown(p.detach(), share, b.origin_mm)
+                for b, p, share in zip(batches, predictions, shares, strict=True)
+            ]
             self.optimiser.zero_grad(set_to_none=True)
             real.requires_grad_(self.config.r1 > 0)
             real_logits = self.discriminator(real)
@@ -183,7 +194,7 @@ class Adversary:
             heatmaps, keep.to(heatmaps.device, heatmaps.dtype), self._grid, self.config, self._sigma_mm, origin_mm
         )
 
-    def _real_input(self, real: RealSets) -> torch.Tensor:
+    def _real_input(self, real: RealSets, keep: torch.Tensor) -> torch.Tensor:
         heatmaps = real.heatmaps.to(self.device)
         if self.config.instance_noise > 0:
             # one stream per sample of the whole batch, so that the number of processes changes nothing
@@ -193,7 +204,7 @@ class Adversary:
                 torch.randn(heatmaps.shape[1:], generator=torch.Generator().manual_seed(int(seed))) for seed in seeds
             ]
             heatmaps = heatmaps + self.config.instance_noise * torch.stack(noise).to(self.device)
-        return self._shown(heatmaps, self._visible(real.keep, real.heatmaps), real.origin_mm)
+        return self._shown(heatmaps, keep, real.origin_mm)
 
     def _note_update(self, loss: float, real: torch.Tensor, fake: torch.Tensor) -> None:
         threshold = self.objective.threshold

@@ -92,6 +92,20 @@ class TestPhases:
             assert parameter.grad is not None
             torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-5)
 
+    def test_what_is_not_annotated_in_one_set_is_hidden_in_its_partner(self, tmp_path: Path) -> None:
+        trainer = toy_trainer(tmp_path, discriminator=replace(DISCRIMINATOR, r1=0.0))
+        assert trainer.adversary is not None
+        seen: list[torch.Tensor] = []
+        trainer.adversary.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        batch = next(trainer.feed)
+        assert batch.channel_mask[:, 1].tolist() == [0.0, 1.0, 1.0, 1.0]
+        trainer.adversary.update([batch], [batch.heatmaps + 0.1])
+        real, fake = seen
+        for sets in (real, fake):
+            empty = [float(channel.abs().max()) == 0.0 for channel in sets[:, 1]]
+            assert empty == [True, False, False, False]
+            assert float(sets[:, 0].flatten(1).abs().amax(dim=1).min()) > 0.5
+
     def test_lambda_keeps_the_share_of_the_gradient(self, tmp_path: Path) -> None:
         trainer = toy_trainer(tmp_path, discriminator=replace(DISCRIMINATOR, gradient_share=0.2), adversarial_from=0)
         assert trainer.adversary is not None
