@@ -172,6 +172,10 @@ def _align(arguments: argparse.Namespace) -> int:
         print(f"Splits were drawn: '{setting.splits_file}'.")
     plan = AlignPlan(cohort, splits, aligner_of(config, out), config, out)
     aligned = align_cohort(plan, on_case=lambda stage, name: print(f"{stage} {name}", flush=True))
+    if aligned.cases():
+        from .alignment_picture import write_alignment_picture
+
+        write_alignment_picture(out / "aligned.png", aligned)
     print(f"\n{_alignment_table(aligned)}")
     for note in aligned.frame.notes:
         print(note)

@@ -110,10 +110,14 @@ class _Level:
         method = self._method(start)
         method.SetOptimizerAsPowell(iterations, stepLength=step_mm, stepTolerance=0.02, valueTolerance=1e-4)
         method.SetOptimizerScales(_AFFINE_SCALES if isinstance(start, sitk.AffineTransform) else _RIGID_SCALES)
+        shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.GlobalWarningDisplayOff()  # a search that leaves the overlap is no news
         try:
             result = method.Execute(self.fixed, self.moving)
         except RuntimeError:  # ITK: "all samples map outside"
             return []
+        finally:
+            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
         transform = type(start)(result.GetNthTransform(0))
         return [(method.GetMetricValue(), transform)] if self.share_inside(transform) >= SMALLEST_SHARE else []
 

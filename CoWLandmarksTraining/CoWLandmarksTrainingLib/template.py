@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from CoWLandmarksLib.files import plain, write_json
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
+from scipy.spatial.transform import Rotation
 
 from .case_alignment import CaseAlignment, CohortAlignment, placed_landmarks, residual_mm
 from .cohort import AnnotatedScan
@@ -43,10 +44,14 @@ _PAIR_LIMIT_MM = 6.0
 
 @dataclass(frozen=True)
 class RegistrationJob:
-    """A scan to register to a template; the result is kept in `folder`."""
+    """A scan to register to a template; the result is kept in `folder`.
+
+    `upright` (4, 4) turns the template so that its head is about upright: pitch starts are meant from there.
+    """
 
     scan: AnnotatedScan
     template: AnnotatedScan
+    upright: np.ndarray
     pitch_starts_deg: tuple[float, ...]
     finest_mm: float
     folder: Path
@@ -76,14 +81,16 @@ def register_scan(job: RegistrationJob) -> Registered:
         kept = _kept(record, key)
         if kept is not None:
             return kept
+        template = network_volume(job.template)
         found = register(
-            network_volume(job.template),
+            replace(template, ijk_to_ras=job.upright @ template.ijk_to_ras),
             network_volume(job.scan),
             pitch_starts_deg=job.pitch_starts_deg,
             finest_mm=job.finest_mm,
         )
-        write_json(record, {"key": key, "scan_to_template": found.moving_to_fixed, "score": found.score})
-        return Registered(found.moving_to_fixed, found.score)
+        scan_to_template = np.linalg.inv(job.upright) @ found.moving_to_fixed
+        write_json(record, {"key": key, "scan_to_template": scan_to_template, "score": found.score})
+        return Registered(scan_to_template, found.score)
     except CoWLandmarksError as error:
         return Registered(None, failure=str(error))
 
@@ -199,7 +206,8 @@ class TemplateAligner:
                 continue
             template = templates[scan.modality]
             settings = (tuple(self.config.pitch_starts_deg), self.config.registration_spacing_mm)
-            jobs.append(RegistrationJob(scan, template, *settings, self.out / scan.name))
+            upright = upright_turn(to_reference[scan.modality])
+            jobs.append(RegistrationJob(scan, template, upright, *settings, self.out / scan.name))
         for job, result in in_processes(register_scan, jobs, self.config.processes):
             if result.scan_to_template is None:
                 failures[job.scan.name] = result.failure
@@ -267,17 +275,25 @@ def paired_by_vessels(
     mra: AnnotatedScan, cta: AnnotatedScan, mra_points: np.ndarray, cta_points: np.ndarray, pitches: Sequence[float]
 ) -> np.ndarray:
     """(4, 4) RAS of the CTA -> RAS of the MRA of one patient, rigid, by their vessel masks; raises VolumeError."""
-    masks = [
-        vessel_mask(scan, network_volume(scan), np.nanmean(points, axis=0))
-        for scan, points in ((mra, mra_points), (cta, cta_points))
-    ]
+    masks = [vessel_mask(scan, network_volume(scan), points) for scan, points in ((mra, mra_points), (cta, cta_points))]
     found = register(masks[0], masks[1], pitch_starts_deg=pitches, finest_mm=1.5, affine=False, masks=True)
     return found.moving_to_fixed
 
 
+def upright_turn(to_reference: np.ndarray) -> np.ndarray:
+    """(4, 4) rotation that makes a scan upright by `to_reference`, in steps of 0.1 radians.
+
+    So rough, because registrations are kept: a cohort that grows by a case moves its frame by a hair.
+    """
+    rotation = to_reference[:3, :3] / np.cbrt(np.linalg.det(to_reference[:3, :3]))
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_rotvec(np.round(Rotation.from_matrix(rotation).as_rotvec(), 1)).as_matrix()
+    return turn
+
+
 def _key(job: RegistrationJob) -> str:
     files = [[sha256_of(file) for file in scan.image_files()] for scan in (job.template, job.scan)]
-    content = plain([_VERSION, files, job.pitch_starts_deg, job.finest_mm])
+    content = plain([_VERSION, files, np.round(job.upright, 6), job.pitch_starts_deg, job.finest_mm])
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

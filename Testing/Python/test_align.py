@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from cohort_cases import GRID, estimates, places, seven_points, tilted, write_case, write_cohort
 from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
 from CoWLandmarksLib.errors import AnnotationError
@@ -18,6 +19,7 @@ from CoWLandmarksLib.volume import Grid, apply_affine
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.align import AlignPlan, align_cohort
 from CoWLandmarksTrainingLib.aligned import AlignedCase, AlignedCohort
+from CoWLandmarksTrainingLib.alignment_picture import write_alignment_picture
 from CoWLandmarksTrainingLib.cohort import read_cohort
 from CoWLandmarksTrainingLib.landmark_alignment import LandmarkAligner
 from CoWLandmarksTrainingLib.splits import draw_splits
@@ -201,6 +203,21 @@ def test_the_command_aligns_a_cohort_with_a_configuration(tmp_path: Path, capsys
     assert "3 of 3 cases" in capsys.readouterr().out
     cohort = AlignedCohort.read(tmp_path / "aligned")
     assert cohort.frame.grid.shape == (24, 32, 40)
+    assert (tmp_path / "aligned" / "aligned.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "splits.json").exists()
     assert main(["split", str(tmp_path / "training.json")]) == 1
     assert "exists" in capsys.readouterr().err
+
+
+def test_the_picture_shows_landmarks_where_they_are(tmp_path: Path) -> None:
+    """The right M1-M2 lies in the left half of the axial view (looked at from below), in the colour of its landmark."""
+    anatomy = default_anatomy()
+    write_cohort(tmp_path / "cohort", anatomy, 1, with_image=False)
+    cohort = aligned(tmp_path / "cohort", anatomy, tmp_path / "out")
+    write_alignment_picture(tmp_path / "picture.png", cohort)
+    pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "picture.png"))).astype(int)
+    width = round(420 * 56 * 1.7 / (48 * 1.7))  # of the axial view
+    colour = np.array(anatomy.landmark("R-M1-M2").rgb)
+    columns = np.nonzero(np.abs(pixels[:, : 8 + width] - 0.8 * colour).max(axis=-1) < 30)[1]
+    assert len(columns) > 0
+    assert columns.mean() < 8 + width / 2

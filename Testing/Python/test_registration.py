@@ -52,7 +52,7 @@ def test_masks_of_the_same_vessels_in_mra_and_cta_are_laid_onto_each_other() -> 
     masks = []
     for pose, modality in ((fixed, Modality.MRA), (moving, Modality.CTA)):
         volume = network(pose, modality)
-        masks.append(replace(volume, voxels=by_threshold(volume, modality).astype(np.float32)))
+        masks.append(replace(volume, voxels=by_threshold(volume, modality, 1.0).astype(np.float32)))
     found = register(masks[0], masks[1], pitch_starts_deg=(20.0,), finest_mm=2.5, affine=False, masks=True)
     assert distance_mm(found.moving_to_fixed, moving, fixed) < 1.5
     np.testing.assert_allclose(np.linalg.det(found.moving_to_fixed[:3, :3]), 1.0, atol=1e-6)
@@ -72,8 +72,8 @@ def test_vessels_are_what_lies_between_brain_and_bone() -> None:
     voxels[4, 4, 3] = 0.8  # contrast
     voxels[4, 4, 20] = 2.4  # bone
     voxels[4, 4, 22] = 0.8  # its rim
-    mask = by_threshold(Volume(voxels, grid.ijk_to_ras), Modality.CTA)
+    mask = by_threshold(Volume(voxels, grid.ijk_to_ras), Modality.CTA, 0.8)
     assert np.argwhere(mask).tolist() == [[4, 4, 3]]
     voxels[:] = 0.4
     voxels[2, 3, 4] = 1.2
-    assert np.argwhere(by_threshold(Volume(voxels, grid.ijk_to_ras), Modality.MRA)).tolist() == [[2, 3, 4]]
+    assert np.argwhere(by_threshold(Volume(voxels, grid.ijk_to_ras), Modality.MRA, 1.1)).tolist() == [[2, 3, 4]]
