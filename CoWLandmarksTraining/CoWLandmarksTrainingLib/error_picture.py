@@ -25,7 +25,7 @@ def draw_errors(
     `truth`, `estimated` (n, 3) RAS mm, NaN for none. Points more than 3 mm off are joined to the truth and named.
     R, A and S grow towards the left and upper edge.
     """
-    low, high = np.quantile(image[image > image.min()], (0.5, 0.998)) if np.ptp(image) > 0 else (0.0, 1.0)
+    low, high = _window(image)
     grey = np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.0)
     views = [(2, 0, 1, "RA"), (1, 0, 2, "RS"), (0, 1, 2, "AS")]  # looked along, across, down: 0 R, 1 A, 2 S
     extent = grid.size * grid.spacing
@@ -46,6 +46,14 @@ def draw_errors(
         _draw_points(canvas, (left, _HEADER), true_xy, found_xy, np.linalg.norm(estimated - truth, axis=1), anatomy)
         left += width + _GAP
     return canvas
+
+
+def _window(image: np.ndarray) -> tuple[float, float]:
+    """Values shown black and white: the median and the brightest of what is not background."""
+    if np.ptp(image) == 0:
+        return 0.0, 1.0
+    low, high = np.quantile(image[image > image.min()], (0.5, 0.998))
+    return (float(low), float(high)) if high > low else (float(image.min()), float(high))
 
 
 def _draw_points(
