@@ -31,6 +31,8 @@ SECOND_VESSEL = 0.35
 """Least contrast of a second vessel beside the first one, as a share of the first one's."""
 WIDEST_ROOT = 1.25
 """Where an artery leaves a wider one, its lumen counts as at most this many times as wide as its own part."""
+CLEAR_NOISES = 5.0
+"""A typical artery stands out from its surroundings by at least this many times the noise."""
 SAME_POINT_MM = 1e-3
 """A landmark that moved by less has not moved (positions in files are rounded)."""
 SLACK_MM = 3.0
@@ -193,7 +195,8 @@ class ArteryTracer:
 
     def _evidence(self, code: str, region: Region) -> Evidence:
         others = [found for other, found in self._sections.items() if other != code]
-        return evidence(self._sections[code], others, region.vessel - region.background, region.noise)
+        typical = max(region.vessel - region.background, CLEAR_NOISES * region.noise)
+        return evidence(self._sections[code], others, typical, region.noise)
 
     def _map_of(
         self,
