@@ -173,6 +173,12 @@ def rotation_deg(transform: np.ndarray) -> float:
     return float(np.degrees(Rotation.from_matrix(rotation).magnitude()))
 
 
+def side_turn_deg(transform: np.ndarray) -> float:
+    """Angle (degrees) by which a similarity transform (4, 4) turns the axis from left to right; pitch does not count."""
+    axis = transform[:3, 0] / np.linalg.norm(transform[:3, 0])
+    return float(np.degrees(np.arccos(np.clip(axis[0], -1.0, 1.0))))
+
+
 def shape_model_to_dict(shape: ShapeModel) -> dict[str, Any]:
     """Nested lists, as stored in a model file."""
     return {"mean": shape.mean.tolist(), "covariance": shape.covariance.tolist()}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from . import __version__
-from .alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly, rotation_deg
+from .alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly, side_turn_deg
 from .detection import Detection, LandmarkEstimate, LandmarkState
 from .errors import ConfigurationError
 from .generator import HeatmapReader, MirroredPair, SingleReading
@@ -248,7 +248,7 @@ class Detector:
         return self.model.shape.posterior(fine.positions, np.maximum(error, 0.5) / np.sqrt(3.0))
 
     def _hinted(self, hint: Mapping[str, np.ndarray] | None, grid: Grid) -> dict[int, np.ndarray]:
-        """Hinted points by channel, checked: enough, in the scan, spread out, shaped like a circle, not turned over."""
+        """Hinted points by channel, checked: enough, in the scan, spread out, shaped like a circle, sides right."""
         if not hint:
             return {}
         if len(hint) < MIN_HINTS:
@@ -265,7 +265,7 @@ class Detector:
         source = np.full_like(self.model.shape.mean, np.nan)
         source[list(placed)] = points
         fit = fit_similarity_robustly(source, self.model.shape.mean)
-        if rotation_deg(fit.transform) > LARGEST_TILT_DEG or np.nanmax(fit.residual_mm) > HINT_RESIDUAL_MM:
+        if side_turn_deg(fit.transform) > LARGEST_TILT_DEG or np.nanmax(fit.residual_mm) > HINT_RESIDUAL_MM:
             raise ConfigurationError(
                 "The points of the hint do not lie like these landmarks in a head; were right and left exchanged?"
             )

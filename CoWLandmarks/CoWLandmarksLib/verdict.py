@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .alignment import ShapeModel, fit_similarity_robustly, rotation_deg
+from .alignment import ShapeModel, fit_similarity_robustly, rotation_deg, side_turn_deg
 from .detection import LandmarkEstimate, LandmarkState, Verdict
 
 FEWEST_LANDMARKS = 5
@@ -30,7 +30,7 @@ class Evidence:
     share of them that fits one configuration;
     `recognition` how sure both networks are (see there); `least_recognition` what the model asks of a circle of Willis;
     `strangeness` squared Mahalanobis distance of the configuration per coordinate (about 1 for a usual one);
-    `tilt_deg` rotation of the head against the axes of the scan; `scale` mean circle over this circle.
+    `tilt_deg` rotation of the head against the axes of the scan (with a hint: of its sides alone); `scale` mean circle over this circle.
     """
 
     landmarks: int
@@ -69,11 +69,11 @@ def gather_evidence(
 
     `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
     `error_mm` (n,) of the same landmarks; `ras_to_reference` (4, 4); a confidence below `uncertain_below` needs a
-    check. `coarse_confidence` (n,) of the coarse network (None: a person showed where the circle is),
-    `least_recognition` the model's limit.
+    check. `coarse_confidence` (n,) of the coarse network (None: a person showed where the circle is, so that
+    the head may be pitched by any angle), `least_recognition` the model's limit.
     """
     placed = np.isfinite(positions).all(axis=1)
-    tilt = rotation_deg(ras_to_reference)
+    tilt = side_turn_deg(ras_to_reference) if coarse_confidence is None else rotation_deg(ras_to_reference)
     scale = float(np.cbrt(np.linalg.det(ras_to_reference[:3, :3])))
     if placed.sum() < FEWEST_LANDMARKS:
         return Evidence(int(placed.sum()), 0.0, 0.0, 0.0, np.inf, tilt, scale, 0.0, least_recognition)

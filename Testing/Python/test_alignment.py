@@ -12,6 +12,7 @@ from CoWLandmarksLib.alignment import (
     rotation_deg,
     shape_model_from_dict,
     shape_model_to_dict,
+    side_turn_deg,
 )
 from CoWLandmarksLib.volume import apply_affine
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
@@ -139,6 +140,11 @@ class TestSimilarity:
     def test_the_angle_of_a_turn_is_told_whatever_the_size(self) -> None:
         assert rotation_deg(similarity((0, 0, 30), 1.1, (1, 2, 3))) == pytest.approx(30.0)
         assert rotation_deg(similarity((180, 0, 0), 0.9, (0, 0, 0))) == pytest.approx(180.0)
+
+    def test_the_turn_of_the_sides_leaves_pitch_out(self) -> None:
+        assert side_turn_deg(similarity((100, 0, 0), 1.1, (1, 2, 3))) == pytest.approx(0.0, abs=1e-5)
+        assert side_turn_deg(similarity((0, 0, 30), 1.1, (1, 2, 3))) == pytest.approx(30.0)
+        assert side_turn_deg(similarity((0, 180, 0), 0.9, (0, 0, 0))) == pytest.approx(180.0)
 
 
 def random_shape(n: int = 4, seed: int = 0) -> ShapeModel:

@@ -114,3 +114,14 @@ def test_only_landmarks_with_a_place_count_for_recognition() -> None:
     assert verdict_of(found, [FOUND])[0] is Verdict.OK
     worse = replace(found, least_recognition=1.81)
     assert verdict_of(worse, [FOUND])[0] is Verdict.DO_NOT_TRUST
+
+
+def test_a_head_that_lies_on_its_face_is_doubted_unless_a_person_placed_points_in_it() -> None:
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[0.0, -1.0], [1.0, 0.0]]
+    alone = gather_evidence(
+        SHAPE.mean, np.full(19, 0.9), np.full(19, 1.0), turn, SHAPE, coarse_confidence=np.full(19, 0.9)
+    )
+    assert alone.tilt_deg == pytest.approx(90.0)
+    assert verdict_of(alone, [FOUND])[0] is Verdict.DO_NOT_TRUST
+    assert verdict_of(evidence(SHAPE.mean, turn), [FOUND])[0] is Verdict.OK
