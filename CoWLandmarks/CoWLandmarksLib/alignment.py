@@ -174,7 +174,7 @@ def rotation_deg(transform: np.ndarray) -> float:
 
 
 def side_turn_deg(transform: np.ndarray) -> float:
-    """Angle (degrees) by which a similarity transform (4, 4) turns the axis from left to right; pitch does not count."""
+    """Angle (degrees) by which a similarity transform (4, 4) turns the left-right axis; pitch does not count."""
     axis = transform[:3, 0] / np.linalg.norm(transform[:3, 0])
     return float(np.degrees(np.arccos(np.clip(axis[0], -1.0, 1.0))))
 

@@ -30,7 +30,8 @@ class Evidence:
     share of them that fits one configuration;
     `recognition` how sure both networks are (see there); `least_recognition` what the model asks of a circle of Willis;
     `strangeness` squared Mahalanobis distance of the configuration per coordinate (about 1 for a usual one);
-    `tilt_deg` rotation of the head against the axes of the scan (with a hint: of its sides alone); `scale` mean circle over this circle.
+    `tilt_deg` rotation of the head against the axes of the scan (with a hint: of its sides alone); `scale` mean circle
+    over this circle.
     """
 
     landmarks: int
