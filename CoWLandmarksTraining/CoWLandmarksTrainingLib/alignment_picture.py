@@ -19,6 +19,7 @@ from .aligned import AlignedCase, AlignedCohort
 _HEIGHT, _GAP, _HEADER = 420, 8, 34
 _BACKGROUND: Colour = (18, 22, 28)
 _WHITE: Colour = (240, 243, 246)
+_LETTER: Colour = (255, 190, 40)
 _MOST_CASES = 60
 _VIEWS = ((2, 0, 1), (1, 0, 2), (0, 1, 2))
 """Looked along, across, down: 0 R, 1 A, 2 S."""
@@ -43,8 +44,8 @@ def write_alignment_picture(path: str | PathLike[str], cohort: AlignedCohort) ->
         left = _GAP
         for view, scale, width in zip(_VIEWS, scales, widths, strict=True):
             canvas.image(left, top, _projected(mean, view, width))
-            canvas.text(left + 6, top + _HEIGHT / 2, "RAS"[view[1]], 18, _WHITE, bold=True)
-            canvas.text(left + width / 2, top + 14, "RAS"[view[2]], 18, _WHITE, bold=True, align=0.5)
+            canvas.text(left + 6, top + _HEIGHT / 2, "RAS"[view[1]], 18, _LETTER, bold=True)
+            canvas.text(left + width / 2, top + 14, "RAS"[view[2]], 18, _LETTER, bold=True, align=0.5)
             _draw_landmarks(canvas, (left, top), cases, cohort.anatomy, grid, view, scale)
             left += width + _GAP
     canvas.write_png(path)

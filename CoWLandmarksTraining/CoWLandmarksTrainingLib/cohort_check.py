@@ -211,7 +211,7 @@ def _whole(cohort: Cohort) -> list[Problem]:
     if len({scan.patient for scan in with_image}) == 1:
         problems.append(warning("", "there is one patient with an image: nothing is left to validate or test on."))
     if not with_image:
-        problems.append(error("", "no case has an image; landmarks alone cannot train a detector."))
+        problems.append(warning("", "no case has an image; landmarks alone cannot train a detector."))
     for modality in Modality:
         templates = [s.name for s in usable if s.modality is modality and s.role is Role.TEMPLATE]
         if len(templates) > 1:

@@ -221,3 +221,26 @@ def test_the_picture_shows_landmarks_where_they_are(tmp_path: Path) -> None:
     columns = np.nonzero(np.abs(pixels[:, : 8 + width] - 0.8 * colour).max(axis=-1) < 30)[1]
     assert len(columns) > 0
     assert columns.mean() < 8 + width / 2
+
+
+def test_half_annotated_cases_are_aligned_and_what_they_lack_is_masked(tmp_path: Path) -> None:
+    anatomy = default_anatomy()
+    write_cohort(tmp_path / "cohort", anatomy, 2, with_image=False)
+    given = estimates(anatomy, places(anatomy, np.random.default_rng(8)))[:8]
+    write_annotation(tmp_path / "cohort" / "mra01" / "landmarks.mrk.json", given, anatomy)
+    case = aligned(tmp_path / "cohort", anatomy, tmp_path / "out").all_cases[1]
+    assert case.accepted
+    assert case.status.tolist() == [1] * 8 + [-1] * 11
+
+
+def test_the_commands_take_another_landmark_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    anatomy = seven_points()
+    write_cohort(tmp_path / "cohort", anatomy, 4, with_image=False)
+    write_json(tmp_path / "seven.json", anatomy.source)
+    words = [str(tmp_path / "cohort"), "--anatomy", str(tmp_path / "seven.json")]
+    assert main(["check", *words]) == 0
+    assert main(["split", *words, "--test", "0.25"]) == 0
+    assert main(["align", *words, "--by", "landmarks", "--out", str(tmp_path / "out")]) == 0
+    assert len(AlignedCohort.read(tmp_path / "out").cases()) == 4
+    assert main(["align", str(tmp_path / "cohort"), "--by", "landmarks", "--out", str(tmp_path / "again")]) == 1
+    assert "annotated with another landmark set" in capsys.readouterr().err
