@@ -33,6 +33,8 @@ from .evaluation import (
 )
 from .evaluation_cases import EvaluationCases, annotated_volume
 from .metrics import SUCCESS_RADII_MM, confused_with, radial_errors
+from .reliability import reliability
+from .reliability_figure import write_reliability
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ def evaluation_report(
         "subgroups": figures_by_trait(results, "subvoxel"),
         "presence": {name: presence_figures(part) for name, part in members.items()},
         "per_landmark": per_landmark(results, anatomy, "subvoxel") if results else {},
+        "reliability": reliability(results, detector.model.fine.calibration) if results else {},
         "confusions": confusion_pairs(results, anatomy, "subvoxel"),
         "verdicts": {
             verdict: sum(r.verdict == verdict for r in results) for verdict in sorted({r.verdict for r in results})
@@ -155,13 +158,14 @@ class _Worst:
 
 
 def write_report(report: dict[str, Any], folder: Path, anatomy: Anatomy) -> None:
-    """Write evaluation.json, evaluation.md, per_landmark.csv and per_landmark.png; raises OutputError."""
+    """Write evaluation.json and .md, per_landmark.csv and .png, reliability.png; raises OutputError."""
     write_json(folder / "evaluation.json", report)
     write_text(folder / "evaluation.md", markdown_report(report))
     write_text(folder / "per_landmark.csv", landmark_table(report))
     if report["per_landmark"]:
         title = f"{report['model']} on {report['cohort']}" + (f", {report['split']}" if report["split"] else "")
         write_bars(folder / "per_landmark.png", report["per_landmark"], anatomy, title)
+        write_reliability(folder / "reliability.png", report["reliability"], title)
 
 
 def landmark_table(report: dict[str, Any]) -> str:
@@ -198,6 +202,7 @@ def markdown_report(report: dict[str, Any]) -> str:
             f"| {code} | {row['mre_mm']:.2f} | {row['median_mm']:.2f} | {row['n']} |"
             for code, row in report["per_landmark"].items()
         ]
+        lines += ["", "## Confidence and expected error", "", *_reliability_lines(report["reliability"])]
         lines += ["", "## Confusions", ""]
         lines += [f"- {c['landmark']} taken for {c['taken_for']}: {c['count']}" for c in report["confusions"]] or [
             "none"
@@ -227,6 +232,16 @@ def markdown_table(rows: dict[str, dict[str, Any]]) -> str:
             f"{row['p95_mm']:.2f} | {rates} | {100 * row['confusion']:.2f} % |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _reliability_lines(table: dict[str, Any]) -> list[str]:
+    lines = ["| confidence | within 3 mm | n | | expected error mm | mean error mm |", "|---|---|---|---|---|---|"]
+    for sure, error in zip(table["confidence"], table["error"], strict=True):
+        lines.append(
+            f"| {sure['said']:.2f} | {sure['measured']:.2f} | {sure['n']} | | {error['said']:.2f} | "
+            f"{error['measured']:.2f} |"
+        )
+    return [*lines, "", f"Mean gap between confidence and share within 3 mm: {100 * table['calibration_error']:.1f} %."]
 
 
 def _range(interval: Sequence[float]) -> str:

@@ -235,6 +235,7 @@ class TestRoad:
             "failures/moved.png",
             "per_landmark.csv",
             "per_landmark.png",
+            "reliability.png",
         ]
         [failure] = report["failures"]
         assert failure["case"] == "moved"
