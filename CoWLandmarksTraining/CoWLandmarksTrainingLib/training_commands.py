@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from CoWLandmarksLib.errors import StoppedError
+
 DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
 PRESET_NAMES = ("paper", "cpu", "gpu")
 
@@ -71,7 +73,12 @@ def _train(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
         cohort = AlignedCohort.read(arguments.aligned)
         training = CohortTraining(cohort, plan, arguments.out, device, processes)
         show = _Show(arguments.json_progress) if processes.first else None
-        path = train(training, resume=arguments.resume, on_log=show, should_stop=lambda: stop.made)
+        try:
+            path = train(training, resume=arguments.resume, on_log=show, should_stop=lambda: stop.made)
+        except StoppedError as stopped:
+            raise StoppedError(
+                f"The training in '{arguments.out}' was stopped; the same command with --resume goes on."
+            ) from stopped
         if processes.first:
             print(f"The model is '{path}'.")
     return DELIVERED

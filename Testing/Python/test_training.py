@@ -182,7 +182,7 @@ class TestResuming:
         process.terminate()
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 75, errors
-        assert "the same command goes on from" in errors
+        assert "the same command with --resume goes on" in errors
         assert main(command(aligned, tmp_path / "parts", config)) == 1
         assert main(command(aligned, tmp_path / "parts", config, "--resume")) == 0
         assert main(command(aligned, tmp_path / "whole", config)) == 0
