@@ -34,7 +34,7 @@ class Evidence:
     """What speaks for a vessel along a path.
 
     `own` bool (n,) marks the cross-sections outside the lumens of other arteries, `own_mm` their length. At the weak
-    places of the own part: `contrast` as a share of that of a typical artery of the scan, `closed` the share of rays
+    places: `contrast` as a share of that of a typical artery of the scan, `closed` the share of rays
     that meet a wall (`closed_mean` over the whole own part), `signal_to_noise`. `tortuosity` is length / chord.
     """
 
@@ -73,20 +73,25 @@ def own_radius(sections: CrossSections, own: np.ndarray) -> float:
     return float(np.median(sections.radius[own]))
 
 
-def shared_part(sections: CrossSections, other: CrossSections) -> float:
-    """Share of a path that runs in the middle of another artery's lumen."""
+def shared_part(sections: CrossSections, other: CrossSections, within: float = 0.6) -> float:
+    """Share of a path that runs in another artery's lumen, within this part of its radius."""
     distance, nearest = cKDTree(other.points).query(sections.points)
-    return float((distance < 0.6 * other.radius[nearest]).mean())
+    return float((distance < within * other.radius[nearest]).mean())
 
 
 def evidence(
-    sections: CrossSections, others: Iterable[CrossSections], typical_contrast: float, noise: float
+    sections: CrossSections,
+    others: Iterable[CrossSections],
+    typical_contrast: float,
+    noise: float,
+    *,
+    whole: bool = False,
 ) -> Evidence:
-    """Evidence along the own part of a path; `others` are all other arteries."""
+    """Evidence along the own part of a path (along all of it: `whole`); `others` are all other arteries."""
     own = own_part(sections, others)
     length = float(arc_length(sections.points)[-1])
     chord = max(float(np.linalg.norm(sections.points[-1] - sections.points[0])), 1e-6)
-    chosen = own if own.any() else np.ones(len(own), bool)
+    chosen = own if own.any() and not whole else np.ones(len(own), bool)
     weak = float(np.quantile(np.maximum(sections.lumen - sections.surroundings, 0.0)[chosen], WEAK_SHARE))
     return Evidence(
         own=own,

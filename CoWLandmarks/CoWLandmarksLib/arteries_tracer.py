@@ -27,10 +27,14 @@ HYPOPLASTIC_MM = 1.0
 """An artery with a smaller mean diameter is hypoplastic."""
 SHARED = 0.25
 """Two arteries whose paths have more than this in common are taken to have found the same vessel."""
+INSIDE = 0.4
+"""A second path that runs inside the first one's lumen for more than this has found no vessel of its own."""
 SECOND_VESSEL = 0.35
 """Least contrast of a second vessel beside the first one, as a share of the first one's."""
 WIDEST_ROOT = 1.25
 """Where an artery leaves a wider one, its lumen counts as at most this many times as wide as its own part."""
+REPRESENTATIVE = 0.4
+"""With a smaller share of its own, an artery that is hardly ever absent is measured over its whole length."""
 CLEAR_NOISES = 5.0
 """A typical artery stands out from its surroundings by at least this many times the noise."""
 SAME_POINT_MM = 1e-3
@@ -56,6 +60,7 @@ class ArteryTracer:
         self._last = previous
         self._surroundings: tuple[Region, CostMap, Router] | None = None
         self._sections: dict[str, CrossSections] = {}
+        self._merged: dict[str, str] = {}
         self.evidence: dict[str, Evidence] = {}
 
     def trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
@@ -79,6 +84,7 @@ class ArteryTracer:
             path = router.path(artery, ends[artery.code], points, list(sections.values()) if artery.optional else ())
             if path is not None:
                 sections[artery.code] = centred(region, path)
+        self._merged = {}
         self._part(sections, kept, ends, points, region, router)
         self._sections = sections
         self.evidence = {
@@ -185,18 +191,28 @@ class ArteryTracer:
                 path = router.path(self._anatomy.artery(second), ends[second], points, [sections[first]])
                 if path is not None:
                     traced = centred(region, path)
-                    options.append((float(np.quantile(traced.lumen - traced.surroundings, 0.2)), second, traced))
-            if not options:
-                continue
-            contrast, second, traced = max(options, key=lambda option: option[0])
-            first_vessel = sections[other if second == code else code]
-            if contrast > SECOND_VESSEL * float(np.median(first_vessel.lumen - first_vessel.surroundings)):
+                    options.append((float(np.quantile(_contrast(traced), 0.2)), second, traced))
+            apart = [o for o in options if self._apart(o[2], sections[other if o[1] == code else code])]
+            if apart:
+                _, second, traced = max(apart, key=lambda option: option[0])
                 sections[second] = traced
+                continue
+            # One vessel for both: an azygos artery, or a second one too near or too thin to be told from the first.
+            fainter = sorted((code, other), key=lambda c: (c in kept, float(_contrast(sections[c]).mean())))[0]
+            del sections[fainter]
+            self._merged[fainter] = other if fainter == code else code
+
+    def _apart(self, traced: CrossSections, first: CrossSections) -> bool:
+        """Whether a second path found a vessel of its own beside the first one."""
+        clear = float(np.quantile(_contrast(traced), 0.2)) > SECOND_VESSEL * float(np.median(_contrast(first)))
+        return clear and shared_part(traced, first, 1.0) < INSIDE
 
     def _evidence(self, code: str, region: Region) -> Evidence:
         others = [found for other, found in self._sections.items() if other != code]
         typical = max(region.vessel - region.background, CLEAR_NOISES * region.noise)
-        return evidence(self._sections[code], others, typical, region.noise)
+        # An artery that is hardly ever absent may share much of its course with its counterpart.
+        whole = not self._anatomy.artery(code).optional
+        return evidence(self._sections[code], others, typical, region.noise, whole=whole)
 
     def _map_of(
         self,
@@ -228,6 +244,9 @@ class ArteryTracer:
             code = artery.code
             if code in kept:
                 traces.append(kept[code])
+            elif code in self._merged:
+                words = f"it could not be told from {self._merged[code]}, which runs along the same vessel"
+                traces.append(ArteryTrace(code, ArteryState.UNKNOWN, words, 0.5))
             elif code not in judgements:
                 traces.append(_not_traced(code, ends[code]))
             elif not judgements[code].present:
@@ -236,6 +255,8 @@ class ArteryTracer:
                 )
             else:
                 sections, own = self._sections[code], self.evidence[code].own
+                if not artery.optional and own.mean() < REPRESENTATIVE:
+                    own = np.ones(len(own), bool)
                 voxel_mm3 = float(np.prod(region.grid.spacing))
                 measures = measured(sections, own, int(counts[artery.label]), voxel_mm3)
                 thin = measures.diameter_mean_mm < HYPOPLASTIC_MM
@@ -265,6 +286,11 @@ class ArteryTracer:
         sections = self._sections[code]
         widest = WIDEST_ROOT * own_radius(sections, self.evidence[code].own)
         return Tube(artery.label, sections, artery.start not in goes_on, artery.end not in goes_on, widest)
+
+
+def _contrast(sections: CrossSections) -> np.ndarray:
+    """(n,) how far the lumen stands out from its surroundings along a path."""
+    return sections.lumen - sections.surroundings
 
 
 def _not_traced(code: str, ends: Ends) -> ArteryTrace:
