@@ -54,8 +54,8 @@ class AlignedCase:
     beyond the reference grid); 0: absent, the heatmap is empty; -1: beyond the scan or not annotated, the channel
     does not count. `ras_to_reference` (4, 4) takes RAS mm of the scan to the frame (a similarity or an affine
     transform); `residual_mm` is the mean distance of the landmarks to the mean landmarks of the frame. `accepted` is
-    False, with a `reason`, where the alignment failed. `folder` holds the arrays (None without image), `coarse_grid`
-    is the grid of `coarse()` in RAS mm of the scan.
+    False, with a `reason`, where the alignment failed (an accepted case with a reason came in by a second way).
+    `folder` holds the arrays (None without image), `coarse_grid` is the grid of `coarse()` in RAS mm of the scan.
     """
 
     name: str

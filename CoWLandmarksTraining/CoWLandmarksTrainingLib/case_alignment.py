@@ -18,7 +18,7 @@ from .cohort import AnnotatedScan
 class CaseAlignment:
     """`ras_to_reference` (4, 4); `residual_mm` mean distance of the landmarks to the frame's mean landmarks.
 
-    `accepted` is False, with a `reason`, where it failed.
+    `accepted` is False, with a `reason`, where it failed; a case accepted for another way's sake has a reason, too.
     """
 
     ras_to_reference: np.ndarray

@@ -179,8 +179,9 @@ def _align(arguments: argparse.Namespace) -> int:
     print(f"\n{_alignment_table(aligned)}")
     for note in aligned.frame.notes:
         print(note)
-    for case in aligned.rejected():
-        print(f"error: {case.name}: {case.reason}", file=sys.stderr)
+    for case in aligned.all_cases:
+        if case.reason:
+            print(f"{'warning' if case.accepted else 'error'}: {case.name}: {case.reason}", file=sys.stderr)
     print(f"{len(aligned.cases())} of {len(aligned.all_cases)} cases are in '{out}'.")
     if not aligned.cases():
         return FAILED
@@ -193,7 +194,7 @@ def _alignment_table(aligned: Any) -> str:
         inside = int((case.status == 1).sum())
         lines.append(
             f"| {case.name} | {case.modality.value} | {case.split} | {'yes' if case.has_image else 'no'} | "
-            f"{inside}/{len(case.status)} | {case.residual_mm:.1f} | {'' if case.accepted else 'failed'} |"
+            f"{inside}/{len(case.status)} | {case.residual_mm:.1f} | {'' if case.accepted else 'left out'} |"
         )
     return "\n".join(lines)
 

@@ -19,13 +19,14 @@ from CoWLandmarksLib.volume import Volume
 from CoWLandmarksLib.volume_io import image_from_volume
 
 COARSE_MM, MIDDLE_MM = 4.0, 2.5
-SMALLEST_SHARE = 0.35
+SMALLEST_SHARE = 0.25
 """Share of the fixed image that has to lie inside the moving one."""
 _SHIFTS_MM = (-32.0, -16.0, 0.0, 16.0, 32.0)
 _BINS = 32
 _SAMPLES = 30_000
 """Voxels of the fixed image that the metric looks at, evenly spread."""
-_KEPT_OF_A_PITCH, _KEPT_STARTS, _KEPT_RESULTS = 3, 9, 2
+_KEPT_OF_A_PITCH, _KEPT_STARTS, _KEPT_SEARCHES, _KEPT_RESULTS = 3, 12, 5, 4
+"""Of each pitch, of all of them, after a short search at 4 mm, and after a longer one: the last go to 2.5 mm."""
 _RIGID_SCALES = (40.0, 40.0, 40.0, 1.0, 1.0, 1.0)
 _AFFINE_SCALES = (40.0,) * 9 + (1.0,) * 3
 """A step of 2 mm turns by 2 / 40 radians, which moves a point 40 mm from the centre by as much."""
@@ -61,10 +62,13 @@ def register(
     levels = [_Level(fixed, moving, spacing, masks) for spacing in (COARSE_MM, MIDDLE_MM)]
     results: list[tuple[float, sitk.Transform]] = []
     for start in levels[0].promising(pitch_starts_deg):
-        results += levels[0].searched(start, iterations=4, step_mm=2.0)
+        results += levels[0].searched(start, iterations=2, step_mm=2.0)
+    longer: list[tuple[float, sitk.Transform]] = []
+    for _, transform in _best(results)[:_KEPT_SEARCHES]:
+        longer += levels[0].searched(transform, iterations=3, step_mm=2.0)
     best: list[tuple[float, sitk.Transform]] = []
-    for _, transform in _best(results)[:_KEPT_RESULTS]:
-        best += levels[1].searched(transform, iterations=3, step_mm=1.0)
+    for _, transform in _best(longer)[:_KEPT_RESULTS]:
+        best += levels[1].searched(transform, iterations=2, step_mm=1.0)
     if not best:
         raise VolumeError(f"'{moving.name}' cannot be registered; it covers too little of the template '{fixed.name}'.")
     value, transform = _best(best)[0]

@@ -35,9 +35,11 @@ from .template_choice import Candidates, chosen_template
 from .training_config import AlignConfig
 from .vessel_masks import vessel_mask
 
-_VERSION = 1
+_VERSION = 2
 """Raised when a registration of the same images would come out differently."""
 _RECORD = "registration.json"
+_FIRST_LIMITS = 1.5
+"""How much more a case may be off before the mean of the registered cases is known."""
 _PAIR_LIMIT_MM = 6.0
 """Landmarks of one patient lie closer than this (mean) in both scans, or their alignment has failed."""
 
@@ -122,14 +124,18 @@ class TemplateAligner:
         templates = self._templates(shaping, anatomy, mean, notes)
         to_reference = self._between_templates(templates, points, mean, notes)
         transforms, failures = self._registered(scans, templates, to_reference, on_case)
-        cases = self._judged(scans, points, transforms, failures, mean)
+        transforms = self._settled(scans, shaping, points, transforms, failures, mean)
+        cases = self._judged(scans, points, transforms, failures, mean, _FIRST_LIMITS)
         mean = _mean_landmarks([points[s.name] for s in shaping], [cases[s.name] for s in shaping], mean)
         cases = self._judged(scans, points, transforms, failures, mean)
+        registered = [scan for scan in scans if scan.image is not None]
+        good = sum(cases[scan.name].accepted for scan in registered)
+        notes.append(f"{good} of {len(registered)} scans were registered well.")
+        if self.config.when_failed == "landmarks":
+            cases = {name: self._rescued(points[name], case, mean) for name, case in cases.items()}
         alone = sum(scan.image is None and scan.transform is None for scan in scans)
         if alone:
             notes.append(f"{alone} cases with landmarks only carry no transform; they were aligned by their landmarks.")
-        failed = sum(not cases[scan.name].accepted for scan in scans)
-        notes.append(f"{len(scans) - failed} of {len(scans)} alignments were accepted.")
         return CohortAlignment(cases, mean, mean.mean(axis=0), tuple(notes))
 
     def _templates(
@@ -216,6 +222,32 @@ class TemplateAligner:
             on_case(job.scan.name)
         return transforms, failures
 
+    def _rescued(self, points: np.ndarray, case: CaseAlignment, mean: np.ndarray) -> CaseAlignment:
+        """A case whose registration has failed, by its landmarks; as it was if they do not fit either."""
+        fitted = fitted_by_landmarks(points, mean, self.config.largest_residual_mm)
+        if case.accepted or not fitted.accepted:
+            return case
+        return replace(fitted, reason=f"{case.reason} It was aligned by its landmarks instead.")
+
+    def _settled(
+        self,
+        scans: Sequence[AnnotatedScan],
+        shaping: Sequence[AnnotatedScan],
+        points: Mapping[str, np.ndarray],
+        transforms: Mapping[str, np.ndarray],
+        failures: Mapping[str, str],
+        mean: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """The registered scans, moved together so that their mean landmarks rest on `mean`.
+
+        The templates lie where their own landmarks fit best, and one person is not the mean of all.
+        """
+        cases = self._judged(scans, points, transforms, failures, mean, _FIRST_LIMITS)
+        registered = [scan for scan in shaping if scan.image is not None]
+        rest = _mean_landmarks([points[s.name] for s in registered], [cases[s.name] for s in registered], mean)
+        together = fit_similarity_robustly(rest, mean).transform
+        return {name: together @ matrix for name, matrix in transforms.items()}
+
     def _judged(
         self,
         scans: Sequence[AnnotatedScan],
@@ -223,9 +255,10 @@ class TemplateAligner:
         transforms: Mapping[str, np.ndarray],
         failures: Mapping[str, str],
         mean: np.ndarray,
+        limits: float = 1.0,
     ) -> dict[str, CaseAlignment]:
-        """Every case against the mean landmarks."""
-        limit = self.config.largest_residual_mm
+        """Every case against the mean landmarks, by `limits` times the limit."""
+        limit = limits * self.config.largest_residual_mm
         cases = {}
         for scan in scans:
             own = points[scan.name]

@@ -18,6 +18,7 @@ from .training_plan import PRESETS, TRAINING_SECTIONS
 _TITLE = """Training of CoW Landmarks. These are the values of the preset '{preset}'; delete what you do not change.
 Paths are meant from the folder of this file. Research only; not a medical device."""
 AlignmentMethod = Literal["template", "landmarks"]
+WhenFailed = Literal["landmarks", "leave_out"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class AlignConfig:
     registration_spacing_mm: float = setting(1.5, "Voxel size of the finest level of the registration.")
     largest_residual_mm: float = setting(
         10.0, "An alignment after which the landmarks lie farther than this from their mean places (mean) has failed."
+    )
+    when_failed: WhenFailed = setting(
+        "landmarks",
+        "A scan whose registration has failed is aligned by its annotated landmarks instead, or left out (leave_out); "
+        "the report names it either way.",
     )
     smallest_overlap: float = setting(
         0.25, "An alignment that leaves less than this share of the crop inside the scan has failed."

@@ -37,7 +37,7 @@ def test_a_tilted_and_shifted_head_is_found_again() -> None:
     moving[:3, 3] += (6.0, -9.0, 12.0)
     found = register(network(fixed), network(moving, seed=1), pitch_starts_deg=(20.0,), finest_mm=2.5)
     assert distance_mm(found.moving_to_fixed, moving, fixed) < 2.0
-    assert 0.35 < found.share <= 1.0
+    assert 0.25 < found.share <= 1.0
     assert found.score > 0.2
 
 

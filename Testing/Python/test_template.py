@@ -82,15 +82,23 @@ def test_without_a_patient_of_both_the_report_says_so(tmp_path: Path) -> None:
     assert len(cohort.cases()) == 2
 
 
-def test_a_failed_registration_is_told_and_left_out(tmp_path: Path) -> None:
+def test_a_failed_registration_is_told_and_left_out_or_replaced_by_the_landmarks(tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
     write_head(folder / "a", tilted(), "mra", role="template")
     write_head(folder / "upside-down", tilted(pitch=150.0), "mra", person=2)
-    cohort = aligned(folder, tmp_path / "out")
+    cohort = aligned(folder, tmp_path / "out", replace(CONFIG, when_failed="leave_out"))
     [failed] = cohort.rejected()
     assert failed.name == "upside-down"
     assert "the registration has failed: its landmarks lie" in failed.reason
     assert not failed.has_image
+    assert "1 of 2 scans were registered well" in " ".join(cohort.frame.notes)
+    rescued = aligned(folder, tmp_path / "out")
+    assert rescued.rejected() == ()
+    case = rescued.cases()[1]
+    assert case.has_image
+    assert case.residual_mm < 4.0
+    assert "the registration has failed" in case.reason
+    assert "aligned by its landmarks instead" in case.reason
 
 
 def test_registrations_are_kept_until_an_image_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
