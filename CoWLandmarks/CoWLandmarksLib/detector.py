@@ -156,8 +156,8 @@ class Detector:
         self.device = device
         coarse, fine = self.model.coarse.build(device), self.model.fine.build(device)
         permutation = self.model.anatomy.mirror_permutation
-        self._search: HeatmapReader = SingleReading(coarse)
-        self._coarse: HeatmapReader = self._search
+        self._search: HeatmapReader = SingleReading(coarse, quick=True)
+        self._coarse: HeatmapReader = SingleReading(coarse)
         self._fine: HeatmapReader = SingleReading(fine)
         if self.mirror:
             self._coarse = MirroredPair(coarse, permutation, with_priors=False)
@@ -181,11 +181,11 @@ class Detector:
         to_reference = alignment.fit.transform
         expected = apply_affine(np.linalg.inv(to_reference), alignment.prior.mean)
         wanted = volume.grid.depth_mm(expected) > -SEARCH_BEYOND_MM
-        fine = refine(self._fine, self.model, image, to_reference, alignment.prior, wanted)
+        prior = alignment.prior
         for _ in range(self.passes - 1):
-            tell(Stage.REFINE.value, 0.7, "looking again with what was learned")
-            prior = self._updated_prior(fine)
-            fine = refine(self._fine, self.model, image, to_reference, prior, wanted)
+            prior = self._updated_prior(refine(self._fine, self.model, image, to_reference, prior, wanted))
+            tell(Stage.REFINE.value, 0.65, "looking again with what was learned")
+        fine = refine(self._fine, self.model, image, to_reference, prior, wanted)
         return Measurement(volume, kind, alignment, fine, warnings)
 
     def _prepared(self, volume: Volume, modality: Modality | None) -> tuple[Modality, NetworkImage, tuple[str, ...]]:

@@ -118,9 +118,14 @@ class Generator(nn.Module):
         return block(x)
 
 
-def predict(network: Generator, x: torch.Tensor) -> torch.Tensor:
-    """Heatmaps for inference: float32, no gradients, bf16 arithmetic where the device gains by it."""
-    with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bf16_pays(x.device)):
+def predict(network: Generator, x: torch.Tensor, *, quick: bool = False) -> torch.Tensor:
+    """Heatmaps for inference: float32, no gradients; `quick`: bf16 arithmetic where the device gains by it.
+
+    bf16 moves most points by some micrometres, but one in a hundred by tenths of a millimetre
+    (Testing/Benchmarks/detection_speed.py --precision), so readings that place points do without it.
+    """
+    bf16 = quick and bf16_pays(x.device)
+    with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
         return network(x.contiguous(memory_format=torch.channels_last_3d)).float()
 
 
@@ -147,13 +152,14 @@ class MirroredPair:
 
 @dataclass(frozen=True)
 class SingleReading:
-    """A network that reads the image once."""
+    """A network that reads the image once; `quick`: in bf16 where that is faster."""
 
     network: Generator
+    quick: bool = False
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Heatmaps, float32: (B, C, K, J, I) -> (B, n, K, J, I)."""
-        return predict(self.network, x)
+        return predict(self.network, x, quick=self.quick)
 
 
 HeatmapReader = Callable[[torch.Tensor], torch.Tensor]

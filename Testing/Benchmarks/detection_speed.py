@@ -185,9 +185,8 @@ def compare_precision(count: int, device: str) -> None:
     generator.bf16_pays = pays
     apart = np.concatenate(moved)
     print(f"bf16 is used on this device: {pays(detector.device)}")
-    print(
-        f"moved by bf16 (mm): median {np.median(apart):.3f}, 95 % {np.quantile(apart, 0.95):.3f}, most {apart.max():.3f}"
-    )
+    median, most = np.median(apart), apart.max()
+    print(f"moved by bf16 (mm): median {median:.3f}, 95 % {np.quantile(apart, 0.95):.3f}, most {most:.3f}")
     for bf16, name in ((True, "bf16"), (False, "fp32")):
         error = np.concatenate(errors[bf16])
         print(f"{name}: MRE {np.nanmean(error):.3f} mm, median {np.nanmedian(error):.3f} mm")
