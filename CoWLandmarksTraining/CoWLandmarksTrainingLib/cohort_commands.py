@@ -73,10 +73,10 @@ def _setting(arguments: argparse.Namespace) -> _Setting:
 
     paths: Sequence[Path] = arguments.cohort
     if len(paths) == 1 and paths[0].suffix.lower() in (".toml", ".json"):
-        config = read_config(paths[0])
+        file = paths[0].absolute()
+        config = read_config(file)
         cohort = config.section("cohort", CohortConfig)
-        # Defaults are paths from the folder of the file as well.
-        base = paths[0].parent
+        base = file.parent  # Defaults are paths from the folder of the file as well; those it names are absolute here.
         cohort = replace(cohort, folders=tuple(base / f for f in cohort.folders), splits=base / cohort.splits)
         align = config.section("align", AlignConfig)
         setting = _Setting(cohort, replace(align, folder=base / align.folder), True)

@@ -27,7 +27,7 @@ def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None
 def _run(arguments: argparse.Namespace, main: Callable[[Sequence[str]], int]) -> int:
     from .training_config import AlignConfig, read_config
 
-    config: Path = arguments.config
+    config: Path = arguments.config.absolute()
     aligned = config.parent / read_config(config).section("align", AlignConfig).folder
     aligning = main(["align", str(config)])
     if aligning not in (DELIVERED, PARTLY_FAILED):

@@ -195,7 +195,9 @@ def test_nothing_usable_is_one_sentence(tmp_path: Path) -> None:
         aligned(tmp_path / "cohort", anatomy, tmp_path / "out")
 
 
-def test_the_command_aligns_a_cohort_with_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_aligns_a_cohort_with_a_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_cohort(tmp_path / "cohort", default_anatomy(), 3)
     shape = {"by": "landmarks", "shape": [24, 32, 40], "spacing_mm": [2.5, 2.5, 3.0], "processes": 1}
     write_json(tmp_path / "training.json", {"cohort": {"test_share": 0.0}, "align": shape})
@@ -205,6 +207,11 @@ def test_the_command_aligns_a_cohort_with_a_configuration(tmp_path: Path, capsys
     assert cohort.frame.grid.shape == (24, 32, 40)
     assert (tmp_path / "aligned" / "aligned.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "splits.json").exists()
+    content = {"cohort": {"folders": ["../cohort"], "test_share": 0.0}, "align": {**shape, "folder": "here"}}
+    write_json(tmp_path / "below" / "training.json", content)
+    monkeypatch.chdir(tmp_path)
+    assert main(["align", "below/training.json"]) == 0
+    assert len(AlignedCohort.read(tmp_path / "below" / "here").cases()) == 3
     assert main(["split", str(tmp_path / "training.json")]) == 1
     assert "exists" in capsys.readouterr().err
 
