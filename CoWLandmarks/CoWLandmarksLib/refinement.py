@@ -15,7 +15,7 @@ from .network_image import NetworkImage
 from .volume import Grid, apply_affine
 
 _MARGIN_MM = 8.0
-_DECODING_SLACK_MM = 3.0
+_DECODING_SLACK_MM = 5.0
 
 
 @dataclass(frozen=True)
