@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     target = phantom.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="folder for the cohort; made if needed")
-    target.add_argument("--sample", type=Path, metavar="FILE.nii.gz", help="only write the shipped sample scan again")
+    target.add_argument("--sample", type=Path, metavar="FILE.nii.gz", help="only write a plain sample scan")
     target.add_argument("--page", type=Path, metavar="FILE.png", help="only draw a page of 24 random cases")
     phantom.add_argument("--beside", type=Path, metavar="SCAN", help="with --page: show this scan first")
     phantom.set_defaults(run=_phantom)

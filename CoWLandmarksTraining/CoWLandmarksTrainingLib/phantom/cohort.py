@@ -77,9 +77,9 @@ def make_case(
 
 
 def make_sample() -> PhantomCase:
-    """The TOF-MRA that ships as the sample of `cowlandmarks detect --sample`: plain, small, and always the same.
+    """A plain, small TOF-MRA, always the same for one phantom version, as ships for `cowlandmarks detect --sample`.
 
-    Its stream of random numbers is used for nothing else.
+    Its stream of random numbers is used for nothing else. The shipped file was made by phantom version 1.
     """
     rng = np.random.Generator(np.random.Philox(key=[SAMPLE_SEED, 0]))
     drawn = sample_scene(rng, Modality.MRA, Family.TRAINING, "clinical")
