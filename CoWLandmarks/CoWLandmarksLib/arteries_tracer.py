@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .arteries_routes import BASILAR_BOX_MM, Router, funnel
 from .arteries_summary import summary_of
 from .detection import LandmarkEstimate
 from .modality import Modality
+from .orientation import StorageAxes, seen_along_ras
 from .volume import Volume, apply_affine
 
 HYPOPLASTIC_MM = 1.0
@@ -54,10 +56,12 @@ class ArteryTracer:
     """
 
     def __init__(self, volume: Volume, modality: Modality, anatomy: Anatomy, previous: ArteryMap | None = None) -> None:
-        self._volume = volume
+        # All is computed on voxels along R, A, S, so that it does not matter how the scan is stored.
+        self._stored, self._order = volume.grid, StorageAxes.of(volume.grid)
+        self._volume = seen_along_ras(volume)
         self._modality = modality
         self._anatomy = anatomy
-        self._last = previous
+        self._last = None if previous is None else self._turned(previous)
         self._surroundings: tuple[Region, CostMap, Router] | None = None
         self._sections: dict[str, CrossSections] = {}
         self._merged: dict[str, str] = {}
@@ -65,6 +69,15 @@ class ArteryTracer:
 
     def trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
         """All arteries between these landmarks (RAS mm of the scan)."""
+        found = self._trace(landmarks)
+        labels, start = self._order.turned_back(found.labels, found.start)
+        return replace(found, labels=np.ascontiguousarray(labels), start=start, scan_grid=self._stored)
+
+    def _turned(self, stored: ArteryMap) -> ArteryMap:
+        labels, start = self._order.turned(stored.labels, stored.start)
+        return replace(stored, labels=np.ascontiguousarray(labels), start=start, scan_grid=self._volume.grid)
+
+    def _trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
         positions, ends = self._ends(landmarks)
         before = self._last
         hanging = self._hanging(positions, ends, before)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .volume import Volume
+from .volume import Grid, Volume
 
 _AXES = (("R", "L"), ("A", "P"), ("S", "I"))
 # Turned by a trifle of no special direction, scans at exactly 45 degrees have a nearest axis too, and always the same.
@@ -51,16 +51,67 @@ def stored_along_ras(volume: Volume) -> Volume:
     No value is changed. Whatever depends on the order of voxels (blocks that are averaged, samples that are drawn,
     sums) then comes out alike for all 48 ways to store a scan.
     """
-    order, backwards = nearest_axes(volume.ijk_to_ras)
-    if order == (0, 1, 2) and not any(backwards):
+    turned = seen_along_ras(volume)
+    return turned if turned is volume else replace(turned, voxels=np.ascontiguousarray(turned.voxels))
+
+
+def seen_along_ras(volume: Volume) -> Volume:
+    """As `stored_along_ras`, but the voxels are a view of those of `volume`."""
+    order = StorageAxes.of(volume.grid)
+    if order.along_ras:
         return volume
-    size = volume.grid.size
-    voxels = volume.voxels.transpose([2 - axis for axis in reversed(order)])
+    voxels, _ = order.turned(volume.voxels, (0, 0, 0))
     matrix = volume.ijk_to_ras.copy()
-    matrix[:3, :3] = volume.ijk_to_ras[:3, list(order)]
-    for axis, flipped in enumerate(backwards):
+    matrix[:3, :3] = volume.ijk_to_ras[:3, list(order.axes)]
+    for axis, flipped in enumerate(order.backwards):
         if flipped:
-            matrix[:3, 3] += matrix[:3, axis] * (size[order[axis]] - 1)
+            matrix[:3, 3] += matrix[:3, axis] * (volume.grid.size[order.axes[axis]] - 1)
             matrix[:3, axis] *= -1.0
-            voxels = np.flip(voxels, 2 - axis)
-    return replace(volume, voxels=np.ascontiguousarray(voxels), ijk_to_ras=matrix)
+    return replace(volume, voxels=voxels, ijk_to_ras=matrix)
+
+
+@dataclass(frozen=True)
+class StorageAxes:
+    """How a scan is stored: for R, A and S each the voxel axis (0: i, 1: j, 2: k) and whether it runs backwards.
+
+    `size` (3,) voxels of the stored scan along i, j, k.
+    """
+
+    axes: tuple[int, int, int]
+    backwards: tuple[bool, bool, bool]
+    size: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, grid: Grid) -> StorageAxes:
+        """Of the scan with this grid."""
+        axes, backwards = nearest_axes(grid.ijk_to_ras)
+        return cls(axes, backwards, (int(grid.size[0]), int(grid.size[1]), int(grid.size[2])))
+
+    @property
+    def along_ras(self) -> bool:
+        """Whether the scan is stored along R, A, S already."""
+        return self.axes == (0, 1, 2) and not any(self.backwards)
+
+    def turned(self, part: np.ndarray, start: tuple[int, int, int]) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """A crop [k, j, i] of the stored scan and its first voxel (i, j, k), in the scan turned along R, A, S."""
+        shape = part.shape[::-1]
+        first = [0, 0, 0]
+        for axis, (stored, flipped) in enumerate(zip(self.axes, self.backwards, strict=True)):
+            first[axis] = self.size[stored] - start[stored] - shape[stored] if flipped else start[stored]
+        voxels = part.transpose([2 - axis for axis in reversed(self.axes)])
+        return self._flipped(voxels), (first[0], first[1], first[2])
+
+    def turned_back(self, part: np.ndarray, start: tuple[int, int, int]) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """Inverse of `turned`."""
+        shape = part.shape[::-1]
+        first = [0, 0, 0]
+        for axis, (stored, flipped) in enumerate(zip(self.axes, self.backwards, strict=True)):
+            first[stored] = self.size[stored] - start[axis] - shape[axis] if flipped else start[axis]
+        order = np.argsort([2 - axis for axis in reversed(self.axes)])
+        return self._flipped(part).transpose(order), (first[0], first[1], first[2])
+
+    def _flipped(self, turned: np.ndarray) -> np.ndarray:
+        for axis, flipped in enumerate(self.backwards):
+            if flipped:
+                turned = np.flip(turned, 2 - axis)
+        return turned

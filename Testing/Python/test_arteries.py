@@ -7,6 +7,7 @@ import pytest
 from CoWLandmarksLib.arteries import ArteryMap, ArteryState
 from CoWLandmarksLib.arteries_tracer import ArteryTracer
 from CoWLandmarksLib.modality import Modality
+from storage_orders import stored
 from tube_circle import ANATOMY, diameter, landmarks, position, tube_scan
 
 
@@ -63,3 +64,19 @@ def test_an_artery_that_is_not_there_is_absent_with_a_reason() -> None:
         assert not (traced.labels == ANATOMY.artery(code).label).any()
     assert "right PCoA absent" in traced.summary
     assert sum(trace.traced for trace in traced.arteries) == 18
+
+
+def test_however_the_scan_is_stored_the_arteries_are_the_same(whole: ArteryMap) -> None:
+    storage = ((2, 0, 1), (True, False, True))
+    scan = stored(tube_scan(), storage)
+    tracer = ArteryTracer(scan, Modality.MRA, ANATOMY)
+    other = tracer.trace(landmarks())
+    for one, same in zip(whole.arteries, other.arteries, strict=True):
+        assert one.state is same.state
+        np.testing.assert_allclose(same.centerline, one.centerline, atol=1e-6)
+    there = stored(whole.label_volume("a"), storage)
+    here = other.label_volume("b")
+    np.testing.assert_array_equal(here.voxels, there.voxels)
+    np.testing.assert_allclose(here.ijk_to_ras, scan.ijk_to_ras)
+    again = ArteryTracer(scan, Modality.MRA, ANATOMY, other).trace(landmarks())
+    np.testing.assert_array_equal(again.label_volume("c").voxels, here.voxels)

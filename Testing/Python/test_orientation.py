@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.orientation import nearest_axes, orientation_code, stored_along_ras, tilt_degrees
+from CoWLandmarksLib.orientation import StorageAxes, nearest_axes, orientation_code, stored_along_ras, tilt_degrees
 from CoWLandmarksLib.volume import Volume, apply_affine
 from CoWLandmarksLib.volume_io import WRITABLE, read_volume, write_volume
 from hypothesis import given, settings
@@ -104,3 +104,21 @@ def test_the_letters_tell_where_the_axes_point(signs: tuple[int, ...], code: str
     assert orientation_code(turned @ matrix) == code
     assert tilt_degrees(turned @ matrix) == pytest.approx(10.0)
     assert orientation_code(matrix[:, [2, 0, 1, 3]]) == code[2] + code[:2]
+
+
+@pytest.mark.parametrize("storage", ALL_48[::5])
+def test_a_crop_is_turned_with_its_scan_and_back(storage: StorageOrder) -> None:
+    volume = stored(scan((10, -20, 5)), storage)
+    axes = StorageAxes.of(volume.grid)
+    start, shape = (2, 1, 3), (4, 5, 6)
+    crop = volume.voxels[3:7, 1:6, 2:8]
+    assert crop.shape == shape
+    turned, first = axes.turned(crop, start)
+    whole = stored_along_ras(volume).voxels
+    i, j, k = first
+    depth, height, width = turned.shape
+    np.testing.assert_array_equal(turned, whole[k : k + depth, j : j + height, i : i + width])
+    back, again = axes.turned_back(turned, first)
+    np.testing.assert_array_equal(back, crop)
+    assert again == start
+    assert np.shares_memory(back, volume.voxels)
