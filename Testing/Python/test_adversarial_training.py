@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,15 @@ from toy_training import CONFIG, CPU, DISCRIMINATOR, NETWORK, ToySampler, everyt
 
 SCRIPT = Path(__file__).resolve().parents[1] / "toy_training.py"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """As in the child processes: with more threads sums come out otherwise in the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def trained(folder: Path, **changes: Any) -> dict[str, torch.Tensor]:
