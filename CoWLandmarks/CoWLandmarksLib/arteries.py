@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 
 import numpy as np
@@ -36,6 +36,10 @@ class ArteryMeasures:
     diameter_max_mm: float
     volume_mm3: float
     side_ratio: float | None = None
+
+
+MEASURES = tuple(measure.name for measure in fields(ArteryMeasures))
+"""Names of the measures, as columns of tables."""
 
 
 @dataclass(frozen=True)

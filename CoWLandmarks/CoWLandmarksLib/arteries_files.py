@@ -14,24 +14,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from .anatomy import Anatomy, Artery
-from .arteries import ArteryMap, ArteryMeasures, ArteryState, ArteryTrace
+from .arteries import MEASURES, ArteryMap, ArteryMeasures, ArteryState, ArteryTrace
 from .errors import AnnotationError, OutputError
 from .files import atomic_path, write_text
 from .volume_io import image_from_volume
 
-COLUMNS = (
-    "code",
-    "name",
-    "state",
-    "length_mm",
-    "tortuosity",
-    "diameter_mean_mm",
-    "diameter_min_mm",
-    "diameter_max_mm",
-    "volume_mm3",
-    "side_ratio",
-    "confidence",
-)
+COLUMNS = ("code", "name", "state", *MEASURES, "confidence")
 _DECIMALS = {"tortuosity": 3, "side_ratio": 3}
 
 

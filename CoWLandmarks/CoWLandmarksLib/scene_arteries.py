@@ -14,19 +14,10 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from .anatomy import Anatomy
-from .arteries import ArteryMap, ArteryTrace
+from .arteries import MEASURES, ArteryMap, ArteryTrace
 from .scene import ATTRIBUTE, VOLUME_ROLE, add_node, all_or_nothing
 from .volume import Grid, apply_affine
 
-_MEASURES = (
-    "length_mm",
-    "tortuosity",
-    "diameter_mean_mm",
-    "diameter_min_mm",
-    "diameter_max_mm",
-    "volume_mm3",
-    "side_ratio",
-)
 _WORDS = ("code", "name", "state", "reason")
 
 
@@ -119,7 +110,7 @@ def _oriented_image(arteries: ArteryMap) -> Any:
 
 def _fill_table(node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
     columns: dict[str, Any] = {name: vtk.vtkStringArray() for name in _WORDS}
-    columns |= {name: vtk.vtkDoubleArray() for name in (*_MEASURES, "confidence")}
+    columns |= {name: vtk.vtkDoubleArray() for name in (*MEASURES, "confidence")}
     for name, column in columns.items():
         column.SetName(name)
     for trace in arteries.arteries:
@@ -127,7 +118,7 @@ def _fill_table(node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
         for name, word in zip(_WORDS, words, strict=True):
             columns[name].InsertNextValue(word)
         measures = asdict(trace.measures) if trace.measures is not None else {}
-        for name in _MEASURES:
+        for name in MEASURES:
             value = measures.get(name)
             columns[name].InsertNextValue(float("nan") if value is None else value)
         columns["confidence"].InsertNextValue(trace.confidence)
