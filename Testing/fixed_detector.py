@@ -83,4 +83,4 @@ def write_scan(path: Path, brightest: int = 900) -> Path:
 if __name__ == "__main__":
     from CoWLandmarksLib.__main__ import main
 
-    sys.exit(main(sys.argv[1:], make_fixed_detector))
+    sys.exit(main(None, make_fixed_detector))

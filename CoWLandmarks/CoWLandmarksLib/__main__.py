@@ -35,21 +35,30 @@ DetectorFactory = Callable[[argparse.Namespace], "tuple[LandmarkDetector, Anatom
 def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | None = None) -> int:
     """Run the command line; returns the exit code of Docs/conventions.md (0, 1, 2, 3).
 
-    `make_detector` takes the place of the one that loads a model file.
+    `make_detector` takes the place of the one that loads a model file. Without `argv` the process is taken to end
+    with the call.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     _survive_any_file_name(sys.stdout, sys.stderr)
     events = JsonLines(sys.stdout, sys.stderr) if "--json-progress" in words else terminal_progress(sys.stderr)
-    return run(words, events, make_detector or load_detector)
+    return run(words, events, make_detector or load_detector, last=argv is None)
 
 
-def run(words: Sequence[str], events: EventSink, make_detector: DetectorFactory, *, only_load: bool = False) -> int:
+def run(
+    words: Sequence[str],
+    events: EventSink,
+    make_detector: DetectorFactory,
+    *,
+    only_load: bool = False,
+    last: bool = False,
+) -> int:
     """Run the command line `words`, telling `events`; returns the exit code.
 
-    `only_load`: make the detector that a `detect` with these words would use, and nothing else.
+    `only_load`: make the detector that a `detect` with these words would use, and nothing else. `last`: the process
+    ends after this call, so that signals that come after the work are ignored.
     """
     try:
-        with Interruption() as interruption:
+        with Interruption(last=last) as interruption:
             arguments = _parser().parse_args(words)
             if arguments.debug:
                 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)

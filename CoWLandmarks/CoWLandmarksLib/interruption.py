@@ -16,10 +16,12 @@ class Interruption:
 
     Libraries may swallow an exception that hits them, and VTK may crash on it. So `deferred` code is left in
     peace until it (and all deferred code round it) ends, and `watching` event sinks raise again at the next event
-    after a request.
+    after a request. `last`: the process ends after the block, so that a later signal finds nothing to stop; it is
+    ignored.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, last: bool = False) -> None:
+        self._last = last
         self._requested = False
         self._deferring = 0
         self._before: dict[signal.Signals, Any] = {}
@@ -36,7 +38,7 @@ class Interruption:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._last else handler)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

@@ -52,3 +52,15 @@ def test_the_handlers_of_others_are_put_back() -> None:
     with Interruption():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_after_the_last_work_of_a_process_a_signal_finds_nothing_to_stop(number: signal.Signals) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Interruption(last=True):
+            pass
+        signal.raise_signal(number)
+    finally:
+        for changed, handler in before.items():
+            signal.signal(changed, handler)
