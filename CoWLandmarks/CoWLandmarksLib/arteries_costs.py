@@ -11,7 +11,8 @@ from .arteries_lumen import CrossSections
 from .arteries_path import Corridor, Costs, cheapest_ways, window_of
 from .arteries_region import Region
 from .arteries_vesselness import SCALES_MM, tubularity
-from .volume import Grid, apply_affine, resample
+from .resampling import resample
+from .volume import Grid, apply_affine
 
 WORKING_MM = (0.45, 0.6)
 """Finest and coarsest spacing of the grid on which paths are looked for."""

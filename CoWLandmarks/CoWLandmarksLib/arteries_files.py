@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from .anatomy import Anatomy, Artery
 from .arteries import MEASURES, ArteryMap, ArteryMeasures, ArteryState, ArteryTrace
 from .errors import AnnotationError, OutputError
 from .files import atomic_path, write_text
-from .volume_io import image_from_volume
 
 COLUMNS = ("code", "name", "state", *MEASURES, "confidence")
 _DECIMALS = {"tortuosity": 3, "side_ratio": 3}
@@ -44,6 +42,11 @@ def write_segmentation(path: str | PathLike[str], arteries: ArteryMap, anatomy: 
 
     The voxels cover the whole grid of the scan. Raises OutputError.
     """
+    # Not above: whoever only reads results (3D Slicer's own process) does without SimpleITK.
+    import SimpleITK as sitk
+
+    from .volume_io import image_from_volume
+
     image = image_from_volume(arteries.label_volume("arteries"))
     header = {
         "Segmentation_MasterRepresentation": "Binary labelmap",

@@ -46,7 +46,8 @@ class Delivery:
         """
         from .arteries_files import write_arteries_csv, write_segmentation
         from .markups import write_annotation
-        from .report import write_detection_json, write_landmarks_csv, write_picture
+        from .picture import write_picture
+        from .report import write_detection_json, write_landmarks_csv
 
         warnings: list[str] = []
         steps: list[tuple[str, Callable[[Path], None]]] = [

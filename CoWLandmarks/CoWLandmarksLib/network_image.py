@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from .intensity import IntensityRule
-from .volume import Grid, averaging_factors, needed_part, resample
+from .resampling import averaging_factors, needed_part, resample
+from .volume import Grid
 
 _MOST_VOXELS = 32_000_000
 """Scan voxels that are converted to float32 at a time (128 MB)."""

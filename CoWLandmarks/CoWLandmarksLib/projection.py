@@ -12,7 +12,8 @@ from .anatomy import Anatomy
 from .arteries import ArteryMap
 from .detection import Detection
 from .modality import Modality
-from .volume import Volume, apply_affine, axis_aligned_grid, resample
+from .resampling import resample
+from .volume import Volume, apply_affine, axis_aligned_grid
 
 REGION_MM = np.array([[-56.0, 56.0], [-34.0, 62.0], [-40.0, 36.0]])
 """Shown part of the reference frame (R, A, S), from-to: the mean landmarks and 15 mm or more around them."""

@@ -1,4 +1,4 @@
-"""What a detection is handed over as, beside the point list: a table, a JSON file and a picture."""
+"""What a detection is handed over as, beside the point list and the picture: a table and a JSON file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,6 @@ from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from .errors import AnnotationError
 from .files import write_json, write_text
 from .modality import Modality
-from .picture import write_picture
-
-__all__ = [
-    "DETECTION_SCHEMA_FILE",
-    "read_detection_json",
-    "write_detection_json",
-    "write_landmarks_csv",
-    "write_picture",
-]
 
 SCHEMA = "cow-detection/1"
 DETECTION_SCHEMA_FILE = Path(__file__).parent / "Resources" / "Schemas" / "detection.schema.json"

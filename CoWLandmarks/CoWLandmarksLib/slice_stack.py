@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from .errors import VolumeError
-from .volume import Grid, resample
+from .resampling import resample
+from .volume import Grid
 
 EVEN_MM = 0.05
 """Slices this close to even places are even; a sideways drift of twice this over the whole stack is none."""

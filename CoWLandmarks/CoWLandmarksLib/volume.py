@@ -1,4 +1,4 @@
-"""A scan as voxels and geometry, a sampling grid, and resampling between the two."""
+"""A scan as voxels and geometry, and a sampling grid. Without torch: 3D Slicer's own process imports this."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from .errors import VolumeError
 from .modality import Modality
@@ -104,90 +102,6 @@ class Volume:
 def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Apply a (4, 4) affine matrix to points (..., 3)."""
     return np.asarray(points, float) @ matrix[:3, :3].T + matrix[:3, 3]
-
-
-def resample(voxels: torch.Tensor, source: Grid, target: Grid, padding: float | None = None) -> torch.Tensor:
-    """Sample `voxels` [k, j, i] (or [c, k, j, i]) of grid `source` at the voxels of `target`, trilinearly.
-
-    Where the source is at least twice as fine as the target it is first averaged over whole blocks, so that
-    thin vessels are not skipped. Beyond the source the value is `padding` (None: the nearest voxel's value).
-    Returns a float32 tensor of the shape of `target` on the device of `voxels`.
-    """
-    image = voxels if voxels.ndim == 4 else voxels[None]
-    factors = averaging_factors(source, target)
-    image, source = _cropped(image, source, target, factors)
-    image, matrix = _averaged_down(image, source, factors)
-    # Positions need float64, which Apple's GPU lacks.
-    device = torch.device("cpu") if image.device.type == "mps" else image.device
-    to_source = torch.from_numpy(np.linalg.inv(matrix) @ target.ijk_to_ras).to(device, torch.float64)
-    size = torch.tensor(image.shape[:0:-1], dtype=torch.float64, device=device)
-    sampled = torch.empty((image.shape[0], *target.shape), dtype=torch.float32, device=image.device)
-    fill = 0.0 if padding is None else padding
-    image = image.to(torch.float32)
-    shifted = (image - fill if fill else image)[None]
-    j, i = torch.meshgrid(
-        *(torch.arange(n, dtype=torch.float64, device=device) for n in target.shape[1:]), indexing="ij"
-    )
-    step = max(1, 2_000_000 // (target.shape[1] * target.shape[2]))
-    for first in range(0, target.shape[0], step):
-        k = torch.arange(first, min(first + step, target.shape[0]), dtype=torch.float64, device=device)
-        ijk = torch.stack(
-            [i.expand(len(k), -1, -1), j.expand(len(k), -1, -1), k[:, None, None].expand(-1, *i.shape)], dim=-1
-        )
-        position = ijk @ to_source[:3, :3].T + to_source[:3, 3]
-        position = (2.0 * position + 1.0) / size - 1.0
-        block = functional.grid_sample(
-            shifted,
-            position[None].to(torch.float32).to(image.device),
-            mode="bilinear",
-            padding_mode="border" if padding is None else "zeros",
-            align_corners=False,
-        )
-        sampled[:, first : first + len(k)] = block[0] + fill
-    return sampled if voxels.ndim == 4 else sampled[0]
-
-
-def averaging_factors(source: Grid, target: Grid) -> np.ndarray:
-    """(3,) source voxels along i, j, k that are averaged before `target` is sampled; 1 where they are coarse enough."""
-    factors = np.maximum(1, np.floor(float(target.spacing.min()) / source.spacing + 1e-6)).astype(int)
-    return np.minimum(factors, source.size)
-
-
-def needed_part(source: Grid, target: Grid, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and end voxel (i, j, k) of the part of `source` that sampling `target` needs, in whole averaging blocks."""
-    ijk = apply_affine(source.ras_to_ijk, target.corners())
-    blocks = -(-source.size // factors)
-    first = np.clip(np.floor(ijk.min(axis=0) / factors).astype(int) - 2, 0, blocks - 1)
-    last = np.clip(np.ceil(ijk.max(axis=0) / factors).astype(int) + 3, first + 1, blocks)
-    return first * factors, np.minimum(last * factors, source.size)
-
-
-def _cropped(image: torch.Tensor, source: Grid, target: Grid, factors: np.ndarray) -> tuple[torch.Tensor, Grid]:
-    """The part of `image` [c, k, j, i] that `target` needs, cut at whole averaging blocks, and its grid."""
-    low, high = needed_part(source, target, factors)
-    part = source.window(
-        (int(low[0]), int(low[1]), int(low[2])),
-        (int(high[2] - low[2]), int(high[1] - low[1]), int(high[0] - low[0])),
-    )
-    return image[:, low[2] : high[2], low[1] : high[1], low[0] : high[0]], part
-
-
-def _averaged_down(image: torch.Tensor, source: Grid, factors: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-    """Average over blocks of `factors` (i, j, k) voxels; returns the image and its ijk_to_ras.
-
-    The last voxel is repeated until whole blocks fit, so that every block lies where it says.
-    """
-    matrix = source.ijk_to_ras.copy()
-    if (factors > 1).any():
-        kernel = [int(f) for f in factors[::-1]]
-        image = image.to(torch.float32)[None]
-        missing = [int(n) for n in -source.size % factors]
-        if any(missing):
-            image = functional.pad(image, (0, missing[0], 0, missing[1], 0, missing[2]), mode="replicate")
-        image = functional.avg_pool3d(image, kernel)[0]
-        matrix[:3, 3] = apply_affine(source.ijk_to_ras, (factors - 1) / 2.0)
-        matrix[:3, :3] = source.ijk_to_ras[:3, :3] * factors
-    return image, matrix
 
 
 def validated(volume: Volume) -> Volume:

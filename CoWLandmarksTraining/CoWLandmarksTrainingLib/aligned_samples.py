@@ -11,7 +11,8 @@ import torch
 from CoWLandmarksLib.errors import ConfigurationError
 from CoWLandmarksLib.heatmap import encode
 from CoWLandmarksLib.localizer import SAMPLING_SPACING_MM, WINDOW, pool_for_localizer
-from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid, resample
+from CoWLandmarksLib.resampling import resample
+from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
 from scipy.spatial.transform import Rotation
 
 from .aligned import ABSENT, INSIDE, UNKNOWN, AlignedCase, AlignedFrame

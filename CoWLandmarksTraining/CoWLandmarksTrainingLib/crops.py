@@ -15,7 +15,8 @@ from CoWLandmarksLib.files import plain, write_json
 from CoWLandmarksLib.intensity import IntensityRule, hounsfield_offset
 from CoWLandmarksLib.localizer import field_of_view_grid
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine, resample
+from CoWLandmarksLib.resampling import resample
+from CoWLandmarksLib.volume import Grid, Volume, apply_affine
 
 from .aligned import COARSE_FILE, CROP_FILE, write_arrays
 from .cohort import AnnotatedScan

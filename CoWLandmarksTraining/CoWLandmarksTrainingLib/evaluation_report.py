@@ -16,7 +16,8 @@ from CoWLandmarksLib.batch import sentence_of
 from CoWLandmarksLib.detector import Detector
 from CoWLandmarksLib.errors import OutputError
 from CoWLandmarksLib.files import write_json, write_text
-from CoWLandmarksLib.volume import axis_aligned_grid, resample
+from CoWLandmarksLib.resampling import resample
+from CoWLandmarksLib.volume import axis_aligned_grid
 
 from .bar_figure import write_bars
 from .cohort import AnnotatedScan

@@ -11,7 +11,8 @@ from CoWLandmarksLib.coordinates import swap_lps_ras
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.heatmap import decode_subvoxel, encode
 from CoWLandmarksLib.markups import read_annotation, write_annotation
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine, resample
+from CoWLandmarksLib.resampling import resample
+from CoWLandmarksLib.volume import Grid, Volume, apply_affine
 from CoWLandmarksLib.volume_io import image_from_volume, volume_from_image
 from hypothesis import given, settings
 from hypothesis import strategies as st

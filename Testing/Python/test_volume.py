@@ -9,7 +9,8 @@ import pytest
 import torch
 from CoWLandmarksLib.coordinates import swap_lps_ras, swap_lps_ras_matrix
 from CoWLandmarksLib.errors import VolumeError
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid, resample, validated
+from CoWLandmarksLib.resampling import resample
+from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid, validated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation

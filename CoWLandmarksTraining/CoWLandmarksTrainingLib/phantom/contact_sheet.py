@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from CoWLandmarksLib.canvas import Canvas, Colour
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Volume, axis_aligned_grid, resample
+from CoWLandmarksLib.resampling import resample
+from CoWLandmarksLib.volume import Volume, axis_aligned_grid
 
 from .cohort import make_case
 

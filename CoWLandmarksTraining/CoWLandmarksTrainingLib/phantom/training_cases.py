@@ -14,7 +14,8 @@ from CoWLandmarksLib.alignment import fit_similarity_robustly, reference_grid
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
 from CoWLandmarksLib.localizer import pool_for_localizer
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import EDGE_MM, Grid, apply_affine, axis_aligned_grid, resample
+from CoWLandmarksLib.resampling import resample
+from CoWLandmarksLib.volume import EDGE_MM, Grid, apply_affine, axis_aligned_grid
 
 from .appearance import Family, sample_appearance
 from .atlas import default_atlas
