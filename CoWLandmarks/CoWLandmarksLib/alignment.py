@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from .volume import Grid, apply_affine, axis_aligned_grid
 
@@ -169,6 +168,8 @@ def _similarity(rotation: np.ndarray, scale: float, source_mean: np.ndarray, tar
 
 def rotation_deg(transform: np.ndarray) -> float:
     """Angle (degrees) by which a similarity transform (4, 4) turns."""
+    from scipy.spatial.transform import Rotation
+
     rotation = transform[:3, :3] / np.cbrt(np.linalg.det(transform[:3, :3]))
     return float(np.degrees(Rotation.from_matrix(rotation).magnitude()))
 

@@ -7,57 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__
 from .anatomy import Anatomy
 from .arteries import ArteryMap, cropped_labels
 from .arteries_files import read_traces
-from .arteries_frame import reference_to_scan
 from .arteries_tracer import ArteryTracer
 from .delivery import DETECTION_FILE, SEGMENTATION_FILE
-from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from .detection import Detection, LandmarkEstimate
 from .errors import AnnotationError, VolumeError
-from .intensity import recognise_modality
+from .given import given_detection
 from .modality import Modality
 from .report import read_detection_json
 from .volume import Volume
 from .volume_io import read_volume
-
-
-def given_detection(
-    volume: Volume, landmarks: tuple[LandmarkEstimate, ...], anatomy: Anatomy, modality: Modality | None
-) -> Detection:
-    """A Detection that holds given landmarks; those of the anatomy that are not given are outside.
-
-    Raises AnnotationError where no landmark has a position.
-    """
-    given = {estimate.code: estimate for estimate in landmarks}
-    positions = {e.code: np.array(e.position, float) for e in landmarks if e.position is not None}
-    if not positions:
-        raise AnnotationError("The annotation holds no placed landmark; place some of them first.")
-    recognised, certain = recognise_modality(volume.voxels)
-    warnings = volume.warnings
-    if modality is None and not certain:
-        name = recognised.value.upper()
-        warnings += (f"The modality was guessed ({name}); give it with --modality if that is wrong.",)
-    unplaced = [code for code in anatomy.codes if code not in given]
-    estimates = tuple(
-        given.get(code, LandmarkEstimate(code, None, LandmarkState.OUTSIDE, 0.0, 0.0, note="not placed"))
-        for code in anatomy.codes
-    )
-    uncertain = any(estimate.state is LandmarkState.UNCERTAIN for estimate in estimates)
-    reasons = ["The landmarks were given, not detected."]
-    if unplaced:
-        reasons.append(f"Not placed: {', '.join(unplaced)}.")
-    return Detection(
-        scan=volume.name,
-        modality=modality or recognised,
-        verdict=Verdict.REVIEW if uncertain or unplaced else Verdict.OK,
-        reasons=tuple(reasons),
-        landmarks=estimates,
-        ras_to_reference=np.linalg.inv(reference_to_scan(positions)),
-        warnings=warnings,
-        provenance={"program": f"CoW Landmarks {__version__}", "model": "landmarks given"},
-    )
 
 
 def earlier_result(folder: Path, volume: Volume, anatomy: Anatomy) -> tuple[Detection, ArteryMap]:

@@ -12,6 +12,9 @@ import numpy as np
 from .errors import AnnotationError
 from .modality import Modality
 
+NOT_PLACED = "not placed"
+"""Note of a landmark that counts as outside because an annotation does not place it."""
+
 
 class LandmarkState(str, Enum):
     """What is known of a landmark (Docs/conventions.md)."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from .modality import Modality
+
+if TYPE_CHECKING:
+    import torch
 
 _SAMPLE_VOXELS = 2_000_000
 _STORED_OFFSET = 1024.0
@@ -48,7 +50,7 @@ class IntensityRule:
 
     def apply(self, voxels: torch.Tensor, scale: float) -> torch.Tensor:
         """Network input of voxels whose scan has this scale."""
-        return (voxels.to(torch.float32) / scale).clamp_(self.low, self.high)
+        return (voxels.float() / scale).clamp_(self.low, self.high)
 
     def padding(self) -> float:
         """Network value of what lies beyond the scan."""

@@ -185,7 +185,7 @@ def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
 
 
 def test_traces_survive_the_detection_file(scan: Volume, traced: ArteryMap, tmp_path: Path) -> None:
-    from CoWLandmarksLib.correction import given_detection
+    from CoWLandmarksLib.given import given_detection
     from CoWLandmarksLib.report import write_detection_json
 
     detection = given_detection(scan, tuple(landmarks()), ANATOMY, Modality.MRA)

@@ -95,7 +95,7 @@ TRAVELLING = tuple(
 
 IN_SLICERS_PROCESS = (
     *(name for name in modules_below(CORE) if name.startswith(SCENE)),
-    *(f"CoWLandmarksLib.{name}" for name in ("anatomy", "detection", "jobs", "markups", "outputs", "report")),
+    *(f"CoWLandmarksLib.{name}" for name in ("anatomy", "detection", "given", "jobs", "markups", "outputs", "report")),
 )
 """What the panels use: torch may not be installed yet, and numeric work belongs to the child process."""
 
