@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zlib
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -94,6 +95,34 @@ def _extent(arteries: ArteryMap, label: int) -> str:
     return " ".join(f"{low} {high}" for low, high in pairs)
 
 
+def read_label_crop(path: str | PathLike[str]) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """The part of a segmentation that `write_segmentation` wrote which holds labels: uint8 [k, j, i], first voxel.
+
+    Needs neither SimpleITK nor the whole label map twice. Raises AnnotationError for any other file.
+    """
+    try:
+        head, _, packed = Path(path).read_bytes().partition(b"\n\n")
+        fields = dict(line.split(":", 1) for line in head.decode("utf-8").splitlines()[1:] if line[:1] != "#")
+        width, height, depth = (int(word) for word in fields["sizes"].split())
+        if fields["encoding"].strip() != "gzip" or fields["type"].strip() != "unsigned char":
+            raise ValueError(f"{fields['type']}, {fields['encoding']}")
+        voxels = np.frombuffer(zlib.decompress(packed, zlib.MAX_WBITS | 32), np.uint8).reshape(depth, height, width)
+        extents = [
+            [int(word) for word in value.lstrip("=").split()]
+            for key, value in fields.items()
+            if key.startswith("Segment") and key.endswith("_Extent")
+        ]
+    except (OSError, ValueError, KeyError, zlib.error) as error:
+        raise AnnotationError(
+            f"The segmentation '{path}' cannot be read ({error!r}); run the detection again."
+        ) from error
+    filled = np.array([extent for extent in extents if extent[1] >= extent[0]], int).reshape(-1, 6)
+    if len(filled) == 0:
+        return np.zeros((0, 0, 0), np.uint8), (0, 0, 0)
+    (i, j, k), (i_end, j_end, k_end) = filled[:, ::2].min(axis=0).tolist(), (filled[:, 1::2].max(axis=0) + 1).tolist()
+    return voxels[k:k_end, j:j_end, i:i_end].copy(), (i, j, k)
+
+
 def arteries_to_dict(arteries: ArteryMap) -> dict[str, Any]:
     """The arteries as plain values, as `Resources/Schemas/detection.schema.json` describes them; no label map."""
     return {"summary": arteries.summary, "segments": [_trace_to_dict(trace) for trace in arteries.arteries]}
@@ -114,6 +143,14 @@ def _trace_to_dict(trace: ArteryTrace) -> dict[str, Any]:
             for point, radius in zip(trace.centerline, trace.radii, strict=True)
         ],
     }
+
+
+def read_summary(path: str | PathLike[str]) -> str:
+    """The variant of the circle in words, from a detection.json; empty where it holds no arteries."""
+    try:
+        return str(json.loads(Path(path).read_text(encoding="utf-8")).get("arteries", {}).get("summary", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
 
 
 def read_traces(path: str | PathLike[str]) -> tuple[ArteryTrace, ...]:

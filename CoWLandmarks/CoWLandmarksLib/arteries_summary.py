@@ -16,7 +16,7 @@ def summary_of(traces: Sequence[ArteryTrace]) -> str:
     """One sentence: 'The circle is complete.', or what is absent, thin, fetal, outside or not known."""
     by_code = {trace.code: trace for trace in traces}
     ring = [trace for trace in traces if _part(trace.code)[1] in _RING]
-    remarks = [f"{_words(code)} fetal ({detail})" for code, detail in _fetal(by_code)]
+    remarks = [f"{spoken_name(code)} fetal ({detail})" for code, detail in _fetal(by_code)]
     fetal_sides = {code.split("-")[0] for code, _ in _fetal(by_code)}
     for state, words in (
         (ArteryState.ABSENT, "absent"),
@@ -25,10 +25,10 @@ def summary_of(traces: Sequence[ArteryTrace]) -> str:
         for trace in traces:
             side, name = _part(trace.code)
             if trace.state is state and not (name == "PCA-P1" and side in fetal_sides):
-                remarks.append(f"{_words(trace.code)} {words}")
+                remarks.append(f"{spoken_name(trace.code)} {words}")
     unseen = [trace for trace in traces if trace.state in (ArteryState.OUTSIDE, ArteryState.UNKNOWN)]
     if unseen:
-        remarks.append(f"not judged: {', '.join(_words(trace.code) for trace in unseen)}")
+        remarks.append(f"not judged: {', '.join(spoken_name(trace.code) for trace in unseen)}")
     if not ring:
         return ""
     if all(trace.traced for trace in ring):
@@ -60,6 +60,7 @@ def _part(code: str) -> tuple[str, str]:
     return (side, name) if dash and side in _WORDS else ("", code)
 
 
-def _words(code: str) -> str:
+def spoken_name(code: str) -> str:
+    """An artery's code in words: 'right PCoA'."""
     side, name = _part(code)
     return f"{_WORDS[side]} {name.split('-')[-1]}" if side else name

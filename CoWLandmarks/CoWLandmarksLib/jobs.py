@@ -105,9 +105,12 @@ class Worker:
             time.sleep(0.02)
         raise JobError(f"Job {job} did not end within {timeout:.0f} s; cancel it, or wait longer.")
 
-    def cancel(self) -> None:
-        """Stop all jobs: the child process and its children end, no event of them follows."""
-        self._end_process()
+    def cancel(self, grace_seconds: float = _GRACE_SECONDS) -> None:
+        """Stop all jobs: the child process and its children end, no event of them follows.
+
+        They get `grace_seconds` to tidy up after themselves; 0 kills at once.
+        """
+        self._end_process(grace_seconds)
         self._waiting.clear()
         self._events = queue.SimpleQueue()
 
@@ -176,27 +179,33 @@ class Worker:
         self._waiting.clear()
         return lost
 
-    def _end_process(self) -> None:
+    def _end_process(self, grace_seconds: float = _GRACE_SECONDS) -> None:
         process, self._process = self._process, None
         if process is None:
             return
         if process.poll() is None:
-            end_process_tree(process)
+            end_process_tree(process, grace_seconds)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 with suppress(OSError, ValueError):
                     stream.close()
 
 
-def end_process_tree(process: subprocess.Popen[str]) -> None:
-    """End a process that leads a group of its own, and all its children; asks first, then kills."""
+def end_process_tree(process: subprocess.Popen[str], grace_seconds: float = _GRACE_SECONDS) -> None:
+    """End a process that leads a group of its own, and all its children; asks first, then kills after a while."""
     if not _POSIX:
-        subprocess.run(["taskkill", "/PID", str(process.pid), "/T", "/F"], capture_output=True, check=False)
+        subprocess.run(
+            ["taskkill", "/PID", str(process.pid), "/T", "/F"],
+            capture_output=True,
+            check=False,
+            creationflags=_NEW_GROUP_WITHOUT_WINDOW,
+        )
     else:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_SECONDS)
+        if grace_seconds > 0:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(grace_seconds)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -61,9 +61,10 @@ class DetectionNodes:
     folder: int
 
 
-def volume_from_node(node: Any) -> Volume:
+def volume_from_node(node: Any, *, copy: bool = True) -> Volume:
     """Volume from a scalar volume node: a copy of its voxels, geometry in world coordinates (RAS mm).
 
+    With `copy=False` the voxels are those of the node: for reading only, and quick.
     A linear parent transform is applied to the geometry; node and transform stay as they are. Raises VolumeError
     for a node without voxels, a colour, vector or label map volume, and a non-linear parent transform.
     """
@@ -85,8 +86,9 @@ def volume_from_node(node: Any) -> Volume:
         parent.GetMatrixTransformToWorld(matrix)
         ijk_to_ras = slicer.util.arrayFromVTKMatrix(matrix) @ ijk_to_ras
     modality = node.GetAttribute(ATTRIBUTE + "modality")
+    voxels = slicer.util.arrayFromVolume(node)
     return Volume(
-        voxels=np.array(slicer.util.arrayFromVolume(node)),
+        voxels=np.array(voxels) if copy else voxels,
         ijk_to_ras=ijk_to_ras,
         name=name,
         modality=Modality(modality) if modality in ("mra", "cta") else None,

@@ -71,6 +71,24 @@ def add_arteries(
     return ArteryNodes(segmentation, table, tuple(made))
 
 
+def replace_arteries(
+    segmentation: Any, table: Any, volume_node: Any, arteries: ArteryMap, anatomy: Anatomy, *, surfaces: bool = False
+) -> None:
+    """Put newly traced arteries into the nodes that `add_arteries` made, which keep their place and their display."""
+    scene = segmentation.GetScene()
+    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    try:
+        segmentation.GetSegmentation().RemoveAllSegments()
+        _fill_segmentation(segmentation, volume_node, arteries, anatomy)
+        segmentation.SetAttribute(ATTRIBUTE + "summary", arteries.summary)
+        if surfaces:
+            segmentation.CreateClosedSurfaceRepresentation()
+        table.RemoveAllColumns()
+        _fill_table(table, arteries, anatomy)
+    finally:
+        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+
+
 def _fill_segmentation(node: Any, volume_node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
     """One binary label map, shared by all segments."""
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)

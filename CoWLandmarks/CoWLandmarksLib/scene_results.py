@@ -1,0 +1,80 @@
+"""A delivered result in a MRML scene: landmarks, arteries and tables together, found again, and brought up to date.
+
+Works where `scene.py` does; no Qt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+
+from .anatomy import Anatomy
+from .arteries import ArteryMap
+from .delivered import Delivered, one_line
+from .scene import ATTRIBUTE, STATES_ROLE, add_detection, all_or_nothing, volume_node_of
+from .scene_arteries import add_arteries, replace_arteries
+
+SEGMENTATION_ROLE = ATTRIBUTE + "segmentation"
+TABLE_ROLE = ATTRIBUTE + "arteriesTable"
+SUMMARY = ATTRIBUTE + "summary"
+
+
+@dataclass(frozen=True)
+class ResultNodes:
+    """The nodes of one result; `segmentation` and `table` are None where arteries were not traced."""
+
+    markups: Any
+    states: Any
+    segmentation: Any | None
+    table: Any | None
+
+
+def add_result(
+    scene: Any, volume_node: Any, delivered: Delivered, anatomy: Anatomy, *, surfaces: bool = False
+) -> ResultNodes:
+    """Add a result beside its volume, in one folder and one batch: everything or nothing."""
+    with all_or_nothing(scene) as undo:
+        nodes = add_detection(scene, volume_node, delivered.detection, anatomy)
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        undo.callback(hierarchy.RemoveItem, nodes.folder)
+        for node in (nodes.markups, nodes.markups.GetDisplayNode(), nodes.states):
+            undo.callback(scene.RemoveNode, node)
+        arteries = delivered.arteries
+        nodes.markups.SetAttribute(SUMMARY, one_line(delivered.detection, arteries.arteries if arteries else ()))
+        if arteries is None:
+            return ResultNodes(nodes.markups, nodes.states, None, None)
+        made = add_arteries(scene, volume_node, arteries, anatomy, nodes.folder, surfaces=surfaces)
+        nodes.markups.SetNodeReferenceID(SEGMENTATION_ROLE, made.segmentation.GetID())
+        nodes.markups.SetNodeReferenceID(TABLE_ROLE, made.table.GetID())
+    return ResultNodes(nodes.markups, nodes.states, made.segmentation, made.table)
+
+
+def result_of(markups_node: Any) -> ResultNodes:
+    """The nodes that belong to the point list of a result; those that have left the scene are None."""
+    return ResultNodes(
+        markups_node,
+        markups_node.GetNodeReference(STATES_ROLE),
+        markups_node.GetNodeReference(SEGMENTATION_ROLE),
+        markups_node.GetNodeReference(TABLE_ROLE),
+    )
+
+
+def update_arteries(markups_node: Any, arteries: ArteryMap, anatomy: Anatomy, *, surfaces: bool = False) -> None:
+    """Replace the arteries of a result in place; nodes that are gone are made again in the same folder."""
+    nodes = result_of(markups_node)
+    volume_node = volume_node_of(markups_node)
+    if nodes.segmentation is not None and nodes.table is not None:
+        replace_arteries(nodes.segmentation, nodes.table, volume_node, arteries, anatomy, surfaces=surfaces)
+        return
+    scene = markups_node.GetScene()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(markups_node))
+    with all_or_nothing(scene):
+        for node in (nodes.segmentation, nodes.table):
+            if node is not None:
+                scene.RemoveNode(node)
+        made = add_arteries(scene, volume_node, arteries, anatomy, folder, surfaces=surfaces)
+    markups_node.SetNodeReferenceID(SEGMENTATION_ROLE, made.segmentation.GetID())
+    markups_node.SetNodeReferenceID(TABLE_ROLE, made.table.GetID())

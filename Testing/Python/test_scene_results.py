@@ -1,0 +1,182 @@
+"""A delivered result in a real MRML scene: all of it at once, found again, brought up to date in place."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+
+import slicer
+from CoWLandmarksLib import scene_results
+from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
+from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.arteries import ArteryState, cropped_labels
+from CoWLandmarksLib.arteries_files import read_label_crop
+from CoWLandmarksLib.delivered import Delivered, one_line, read_delivered
+from CoWLandmarksLib.detection import LandmarkState
+from CoWLandmarksLib.errors import AnnotationError
+from CoWLandmarksLib.scene import add_volume, read_detection, volume_node_of
+from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
+from CoWLandmarksLib.scene_results import add_result, result_of, update_arteries
+from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.volume_io import read_volume
+
+ANATOMY = default_anatomy()
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    return read_volume(SAMPLE_FILE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    assert main(["detect", "--sample", "--out", str(out), "--no-scene", "--no-pictures", "--device", "cpu"]) == 0
+    return out / "sample_mra"
+
+
+@pytest.fixture(scope="module")
+def delivered(folder: Path, volume: Volume) -> Delivered:
+    return read_delivered(folder, volume.grid, ANATOMY, "Anna's scan")
+
+
+def names(scene: object) -> list[str]:
+    return [scene.GetNthNode(index).GetName() for index in range(scene.GetNumberOfNodes())]
+
+
+def test_the_crop_of_the_labels_is_that_of_the_whole_label_map(folder: Path) -> None:
+    crop, start = read_label_crop(folder / "arteries.seg.nrrd")
+    whole, first = cropped_labels(read_volume(folder / "arteries.seg.nrrd").voxels)
+    assert start == first
+    np.testing.assert_array_equal(crop, whole)
+
+
+def test_a_result_is_read_back_under_the_name_of_the_volume(delivered: Delivered, volume: Volume) -> None:
+    assert delivered.detection.scan == "Anna's scan"
+    assert len(delivered.detection.landmarks) == 19
+    assert delivered.arteries is not None and len(delivered.arteries.arteries) == 20
+    assert delivered.arteries.scan_grid is volume.grid
+    assert delivered.arteries.summary.startswith("The circle is")
+
+
+@pytest.mark.parametrize("damage", ["detection.json", "arteries.seg.nrrd"])
+def test_a_damaged_result_is_told_in_one_sentence(folder: Path, volume: Volume, tmp_path: Path, damage: str) -> None:
+    broken = shutil.copytree(folder, tmp_path / "result")
+    (broken / damage).write_bytes((folder / damage).read_bytes()[:900])
+    with pytest.raises(AnnotationError, match=damage):
+        read_delivered(broken, volume.grid, ANATOMY)
+
+
+def test_everything_appears_beside_the_volume_and_is_found_again(delivered: Delivered, volume: Volume) -> None:
+    scene = create_scene()
+    node = add_volume(scene, volume)
+    nodes = add_result(scene, node, delivered, ANATOMY, surfaces=True)
+    assert nodes.markups.GetNumberOfControlPoints() == 19
+    assert nodes.segmentation.GetSegmentation().GetNumberOfSegments() == 20
+    assert nodes.table.GetNumberOfRows() == 20
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    parents = {
+        hierarchy.GetItemParent(hierarchy.GetItemByDataNode(item))
+        for item in (nodes.markups, nodes.states, nodes.segmentation, nodes.table)
+    }
+    assert len(parents) == 1
+    assert hierarchy.GetItemParent(parents.pop()) == hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
+    assert result_of(nodes.markups) == nodes
+    assert volume_node_of(nodes.markups) is node
+    assert "found" in nodes.markups.GetAttribute(scene_results.SUMMARY)
+
+
+def test_an_error_in_the_arteries_takes_the_landmarks_away_again(
+    delivered: Delivered, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = create_scene()
+    node = add_volume(scene, volume)
+    before = names(scene)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(scene_results, "add_arteries", fail)
+    with pytest.raises(RuntimeError, match="no"):
+        add_result(scene, node, delivered, ANATOMY)
+    assert names(scene) == before
+    assert not scene.IsBatchProcessing()
+
+
+def test_new_arteries_take_the_place_of_the_old_ones_in_the_same_nodes(delivered: Delivered, volume: Volume) -> None:
+    scene = create_scene()
+    nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY, surfaces=True)
+    count = scene.GetNumberOfNodes()
+    arteries = delivered.arteries
+    assert arteries is not None
+    gone = ANATOMY.artery("L-PCoA")
+    changed = replace(
+        arteries,
+        arteries=tuple(
+            replace(trace, state=ArteryState.ABSENT, measures=None) if trace.code == gone.code else trace
+            for trace in arteries.arteries
+        ),
+        labels=np.where(arteries.labels == gone.label, 0, arteries.labels).astype(np.uint8),
+        summary="Changed.",
+    )
+    update_arteries(nodes.markups, changed, ANATOMY, surfaces=True)
+    assert scene.GetNumberOfNodes() == count
+    segmentation = nodes.segmentation.GetSegmentation()
+    assert segmentation.GetNumberOfSegments() == 20
+    assert nodes.segmentation.GetAttribute("CoWLandmarks.summary") == "Changed."
+    row = [a.code for a in ANATOMY.arteries].index(gone.code)
+    assert nodes.table.GetTable().GetColumnByName("state").GetValue(row) == "absent"
+    assert nodes.table.GetNumberOfRows() == 20
+    label = slicer.vtkOrientedImageData()
+    nodes.segmentation.GetBinaryLabelmapRepresentation(gone.code, label)
+    assert label.GetPointData().GetScalars() is None or label.GetPointData().GetScalars().GetRange()[1] == 0
+
+
+def test_arteries_that_were_deleted_come_back_in_the_same_folder(delivered: Delivered, volume: Volume) -> None:
+    scene = create_scene()
+    nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY)
+    scene.RemoveNode(nodes.segmentation)
+    assert result_of(nodes.markups).segmentation is None
+    update_arteries(nodes.markups, delivered.arteries, ANATOMY)
+    again = result_of(nodes.markups)
+    assert again.segmentation is not None and again.table is not None
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    items = [hierarchy.GetItemByDataNode(node) for node in (again.markups, again.segmentation, again.table)]
+    assert len({hierarchy.GetItemParent(item) for item in items}) == 1
+
+
+def test_a_result_survives_a_saved_scene(delivered: Delivered, volume: Volume, tmp_path: Path) -> None:
+    scene = create_scene()
+    add_result(scene, add_volume(scene, volume), delivered, ANATOMY)
+    save_scene(scene, tmp_path / "scene.mrb")
+    loaded = load_scene(tmp_path / "scene.mrb")
+    markups = loaded.GetFirstNodeByName("Anna's scan landmarks")
+    nodes = result_of(markups)
+    assert nodes.segmentation.GetSegmentation().GetNumberOfSegments() == 20
+    assert nodes.table.GetNumberOfRows() == 20
+    assert read_detection(markups, ANATOMY).scan == "Anna's scan"
+
+
+def test_the_summary_is_one_line_for_people(delivered: Delivered) -> None:
+    detection, arteries = delivered.detection, delivered.arteries
+    assert arteries is not None
+    sure = replace(
+        detection,
+        landmarks=tuple(
+            replace(e, state=LandmarkState.UNCERTAIN if e.code in ("BA-T", "R-C4-C5") else LandmarkState.FOUND)
+            for e in detection.landmarks
+        ),
+    )
+    traces = [
+        replace(trace, state=ArteryState.ABSENT if trace.code == "R-PCoA" else ArteryState.PRESENT)
+        for trace in arteries.arteries
+    ]
+    assert one_line(sure, traces) == "19 found; right PCoA absent; 2 to check"
+    gone = replace(sure.landmark("L-A2-A3"), state=LandmarkState.OUTSIDE, position=None)
+    assert one_line(sure.with_landmark(gone)) == "18 found; L-A2-A3 outside the scan; 2 to check"
