@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from .errors import AnnotationError, VolumeError
 from .files import plain
 from .markups import LabelledPoint, estimate_from_point
 from .modality import Modality
+from .scene_states import fill_states, state_rows, with_table_state
 from .volume import Volume
 
 ATTRIBUTE = "CoWLandmarks."
@@ -40,16 +41,6 @@ FOUND_COLOUR = (0.20, 0.90, 0.45)
 UNCERTAIN_COLOUR = (1.0, 0.60, 0.0)
 GLYPH_MM = 2.0
 CTA_WINDOW_LEVEL = (800.0, 250.0)
-_COLUMNS = {
-    "code": vtk.vtkStringArray,
-    "name": vtk.vtkStringArray,
-    "state": vtk.vtkStringArray,
-    "by_rule": vtk.vtkIntArray,
-    "confidence": vtk.vtkDoubleArray,
-    "error_mm": vtk.vtkDoubleArray,
-    "corrected": vtk.vtkIntArray,
-    "reviewed": vtk.vtkIntArray,
-}
 
 
 @dataclass(frozen=True)
@@ -127,7 +118,7 @@ def add_detection(scene: Any, volume_node: Any, detection: Detection, anatomy: A
         markups.CreateDefaultDisplayNodes()
         undo.callback(scene.RemoveNode, markups.GetDisplayNode())
         _fill_markups(markups, detection)
-        _fill_states(states, detection, anatomy)
+        fill_states(states, detection, anatomy)
         _set_attributes(markups, detection, anatomy)
         markups.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
         markups.SetNodeReferenceID(STATES_ROLE, states.GetID())
@@ -158,8 +149,9 @@ def read_detection(markups_node: Any, anatomy: Anatomy) -> Detection:
 
     Positions come from the control points (world RAS mm), states from the table, and from the points' descriptions
     where the table is gone. Where table and point contradict each other the person was the last to act: a point
-    placed although the table calls it absent or outside is found and corrected; a point removed is absent
-    ("missing") or outside. Raises AnnotationError for a point list that is no detection or lost a landmark.
+    placed although the table calls it absent or outside is found and corrected, and so is one that was moved; a
+    point removed is absent ("missing") or outside. Raises AnnotationError for a point list that is no detection or
+    lost a landmark.
     """
     name = markups_node.GetName()
     if markups_node.GetAttribute(ATTRIBUTE + "schema") != SCHEMA:
@@ -223,8 +215,35 @@ def points_from_node(markups_node: Any) -> list[LabelledPoint]:
 
 def with_table_states(markups_node: Any, estimates: Sequence[LandmarkEstimate]) -> tuple[LandmarkEstimate, ...]:
     """Landmarks of a detection's point list with the states of its table, where it has one (see `read_detection`)."""
-    rows = _state_rows(markups_node.GetNodeReference(STATES_ROLE))
-    return tuple(_with_table_state(estimate, rows.get(estimate.code)) for estimate in estimates)
+    rows = state_rows(markups_node.GetNodeReference(STATES_ROLE))
+    detected = detected_positions(markups_node)
+    return tuple(
+        with_table_state(estimate, rows.get(estimate.code), detected.get(estimate.code)) for estimate in estimates
+    )
+
+
+def detected_positions(markups_node: Any) -> dict[str, tuple[float, float, float]]:
+    """Where the landmarks of a detection stood when it was added (world RAS mm); empty for other point lists.
+
+    They go along with a transform that the point list was put under since.
+    """
+    text = markups_node.GetAttribute(ATTRIBUTE + "positions")
+    if text is None:
+        return {}
+    try:
+        positions = {str(code): (float(r), float(a), float(s)) for code, (r, a, s) in json.loads(text).items()}
+        return {code: to_world(markups_node, position) for code, position in positions.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise AnnotationError(
+            f"The attributes of '{markups_node.GetName()}' are not readable ({error}); run the detection again."
+        ) from error
+
+
+def to_world(node: Any, position: tuple[float, float, float]) -> tuple[float, float, float]:
+    """World RAS mm of a position in the coordinates of a node that may be under a transform."""
+    world = [0.0, 0.0, 0.0]
+    node.TransformPointToWorld(list(position), world)
+    return world[0], world[1], world[2]
 
 
 @contextmanager
@@ -266,15 +285,22 @@ def _voxels_for_vtk(voxels: np.ndarray) -> np.ndarray:
     return voxels.astype(np.float32) if kind == "f" and size == 2 else voxels.astype(voxels.dtype.newbyteorder("="))
 
 
+def show_estimate(markups: Any, index: int, estimate: LandmarkEstimate) -> None:
+    """Make a control point tell a landmark: position (world RAS mm) or none, description, colour."""
+    if estimate.position is not None:
+        markups.SetNthControlPointPositionWorld(index, *estimate.position)
+    elif estimate.state is LandmarkState.ABSENT:
+        markups.SetNthControlPointPositionMissing(index)
+    else:
+        markups.UnsetNthControlPointPosition(index)
+    markups.SetNthControlPointDescription(index, estimate.description())
+    markups.SetNthControlPointSelected(index, estimate.state is not LandmarkState.UNCERTAIN)
+
+
 def _fill_markups(markups: Any, detection: Detection) -> None:
     for estimate in detection.landmarks:
         index = markups.AddControlPoint(vtk.vtkVector3d(*(estimate.position or (0.0, 0.0, 0.0))), estimate.code)
-        markups.SetNthControlPointDescription(index, estimate.description())
-        markups.SetNthControlPointSelected(index, estimate.state is not LandmarkState.UNCERTAIN)
-        if estimate.state is LandmarkState.ABSENT:
-            markups.SetNthControlPointPositionMissing(index)
-        elif estimate.state is LandmarkState.OUTSIDE:
-            markups.UnsetNthControlPointPosition(index)
+        show_estimate(markups, index, estimate)
     markups.SetFixedNumberOfControlPoints(True)
     markups.SetLocked(True)
     display = markups.GetDisplayNode()
@@ -288,22 +314,6 @@ def _fill_markups(markups: Any, detection: Detection) -> None:
     display.SetOccludedVisibility(True)
 
 
-def _fill_states(states: Any, detection: Detection, anatomy: Anatomy) -> None:
-    for name, array_class in _COLUMNS.items():
-        column = array_class()
-        column.SetName(name)
-        for estimate in detection.landmarks:
-            if name == "name":
-                column.InsertNextValue(anatomy.landmark(estimate.code).name)
-            elif array_class is vtk.vtkStringArray:
-                column.InsertNextValue(estimate.code if name == "code" else estimate.state.value)
-            else:
-                column.InsertNextValue(getattr(estimate, name))
-        states.AddColumn(column)
-    states.SetUseColumnTitleAsColumnHeader(True)
-    states.SetLocked(True)
-
-
 def _set_attributes(markups: Any, detection: Detection, anatomy: Anatomy) -> None:
     attributes = {
         "anatomy": anatomy.name,
@@ -314,6 +324,7 @@ def _set_attributes(markups: Any, detection: Detection, anatomy: Anatomy) -> Non
         "warnings": detection.warnings,
         "provenance": dict(detection.provenance),
         "ras_to_reference": np.asarray(detection.ras_to_reference, float).ravel().tolist(),
+        "positions": {e.code: e.position for e in detection.landmarks if e.position is not None},
     }
     markups.SetAttribute(ATTRIBUTE + "schema", SCHEMA)
     for key, value in attributes.items():
@@ -326,39 +337,3 @@ def _attribute(markups_node: Any, key: str) -> Any:
     if text is None:
         raise ValueError(f"'{key}' is missing")
     return text if key in ("scan", "modality", "verdict") else json.loads(text)
-
-
-def _state_rows(states: Any | None) -> dict[str, dict[str, Any]]:
-    if states is None:
-        return {}
-    table = states.GetTable()
-    columns = {table.GetColumnName(index): table.GetColumn(index) for index in range(table.GetNumberOfColumns())}
-    if not set(_COLUMNS) <= set(columns):
-        raise AnnotationError(f"The table '{states.GetName()}' has lost columns of {', '.join(_COLUMNS)}.")
-    rows = ({name: columns[name].GetValue(row) for name in _COLUMNS} for row in range(table.GetNumberOfRows()))
-    return {row["code"]: row for row in rows}
-
-
-def _with_table_state(estimate: LandmarkEstimate, row: dict[str, Any] | None) -> LandmarkEstimate:
-    if row is None:
-        return estimate
-    try:
-        state = LandmarkState(row["state"])
-    except ValueError as error:
-        raise AnnotationError(
-            f"The table calls landmark '{estimate.code}' '{row['state']}', which is no state."
-        ) from error
-    placed_by_table = state in (LandmarkState.FOUND, LandmarkState.UNCERTAIN)
-    placed = estimate.position is not None
-    moved_on = placed != placed_by_table
-    if moved_on:
-        state = LandmarkState.FOUND if placed else estimate.state
-    return replace(
-        estimate,
-        state=state,
-        by_rule=bool(row["by_rule"]),
-        confidence=float(row["confidence"]),
-        error_mm=float(row["error_mm"]),
-        corrected=bool(row["corrected"]) or moved_on,
-        reviewed=bool(row["reviewed"]),
-    )

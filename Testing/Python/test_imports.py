@@ -19,8 +19,8 @@ TRAINING = ROOT / "CoWLandmarksTraining" / "CoWLandmarksTrainingLib"
 CORE_PACKAGES = {"numpy", "scipy", "torch", "SimpleITK", "CoWLandmarksLib"}
 TRAVELLING_PACKAGES = {"numpy", "scipy", "torch", "CoWLandmarksLib", "CoWLandmarksTrainingLib"}
 APPLICATION = ("slicer", "slicer_core", "vtk", "vtkmodules", "qt", "ctk", "mrml", "sitkUtils")
-SCENE = "CoWLandmarksLib.scene"
-"""Floor 2 of the library, which alone speaks MRML: `scene` and its parts `scene_...`."""
+SCENE = ("CoWLandmarksLib.scene", "CoWLandmarksLib.review")
+"""Floor 2 of the library, which alone speaks MRML: `scene` and its parts `scene_...`, and the review in a scene."""
 LAZY_VTK = {"CoWLandmarksLib.report", "CoWLandmarksLib.picture", "CoWLandmarksLib.canvas"}
 """The report and its parts, which may import vtk inside a function, for pictures."""
 
