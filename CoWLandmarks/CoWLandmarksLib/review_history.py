@@ -79,8 +79,7 @@ class History:
     def remove_last(self, code: str) -> None:
         """Take back the last step of a landmark; the first one stays."""
         node = self._node()
-        rows = self._rows(node, code) if node is not None else []
-        if len(rows) > 1:
+        if node is not None and len(rows := self._rows(node, code)) > 1:
             node.RemoveRow(rows[-1])
 
     def _node(self) -> Any | None:
