@@ -1,4 +1,4 @@
-"""Command line: `cowlandmarks detect`, `cowlandmarks arteries` and `cowlandmarks info`."""
+"""Command line: `cowlandmarks detect`, `arteries`, `export` and `info`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from . import __version__
 from .command_line import Parser, UsageError, missing_library, path_argument, unexpected_problem
 from .errors import AnnotationError, ConfigurationError, CoWLandmarksError
+from .export_commands import add_export
 from .interruption import Interruption
 from .modality import Modality
 from .progress import Event, EventKind, EventSink, JsonLines, terminal_progress
@@ -151,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
     arteries.add_argument("--force", action="store_true", help="replace an earlier result")
     _add_debug(arteries)
     arteries.set_defaults(run=_arteries)
+
+    add_export(commands)
 
     info = commands.add_parser(
         "info",

@@ -49,6 +49,17 @@ def write_segmentation(path: str | PathLike[str], arteries: ArteryMap, anatomy: 
     from .volume_io import image_from_volume
 
     image = image_from_volume(arteries.label_volume("arteries"))
+    for key, value in segmentation_fields(arteries, anatomy).items():
+        image.SetMetaData(key, value)
+    try:
+        with atomic_path(path) as temporary:
+            sitk.WriteImage(image, str(temporary), True)
+    except RuntimeError as error:
+        raise OutputError(f"'{path}' cannot be written; check that the disk has space and may be written.") from error
+
+
+def segmentation_fields(arteries: ArteryMap, anatomy: Anatomy) -> dict[str, str]:
+    """Entries of the NRRD header that make a label map on the whole grid of the scan a Slicer segmentation."""
     header = {
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
@@ -57,13 +68,7 @@ def write_segmentation(path: str | PathLike[str], arteries: ArteryMap, anatomy: 
     for number, artery in enumerate(anatomy.arteries):
         for key, value in _segment_fields(artery, arteries).items():
             header[f"Segment{number}_{key}"] = value
-    for key, value in header.items():
-        image.SetMetaData(key, value)
-    try:
-        with atomic_path(path) as temporary:
-            sitk.WriteImage(image, str(temporary), True)
-    except RuntimeError as error:
-        raise OutputError(f"'{path}' cannot be written; check that the disk has space and may be written.") from error
+    return header
 
 
 def _segment_fields(artery: Artery, arteries: ArteryMap) -> dict[str, str]:

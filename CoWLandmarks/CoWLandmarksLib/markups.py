@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -28,18 +28,25 @@ POSITION_STATUS = {
     LandmarkState.ABSENT: "missing",
     LandmarkState.OUTSIDE: "undefined",
 }
+OWN_ENTRY = "CoWLandmarks"
+REVIEW_KEYS = ("annotator", "reviewed_at")
 _PLACED_BY_THE_PROGRAM = (LandmarkState.FOUND.value, LandmarkState.UNCERTAIN.value)
 _ORIENTATION = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]
 _FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
 _FCSV_STATUS = {"0": "undefined", "1": "undefined", "2": "defined", "3": "missing"}
 
 
-def write_annotation(path: str | PathLike[str], landmarks: Sequence[LandmarkEstimate], anatomy: Anatomy) -> None:
+def write_annotation(
+    path: str | PathLike[str],
+    landmarks: Sequence[LandmarkEstimate],
+    anatomy: Anatomy,
+    review: Mapping[str, str] | None = None,
+) -> None:
     """Write a Slicer point list (`.mrk.json`, LPS) with one control point per landmark, in the anatomy's order.
 
     A landmark that is not in `landmarks` becomes a control point without position and description ("not placed
-    yet"). Raises AnnotationError for a code that is unknown or given twice, OutputError if the file cannot be
-    written.
+    yet"). `review` (REVIEW_KEYS: initials, time) is kept in an entry of our own, which Slicer passes over. Raises
+    AnnotationError for a code that is unknown or given twice, OutputError if the file cannot be written.
     """
     given = _by_code(landmarks, anatomy)
     points = [_control_point(number, code, given.get(code)) for number, code in enumerate(anatomy.codes, start=1)]
@@ -47,6 +54,7 @@ def write_annotation(path: str | PathLike[str], landmarks: Sequence[LandmarkEsti
         path,
         {
             "@schema": SCHEMA,
+            **({OWN_ENTRY: {key: review.get(key, "") for key in REVIEW_KEYS}} if review else {}),
             "markups": [
                 {
                     "type": "Fiducial",
@@ -61,6 +69,15 @@ def write_annotation(path: str | PathLike[str], landmarks: Sequence[LandmarkEsti
             ],
         },
     )
+
+
+def read_review(path: str | PathLike[str]) -> dict[str, str]:
+    """Initials and time of review (REVIEW_KEYS) in a `.mrk.json` file; blank where it does not tell them."""
+    try:
+        entry = json.loads(Path(path).read_text(encoding="utf-8-sig"))[OWN_ENTRY]
+        return {key: str(entry.get(key, "")) for key in REVIEW_KEYS}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return dict.fromkeys(REVIEW_KEYS, "")  # an .fcsv file, or somebody else's .mrk.json
 
 
 def read_annotation(

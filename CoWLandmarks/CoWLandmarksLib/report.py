@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,22 @@ from .modality import Modality
 SCHEMA = "cow-detection/1"
 DETECTION_SCHEMA_FILE = Path(__file__).parent / "Resources" / "Schemas" / "detection.schema.json"
 _COLUMNS = ("code", "name", "R", "A", "S", "state", "by_rule", "confidence", "error_mm")
+_REVIEW_COLUMNS = ("corrected", "reviewed", "reviewer", "reviewed_at")
 
 
-def write_landmarks_csv(path: str | PathLike[str], detection: Detection, anatomy: Anatomy) -> None:
-    """Write one row per landmark: position in RAS mm (blank where there is no point), state, confidence, error."""
+def write_landmarks_csv(
+    path: str | PathLike[str],
+    detection: Detection,
+    anatomy: Anatomy,
+    reviews: Mapping[str, tuple[str, str]] | None = None,
+) -> None:
+    """Write one row per landmark: position in RAS mm (blank where there is no point), state, confidence, error.
+
+    With `reviews` (code -> initials, time) the columns of a review follow.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer.writerow(_COLUMNS if reviews is None else (*_COLUMNS, *_REVIEW_COLUMNS))
     for estimate in detection.landmarks:
         position = [f"{value + 0.0:.3f}" for value in estimate.position] if estimate.position else ["", "", ""]
         writer.writerow(
@@ -40,9 +50,14 @@ def write_landmarks_csv(path: str | PathLike[str], detection: Detection, anatomy
                 int(estimate.by_rule),
                 f"{estimate.confidence:.3f}",
                 f"{estimate.error_mm:.2f}",
+                *([] if reviews is None else _review_cells(estimate, reviews)),
             ]
         )
     write_text(path, text.getvalue())
+
+
+def _review_cells(estimate: LandmarkEstimate, reviews: Mapping[str, tuple[str, str]]) -> list[Any]:
+    return [int(estimate.corrected), int(estimate.reviewed), *reviews.get(estimate.code, ("", ""))]
 
 
 def write_detection_json(path: str | PathLike[str], detection: Detection, arteries: ArteryMap | None = None) -> None:

@@ -1,6 +1,6 @@
 """A scan handed to a child process as a temporary file, together with the place for the results made from it.
 
-Writes plain NRRD without SimpleITK, straight from the caller's voxels: 3D Slicer's own process uses this.
+The file is plain NRRD, straight from the caller's voxels: 3D Slicer's own process uses this.
 """
 
 from __future__ import annotations
@@ -10,24 +10,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from .errors import OutputError
+from .nrrd_file import write_plain_nrrd
 from .outputs import safe_name
 from .volume import Volume
-
-_TYPES = {
-    ("i", 1): "int8",
-    ("u", 1): "uint8",
-    ("i", 2): "int16",
-    ("u", 2): "uint16",
-    ("i", 4): "int32",
-    ("u", 4): "uint32",
-    ("i", 8): "int64",
-    ("u", 8): "uint64",
-    ("f", 4): "float",
-    ("f", 8): "double",
-}
 
 
 def _unchanged() -> int:
@@ -73,36 +59,3 @@ class ScanHandover:
         """Remove the folder with everything in it."""
         self._volume = None
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def write_plain_nrrd(path: Path, volume: Volume) -> None:
-    """Write a scan as uncompressed NRRD in RAS mm; raises OutputError."""
-    voxels = volume.voxels.view(np.uint8) if volume.voxels.dtype == np.bool_ else volume.voxels
-    if voxels.dtype == np.float16:
-        voxels = voxels.astype(np.float32)
-    kind = _TYPES.get((voxels.dtype.kind, voxels.dtype.itemsize))
-    if kind is None or voxels.ndim != 3:
-        raise OutputError(f"'{volume.name}' holds {voxels.dtype} values in {voxels.ndim} dimensions; give a grey scan.")
-    matrix = np.asarray(volume.ijk_to_ras, float)
-    vectors = [f"({','.join(repr(float(value)) for value in vector)})" for vector in matrix[:3, :].T]
-    header = [
-        "NRRD0004",
-        f"type: {kind}",
-        "dimension: 3",
-        "space: right-anterior-superior",
-        f"sizes: {' '.join(str(n) for n in voxels.shape[::-1])}",
-        f"space directions: {' '.join(vectors[:3])}",
-        "kinds: domain domain domain",
-        f"endian: {'big' if voxels.dtype.newbyteorder('=').str[0] == '>' else 'little'}",
-        "encoding: raw",
-        f"space origin: {vectors[3]}",
-    ]
-    try:
-        with path.open("wb") as file:
-            file.write(("\n".join(header) + "\n\n").encode("ascii"))
-            # Writing a whole buffer leaves other threads in peace, converting it would not.
-            file.write(np.ascontiguousarray(voxels, voxels.dtype.newbyteorder("=")).data)
-    except OSError as error:
-        raise OutputError(
-            f"'{path}' cannot be written: {error.strerror or error}; make room on the disk of the temporary folder."
-        ) from error

@@ -118,12 +118,17 @@ def _oriented_image(arteries: ArteryMap) -> Any:
     # The extent keeps the place in the scan, so that segments stay on the scan's own voxels.
     image.SetExtent(i, i + width - 1, j, j + height - 1, k, k + depth - 1)
     image.GetPointData().SetScalars(numpy_to_vtk(labels.reshape(-1), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
+    lay_on_grid(image, grid)
+    return image
+
+
+def lay_on_grid(image: Any, grid: Grid) -> None:
+    """Give a vtkOrientedImageData the axes of a grid (RAS mm); its extent stays."""
     spacing = grid.spacing
     image.SetSpacing(*spacing)
     image.SetOrigin(*apply_affine(grid.ijk_to_ras, np.zeros(3)))
     directions = grid.ijk_to_ras[:3, :3] / spacing
     image.SetDirections([[float(value) for value in row] for row in directions])
-    return image
 
 
 def _fill_table(node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
