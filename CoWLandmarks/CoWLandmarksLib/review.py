@@ -164,10 +164,21 @@ class Review:
             self._noticed(code)
         return codes
 
+    def lift(self, code: str) -> None:
+        """Take a point off its place for a moment, without a step, so that it can be placed anew."""
+        self._noticed(code)
+        with self._own_changes():
+            index = self.index(code)
+            self.markups.SetLocked(False)
+            self.markups.SetNthControlPointLocked(index, False)
+            self.markups.UnsetNthControlPointPosition(index)
+
     def restore_position(self, code: str) -> None:
         """Put a point back where it was recorded last, without a step: its placement was broken off."""
         with self._own_changes():
-            show_estimate(self.markups, self.index(code), self._recorded(code))
+            recorded, index = self._recorded(code), self.index(code)
+            show_estimate(self.markups, index, recorded)
+            self.markups.SetNthControlPointLocked(index, recorded.reviewed)
 
     def revert_to_previous(self, code: str) -> bool:
         """Take back the last step of a landmark; False where there is none."""
