@@ -164,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         "path", metavar="MODEL-or-SCAN", type=path_argument, help="model file (.pt), scan file or DICOM folder"
     )
     _add_series(info)
+    info.add_argument("--json-progress", action="store_true", help="the text as one JSON event on standard output")
     _add_debug(info)
     info.set_defaults(run=_info)
     return parser
@@ -285,18 +286,22 @@ def _made(make_detector: DetectorFactory, arguments: argparse.Namespace) -> tupl
         ) from error
 
 
-def _info(arguments: argparse.Namespace, *_: object) -> int:
+def _info(arguments: argparse.Namespace, events: EventSink, *_: object) -> int:
     from .info import describe_model, describe_scan
 
     if arguments.path.suffix == ".pt":
         from .model import load_model
 
-        print(describe_model(load_model(arguments.path), arguments.path.stat().st_size))
-        return DELIVERED
-    from .volume import validated
-    from .volume_io import read_volume
+        text = describe_model(load_model(arguments.path), arguments.path.stat().st_size)
+    else:
+        from .volume import validated
+        from .volume_io import read_volume
 
-    print(describe_scan(validated(read_volume(arguments.path, arguments.series))))
+        text = describe_scan(validated(read_volume(arguments.path, arguments.series)))
+    if arguments.json_progress:
+        events(Event(EventKind.RESULT, text, fraction=1.0))
+    else:
+        print(text)
     return DELIVERED
 
 

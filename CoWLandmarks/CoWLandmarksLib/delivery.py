@@ -74,15 +74,14 @@ class Delivery:
         return tuple(warnings)
 
     def _write_scene(self, path: Path, volume: Volume, detection: Detection, arteries: ArteryMap | None) -> None:
-        from .scene import add_detection, add_volume
-        from .scene_arteries import add_arteries
+        from .delivered import Delivered
+        from .scene import add_volume
         from .scene_files import create_scene, save_scene
+        from .scene_results import add_result
 
         scene = create_scene()
         node = add_volume(scene, volume)
-        nodes = add_detection(scene, node, detection, self.anatomy)
-        if arteries is not None:
-            add_arteries(scene, node, arteries, self.anatomy, nodes.folder)
+        add_result(scene, node, Delivered(path.parent, detection, arteries), self.anatomy)
         save_scene(scene, path)
 
 

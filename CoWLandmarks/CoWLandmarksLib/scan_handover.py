@@ -13,7 +13,10 @@ from pathlib import Path
 from .errors import OutputError
 from .nrrd_file import write_plain_nrrd
 from .outputs import safe_name
-from .volume import Volume
+from .volume import Grid, Volume
+
+
+_MOST_WRITES = 5
 
 
 def _unchanged() -> int:
@@ -44,11 +47,20 @@ class ScanHandover:
 
     def write(self) -> None:
         """Write the file unless it stands already; raises OutputError. Takes a while: not for a GUI thread."""
-        while self._volume is not None:
+        for _ in range(_MOST_WRITES):
+            if self._volume is None:
+                return
             self.state_of_voxels = self._changes()
             write_plain_nrrd(self.path, self._volume)
             if self._changes() == self.state_of_voxels:
                 self._volume = None  # a scan that leaves the scene shall leave the memory
+        if self._volume is not None:
+            raise OutputError(f"The voxels of '{self._volume.name}' keep changing; try again when they are at rest.")
+
+    def still_shows(self, grid: Grid, changes: int) -> bool:
+        """Whether the file is that of a scan with this geometry and this number of changes."""
+        same_grid = grid.shape == self.grid.shape and np.array_equal(grid.ijk_to_ras, self.grid.ijk_to_ras)
+        return same_grid and changes == self.state_of_voxels
 
     def next_result(self) -> Path:
         """A new folder name for the next result."""

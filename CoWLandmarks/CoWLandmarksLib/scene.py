@@ -9,7 +9,8 @@ carry no transform.
 A detection is four things beside its volume in the subject hierarchy: a folder, in it a point list (labels =
 codes) and a table with the state of every landmark, and, as attributes of the point list, what holds for the
 whole scan. A markups display node has one colour for all its points, so the points show their state and not their
-region: found points are "selected" (green), uncertain ones are not (orange).
+region: found points are "selected" (green), uncertain ones are not (orange). The colours of the regions are added by
+scene_regions.py.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from .arteries import ArteryMap
 from .delivered import Delivered, one_line
 from .scene import ATTRIBUTE, STATES_ROLE, add_detection, all_or_nothing, volume_node_of
 from .scene_arteries import add_arteries, replace_arteries
+from .scene_regions import REGIONS_ROLE, add_region_balls
 
 SEGMENTATION_ROLE = ATTRIBUTE + "segmentation"
 TABLE_ROLE = ATTRIBUTE + "arteriesTable"
@@ -23,12 +24,16 @@ SUMMARY = ATTRIBUTE + "summary"
 
 @dataclass(frozen=True)
 class ResultNodes:
-    """The nodes of one result; `segmentation` and `table` are None where arteries were not traced."""
+    """The nodes of one result; `segmentation` and `table` are None where arteries were not traced.
+
+    `regions` is the model that shows the points in the colours of their regions.
+    """
 
     markups: Any
     states: Any
     segmentation: Any | None
     table: Any | None
+    regions: Any | None = None
 
 
 def add_result(
@@ -41,14 +46,17 @@ def add_result(
         undo.callback(hierarchy.RemoveItem, nodes.folder)
         for node in (nodes.markups, nodes.markups.GetDisplayNode(), nodes.states):
             undo.callback(scene.RemoveNode, node)
+        regions = add_region_balls(nodes.markups, anatomy)
+        undo.callback(scene.RemoveNode, regions)
+        undo.callback(scene.RemoveNode, regions.GetDisplayNode())
         arteries = delivered.arteries
         nodes.markups.SetAttribute(SUMMARY, one_line(delivered.detection, arteries.arteries if arteries else ()))
         if arteries is None:
-            return ResultNodes(nodes.markups, nodes.states, None, None)
+            return ResultNodes(nodes.markups, nodes.states, None, None, regions)
         made = add_arteries(scene, volume_node, arteries, anatomy, nodes.folder, surfaces=surfaces)
         nodes.markups.SetNodeReferenceID(SEGMENTATION_ROLE, made.segmentation.GetID())
         nodes.markups.SetNodeReferenceID(TABLE_ROLE, made.table.GetID())
-    return ResultNodes(nodes.markups, nodes.states, made.segmentation, made.table)
+    return ResultNodes(nodes.markups, nodes.states, made.segmentation, made.table, regions)
 
 
 def result_of(markups_node: Any) -> ResultNodes:
@@ -58,6 +66,7 @@ def result_of(markups_node: Any) -> ResultNodes:
         markups_node.GetNodeReference(STATES_ROLE),
         markups_node.GetNodeReference(SEGMENTATION_ROLE),
         markups_node.GetNodeReference(TABLE_ROLE),
+        markups_node.GetNodeReference(REGIONS_ROLE),
     )
 
 

@@ -70,7 +70,7 @@ def serve(requests: TextIO, answers: TextIO, errors: TextIO) -> None:
             errors.flush()
             continue
         job_answers = _JobLines(answers, job)
-        if words[:1] == ["detect"]:
+        if words[:1] in (["detect"], ["info"]):
             words.append("--json-progress")  # standard output is for the events
         job_answers.end(run(words, job_answers, detectors, only_load=warm))
 

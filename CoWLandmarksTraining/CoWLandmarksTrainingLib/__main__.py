@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     target = phantom.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="folder for the cohort; made if needed")
     target.add_argument("--sample", type=Path, metavar="FILE.nii.gz", help="only write a plain sample scan")
+    phantom.add_argument("--modality", choices=["mra", "cta"], default="mra", help="of the --sample (default: mra)")
     target.add_argument("--page", type=Path, metavar="FILE.png", help="only draw a page of 24 random cases")
     phantom.add_argument("--beside", type=Path, metavar="SCAN", help="with --page: show this scan first")
     phantom.set_defaults(run=_phantom)
@@ -135,7 +136,7 @@ def _phantom(arguments: argparse.Namespace) -> int:
     if arguments.sample:
         from CoWLandmarksLib.volume_io import write_volume
 
-        write_volume(make_sample().volume, arguments.sample)
+        write_volume(make_sample(Modality(arguments.modality)).volume, arguments.sample)
         return DELIVERED
     if arguments.page:
         _draw_page(arguments.page, arguments.beside)

@@ -24,6 +24,12 @@ from .vessel import PHANTOM_VERSION
 
 TOF_UNITS = 400.0
 SAMPLE_SEED = 2026
+SAMPLE_GRIDS = {
+    Modality.MRA: ((0.7, 0.7, 0.9), (84, 216, 192)),
+    Modality.CTA: ((0.8, 0.8, 1.0), (70, 172, 160)),
+}
+"""Voxel size (i, j, k) in mm and shape (K, J, I) of the sample scans."""
+CTA_SAMPLE_NOISE_HU = 6.0
 COHORT_SEED_OFFSET = 1_000_000
 """Cohorts draw from other random streams than training cases of the same seed."""
 
@@ -76,30 +82,29 @@ def make_case(
     return rendered_case(scene, grid, name, record)
 
 
-def make_sample() -> PhantomCase:
-    """A plain, small TOF-MRA, always the same for one phantom version, as ships for `cowlandmarks detect --sample`.
+def make_sample(modality: Modality = Modality.MRA) -> PhantomCase:
+    """A plain, small scan, always the same for one phantom version, as the program brings along.
 
-    Its stream of random numbers is used for nothing else. The shipped file was made by phantom version 1.
+    Its stream of random numbers is used for nothing else. The MRA that is shipped was made by phantom version 1, the
+    CTA by version 2.
     """
-    rng = np.random.Generator(np.random.Philox(key=[SAMPLE_SEED, 0]))
-    drawn = sample_scene(rng, Modality.MRA, Family.TRAINING, "clinical")
-    plain = replace(
-        drawn.appearance,
-        tissue={**drawn.appearance.tissue, Tissue.FAT: 0.35, Tissue.MARROW: 0.3},
-        masking=Masking.NONE,
-        noise=0.025,
-        ghosting=0.0,
-        metal=False,
-        eight_bit=True,
-    )
+    rng = np.random.Generator(np.random.Philox(key=[SAMPLE_SEED, 0 if modality is Modality.MRA else 1]))
+    drawn = sample_scene(rng, modality, Family.TRAINING, "clinical")
+    plain = replace(drawn.appearance, noise=0.025, ghosting=0.0, metal=False, eight_bit=True)
+    if modality is Modality.MRA:
+        tissue = {**drawn.appearance.tissue, Tissue.FAT: 0.35, Tissue.MARROW: 0.3}
+        plain = replace(plain, tissue=tissue, masking=Masking.NONE)
+    else:
+        plain = replace(plain, noise=CTA_SAMPLE_NOISE_HU, eight_bit=False, masking=Masking.NONE)
     scene = replace(drawn, appearance=plain)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
+    spacing, shape = SAMPLE_GRIDS[modality]
     grid = axis_aligned_grid(
-        np.nanmean(landmarks, axis=0) + np.array([0.0, -8.0, 2.0]), np.array([0.7, 0.7, 0.9]), (84, 216, 192)
+        np.nanmean(landmarks, axis=0) + np.array([0.0, -8.0, 2.0]), np.array(spacing), shape
     )
-    return rendered_case(
-        scene, grid, "sample-tof-mra", {"seed": SAMPLE_SEED, "phantom_version": PHANTOM_VERSION}, 110.0
-    )
+    name = "sample-tof-mra" if modality is Modality.MRA else "sample-cta"
+    record = {"seed": SAMPLE_SEED, "phantom_version": PHANTOM_VERSION}
+    return rendered_case(scene, grid, name, record, 110.0 if modality is Modality.MRA else None)
 
 
 def rendered_case(

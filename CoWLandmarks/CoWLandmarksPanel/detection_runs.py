@@ -1,0 +1,285 @@
+"""Detections and updates of arteries as the panel starts them: a child process works, a timer watches it."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import qt
+import slicer
+from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.delivered import Delivered, read_delivered
+from CoWLandmarksLib.detect_options import DetectOptions
+from CoWLandmarksLib.errors import AnnotationError, CoWLandmarksError
+from CoWLandmarksLib.job_queue import Job, JobQueue, JobState
+from CoWLandmarksLib.jobs import Worker
+from CoWLandmarksLib.markups import write_annotation
+from CoWLandmarksLib.progress import Event
+from CoWLandmarksLib.scan_handover import ScanHandover
+from CoWLandmarksLib.scene import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
+from CoWLandmarksLib.scene_results import ResultNodes, add_result, update_arteries
+
+from .python_executable import pythonExecutable
+
+TIMER_MS = 40
+MOST_SCANS_KEPT = 3
+
+
+def _nothing(run: Run) -> None:
+    pass
+
+
+@dataclass(eq=False)
+class Run:
+    """One piece of work for the child process, as its starter sees it."""
+
+    title: str
+    onProgress: Callable[[Run], None] = _nothing
+    onEnd: Callable[[Run], None] = _nothing
+    message: str = ""
+    fraction: float = 0.0
+    error: str | None = None
+    nodes: ResultNodes | None = None
+    delivered: Delivered | None = None
+    text: str = ""
+    _job: Job | None = field(default=None, repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._job is not None and not self._job.ended
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it ended because somebody cancelled it, or its volume left the scene."""
+        return self._job is not None and self._job.state is JobState.CANCELLED
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the child process warned of."""
+        return [] if self._job is None else list(self._job.warnings)
+
+    def take(self, event: Event) -> None:
+        """Take an event of the child process."""
+        if event.fraction is not None:
+            self.fraction = max(self.fraction, min(event.fraction, 1.0))
+        if event.message and event.stage is not None:
+            self.message = event.message
+        self.onProgress(self)
+
+
+class DetectionRuns:
+    """Owns the child process, the temporary files and the timer; everything it starts ends with `close`."""
+
+    def __init__(self, anatomy: Anatomy | None = None) -> None:
+        self.anatomy = anatomy or default_anatomy()
+        self.queue = JobQueue(lambda: Worker(pythonExecutable()))
+        self._scans: OrderedDict[str, ScanHandover] = OrderedDict()
+        self._outdated: list[ScanHandover] = []
+        self._latest: dict[str, Path] = {}
+        self._arteries: dict[str, Run] = {}
+        self._again: dict[str, tuple[object, Callable[[Run], None]]] = {}
+        self._timer = qt.QTimer()
+        self._timer.setInterval(TIMER_MS)
+        # The timer must not keep this object alive: scripts drop their logic without a word.
+        itself = weakref.ref(self)
+        self._timer.connect("timeout()", lambda: _advance(itself))
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs or waits."""
+        return self.queue.busy
+
+    def advance(self) -> None:
+        """Take the next steps; the timer calls this, and whoever waits for a run."""
+        self.queue.advance()
+        if not self.queue.busy:
+            self._timer.stop()
+            self._discardOutdated()
+
+    def detect(
+        self,
+        volumeNode: object,
+        options: DetectOptions,
+        hint: dict[str, tuple[float, float, float]] | None = None,
+        onProgress: Callable[[Run], None] = _nothing,
+        onEnd: Callable[[Run], None] = _nothing,
+    ) -> Run:
+        """Start a detection on a volume; its nodes are added to the scene when everything is there.
+
+        `hint`: (R, A, S) mm of landmarks that a person placed. Raises VolumeError or OutputError.
+        """
+        scene = volumeNode.GetScene()
+        name = volumeNode.GetName() or "scan"
+        scan, modality = self._handedOver(volumeNode)
+        if modality is not None and options.modality == "auto":
+            options = replace(options, modality=modality)
+        words = ["detect", str(scan.path), "--out", str(scan.next_result()), "--no-scene", "--no-pictures"]
+        words += options.words()
+        if hint:
+            words += ["--hint", str(self._writtenHint(scan, hint))]
+        run = Run(name, onProgress, onEnd)
+
+        def ended(job: Job) -> None:
+            if job.state is JobState.DONE:
+                try:
+                    run.delivered = job.result
+                    run.nodes = add_result(scene, volumeNode, job.result, self.anatomy, surfaces=True)
+                    self._latest[run.nodes.markups.GetID()] = job.result.folder
+                except CoWLandmarksError as error:
+                    run.error = str(error)
+            self._ended(run, job)
+
+        job = Job(
+            words,
+            read=lambda path: read_delivered(path, scan.grid, self.anatomy, name),
+            prepare=scan.write,
+            wanted=lambda: volumeNode.GetScene() is scene,
+            on_event=run.take,
+            on_end=ended,
+        )
+        return self._start(run, job)
+
+    def updateArteries(self, markupsNode: object, onEnd: Callable[[Run], None] = _nothing) -> Run | None:
+        """Trace the arteries of a detection anew between its landmarks as they are now.
+
+        While an update runs, the newest correction waits and is traced after it; None then. Raises VolumeError,
+        AnnotationError or OutputError.
+        """
+        key = markupsNode.GetID()
+        if key in self._arteries:
+            self._again[key] = (markupsNode, onEnd)
+            return None
+        scene = markupsNode.GetScene()
+        volumeNode = volume_node_of(markupsNode)
+        if volumeNode is None:
+            raise AnnotationError(
+                f"The volume of '{markupsNode.GetName()}' is not in the scene; load it to update the arteries."
+            )
+        scan, _ = self._handedOver(volumeNode)
+        out = scan.next_result()
+        landmarks = with_table_states(markupsNode, landmarks_from_node(markupsNode, self.anatomy))
+        points = out.with_suffix(".mrk.json")
+        write_annotation(points, landmarks, self.anatomy)
+        words = ["arteries", str(scan.path), str(points), "--out", str(out), "--no-scene", "--no-pictures"]
+        modality = markupsNode.GetAttribute("CoWLandmarks.modality")
+        if modality in ("mra", "cta"):
+            words += ["--modality", modality]
+        previous = self._latest.get(key)
+        if previous is not None and scan.folder in previous.parents:
+            words += ["--previous", str(previous)]
+        run = Run(markupsNode.GetName(), onEnd=onEnd)
+        self._arteries[key] = run
+
+        def ended(job: Job) -> None:
+            del self._arteries[key]
+            if job.state is JobState.DONE and job.result.arteries is not None:
+                self._latest[key] = job.result.folder
+                if key not in self._again:  # else a newer correction is on its way
+                    update_arteries(markupsNode, job.result.arteries, self.anatomy, surfaces=True)
+            again = self._again.pop(key, None)
+            self._ended(run, job)
+            if again is not None and job.state is not JobState.CANCELLED:
+                self.updateArteries(*again)
+
+        job = Job(
+            words,
+            read=lambda path: read_delivered(path, scan.grid, self.anatomy),
+            prepare=scan.write,
+            wanted=lambda: markupsNode.GetScene() is scene and volumeNode.GetScene() is scene,
+            on_event=run.take,
+            on_end=ended,
+        )
+        return self._start(run, job)
+
+    def describeModel(self, path: Path, onEnd: Callable[[Run], None]) -> Run:
+        """Fetch the card of a model file: `text` of the run."""
+        run = Run(path.name, onEnd=onEnd)
+
+        def ended(job: Job) -> None:
+            self._ended(run, job)
+
+        def take(event: Event) -> None:
+            run.text = event.message
+
+        return self._start(run, Job(["info", str(path)], on_event=take, on_end=ended))
+
+    def start(self, run: Run, words: list[str], onEvent: Callable[[Event], None], graceSeconds: float) -> Run:
+        """Start any other command line of the program."""
+        job = Job(words, on_event=onEvent, on_end=lambda job: self._ended(run, job), grace_seconds=graceSeconds)
+        return self._start(run, job)
+
+    def cancel(self, run: Run) -> None:
+        """Stop a run; its `onEnd` follows when nothing of it is left."""
+        if run.running:
+            self.queue.cancel(run._job)
+
+    def wait(self, run: Run) -> None:
+        """Stay until a run has ended, while the application stays alive."""
+        while run.running:
+            self.advance()
+            slicer.app.processEvents()
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        """End the child process and remove the temporary files; running work is cancelled."""
+        self._timer.stop()
+        self._again.clear()
+        self.queue.close()
+        self._outdated += self._scans.values()
+        self._scans.clear()
+        self._latest.clear()
+        self._discardOutdated()
+
+    def _discardOutdated(self) -> None:
+        for scan in self._outdated:
+            scan.discard()
+        self._outdated.clear()
+
+    def _start(self, run: Run, job: Job) -> Run:
+        run._job = self.queue.add(job)
+        self._timer.start()
+        return run
+
+    def _ended(self, run: Run, job: Job) -> None:
+        if job.state is JobState.FAILED:
+            run.error = job.error
+        elif job.state is JobState.DONE:
+            run.fraction = 1.0
+        run.onEnd(run)
+
+    def _handedOver(self, volumeNode: object) -> tuple[ScanHandover, str | None]:
+        """The volume as a scan for the child process (an earlier one, if nothing has changed) and its modality."""
+        volume = volume_from_node(volumeNode, copy=False)
+        modality = None if volume.modality is None else volume.modality.value
+        image = volumeNode.GetImageData()
+        key = volumeNode.GetID()
+        scan = self._scans.pop(key, None)
+        if scan is not None and not scan.still_shows(volume.grid, image.GetMTime()):
+            self._outdated.append(scan)  # a job may still be reading it
+            scan = None
+        self._scans[key] = scan or ScanHandover(volume, Path(slicer.app.temporaryPath), image.GetMTime)
+        while len(self._scans) > MOST_SCANS_KEPT:
+            self._outdated.append(self._scans.popitem(last=False)[1])
+        return self._scans[key], modality
+
+    def _writtenHint(self, scan: ScanHandover, hint: dict[str, tuple[float, float, float]]) -> Path:
+        from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
+
+        path = scan.folder / "hint.mrk.json"
+        placed = [
+            LandmarkEstimate(code, position, LandmarkState.FOUND, 1.0, 0.0, corrected=True)
+            for code, position in hint.items()
+        ]
+        write_annotation(path, placed, self.anatomy)
+        return path
+
+
+def _advance(reference: weakref.ref[DetectionRuns]) -> None:
+    runs = reference()
+    if runs is not None:
+        runs.advance()

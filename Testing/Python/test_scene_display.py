@@ -1,0 +1,157 @@
+"""Views, vessels and colours after a detection, in real MRML scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+
+import slicer
+import vtk
+from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.scene import add_detection, add_volume
+from CoWLandmarksLib.scene_display import fill_vessel_property, look_at_circle, show_vessels, vessel_level
+from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
+from CoWLandmarksLib.scene_regions import REGIONS_ROLE, add_region_balls, update_region_balls
+from CoWLandmarksLib.volume import Volume
+
+ANATOMY = default_anatomy()
+MATRIX = np.array([[0, -1.0, 0, 40], [1.0, 0, 0, -30], [0, 0, 2.0, -20], [0, 0, 0, 1]])
+
+
+def points_of(number: int) -> tuple[float, float, float]:
+    return (2.0 * number - 20.0, 1.5 * number - 10.0, 0.5 * number)
+
+
+def make_scene(placed: int = 19, modality: Modality = Modality.MRA) -> tuple[object, object, object]:
+    scene = create_scene()
+    voxels = np.full((30, 80, 70), 10, np.int16)
+    inverse = np.linalg.inv(MATRIX)
+    for number in range(19):
+        i, j, k = np.rint(inverse[:3, :3] @ points_of(number) + inverse[:3, 3]).astype(int)
+        voxels[k, j, i] = 500
+    volume_node = add_volume(scene, Volume(voxels, MATRIX, "scan", modality))
+    landmarks = tuple(
+        LandmarkEstimate(
+            code,
+            points_of(n) if n < placed else None,
+            LandmarkState.FOUND if n < placed else LandmarkState.ABSENT,
+            0.9,
+            1.0,
+        )
+        for n, code in enumerate(ANATOMY.codes)
+    )
+    detection = Detection("scan", modality, Verdict.OK, (), landmarks, np.eye(4))
+    return scene, volume_node, add_detection(scene, volume_node, detection, ANATOMY).markups
+
+
+def test_all_views_look_at_the_middle_of_the_points() -> None:
+    scene, volume_node, markups = make_scene()
+    view = slicer.vtkMRMLSliceNode()
+    view.SetLayoutName("Red")
+    view.SetOrientationToAxial()
+    view.SetDimensions(300, 200, 1)
+    scene.AddNode(view)
+    composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    camera = scene.AddNewNodeByClass("vtkMRMLCameraNode")
+    look_at_circle(scene, volume_node, markups)
+    middle = (np.array(points_of(0)) + points_of(18)) / 2.0
+    matrix = view.GetSliceToRAS()
+    np.testing.assert_allclose([matrix.GetElement(row, 3) for row in range(3)], middle, atol=1e-6)
+    assert view.GetFieldOfView()[:2] == pytest.approx((180.0, 120.0))
+    assert composite.GetBackgroundVolumeID() == volume_node.GetID()
+    assert camera.GetFocalPoint() == pytest.approx(tuple(middle))
+    assert np.linalg.norm(np.array(camera.GetPosition()) - middle) == pytest.approx(200.0)
+    assert camera.GetPosition()[1] > middle[1], "seen from the front"
+
+
+def test_without_points_the_views_stay_where_they_are() -> None:
+    scene, volume_node, markups = make_scene(placed=0)
+    camera = scene.AddNewNodeByClass("vtkMRMLCameraNode")
+    before = camera.GetPosition()
+    look_at_circle(scene, volume_node, markups)
+    assert camera.GetPosition() == before
+    assert show_vessels(None, volume_node, markups) is None
+
+
+def test_the_brightness_of_the_vessels_is_read_at_the_points_through_turned_axes() -> None:
+    _, volume_node, _ = make_scene()
+    inside = np.array([points_of(number) for number in range(19)])
+    assert vessel_level(volume_node, inside) == 500.0
+    assert vessel_level(volume_node, np.vstack([inside, [[900.0, 0.0, 0.0]]])) == 500.0
+    assert vessel_level(volume_node, np.array([[900.0, 0.0, 0.0]])) == 500.0, "the brightest, if no point is inside"
+
+
+@pytest.mark.parametrize("is_cta", [False, True])
+def test_tissue_is_clear_vessels_are_not_and_bone_is_thin(is_cta: bool) -> None:
+    node = slicer.vtkMRMLVolumePropertyNode()
+    fill_vessel_property(node, 400.0, is_cta)
+    opacity = node.GetScalarOpacity()
+    assert opacity.GetValue(150.0) == 0.0
+    assert opacity.GetValue(400.0) > 0.5
+    assert (opacity.GetValue(1000.0) < 0.1) == is_cta
+
+
+def test_vessels_are_drawn_in_a_box_round_the_points_and_again_in_the_same_nodes() -> None:
+    scene, volume_node, markups = make_scene()
+    logic = slicer.vtkSlicerVolumeRenderingLogic()
+    logic.SetMRMLScene(scene)
+    display = show_vessels(logic, volume_node, markups)
+    assert display.GetVisibility() and display.GetCroppingEnabled()
+    region = display.GetROINode()
+    bounds = np.zeros(6)
+    region.GetRASBounds(bounds)
+    low, high = np.array(points_of(0)), np.array(points_of(18))
+    np.testing.assert_allclose(bounds[::2], low - 14.0, atol=1e-6)
+    np.testing.assert_allclose(bounds[1::2], high + 14.0, atol=1e-6)
+    count = scene.GetNumberOfNodes()
+    assert show_vessels(logic, volume_node, markups) is display
+    assert scene.GetNumberOfNodes() == count
+
+
+def ball_colours(model: object) -> set[tuple[float, ...]]:
+    scalars = model.GetPolyData().GetPointData().GetScalars()
+    return {scalars.GetTuple(index) for index in range(scalars.GetNumberOfTuples())}
+
+
+def test_every_placed_point_has_a_ball_in_the_colour_of_its_region() -> None:
+    scene, _, markups = make_scene(placed=17)
+    model = add_region_balls(markups, ANATOMY)
+    assert markups.GetNodeReference(REGIONS_ROLE) is model
+    expected = {tuple(float(v) for v in ANATOMY.landmark(code).rgb) for code in ANATOMY.codes[:17]}
+    assert ball_colours(model) == expected
+    regions = vtk.vtkPolyDataConnectivityFilter()
+    regions.SetInputData(model.GetPolyData())
+    regions.SetExtractionModeToAllRegions()
+    regions.Update()
+    assert regions.GetNumberOfExtractedRegions() == 17
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    parents = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in (markups, model)}
+    assert len(parents) == 1
+
+
+def test_the_balls_follow_their_points() -> None:
+    _, _, markups = make_scene()
+    model = add_region_balls(markups, ANATOMY)
+    markups.SetNthControlPointPosition(0, 100.0, 0.0, 0.0)
+    update_region_balls(markups, ANATOMY)
+    assert model.GetPolyData().GetBounds()[1] == pytest.approx(101.3, abs=0.05)
+    for index in range(19):
+        markups.SetNthControlPointPositionMissing(index)
+    update_region_balls(markups, ANATOMY)
+    assert model.GetPolyData().GetNumberOfPoints() == 0
+
+
+def test_the_balls_survive_a_saved_scene(tmp_path: Path) -> None:
+    scene, _, markups = make_scene()
+    add_region_balls(markups, ANATOMY)
+    save_scene(scene, tmp_path / "scene.mrb")
+    loaded = load_scene(tmp_path / "scene.mrb")
+    model = loaded.GetFirstNodeByName("scan landmarks").GetNodeReference(REGIONS_ROLE)
+    assert len(ball_colours(model)) == len({ANATOMY.landmark(code).rgb for code in ANATOMY.codes})
+    assert model.GetDisplayNode().GetScalarVisibility()
