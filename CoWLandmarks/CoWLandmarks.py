@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-import qt
 import slicer
+from CoWLandmarksPanel.detection_panel import DetectionPanel
+from CoWLandmarksPanel.detection_runs import DetectionRuns, Run
+from CoWLandmarksPanel.machine_settings import MachineSettings
+from CoWLandmarksPanel.sample_data import registerSampleData
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
 
 class CoWLandmarks(ScriptedLoadableModule):
@@ -35,40 +39,177 @@ class CoWLandmarks(ScriptedLoadableModule):
             "Anatomical statistics are derived in part from GNN-ART-LABEL (Chen et al., MICCAI 2020) and AICAL, "
             "both under the Apache License 2.0."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class CoWLandmarksWidget(ScriptedLoadableModuleWidget):
-    """Says what this version can do and shows the command to type."""
+@parameterNodeWrapper
+class CoWLandmarksParameterNode:
+    """What a scene keeps of the panel; device and model file belong to the computer (machine_settings.py)."""
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    detection: vtkMRMLMarkupsFiducialNode
+    modality: str = "auto"
+    decoding: str = "subvoxel"
+    traceArteries: bool = True
+    keepHeatmaps: bool = False
+
+
+class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Joins the panel to the application: parameter node, scene events, enter and exit."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
 
     def setup(self):
         """Build the panel."""
         ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/CoWLandmarks.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = CoWLandmarksLogic()
+        self.panel = DetectionPanel(self.ui, self.logic)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
+        self.initializeParameterNode()
 
-        status = qt.QLabel(
-            _(
-                "This version has no interactive panel yet; it comes with a later version. "
-                "Detection runs from the command line, with the command below. It needs PyTorch, which the PyTorch "
-                "extension installs. Then drag 'landmarks.mrk.json' from the results folder into Slicer.\n\n"
-                "For research only. Not a medical device."
-            )
+    def cleanup(self):
+        """Called when the application closes and before the module is reloaded."""
+        self.removeObservers()
+        self.setParameterNode(None)
+        if self.panel is not None:
+            self.panel.cleanup()
+            self.panel = None
+        if self.logic is not None:
+            self.logic.close()
+
+    def enter(self):
+        """Called each time the user opens this module."""
+        self.initializeParameterNode()
+        self.panel.enter()
+
+    def exit(self):
+        """Called each time the user opens another module."""
+        self.setParameterNode(None)
+
+    def onSceneStartClose(self, caller, event):
+        """Called before the scene is closed."""
+        self.setParameterNode(None)
+        self.panel.sceneCloses()
+
+    def onSceneEndClose(self, caller, event):
+        """Called after the scene was closed."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+        self.panel.refresh()
+
+    def onSceneChanged(self, caller, event):
+        """Called when nodes came or went."""
+        if not (slicer.mrmlScene.IsBatchProcessing() or slicer.mrmlScene.IsClosing()):
+            self.chooseInput()
+            self.panel.refresh()
+
+    def initializeParameterNode(self):
+        """Take the scene's parameter node, with a scan chosen where there is one."""
+        self.setParameterNode(self.logic.getParameterNode())
+        self.chooseInput()
+
+    def chooseInput(self):
+        """Choose a scan where none is chosen: the one in the slice views, else the first."""
+        if self._parameterNode is not None and self._parameterNode.inputVolume is None:
+            self._parameterNode.inputVolume = self.logic.likelyInput()
+
+    def setParameterNode(self, parameterNode):
+        """Connect the panel to a parameter node (None: to none)."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+        self._parameterNode = parameterNode
+        if self._parameterNode is not None:
+            self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
+        if self.panel is not None:
+            self.panel.setParameterNode(parameterNode)
+
+
+class CoWLandmarksLogic(ScriptedLoadableModuleLogic):
+    """Detections for scripts and for the panel; the work runs in a child process.
+
+    A script needs no more than `CoWLandmarksLogic().detect(volumeNode)`.
+    """
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.settings = MachineSettings()
+        self.runs = DetectionRuns()
+
+    def getParameterNode(self):
+        """The scene's parameter node."""
+        return CoWLandmarksParameterNode(super().getParameterNode())
+
+    def detect(
+        self,
+        volumeNode,
+        modality="auto",
+        hint=None,
+        arteries=True,
+        device=None,
+        modelFile=None,
+        decoding="subvoxel",
+        keepHeatmaps=False,
+        waitForCompletion=True,
+        onProgress=None,
+        onEnd=None,
+    ):
+        """Find the landmarks and arteries of a volume node and add them to its scene.
+
+        `modality`: "auto", "mra" or "cta". `hint`: {code: (R, A, S) in mm} of three or more landmarks that a person
+        placed. `device`: "auto", "cpu", "cuda" or "mps"; `modelFile`: path of a model; None means what is set in the
+        panel. Returns a `Run`: its `markupsNode`, `segmentationNode`, `tableNode`, `detection` (with `verdict`) and
+        `summary`. With `waitForCompletion` these are there when the call returns, and CoWLandmarksError is raised when
+        the detection fails. Otherwise the call returns at once; `onProgress` and `onEnd` get the run, which has
+        `running`, `error` and `cancelled`. Raises ConfigurationError where PyTorch is missing: this installs nothing.
+        """
+        from CoWLandmarksPanel.script_runs import detectFromScript
+
+        return detectFromScript(
+            self.runs,
+            self.settings,
+            volumeNode,
+            modality=modality,
+            hint=hint,
+            arteries=arteries,
+            device=device,
+            modelFile=modelFile,
+            decoding=decoding,
+            heatmaps=keepHeatmaps,
+            waitForCompletion=waitForCompletion,
+            onProgress=onProgress,
+            onEnd=onEnd,
         )
-        status.wordWrap = True
-        self.layout.addWidget(status)
 
-        self.commandText = qt.QPlainTextEdit(self.commandLine())
-        self.commandText.readOnly = True
-        self.commandText.maximumHeight = 120
-        self.layout.addWidget(self.commandText)
-        self.layout.addStretch(1)
+    def cancel(self, run: Run):
+        """Stop a run; the scene stays as it was."""
+        self.runs.cancel(run)
 
-    def commandLine(self):
-        """The lines that run a detection with Slicer's own Python, for a terminal."""
-        python = shutil.which("PythonSlicer") or "PythonSlicer"
-        folder = Path(slicer.util.modulePath("CoWLandmarks")).parent
-        return (
-            f'cd "{folder}"\n'
-            f'"{python}" -m CoWLandmarksLib detect "/path/to/scan.nii.gz" --out "/path/to/results" --no-scene'
-        )
+    def likelyInput(self):
+        """The volume in the slice views if it may be a scan, else the first that may; None without one."""
+        from CoWLandmarksPanel.batch_panel import volumesOf
+
+        volumes = volumesOf(slicer.mrmlScene)
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        shown = {composite.GetBackgroundVolumeID() for composite in composites}
+        return next((node for node in volumes if node.GetID() in shown), volumes[0] if volumes else None)
+
+    def close(self):
+        """End the child process and remove temporary files. Called by itself when the logic is not used any more."""
+        self.runs.close()
 
 
 class CoWLandmarksTest(ScriptedLoadableModuleTest):
@@ -76,13 +217,32 @@ class CoWLandmarksTest(ScriptedLoadableModuleTest):
 
     def runTest(self):
         """Run all tests."""
-        self.setUp()
-        self.test_TheNumericCoreIsPackagedWithItsAnatomy()
-        self.test_ThePanelShowsTheCommand()
+        for name in sorted(name for name in dir(self) if name.startswith("test_")):
+            self.setUp()
+            getattr(self, name)()
+            self.tearDown()
 
     def setUp(self):
         """Start from an empty scene."""
         slicer.mrmlScene.Clear()
+
+    def loadSample(self):
+        """The synthetic MRA that comes with the extension."""
+        from CoWLandmarksPanel.sample_data import MRA
+
+        return slicer.util.loadVolume(str(MRA.file), {"name": MRA.name})
+
+    def nodesOfScene(self):
+        """All nodes as they are now, by ID."""
+        scene = slicer.mrmlScene
+        return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+    def skipWithoutTorch(self):
+        """Skip a test that needs the child process to compute."""
+        from CoWLandmarksPanel.pytorch_setup import torchInstalled
+
+        if not torchInstalled():
+            self.skipTest("PyTorch is not installed")
 
     def test_TheNumericCoreIsPackagedWithItsAnatomy(self):
         """The library and its data travelled with the module."""
@@ -91,7 +251,53 @@ class CoWLandmarksTest(ScriptedLoadableModuleTest):
         self.assertEqual(len(default_anatomy().landmarks), 19)
         self.assertEqual(len(default_anatomy().arteries), 20)
 
-    def test_ThePanelShowsTheCommand(self):
-        """The command that the panel shows names this module's folder."""
+    def test_BothSamplesAreOfferedWithoutInternet(self):
+        """The Sample Data module gets files that lie in the extension."""
+        import SampleData
+        from CoWLandmarksPanel.sample_data import CTA, MRA
+
+        registerSampleData()
+        for sample in (MRA, CTA):
+            self.assertTrue(sample.file.is_file())
+            self.assertTrue(sample.thumbnail.is_file())
+            self.assertIsNotNone(SampleData.SampleDataLogic().sourceForSampleName(sample.sample))
+
+    def test_TheScanIsPreselectedAndCanBeDetected(self):
+        """One click is all that is left to do."""
+        slicer.util.selectModule("CoWLandmarks")
         widget = slicer.util.getModuleWidget("CoWLandmarks")
-        self.assertIn("-m CoWLandmarksLib detect", widget.commandText.plainText)
+        self.assertFalse(widget.ui.detectButton.enabled)
+        volume = self.loadSample()
+        self.assertEqual(widget.ui.inputSelector.currentNode(), volume)
+        self.assertTrue(widget.ui.detectButton.enabled)
+
+    def test_ADetectionAddsItsNodesBesideTheVolume(self):
+        """The whole way, as a script goes it."""
+        self.skipWithoutTorch()
+        volume = self.loadSample()
+        logic = CoWLandmarksLogic()
+        run = logic.detect(volume, device="cpu")
+        self.assertEqual(run.markupsNode.GetNumberOfControlPoints(), 19)
+        self.assertEqual(run.segmentationNode.GetSegmentation().GetNumberOfSegments(), 20)
+        self.assertEqual(run.tableNode.GetNumberOfRows(), 20)
+        hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+        folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(run.markupsNode))
+        self.assertEqual(hierarchy.GetItemParent(folder), hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume)))
+        self.assertIn("found", run.summary)
+        logic.close()
+
+    def test_CancellingLeavesTheSceneAsItWas(self):
+        """Cancel ends the child process and adds nothing."""
+        self.skipWithoutTorch()
+        volume = self.loadSample()
+        before = self.nodesOfScene()
+        logic = CoWLandmarksLogic()
+        run = logic.detect(volume, device="cpu", waitForCompletion=False)
+        for _attempt in range(20):
+            slicer.app.processEvents()
+            logic.runs.advance()
+        logic.cancel(run)
+        logic.runs.wait(run)
+        self.assertTrue(run.cancelled)
+        self.assertEqual(self.nodesOfScene(), before)
+        logic.close()

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .anatomy import Anatomy
-from .arteries import ArteryMap, ArteryState, ArteryTrace
+from .arteries import ArteryMap
 from .arteries_files import read_label_crop, read_summary, read_traces
 from .arteries_summary import spoken_name
 from .delivery import DETECTION_FILE, SEGMENTATION_FILE
-from .detection import Detection, LandmarkState
+from .detection import Detection, LandmarkEstimate, LandmarkState
 from .errors import AnnotationError
 from .report import read_detection_json
 from .volume import Grid
@@ -44,19 +44,19 @@ def read_delivered(folder: Path, grid: Grid, anatomy: Anatomy, scan: str | None 
     return Delivered(folder, detection, ArteryMap(traces, labels, start, grid, summary, detection.landmarks))
 
 
-def one_line(detection: Detection, traces: Sequence[ArteryTrace] = ()) -> str:
+def one_line(landmarks: Sequence[LandmarkEstimate], absent_arteries: Sequence[str] = ()) -> str:
     """One line for people: '19 found; right PCoA absent; 2 to check'."""
-    placed = detection.count(LandmarkState.FOUND) + detection.count(LandmarkState.UNCERTAIN)
-    parts = [f"{placed} found"]
-    for state in (LandmarkState.ABSENT, LandmarkState.OUTSIDE):
-        codes = [estimate.code for estimate in detection.landmarks if estimate.state is state]
-        if codes:
-            where = "outside the scan" if state is LandmarkState.OUTSIDE else state.value
-            parts.append(f"{', '.join(codes)} {where}")
-    absent = [spoken_name(trace.code) for trace in traces if trace.state is ArteryState.ABSENT]
-    if absent:
-        parts.append(f"{', '.join(absent)} absent")
-    doubtful = detection.count(LandmarkState.UNCERTAIN)
+
+    def codes(state: LandmarkState) -> list[str]:
+        return [estimate.code for estimate in landmarks if estimate.state is state]
+
+    doubtful = len(codes(LandmarkState.UNCERTAIN))
+    parts = [f"{len(codes(LandmarkState.FOUND)) + doubtful} found"]
+    for state, words in ((LandmarkState.ABSENT, "absent"), (LandmarkState.OUTSIDE, "outside the scan")):
+        if codes(state):
+            parts.append(f"{', '.join(codes(state))} {words}")
+    if absent_arteries:
+        parts.append(f"{', '.join(spoken_name(code) for code in absent_arteries)} absent")
     if doubtful:
         parts.append(f"{doubtful} to check")
     return "; ".join(parts)

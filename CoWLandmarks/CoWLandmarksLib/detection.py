@@ -32,6 +32,18 @@ class Verdict(str, Enum):
     REVIEW = "review"
     DO_NOT_TRUST = "do not trust"
 
+    @property
+    def headline(self) -> str:
+        """The verdict in words, for people."""
+        return _HEADLINES[self]
+
+
+_HEADLINES = {
+    Verdict.OK: "No problem noticed - every point still needs a look",
+    Verdict.REVIEW: "To be reviewed - some points are uncertain",
+    Verdict.DO_NOT_TRUST: "Do not trust this result",
+}
+
 
 @dataclass(frozen=True)
 class LandmarkEstimate:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import slicer
 import vtk
 
 from .scene import ATTRIBUTE, volume_from_node

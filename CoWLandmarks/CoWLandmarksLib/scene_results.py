@@ -5,15 +5,25 @@ Works where `scene.py` does; no Qt.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import slicer
 
 from .anatomy import Anatomy
-from .arteries import ArteryMap
+from .arteries import ArteryMap, ArteryState
 from .delivered import Delivered, one_line
-from .scene import ATTRIBUTE, STATES_ROLE, add_detection, all_or_nothing, volume_node_of
+from .detection import Verdict
+from .scene import (
+    ATTRIBUTE,
+    STATES_ROLE,
+    add_detection,
+    all_or_nothing,
+    landmarks_from_node,
+    volume_node_of,
+    with_table_states,
+)
 from .scene_arteries import add_arteries, replace_arteries
 from .scene_regions import REGIONS_ROLE, add_region_balls
 
@@ -50,12 +60,13 @@ def add_result(
         undo.callback(scene.RemoveNode, regions)
         undo.callback(scene.RemoveNode, regions.GetDisplayNode())
         arteries = delivered.arteries
-        nodes.markups.SetAttribute(SUMMARY, one_line(delivered.detection, arteries.arteries if arteries else ()))
         if arteries is None:
+            refresh_summary(nodes.markups, anatomy)
             return ResultNodes(nodes.markups, nodes.states, None, None, regions)
         made = add_arteries(scene, volume_node, arteries, anatomy, nodes.folder, surfaces=surfaces)
         nodes.markups.SetNodeReferenceID(SEGMENTATION_ROLE, made.segmentation.GetID())
         nodes.markups.SetNodeReferenceID(TABLE_ROLE, made.table.GetID())
+        refresh_summary(nodes.markups, anatomy)
     return ResultNodes(nodes.markups, nodes.states, made.segmentation, made.table, regions)
 
 
@@ -70,12 +81,70 @@ def result_of(markups_node: Any) -> ResultNodes:
     )
 
 
+@dataclass(frozen=True)
+class ResultWords:
+    """What is said of a result before anything else; the verdict is None where the point list has lost it."""
+
+    scan: str
+    verdict: Verdict | None
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    summary: str
+
+
+def result_words(markups_node: Any) -> ResultWords:
+    """The words of a result, as its point list keeps them."""
+
+    def listed(key: str) -> tuple[str, ...]:
+        try:
+            return tuple(str(word) for word in json.loads(markups_node.GetAttribute(ATTRIBUTE + key) or "[]"))
+        except ValueError:
+            return ()
+
+    def text(key: str) -> str:
+        return markups_node.GetAttribute(key) or ""
+
+    verdict = text(ATTRIBUTE + "verdict")
+    known = verdict in {each.value for each in Verdict}
+    return ResultWords(
+        text(ATTRIBUTE + "scan") or markups_node.GetName(),
+        Verdict(verdict) if known else None,
+        listed("reasons"),
+        listed("warnings"),
+        text(SUMMARY),
+    )
+
+
+def refresh_summary(markups_node: Any, anatomy: Anatomy) -> str:
+    """Write the one-line summary anew from the points and the arteries as they are now; returns it."""
+    landmarks = with_table_states(markups_node, landmarks_from_node(markups_node, anatomy))
+    table = result_of(markups_node).table
+    absent = []
+    if table is not None:
+        codes, states = (table.GetTable().GetColumnByName(name) for name in ("code", "state"))
+        if codes is not None and states is not None:
+            rows = range(codes.GetNumberOfValues())
+            absent = [codes.GetValue(row) for row in rows if states.GetValue(row) == ArteryState.ABSENT.value]
+    summary = one_line(landmarks, absent)
+    markups_node.SetAttribute(SUMMARY, summary)
+    return summary
+
+
+def set_shown(markups_node: Any, shown: bool) -> None:
+    """Draw a result in all views, or hide it."""
+    nodes = result_of(markups_node)
+    for node in (nodes.markups, nodes.segmentation, nodes.regions):
+        if node is not None:
+            node.SetDisplayVisibility(shown)
+
+
 def update_arteries(markups_node: Any, arteries: ArteryMap, anatomy: Anatomy, *, surfaces: bool = False) -> None:
     """Replace the arteries of a result in place; nodes that are gone are made again in the same folder."""
     nodes = result_of(markups_node)
     volume_node = volume_node_of(markups_node)
     if nodes.segmentation is not None and nodes.table is not None:
         replace_arteries(nodes.segmentation, nodes.table, volume_node, arteries, anatomy, surfaces=surfaces)
+        refresh_summary(markups_node, anatomy)
         return
     scene = markups_node.GetScene()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
@@ -87,3 +156,4 @@ def update_arteries(markups_node: Any, arteries: ArteryMap, anatomy: Anatomy, *,
         made = add_arteries(scene, volume_node, arteries, anatomy, folder, surfaces=surfaces)
     markups_node.SetNodeReferenceID(SEGMENTATION_ROLE, made.segmentation.GetID())
     markups_node.SetNodeReferenceID(TABLE_ROLE, made.table.GetID())
+    refresh_summary(markups_node, anatomy)

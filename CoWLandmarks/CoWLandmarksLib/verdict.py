@@ -110,10 +110,10 @@ def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tup
     ):
         reasons.append(
             "The circle of Willis was not recognised in this scan; if it is a brain angiogram, place three or four "
-            "points (--hint) and try again."
+            "points as a hint and try again."
         )
     elif evidence.inliers < LEAST_INLIERS or evidence.strangeness > LARGEST_STRANGENESS:
-        reasons.append("The points do not form a plausible circle of Willis; check every point, or try with a --hint.")
+        reasons.append("The points do not form a plausible circle of Willis; check every point, or try with a hint.")
     if not reasons and not PLAUSIBLE_SCALE[0] <= evidence.scale <= PLAUSIBLE_SCALE[1]:
         reasons.append("The circle has an implausible size; check the voxel size of the scan.")
     if not reasons and evidence.tilt_deg > LARGEST_TILT_DEG:

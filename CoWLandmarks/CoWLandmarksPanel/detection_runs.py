@@ -8,12 +8,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import qt
 import slicer
 from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
 from CoWLandmarksLib.delivered import Delivered, read_delivered
 from CoWLandmarksLib.detect_options import DetectOptions
+from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.errors import AnnotationError, CoWLandmarksError
 from CoWLandmarksLib.job_queue import Job, JobQueue, JobState
 from CoWLandmarksLib.jobs import Worker
@@ -21,7 +23,7 @@ from CoWLandmarksLib.markups import write_annotation
 from CoWLandmarksLib.progress import Event
 from CoWLandmarksLib.scan_handover import ScanHandover
 from CoWLandmarksLib.scene import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
-from CoWLandmarksLib.scene_results import ResultNodes, add_result, update_arteries
+from CoWLandmarksLib.scene_results import ResultNodes, add_result, result_words, update_arteries
 
 from .python_executable import pythonExecutable
 
@@ -59,6 +61,31 @@ class Run:
         return self._job is not None and self._job.state is JobState.CANCELLED
 
     @property
+    def markupsNode(self) -> Any | None:
+        """The 19 points, when the run has ended well."""
+        return None if self.nodes is None else self.nodes.markups
+
+    @property
+    def segmentationNode(self) -> Any | None:
+        """The arteries, when they were traced."""
+        return None if self.nodes is None else self.nodes.segmentation
+
+    @property
+    def tableNode(self) -> Any | None:
+        """The measures of the arteries, when they were traced."""
+        return None if self.nodes is None else self.nodes.table
+
+    @property
+    def detection(self) -> Detection | None:
+        """Verdict, states, confidences and positions (RAS mm) as they were found."""
+        return None if self.delivered is None else self.delivered.detection
+
+    @property
+    def summary(self) -> str:
+        """One line for people: '19 found; right PCoA absent; 2 to check'."""
+        return "" if self.nodes is None else result_words(self.nodes.markups).summary
+
+    @property
     def warnings(self) -> list[str]:
         """What the child process warned of."""
         return [] if self._job is None else list(self._job.warnings)
@@ -82,12 +109,14 @@ class DetectionRuns:
         self._outdated: list[ScanHandover] = []
         self._latest: dict[str, Path] = {}
         self._arteries: dict[str, Run] = {}
-        self._again: dict[str, tuple[object, Callable[[Run], None]]] = {}
+        self._again: dict[str, tuple[Any, Callable[[Run], None]]] = {}
         self._timer = qt.QTimer()
         self._timer.setInterval(TIMER_MS)
-        # The timer must not keep this object alive: scripts drop their logic without a word.
+        # Neither timer nor application may keep this object alive: scripts drop their logic without a word.
         itself = weakref.ref(self)
         self._timer.connect("timeout()", lambda: _advance(itself))
+        slicer.app.connect("aboutToQuit()", lambda: _close(itself))
+        weakref.finalize(self, _endWorkAndRemoveFiles, self.queue, self._scans, self._outdated)
 
     @property
     def busy(self) -> bool:
@@ -103,7 +132,7 @@ class DetectionRuns:
 
     def detect(
         self,
-        volumeNode: object,
+        volumeNode: Any,
         options: DetectOptions,
         hint: dict[str, tuple[float, float, float]] | None = None,
         onProgress: Callable[[Run], None] = _nothing,
@@ -144,7 +173,7 @@ class DetectionRuns:
         )
         return self._start(run, job)
 
-    def updateArteries(self, markupsNode: object, onEnd: Callable[[Run], None] = _nothing) -> Run | None:
+    def updateArteries(self, markupsNode: Any, onEnd: Callable[[Run], None] = _nothing) -> Run | None:
         """Trace the arteries of a detection anew between its landmarks as they are now.
 
         While an update runs, the newest correction waits and is traced after it; None then. Raises VolumeError,
@@ -229,11 +258,8 @@ class DetectionRuns:
         """End the child process and remove the temporary files; running work is cancelled."""
         self._timer.stop()
         self._again.clear()
-        self.queue.close()
-        self._outdated += self._scans.values()
-        self._scans.clear()
         self._latest.clear()
-        self._discardOutdated()
+        _endWorkAndRemoveFiles(self.queue, self._scans, self._outdated)
 
     def _discardOutdated(self) -> None:
         for scan in self._outdated:
@@ -252,12 +278,14 @@ class DetectionRuns:
             run.fraction = 1.0
         run.onEnd(run)
 
-    def _handedOver(self, volumeNode: object) -> tuple[ScanHandover, str | None]:
+    def _handedOver(self, volumeNode: Any) -> tuple[ScanHandover, str | None]:
         """The volume as a scan for the child process (an earlier one, if nothing has changed) and its modality."""
         volume = volume_from_node(volumeNode, copy=False)
         modality = None if volume.modality is None else volume.modality.value
         image = volumeNode.GetImageData()
         key = volumeNode.GetID()
+        if not self.busy:
+            self._discardOutdated()
         scan = self._scans.pop(key, None)
         if scan is not None and not scan.still_shows(volume.grid, image.GetMTime()):
             self._outdated.append(scan)  # a job may still be reading it
@@ -268,8 +296,6 @@ class DetectionRuns:
         return self._scans[key], modality
 
     def _writtenHint(self, scan: ScanHandover, hint: dict[str, tuple[float, float, float]]) -> Path:
-        from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-
         path = scan.folder / "hint.mrk.json"
         placed = [
             LandmarkEstimate(code, position, LandmarkState.FOUND, 1.0, 0.0, corrected=True)
@@ -283,3 +309,19 @@ def _advance(reference: weakref.ref[DetectionRuns]) -> None:
     runs = reference()
     if runs is not None:
         runs.advance()
+
+
+def _close(reference: weakref.ref[DetectionRuns]) -> None:
+    runs = reference()
+    if runs is not None:
+        runs.close()
+
+
+def _endWorkAndRemoveFiles(
+    queue: JobQueue, scans: OrderedDict[str, ScanHandover], outdated: list[ScanHandover]
+) -> None:
+    queue.close()
+    for scan in (*scans.values(), *outdated):
+        scan.discard()
+    scans.clear()
+    outdated.clear()

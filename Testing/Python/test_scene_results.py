@@ -22,7 +22,14 @@ from CoWLandmarksLib.detection import LandmarkState
 from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.scene import add_volume, read_detection, volume_node_of
 from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
-from CoWLandmarksLib.scene_results import add_result, result_of, update_arteries
+from CoWLandmarksLib.scene_results import (
+    add_result,
+    refresh_summary,
+    result_of,
+    result_words,
+    set_shown,
+    update_arteries,
+)
 from CoWLandmarksLib.volume import Volume
 from CoWLandmarksLib.volume_io import read_volume
 
@@ -164,19 +171,38 @@ def test_a_result_survives_a_saved_scene(delivered: Delivered, volume: Volume, t
 
 
 def test_the_summary_is_one_line_for_people(delivered: Delivered) -> None:
-    detection, arteries = delivered.detection, delivered.arteries
-    assert arteries is not None
-    sure = replace(
-        detection,
-        landmarks=tuple(
-            replace(e, state=LandmarkState.UNCERTAIN if e.code in ("BA-T", "R-C4-C5") else LandmarkState.FOUND)
-            for e in detection.landmarks
-        ),
+    detection = delivered.detection
+    landmarks = tuple(
+        replace(e, state=LandmarkState.UNCERTAIN if e.code in ("BA-T", "R-C4-C5") else LandmarkState.FOUND)
+        for e in detection.landmarks
     )
-    traces = [
-        replace(trace, state=ArteryState.ABSENT if trace.code == "R-PCoA" else ArteryState.PRESENT)
-        for trace in arteries.arteries
-    ]
-    assert one_line(sure, traces) == "19 found; right PCoA absent; 2 to check"
-    gone = replace(sure.landmark("L-A2-A3"), state=LandmarkState.OUTSIDE, position=None)
-    assert one_line(sure.with_landmark(gone)) == "18 found; L-A2-A3 outside the scan; 2 to check"
+    assert one_line(landmarks, ["R-PCoA"]) == "19 found; right PCoA absent; 2 to check"
+    gone = tuple(
+        replace(e, state=LandmarkState.OUTSIDE, position=None) if e.code == "L-A2-A3" else e for e in landmarks
+    )
+    assert one_line(gone) == "18 found; L-A2-A3 outside the scan; 2 to check"
+
+
+def test_the_words_of_a_result_are_kept_by_its_point_list_and_renewed(delivered: Delivered, volume: Volume) -> None:
+    scene = create_scene()
+    nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY)
+    words = result_words(nodes.markups)
+    assert (words.scan, words.verdict) == ("Anna's scan", delivered.detection.verdict)
+    assert words.reasons == delivered.detection.reasons
+    for row in range(19):
+        nodes.states.GetTable().GetColumnByName("state").SetValue(row, "found")
+    nodes.table.GetTable().GetColumnByName("state").SetValue(13, "absent")
+    assert refresh_summary(nodes.markups, ANATOMY).startswith("19 found; right PCoA")
+    assert "to check" not in result_words(nodes.markups).summary
+    nodes.markups.SetAttribute("CoWLandmarks.verdict", "splendid")
+    nodes.markups.SetAttribute("CoWLandmarks.reasons", "no json")
+    assert (result_words(nodes.markups).verdict, result_words(nodes.markups).reasons) == (None, ())
+
+
+def test_a_result_is_hidden_and_drawn_as_a_whole(delivered: Delivered, volume: Volume) -> None:
+    scene = create_scene()
+    nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY)
+    for shown in (False, True):
+        set_shown(nodes.markups, shown)
+        drawn = [node.GetDisplayVisibility() for node in (nodes.markups, nodes.segmentation, nodes.regions)]
+        assert drawn == [shown] * 3

@@ -99,9 +99,7 @@ def make_sample(modality: Modality = Modality.MRA) -> PhantomCase:
     scene = replace(drawn, appearance=plain)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
     spacing, shape = SAMPLE_GRIDS[modality]
-    grid = axis_aligned_grid(
-        np.nanmean(landmarks, axis=0) + np.array([0.0, -8.0, 2.0]), np.array(spacing), shape
-    )
+    grid = axis_aligned_grid(np.nanmean(landmarks, axis=0) + np.array([0.0, -8.0, 2.0]), np.array(spacing), shape)
     name = "sample-tof-mra" if modality is Modality.MRA else "sample-cta"
     record = {"seed": SAMPLE_SEED, "phantom_version": PHANTOM_VERSION}
     return rendered_case(scene, grid, name, record, 110.0 if modality is Modality.MRA else None)

@@ -1,0 +1,134 @@
+"""Choices most people never need: kind of scan, device, decoding, and the model with its card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from CoWLandmarksLib.detect_options import DetectOptions
+from slicer.i18n import tr as _
+
+from .machine_settings import MachineSettings
+from .ui_files import loadedInto
+
+
+class AdvancedPanel:
+    """The section "Advanced"; `onShowCard` fetches the card of a model file and hands its text to `showCard`."""
+
+    def __init__(self, parentWidget: Any, settings: MachineSettings, defaultModel: Path) -> None:
+        self.ui = loadedInto(parentWidget, "Advanced")
+        self.onShowCard: Callable[[Path], None] = lambda path: None
+        self.onModalityChanged: Callable[[str], None] = lambda modality: None
+        self.onDecodingChanged: Callable[[str], None] = lambda decoding: None
+        self._settings = settings
+        self._defaultModel = defaultModel
+        ui = self.ui
+        self._fill(
+            ui.modalityComboBox, (("auto", _("Recognise it")), ("mra", _("MRA (time of flight)")), ("cta", _("CTA")))
+        )
+        self._fill(
+            ui.deviceComboBox,
+            (
+                ("auto", _("Graphics card, if there is one")),
+                ("cpu", _("CPU")),
+                ("cuda", _("NVIDIA graphics card (CUDA)")),
+                ("mps", _("Apple graphics (MPS)")),
+            ),
+        )
+        self._fill(ui.decodingComboBox, (("subvoxel", _("Between voxels")), ("argmax", _("Brightest voxel (argmax)"))))
+        self._choose(ui.deviceComboBox, settings.device)
+        ui.modelFileEdit.currentPath = "" if settings.modelFile is None else str(settings.modelFile)
+        ui.modalityComboBox.connect("currentIndexChanged(int)", self._onModality)
+        ui.decodingComboBox.connect("currentIndexChanged(int)", self._onDecoding)
+        ui.deviceComboBox.connect("currentIndexChanged(int)", self._onDevice)
+        ui.modelFileEdit.connect("currentPathChanged(QString)", self._onModelFile)
+        ui.defaultModelButton.connect("clicked(bool)", self._onDefaultModel)
+        parentWidget.connect("contentsCollapsed(bool)", self._onCollapsed)
+        self._shown: Path | None = None
+        self._showModelName()
+
+    def setChoices(self, modality: str, decoding: str) -> None:
+        """Show what the scene holds."""
+        self._choose(self.ui.modalityComboBox, modality)
+        self._choose(self.ui.decodingComboBox, decoding)
+
+    def options(self, arteries: bool, heatmaps: bool) -> DetectOptions:
+        """What is chosen, for a detection."""
+        return DetectOptions(
+            modality=self._chosen(self.ui.modalityComboBox),
+            device=self._settings.device,
+            decoding=self._chosen(self.ui.decodingComboBox),
+            model=self._settings.modelFile,
+            arteries=arteries,
+            heatmaps=heatmaps,
+        )
+
+    def refresh(self) -> None:
+        """Show the settings, which another module may have changed meanwhile."""
+        path = self._settings.modelFile
+        self.ui.modelFileEdit.currentPath = "" if path is None else str(path)
+        self._choose(self.ui.deviceComboBox, self._settings.device)
+
+    def showCard(self, path: Path, text: str) -> None:
+        """Show the card of a model file, or why there is none."""
+        if path == self._modelPath():
+            self.ui.modelCardText.plainText = text
+
+    def _modelPath(self) -> Path:
+        return self._settings.modelFile or self._defaultModel
+
+    def _showModelName(self) -> None:
+        path = self._settings.modelFile
+        self.ui.modelNameLabel.text = (
+            _("Model: the default that comes with the extension.")
+            if path is None
+            else _("Model: your own, {name}.").format(name=path.name)
+        )
+
+    def _fetchCard(self) -> None:
+        path = self._modelPath()
+        if path == self._shown:
+            return
+        self._shown = path
+        if not path.is_file():
+            self.showCard(path, _("This file does not exist; choose another one, or the default."))
+            return
+        self.showCard(path, _("Reading the model..."))
+        self.onShowCard(path)
+
+    def _onCollapsed(self, collapsed: bool) -> None:
+        if not collapsed:
+            self._fetchCard()
+
+    def _onModality(self, index: int) -> None:
+        self.onModalityChanged(self._chosen(self.ui.modalityComboBox))
+
+    def _onDecoding(self, index: int) -> None:
+        self.onDecodingChanged(self._chosen(self.ui.decodingComboBox))
+
+    def _onDevice(self, index: int) -> None:
+        self._settings.device = self._chosen(self.ui.deviceComboBox)
+
+    def _onModelFile(self, text: str) -> None:
+        self._settings.modelFile = Path(text) if text.strip() else None
+        self._showModelName()
+        self._fetchCard()
+
+    def _onDefaultModel(self, checked: bool = False) -> None:
+        self.ui.modelFileEdit.currentPath = ""
+
+    @staticmethod
+    def _fill(box: Any, choices: tuple[tuple[str, str], ...]) -> None:
+        for value, text in choices:
+            box.addItem(text, value)
+
+    @staticmethod
+    def _chosen(box: Any) -> str:
+        return str(box.itemData(box.currentIndex))
+
+    @staticmethod
+    def _choose(box: Any, value: str) -> None:
+        index = box.findData(value)
+        if index >= 0:
+            box.currentIndex = index

@@ -1,0 +1,135 @@
+"""Many scans at once: all volumes of the scene, or a folder; a table says what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ctk
+import qt
+import slicer
+from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.scan_files import find_scans
+from CoWLandmarksLib.scene_batch import BatchRow, add_batch_table, batch_summary
+from slicer.i18n import tr as _
+
+from .batch_runs import FolderBatch, SceneBatch
+from .machine_settings import RESULT_FOLDER, SCAN_FOLDER, MachineSettings
+from .ui_files import loadedInto
+
+Batch = SceneBatch | FolderBatch
+
+
+class BatchPanel:
+    """The section "Many scans".
+
+    `startScene(volumeNodes, onChanged)` and `startFolder(scans, out, onChanged)` make the batch, or return None where
+    it cannot start now; `onOpen` shows the result of a row.
+    """
+
+    def __init__(self, parentWidget: Any, settings: MachineSettings) -> None:
+        self.ui = loadedInto(parentWidget, "Batch")
+        self.startScene: Callable[[Sequence[Any], Callable[[], None]], Batch | None] = lambda nodes, onChanged: None
+        self.startFolder: Callable[[Sequence[Path], Path, Callable[[], None]], Batch | None] = (
+            lambda scans, out, onChanged: None
+        )
+        self.onOpen: Callable[[BatchRow], None] = lambda row: None
+        self._settings = settings
+        self._batch: Batch | None = None
+        ui = self.ui
+        for edit, key in ((ui.scanFolderEdit, SCAN_FOLDER), (ui.resultFolderEdit, RESULT_FOLDER)):
+            edit.filters = ctk.ctkPathLineEdit.Dirs
+            edit.currentPath = settings.text(key)
+        ui.batchTable.verticalHeader().hide()
+        ui.batchTable.horizontalHeader().setStretchLastSection(True)
+        ui.sceneRadioButton.connect("toggled(bool)", self._onSource)
+        ui.batchButton.connect("clicked(bool)", self._onButton)
+        ui.batchTable.connect("cellDoubleClicked(int,int)", self._onDoubleClick)
+        self._onSource()
+        self._show()
+
+    @property
+    def running(self) -> bool:
+        """Whether a batch runs."""
+        return self._batch is not None and self._batch.running
+
+    def cleanup(self) -> None:
+        """Stop what runs, without a word."""
+        if self._batch is not None and self._batch.running:
+            self._batch.cancel()
+
+    def setEnabled(self, enabled: bool) -> None:
+        """Whether a batch may be started now."""
+        self.ui.batchButton.enabled = enabled or self.running
+
+    def _onSource(self, checked: bool = True) -> None:
+        self.ui.folderFrame.visible = self.ui.folderRadioButton.checked
+
+    def _onButton(self, checked: bool = False) -> None:
+        if self._batch is not None and self._batch.running:
+            self._batch.cancel()
+            self.ui.batchLabel.text = _("Cancelling...")
+            return
+        try:
+            self._batch = self._started()
+        except CoWLandmarksError as error:
+            self.ui.batchLabel.text = str(error)
+            return
+        if self._batch is not None:
+            self._onChanged()
+
+    def _started(self) -> Batch | None:
+        if self.ui.sceneRadioButton.checked:
+            nodes = volumesOf(slicer.mrmlScene)
+            if not nodes:
+                self.ui.batchLabel.text = _("There is no volume in the scene.")
+                return None
+            return self.startScene(nodes, self._onChanged)
+        folder, out = self.ui.scanFolderEdit.currentPath.strip(), self.ui.resultFolderEdit.currentPath.strip()
+        if not folder or not out:
+            self.ui.batchLabel.text = _("Choose a folder of scans and a folder for the results.")
+            return None
+        self._settings.setText(SCAN_FOLDER, folder)
+        self._settings.setText(RESULT_FOLDER, out)
+        return self.startFolder(find_scans(Path(folder), Path(out)), Path(out), self._onChanged)
+
+    def _onChanged(self) -> None:
+        batch = self._batch
+        self._show()
+        if batch is not None and not batch.running and batch.rows:
+            add_batch_table(slicer.mrmlScene, batch.rows, "CoW Landmarks batch")
+
+    def _show(self) -> None:
+        ui, batch = self.ui, self._batch
+        running = batch is not None and batch.running
+        ui.batchButton.text = _("Cancel") if running else _("Detect in all")
+        ui.batchProgressBar.visible = running
+        ui.batchTable.visible = batch is not None and bool(batch.rows)
+        if batch is None:
+            return
+        ui.batchProgressBar.value = round(100 * batch.fraction)
+        done = batch_summary(batch.rows, batch.count)
+        error = getattr(batch, "error", None)
+        ui.batchLabel.text = f"{done}. {batch.message}" if running else error or f"{done}."
+        ui.batchTable.setRowCount(len(batch.rows))
+        for number, row in enumerate(batch.rows):
+            for column, text in enumerate((row.scan, _(row.verdict), row.result)):
+                if ui.batchTable.item(number, column) is None:
+                    ui.batchTable.setItem(number, column, qt.QTableWidgetItem())
+                item = ui.batchTable.item(number, column)
+                item.setText(text)
+                item.setToolTip(text)
+
+    def _onDoubleClick(self, row: int, column: int) -> None:
+        if self._batch is not None and row < len(self._batch.rows):
+            self.onOpen(self._batch.rows[row])
+
+
+def volumesOf(scene: Any) -> list[Any]:
+    """The scalar volumes of a scene that may be scans, without label maps and other kinds."""
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
+    return [
+        node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
+    ]

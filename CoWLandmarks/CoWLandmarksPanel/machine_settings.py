@@ -1,0 +1,45 @@
+"""What belongs to this computer and not to a scene, kept in the application's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+from CoWLandmarksLib.detect_options import DEVICES
+
+MODEL_FILE = "CoWLandmarks/ModelFile"
+DEVICE = "CoWLandmarks/Device"
+SCAN_FOLDER = "CoWLandmarks/ScanFolder"
+RESULT_FOLDER = "CoWLandmarks/ResultFolder"
+
+
+class MachineSettings:
+    """Model file, device and folders; empty texts and missing entries mean the default."""
+
+    @property
+    def modelFile(self) -> Path | None:
+        """A model file of the user's own; None for the one that is shipped."""
+        text = self.text(MODEL_FILE)
+        return Path(text) if text else None
+
+    @modelFile.setter
+    def modelFile(self, path: Path | None) -> None:
+        self.setText(MODEL_FILE, "" if path is None else str(path))
+
+    @property
+    def device(self) -> str:
+        """One of DEVICES."""
+        text = self.text(DEVICE)
+        return text if text in DEVICES else "auto"
+
+    @device.setter
+    def device(self, name: str) -> None:
+        self.setText(DEVICE, name)
+
+    def text(self, key: str) -> str:
+        """A setting as text, empty where there is none."""
+        return str(qt.QSettings().value(key, "") or "")
+
+    def setText(self, key: str, text: str) -> None:
+        """Keep a setting."""
+        qt.QSettings().setValue(key, text)

@@ -1,0 +1,154 @@
+"""What a detection says, first of all whether to trust it; all detections of the scene side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from CoWLandmarksLib.anatomy import Anatomy
+from CoWLandmarksLib.detection import Verdict
+from CoWLandmarksLib.scene import detection_nodes, volume_node_of
+from CoWLandmarksLib.scene_display import look_at_circle
+from CoWLandmarksLib.scene_results import ResultWords, result_words, set_shown
+from slicer.i18n import tr as _
+
+from .hint_points import FEWEST, HINT_CODES, HintPoints
+from .ui_files import loadedInto
+
+VERDICT_COLOURS = {Verdict.OK: "#26804a", Verdict.REVIEW: "#b06200", Verdict.DO_NOT_TRUST: "#b22222"}
+_SHOWN, _SCAN, _VERDICT, _RESULT = range(4)
+
+
+class ResultPanel:
+    """The section "Result"; `onSelected` gets the point list that the user chose, `onTryAgain` a volume and hints."""
+
+    def __init__(self, parentWidget: Any, anatomy: Anatomy) -> None:
+        self.ui = loadedInto(parentWidget, "Result")
+        self.onSelected: Callable[[Any], None] = lambda markupsNode: None
+        self.onTryAgain: Callable[[Any, dict], None] = lambda volumeNode, hint: None
+        self._anatomy = anatomy
+        self._current: Any | None = None
+        self._rows: list[Any] = []
+        self._filling = False
+        self._hint = HintPoints(self._showHint)
+        table = self.ui.detectionsTable
+        table.verticalHeader().hide()
+        table.horizontalHeader().setStretchLastSection(True)
+        table.connect("itemSelectionChanged()", self._onSelection)
+        table.connect("itemChanged(QTableWidgetItem*)", self._onItemChanged)
+        self.ui.placeHintButton.connect("clicked(bool)", self._onPlaceHint)
+        self.ui.tryAgainButton.connect("clicked(bool)", self._onTryAgain)
+        self.ui.centreViewsButton.connect("clicked(bool)", self._onCentreViews)
+        self.refresh()
+
+    def setDetection(self, markupsNode: Any | None) -> None:
+        """Show this detection."""
+        if markupsNode is not self._current:
+            self._hint.discard()
+        self._current = markupsNode
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the scene as it is now."""
+        if self._current is not None and self._current.GetScene() is None:
+            self._current = None
+        self._showWords(None if self._current is None else result_words(self._current))
+        self._fillTable()
+        self._showHint()
+
+    def cleanup(self) -> None:
+        """Leave nothing behind."""
+        self._hint.discard()
+
+    def _showWords(self, words: ResultWords | None) -> None:
+        ui = self.ui
+        verdict = None if words is None else words.verdict
+        ui.verdictLabel.visible = verdict is not None
+        if verdict is not None:
+            ui.verdictLabel.text = _(verdict.headline)
+            ui.verdictLabel.styleSheet = f"QLabel {{ background-color: {VERDICT_COLOURS[verdict]}; color: white; font-weight: bold; padding: 6px; }}"
+        ui.summaryLabel.text = _("No detection yet.") if words is None else words.summary
+        sentences = [] if words is None else [*words.reasons, *words.warnings]
+        ui.reasonsLabel.text = "\n".join(sentences)
+        ui.reasonsLabel.visible = bool(sentences)
+        ui.centreViewsButton.enabled = words is not None
+
+    def _fillTable(self) -> None:
+        table = self.ui.detectionsTable
+        self._filling = True
+        try:
+            self._rows = detection_nodes(slicer.mrmlScene)
+            table.visible = bool(self._rows)
+            table.setRowCount(len(self._rows))
+            for row, node in enumerate(self._rows):
+                words = result_words(node)
+                box = qt.QTableWidgetItem()
+                box.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+                box.setCheckState(qt.Qt.Checked if node.GetDisplayVisibility() else qt.Qt.Unchecked)
+                table.setItem(row, _SHOWN, box)
+                verdict = "" if words.verdict is None else _(words.verdict.value)
+                for column, text in ((_SCAN, node.GetName()), (_VERDICT, verdict), (_RESULT, words.summary)):
+                    item = qt.QTableWidgetItem(text)
+                    item.setToolTip(text)
+                    table.setItem(row, column, item)
+            if self._current in self._rows:
+                table.selectRow(self._rows.index(self._current))
+            else:
+                table.clearSelection()
+            for column in (_SHOWN, _VERDICT):
+                table.resizeColumnToContents(column)
+        finally:
+            self._filling = False
+
+    def _onSelection(self) -> None:
+        row = self.ui.detectionsTable.currentRow()
+        if not self._filling and 0 <= row < len(self._rows) and self._rows[row] is not self._current:
+            self.onSelected(self._rows[row])
+
+    def _onItemChanged(self, item: Any) -> None:
+        if not self._filling and item.column() == _SHOWN and item.row() < len(self._rows):
+            set_shown(self._rows[item.row()], item.checkState() == qt.Qt.Checked)
+
+    def _onCentreViews(self, checked: bool = False) -> None:
+        volumeNode = None if self._current is None else volume_node_of(self._current)
+        if volumeNode is not None:
+            look_at_circle(slicer.mrmlScene, volumeNode, self._current)
+
+    def _onPlaceHint(self, checked: bool = False) -> None:
+        volumeNode = volume_node_of(self._current)
+        if volumeNode is not None:
+            set_shown(self._current, False)  # wrong points would only mislead
+            self._hint.start(volumeNode)
+            self.refresh()
+
+    def _onTryAgain(self, checked: bool = False) -> None:
+        volumeNode, hint = volume_node_of(self._current), self._hint.placed()
+        if volumeNode is not None and len(hint) >= FEWEST:
+            self.onTryAgain(volumeNode, hint)
+
+    def _showHint(self) -> None:
+        ui = self.ui
+        words = None if self._current is None else result_words(self._current)
+        offered = (
+            words is not None and words.verdict is Verdict.DO_NOT_TRUST and volume_node_of(self._current) is not None
+        )
+        ui.hintFrame.visible = offered
+        if not offered:
+            return
+        placing = self._hint.node is not None
+        count, code = len(self._hint.placed()), self._hint.next() if placing else None
+        if not placing:
+            text = _("If this is a brain angiogram, place 3-4 points and try again.")
+        elif code is None:
+            text = _("All points are placed. Try again with them.")
+        else:
+            text = _("{done} of {all} placed. Click in a slice view: {code}, {name}.").format(
+                done=count, all=len(HINT_CODES), code=code, name=self._anatomy.landmark(code).name
+            )
+            if count >= FEWEST:
+                text += " " + _("Or try again now.")
+        ui.hintLabel.text = text
+        ui.placeHintButton.text = _("Place points anew") if placing else _("Place points")
+        ui.tryAgainButton.enabled = count >= FEWEST
