@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+from CoWLandmarksLib.scene_results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
 from CoWLandmarksPanel.detection_runs import DetectionRuns, Run
 from CoWLandmarksPanel.machine_settings import MachineSettings
@@ -200,9 +201,7 @@ class CoWLandmarksLogic(ScriptedLoadableModuleLogic):
 
     def likelyInput(self):
         """The volume in the slice views if it may be a scan, else the first that may; None without one."""
-        from CoWLandmarksPanel.batch_panel import volumesOf
-
-        volumes = volumesOf(slicer.mrmlScene)
+        volumes = scans_of(slicer.mrmlScene)
         composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
         shown = {composite.GetBackgroundVolumeID() for composite in composites}
         return next((node for node in volumes if node.GetID() in shown), volumes[0] if volumes else None)

@@ -121,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
         "--hint", metavar="FILE.mrk.json", type=path_argument, help="3 or more landmarks placed by a person"
     )
     detect.add_argument("--no-arteries", action="store_true", help="landmarks only: do not trace the arteries")
+    detect.add_argument(
+        "--heatmaps", action="store_true", help="also write what the network saw round uncertain landmarks"
+    )
     detect.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
     detect.add_argument("--no-pictures", action="store_true", help="do not write report.png")
     detect.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
@@ -194,7 +197,9 @@ def _detect(
         hint=None if arguments.hint is None else _read_hint(arguments.hint, anatomy, events),
         force=arguments.force,
     )
-    delivery = Delivery(anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene)
+    delivery = Delivery(
+        anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene, heatmaps=arguments.heatmaps
+    )
     batch = Batch(
         detector,
         delivery,

@@ -13,20 +13,25 @@ from .anatomy import Anatomy
 from .arteries import ArteryMap
 from .arteries_files import read_label_crop, read_summary, read_traces
 from .arteries_summary import spoken_name
-from .delivery import DETECTION_FILE, SEGMENTATION_FILE
+from .delivery import DETECTION_FILE, HEATMAP_FILE, SEGMENTATION_FILE
 from .detection import Detection, LandmarkEstimate, LandmarkState
 from .errors import AnnotationError
+from .nrrd_file import read_plain_nrrd
 from .report import read_detection_json
-from .volume import Grid
+from .volume import Grid, Volume
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """A detection and its arteries (None: not traced); `folder` is where they were read from."""
+    """A detection and its arteries (None: not traced); `folder` is where they were read from.
+
+    `heatmaps`, where they were asked for, are what the network saw round the uncertain landmarks, named by code.
+    """
 
     folder: Path
     detection: Detection
     arteries: ArteryMap | None
+    heatmaps: tuple[Volume, ...] = ()
 
 
 def read_delivered(folder: Path, grid: Grid, anatomy: Anatomy, scan: str | None = None) -> Delivered:
@@ -36,12 +41,14 @@ def read_delivered(folder: Path, grid: Grid, anatomy: Anatomy, scan: str | None 
         raise AnnotationError(f"'{folder}' does not hold the landmarks of '{anatomy.name}'; was another model used?")
     if scan is not None:
         detection = replace(detection, scan=scan)
+    files = ((code, folder / HEATMAP_FILE.format(code=code)) for code in anatomy.codes)
+    heatmaps = tuple(read_plain_nrrd(path, code) for code, path in files if path.is_file())
     traces = read_traces(folder / DETECTION_FILE)
     if not traces:
-        return Delivered(folder, detection, None)
+        return Delivered(folder, detection, None, heatmaps)
     labels, start = read_label_crop(folder / SEGMENTATION_FILE)
     summary = read_summary(folder / DETECTION_FILE)
-    return Delivered(folder, detection, ArteryMap(traces, labels, start, grid, summary, detection.landmarks))
+    return Delivered(folder, detection, ArteryMap(traces, labels, start, grid, summary, detection.landmarks), heatmaps)
 
 
 def one_line(landmarks: Sequence[LandmarkEstimate], absent_arteries: Sequence[str] = ()) -> str:

@@ -19,6 +19,7 @@ PICTURE_FILE = "report.png"
 SCENE_FILE = "scene.mrb"
 SEGMENTATION_FILE = "arteries.seg.nrrd"
 ARTERIES_FILE = "arteries.csv"
+HEATMAP_FILE = "heatmap-{code}.nrrd"
 
 WritingCallback = Callable[[str, float], None]
 """Takes the name of the file that is being written and the part done, 0..1."""
@@ -31,6 +32,7 @@ class Delivery:
     anatomy: Anatomy
     pictures: bool = True
     scene: bool = True
+    heatmaps: bool = False
 
     def write(
         self,
@@ -46,6 +48,7 @@ class Delivery:
         """
         from .arteries_files import write_arteries_csv, write_segmentation
         from .markups import write_annotation
+        from .nrrd_file import write_plain_nrrd
         from .picture import write_picture
         from .report import write_detection_json, write_landmarks_csv
 
@@ -59,6 +62,9 @@ class Delivery:
             found = arteries
             steps.append((SEGMENTATION_FILE, lambda path: write_segmentation(path, found, self.anatomy)))
             steps.append((ARTERIES_FILE, lambda path: write_arteries_csv(path, found, self.anatomy)))
+        for heatmap in detection.heatmaps if self.heatmaps else ():
+            name = HEATMAP_FILE.format(code=heatmap.name)
+            steps.append((name, lambda path, heatmap=heatmap: write_plain_nrrd(path, heatmap)))  # type: ignore[misc]
         if self.pictures:
             steps.append((PICTURE_FILE, lambda path: write_picture(path, volume, detection, self.anatomy, arteries)))
         if self.scene and scene_support_missing():

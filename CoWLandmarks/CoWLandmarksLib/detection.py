@@ -11,6 +11,7 @@ import numpy as np
 
 from .errors import AnnotationError
 from .modality import Modality
+from .volume import Volume
 
 NOT_PLACED = "not placed"
 """Note of a landmark that counts as outside because an annotation does not place it."""
@@ -127,7 +128,8 @@ class Detection:
 
     `ras_to_reference` (4, 4) takes RAS mm of the scan to the AC-PC-like reference frame (similarity
     transform). `reasons` are the sentences behind the verdict; `provenance` says which model, device and
-    decoding made it and holds no patient data.
+    decoding made it and holds no patient data. `heatmaps` are what the network saw round the uncertain landmarks, named
+    by their codes; they are only there right after a detection.
     """
 
     scan: str
@@ -138,6 +140,7 @@ class Detection:
     ras_to_reference: np.ndarray
     warnings: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    heatmaps: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
 
     def landmark(self, code: str) -> LandmarkEstimate:
         """Estimate with this code; raises KeyError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Literal
@@ -331,4 +331,17 @@ class Detector:
             ras_to_reference=alignment.fit.transform,
             warnings=measurement.warnings,
             provenance=provenance,
+            heatmaps=_heatmaps_of_doubtful(estimates, fine, alignment),
         )
+
+
+def _heatmaps_of_doubtful(
+    estimates: Sequence[LandmarkEstimate], fine: FineLandmarks, alignment: Alignment
+) -> tuple[Volume, ...]:
+    """What the network saw round the uncertain landmarks, in RAS mm of the scan, named by their codes."""
+    to_scan = np.linalg.inv(alignment.fit.transform)
+    return tuple(
+        Volume(fine.heatmaps[index].voxels, fine.heatmaps[index].grid.transformed(to_scan).ijk_to_ras, estimate.code)
+        for index, estimate in enumerate(estimates)
+        if estimate.state is LandmarkState.UNCERTAIN and index in fine.heatmaps
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import OutputError
+from .errors import OutputError, VolumeError
 from .files import atomic_path
 from .volume import Volume
 
@@ -46,6 +46,23 @@ def write_plain_nrrd(path: Path, volume: Volume) -> None:
         raise OutputError(
             f"'{path}' cannot be written: {error.strerror or error}; make room on the disk of the temporary folder."
         ) from error
+
+
+def read_plain_nrrd(path: Path, name: str) -> Volume:
+    """Read a file that `write_plain_nrrd` wrote; raises VolumeError for any other."""
+    try:
+        head, _, data = path.read_bytes().partition(b"\n\n")
+        fields = dict(line.split(": ", 1) for line in head.decode("utf-8").splitlines()[1:] if ": " in line)
+        kind, size = next(key for key, word in _TYPES.items() if word == fields["type"])
+        order = ">" if fields["endian"] == "big" else "<"
+        shape = [int(word) for word in fields["sizes"].split()][::-1]
+        voxels = np.frombuffer(data, np.dtype(f"{order}{kind}{size}")).reshape(shape)
+        matrix = np.eye(4)
+        for column, vector in enumerate([*fields["space directions"].split(), fields["space origin"]]):
+            matrix[:3, column] = [float(word) for word in vector.strip("()").split(",")]
+    except (OSError, ValueError, KeyError, StopIteration) as error:
+        raise VolumeError(f"'{path}' cannot be read ({error!r}); run the detection again.") from error
+    return Volume(voxels, matrix, name)
 
 
 def packing_nrrd(path: str | PathLike[str], volume: Volume, fields: Mapping[str, str] | None = None) -> Iterator[float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from .volume import Grid, apply_affine
 
 _MARGIN_MM = 8.0
 _DECODING_SLACK_MM = 5.0
+HEATMAP_REACH_MM = 12.0
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,23 @@ class Window:
 
 
 @dataclass(frozen=True)
+class HeatmapPart:
+    """Part of a landmark's heatmap: `voxels` [k, j, i] on `grid`, in mm of the reference frame."""
+
+    voxels: np.ndarray
+    grid: Grid
+
+
+@dataclass(frozen=True)
 class FineLandmarks:
     """`positions` and `argmax_positions` (n, 3) mm in the reference frame, NaN where no window was read;
-    `peaks` (n,) height of the heatmap at the position, weighted by the prior where the model decodes with it."""
+    `peaks` (n,) height of the heatmap at the position, weighted by the prior where the model decodes with it;
+    `heatmaps` by landmark index, as the network gave them near the position."""
 
     positions: np.ndarray
     argmax_positions: np.ndarray
     peaks: np.ndarray
+    heatmaps: Mapping[int, HeatmapPart] = field(default_factory=dict)
 
 
 def choose_windows(expected: np.ndarray, grid: Grid, shape: tuple[int, int, int]) -> list[Window]:
@@ -81,6 +93,7 @@ def refine(
     landmarks with `wanted` (n,) are sought.
     """
     count = len(prior.mean)
+    parts: dict[int, HeatmapPart] = {}
     positions, argmax, peaks = np.full((count, 3), np.nan), np.full((count, 3), np.nan), np.zeros(count)
     reference = model.grid.grid()
     to_scan = np.linalg.inv(ras_to_reference)
@@ -95,7 +108,20 @@ def refine(
             guided = guided * encode(prior.mean[chosen], local, slack[chosen], heatmaps.device)
         argmax[chosen], peaks[chosen] = decode_argmax(guided, local)
         positions[chosen], _ = decode_subvoxel(heatmaps[chosen], local, model.fine.sigma_mm, argmax[chosen])
-    return FineLandmarks(positions, argmax, peaks)
+        for index in chosen:
+            parts[index] = _part_near(heatmaps[index], local, argmax[index])
+    return FineLandmarks(positions, argmax, peaks, parts)
+
+
+def _part_near(heatmap: torch.Tensor, grid: Grid, place: np.ndarray) -> HeatmapPart:
+    """The part of a heatmap within HEATMAP_REACH_MM of a place (mm in the reference frame)."""
+    centre = apply_affine(grid.ras_to_ijk, place)
+    reach = HEATMAP_REACH_MM / grid.spacing
+    low = np.clip(np.floor(centre - reach), 0, grid.size - 1).astype(int)
+    high = np.clip(np.ceil(centre + reach) + 1, low + 1, grid.size).astype(int)
+    part = heatmap[low[2] : high[2], low[1] : high[1], low[0] : high[0]].float().cpu().numpy()
+    start = (int(low[0]), int(low[1]), int(low[2]))
+    return HeatmapPart(part, grid.window(start, (part.shape[0], part.shape[1], part.shape[2])))
 
 
 def read_window(

@@ -10,11 +10,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from .errors import OutputError
 from .nrrd_file import write_plain_nrrd
 from .outputs import safe_name
 from .volume import Grid, Volume
-
 
 _MOST_WRITES = 5
 

@@ -19,7 +19,8 @@ FAILED = "failed"
 class BatchRow:
     """What became of one scan: `result` is its summary, or the sentence that says why it failed.
 
-    `scan_file` and `folder` are where scan and result lie on disk; `markups` is the point list of a result in the scene.
+    `scan_file` and `folder` are where scan and result lie on disk; `markups` is the point list of a result in the
+    scene.
     """
 
     scan: str

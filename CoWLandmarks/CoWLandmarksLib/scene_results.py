@@ -6,7 +6,7 @@ Works where `scene.py` does; no Qt.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import slicer
@@ -19,6 +19,7 @@ from .scene import (
     ATTRIBUTE,
     STATES_ROLE,
     add_detection,
+    add_volume,
     all_or_nothing,
     landmarks_from_node,
     volume_node_of,
@@ -30,6 +31,8 @@ from .scene_regions import REGIONS_ROLE, add_region_balls
 SEGMENTATION_ROLE = ATTRIBUTE + "segmentation"
 TABLE_ROLE = ATTRIBUTE + "arteriesTable"
 SUMMARY = ATTRIBUTE + "summary"
+HEATMAP = ATTRIBUTE + "heatmap"
+"""Attribute of volumes that are heatmaps, and no scans."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,13 @@ def add_result(
         regions = add_region_balls(nodes.markups, anatomy)
         undo.callback(scene.RemoveNode, regions)
         undo.callback(scene.RemoveNode, regions.GetDisplayNode())
+        for heatmap in delivered.heatmaps:
+            named = replace(heatmap, name=f"{delivered.detection.scan} heatmap {heatmap.name}")
+            node = add_volume(scene, named)
+            undo.callback(scene.RemoveNode, node)
+            undo.callback(scene.RemoveNode, node.GetDisplayNode())
+            node.SetAttribute(HEATMAP, heatmap.name)
+            hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), nodes.folder)
         arteries = delivered.arteries
         if arteries is None:
             refresh_summary(nodes.markups, anatomy)
@@ -157,3 +167,14 @@ def update_arteries(markups_node: Any, arteries: ArteryMap, anatomy: Anatomy, *,
     markups_node.SetNodeReferenceID(SEGMENTATION_ROLE, made.segmentation.GetID())
     markups_node.SetNodeReferenceID(TABLE_ROLE, made.table.GetID())
     refresh_summary(markups_node, anatomy)
+
+
+def scans_of(scene: Any) -> list[Any]:
+    """Volume nodes of the scene that may be scans: scalar volumes, no label maps, no heatmaps, nothing hidden."""
+    name = "vtkMRMLScalarVolumeNode"
+    nodes = [scene.GetNthNodeByClass(index, name) for index in range(scene.GetNumberOfNodesByClass(name))]
+    return [
+        node
+        for node in nodes
+        if node.GetClassName() == name and node.GetAttribute(HEATMAP) is None and not node.GetHideFromEditors()
+    ]

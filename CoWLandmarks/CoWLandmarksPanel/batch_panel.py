@@ -12,6 +12,7 @@ import slicer
 from CoWLandmarksLib.errors import CoWLandmarksError
 from CoWLandmarksLib.scan_files import find_scans
 from CoWLandmarksLib.scene_batch import BatchRow, add_batch_table, batch_summary
+from CoWLandmarksLib.scene_results import scans_of
 from slicer.i18n import tr as _
 
 from .batch_runs import FolderBatch, SceneBatch
@@ -81,7 +82,7 @@ class BatchPanel:
 
     def _started(self) -> Batch | None:
         if self.ui.sceneRadioButton.checked:
-            nodes = volumesOf(slicer.mrmlScene)
+            nodes = scans_of(slicer.mrmlScene)
             if not nodes:
                 self.ui.batchLabel.text = _("There is no volume in the scene.")
                 return None
@@ -124,12 +125,3 @@ class BatchPanel:
     def _onDoubleClick(self, row: int, column: int) -> None:
         if self._batch is not None and row < len(self._batch.rows):
             self.onOpen(self._batch.rows[row])
-
-
-def volumesOf(scene: Any) -> list[Any]:
-    """The scalar volumes of a scene that may be scans, without label maps and other kinds."""
-    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-    nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
-    return [
-        node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
-    ]

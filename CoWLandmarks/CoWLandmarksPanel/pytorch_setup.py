@@ -39,8 +39,8 @@ def installTorch(onLine: Callable[[str], None], isCancelled: Callable[[], bool])
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             _(
-                "PyTorch is missing, and so is Slicer's PyTorch extension that installs it. Open the Extensions Manager, "
-                "install the extension 'PyTorch', restart Slicer and try again."
+                "PyTorch is missing, and so is Slicer's PyTorch extension that installs it. Open the Extensions "
+                "Manager, install the extension 'PyTorch', restart Slicer and try again."
             )
         ) from error
     before = _livingProcesses()

@@ -18,6 +18,7 @@ from .hint_points import FEWEST, HINT_CODES, HintPoints
 from .ui_files import loadedInto
 
 VERDICT_COLOURS = {Verdict.OK: "#26804a", Verdict.REVIEW: "#b06200", Verdict.DO_NOT_TRUST: "#b22222"}
+VERDICT_STYLE = "QLabel {{ background-color: {colour}; color: white; font-weight: bold; padding: 6px; }}"
 _SHOWN, _SCAN, _VERDICT, _RESULT = range(4)
 
 
@@ -68,7 +69,7 @@ class ResultPanel:
         ui.verdictLabel.visible = verdict is not None
         if verdict is not None:
             ui.verdictLabel.text = _(verdict.headline)
-            ui.verdictLabel.styleSheet = f"QLabel {{ background-color: {VERDICT_COLOURS[verdict]}; color: white; font-weight: bold; padding: 6px; }}"
+            ui.verdictLabel.styleSheet = VERDICT_STYLE.format(colour=VERDICT_COLOURS[verdict])
         ui.summaryLabel.text = _("No detection yet.") if words is None else words.summary
         sentences = [] if words is None else [*words.reasons, *words.warnings]
         ui.reasonsLabel.text = "\n".join(sentences)

@@ -38,8 +38,8 @@ class SetupPanel:
         self._ui.setupFrame.visible = False
         self._tell(
             _(
-                "Nothing was installed. Detection needs PyTorch: press 'Detect landmarks' to be asked again, or install "
-                "it with the PyTorch Utils module of the PyTorch extension."
+                "Nothing was installed. Detection needs PyTorch: press 'Detect landmarks' to be asked again, or "
+                "install it with the PyTorch Utils module of the PyTorch extension."
             )
         )
 

@@ -21,12 +21,14 @@ from CoWLandmarksLib.delivered import Delivered, one_line, read_delivered
 from CoWLandmarksLib.detection import LandmarkState
 from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.scene import add_volume, read_detection, volume_node_of
+from CoWLandmarksLib.scene_batch import BatchRow, add_batch_table, batch_summary
 from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
 from CoWLandmarksLib.scene_results import (
     add_result,
     refresh_summary,
     result_of,
     result_words,
+    scans_of,
     set_shown,
     update_arteries,
 )
@@ -206,3 +208,26 @@ def test_a_result_is_hidden_and_drawn_as_a_whole(delivered: Delivered, volume: V
         set_shown(nodes.markups, shown)
         drawn = [node.GetDisplayVisibility() for node in (nodes.markups, nodes.segmentation, nodes.regions)]
         assert drawn == [shown] * 3
+
+
+def test_heatmaps_of_doubtful_points_lie_in_the_folder_and_are_no_scans(delivered: Delivered, volume: Volume) -> None:
+    scene = create_scene()
+    node = add_volume(scene, volume)
+    heatmap = Volume(np.ones((4, 5, 6), np.float32), np.diag([0.5, 0.5, 0.8, 1.0]), "BA-T")
+    nodes = add_result(scene, node, replace(delivered, heatmaps=(heatmap,)), ANATOMY)
+    shown = scene.GetFirstNodeByName("Anna's scan heatmap BA-T")
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    parents = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(each)) for each in (nodes.markups, shown)}
+    assert len(parents) == 1
+    assert scans_of(scene) == [node]
+
+
+def test_a_batch_is_kept_as_a_table_with_its_failures() -> None:
+    scene = create_scene()
+    rows = [BatchRow("a", "ok", "19 found", folder=Path("out")), BatchRow("b", "failed", "No voxels.")]
+    table = add_batch_table(scene, rows, "batch").GetTable()
+    assert [table.GetColumnName(index) for index in range(4)] == ["scan", "verdict", "result", "folder"]
+    assert [table.GetValue(row, 1).ToString() for row in range(2)] == ["ok", "failed"]
+    assert [table.GetValue(row, 3).ToString() for row in range(2)] == ["out", ""]
+    assert batch_summary(rows, 3) == "1 of 3 scans done; 1 failed (b)"
+    assert batch_summary(rows[:1], 1) == "1 of 1 scan done"
