@@ -25,6 +25,7 @@ from CoWLandmarksLib.verdict import recognition
 
 from .calibrating import calibration_of
 from .evaluation import AnnotatedVolume, CaseResult, evaluate
+from .parallel import end_with_parent
 from .phantom.atlas import default_atlas
 from .phantom.cohort import make_case
 from .phantom.geometry import sample_phantom
@@ -162,6 +163,7 @@ def render_cases(
 
 
 def _render_share(folder: Path, seed: int, first: int, count: int, step: int) -> None:
+    end_with_parent()
     torch.set_num_threads(1)
     cache_training_cases(folder, seed, range(first, count, step), torch.device("cpu"))
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 from CoWLandmarksLib.errors import CoWLandmarksError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+_ORPHANED = 1
 
 
 def in_processes(
@@ -21,7 +25,8 @@ def in_processes(
     """Yield (job, work(job)) as they get done; `processes` 0 means one for each processor core.
 
     With one process, or one job, everything runs here. `work` and the jobs must be picklable. What `work` raises is
-    raised here and the other jobs are given up; a process that dies (out of memory) raises CoWLandmarksError.
+    raised here and the other jobs are given up; a process that dies (out of memory) raises CoWLandmarksError. If this
+    process is killed, those that work for it end as well.
     """
     count = min(len(jobs), processes or os.cpu_count() or 1)
     if count <= 1:
@@ -29,7 +34,7 @@ def in_processes(
             yield job, work(job)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin) as pool:
         waiting = {pool.submit(work, job): job for job in jobs}
         try:
             for done in as_completed(waiting):
@@ -42,9 +47,26 @@ def in_processes(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one_thread() -> None:
+def end_with_parent() -> None:
+    """Watch the process that started this one, and end at once when it is gone.
+
+    A parent that is killed (kill -9, out of memory) cannot tell; without this its children would finish their work for
+    nobody. Does nothing in a process that multiprocessing did not start.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True, name="end with parent").start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])  # a handle on Windows, a pipe elsewhere: ready once the parent is gone, however it went
+    os._exit(_ORPHANED)
+
+
+def _begin() -> None:
     import SimpleITK as sitk
     import torch
 
+    end_with_parent()
     torch.set_num_threads(1)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
