@@ -7,8 +7,6 @@ tell afterwards whether it has failed.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,84 +15,24 @@ import numpy as np
 from CoWLandmarksLib.alignment import fit_similarity_robustly
 from CoWLandmarksLib.anatomy import Anatomy
 from CoWLandmarksLib.errors import AnnotationError, CoWLandmarksError
-from CoWLandmarksLib.files import plain, write_json
-from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
-from scipy.spatial.transform import Rotation
+from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
 
 from .case_alignment import CaseAlignment, CohortAlignment, placed_landmarks, residual_mm
 from .cohort import AnnotatedScan
-from .crops import network_voxels
-from .input_files import sha256_of
 from .landmark_alignment import fitted_by_landmarks
 from .parallel import in_processes
 from .reference_shape import reference_shape
 from .registration import register
+from .scan_registration import RegistrationJob, network_volume, register_scan, upright_turn
 from .template_choice import Candidates, chosen_template
 from .training_config import AlignConfig
 from .vessel_masks import vessel_mask
 
-_VERSION = 2
-"""Raised when a registration of the same images would come out differently."""
-_RECORD = "registration.json"
 _FIRST_LIMITS = 1.5
 """How much more a case may be off before the mean of the registered cases is known."""
 _PAIR_LIMIT_MM = 6.0
 """Landmarks of one patient lie closer than this (mean) in both scans, or their alignment has failed."""
-
-
-@dataclass(frozen=True)
-class RegistrationJob:
-    """A scan to register to a template; the result is kept in `folder`.
-
-    `upright` (4, 4) turns the template so that its head is about upright: pitch starts are meant from there.
-    """
-
-    scan: AnnotatedScan
-    template: AnnotatedScan
-    upright: np.ndarray
-    pitch_starts_deg: tuple[float, ...]
-    finest_mm: float
-    folder: Path
-
-
-@dataclass(frozen=True)
-class Registered:
-    """`scan_to_template` (4, 4) RAS mm, or None with a sentence in `failure`."""
-
-    scan_to_template: np.ndarray | None
-    score: float = float("nan")
-    failure: str = ""
-
-
-def network_volume(scan: AnnotatedScan) -> Volume:
-    """The scan in network units (float32); raises VolumeError or AnnotationError."""
-    volume = scan.read_volume()
-    voxels = network_voxels(volume, scan.modality, DEFAULT_INTENSITY_RULES[scan.modality])
-    return Volume(voxels.numpy(), volume.ijk_to_ras, scan.name, scan.modality)
-
-
-def register_scan(job: RegistrationJob) -> Registered:
-    """Register one scan, or take what an earlier call found for the same images and settings."""
-    try:
-        key = _key(job)
-        record = job.folder / _RECORD
-        kept = _kept(record, key)
-        if kept is not None:
-            return kept
-        template = network_volume(job.template)
-        found = register(
-            replace(template, ijk_to_ras=job.upright @ template.ijk_to_ras),
-            network_volume(job.scan),
-            pitch_starts_deg=job.pitch_starts_deg,
-            finest_mm=job.finest_mm,
-        )
-        scan_to_template = np.linalg.inv(job.upright) @ found.moving_to_fixed
-        write_json(record, {"key": key, "scan_to_template": scan_to_template, "score": found.score})
-        return Registered(scan_to_template, found.score)
-    except CoWLandmarksError as error:
-        return Registered(None, failure=str(error))
 
 
 @dataclass(frozen=True)
@@ -155,11 +93,36 @@ class TemplateAligner:
             if not named and not templates and both and all(scan.role.value == "case" for scan in own):
                 own = [scan for scan in own if scan.patient in both]
             partner = templates[Modality.MRA].patient if templates else None
+            candidates = Candidates(own, anatomy, mean, grid, self.config.largest_residual_mm)
             templates[modality], sentence = chosen_template(
-                Candidates(own, anatomy, mean, grid), named, modality, partner
+                candidates, named, modality, lambda pairs: self._tried(pairs, anatomy, mean), partner
             )
             notes.append(sentence)
         return templates
+
+    def _tried(
+        self, pairs: Sequence[tuple[AnnotatedScan, AnnotatedScan]], anatomy: Anatomy, mean: np.ndarray
+    ) -> list[float]:
+        """Residual (mm) of coarse registrations of pairs (template, scan); infinite where nothing was found."""
+        ways = {
+            template.name: fit_similarity_robustly(placed_landmarks(template, anatomy), mean).transform
+            for template, _ in pairs
+        }
+        jobs = [self._job(scan, template, ways[template.name], trial=True) for template, scan in pairs]
+        residuals = {}
+        for job, result in in_processes(register_scan, jobs, self.config.processes):
+            residual = float("inf")
+            if result.scan_to_template is not None:
+                way = ways[job.template.name] @ result.scan_to_template
+                residual = residual_mm(placed_landmarks(job.scan, anatomy), way, mean)
+            residuals[job.template.name, job.scan.name] = residual
+        return [residuals[template.name, scan.name] for template, scan in pairs]
+
+    def _job(
+        self, scan: AnnotatedScan, template: AnnotatedScan, to_reference: np.ndarray, trial: bool = False
+    ) -> RegistrationJob:
+        settings = (tuple(self.config.pitch_starts_deg), self.config.registration_spacing_mm)
+        return RegistrationJob(scan, template, upright_turn(to_reference), *settings, self.out / scan.name, trial)
 
     def _between_templates(
         self,
@@ -210,10 +173,7 @@ class TemplateAligner:
             if scan.modality not in templates:
                 failures[scan.name] = f"there is no {scan.modality.value.upper()} case for training to be its template."
                 continue
-            template = templates[scan.modality]
-            settings = (tuple(self.config.pitch_starts_deg), self.config.registration_spacing_mm)
-            upright = upright_turn(to_reference[scan.modality])
-            jobs.append(RegistrationJob(scan, template, upright, *settings, self.out / scan.name))
+            jobs.append(self._job(scan, templates[scan.modality], to_reference[scan.modality]))
         for job, result in in_processes(register_scan, jobs, self.config.processes):
             if result.scan_to_template is None:
                 failures[job.scan.name] = result.failure
@@ -311,30 +271,3 @@ def paired_by_vessels(
     masks = [vessel_mask(scan, network_volume(scan), points) for scan, points in ((mra, mra_points), (cta, cta_points))]
     found = register(masks[0], masks[1], pitch_starts_deg=pitches, finest_mm=1.5, affine=False, masks=True)
     return found.moving_to_fixed
-
-
-def upright_turn(to_reference: np.ndarray) -> np.ndarray:
-    """(4, 4) rotation that makes a scan upright by `to_reference`, in steps of 0.1 radians.
-
-    So rough, because registrations are kept: a cohort that grows by a case moves its frame by a hair.
-    """
-    rotation = to_reference[:3, :3] / np.cbrt(np.linalg.det(to_reference[:3, :3]))
-    turn = np.eye(4)
-    turn[:3, :3] = Rotation.from_rotvec(np.round(Rotation.from_matrix(rotation).as_rotvec(), 1)).as_matrix()
-    return turn
-
-
-def _key(job: RegistrationJob) -> str:
-    files = [[sha256_of(file) for file in scan.image_files()] for scan in (job.template, job.scan)]
-    content = plain([_VERSION, files, np.round(job.upright, 6), job.pitch_starts_deg, job.finest_mm])
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _kept(record: Path, key: str) -> Registered | None:
-    try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        if content["key"] != key:
-            return None
-        return Registered(np.array(content["scan_to_template"], float).reshape(4, 4), float(content["score"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

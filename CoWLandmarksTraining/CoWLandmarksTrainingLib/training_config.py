@@ -55,10 +55,10 @@ class AlignConfig:
         "landmarks: similarity fit of the annotated landmarks to their mean shape.",
     )
     mra_template: str = setting(
-        "", "Name of the case that is the MRA template; empty: role 'template', else the medoid."
+        "", "Name of the case that is the MRA template; empty: role 'template', else by trials."
     )
     cta_template: str = setting(
-        "", "Name of the case that is the CTA template; empty: role 'template', else the medoid."
+        "", "Name of the case that is the CTA template; empty: role 'template', else by trials."
     )
     shape: tuple[int, int, int] = setting(REFERENCE_SHAPE, "Voxels of the crop: slices (S), rows (A), columns (R).")
     spacing_mm: tuple[float, float, float] = setting(

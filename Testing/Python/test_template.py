@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from cohort_cases import places, tilted, write_case
+from cohort_cases import places, seven_points, tilted, write_case
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.errors import AnnotationError, ConfigurationError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Grid, apply_affine
 from CoWLandmarksLib.volume_io import write_volume
-from CoWLandmarksTrainingLib import template
+from CoWLandmarksTrainingLib import scan_registration
 from CoWLandmarksTrainingLib.align import AlignPlan, align_cohort
 from CoWLandmarksTrainingLib.aligned import AlignedCohort
 from CoWLandmarksTrainingLib.alignment_choice import aligner_of
-from CoWLandmarksTrainingLib.cohort import read_cohort
+from CoWLandmarksTrainingLib.cohort import AnnotatedScan, read_cohort
 from CoWLandmarksTrainingLib.splits import draw_splits
 from CoWLandmarksTrainingLib.template_choice import Candidates, chosen_template
 from CoWLandmarksTrainingLib.training_config import AlignConfig
@@ -58,7 +59,7 @@ def test_both_modalities_land_in_one_frame_through_the_vessels_of_one_patient(tm
     cohort = aligned(folder, tmp_path / "out")
     notes = " ".join(cohort.frame.notes)
     assert "MRA and CTA were aligned by the vessels of patient 'both'" in notes
-    assert "template is 'm-pair', the medoid" in notes
+    assert "template is 'm-pair', the only one that could be" in notes
     assert len(cohort.cases()) == 3
     cases = {case.name: case for case in cohort.cases()}
     # One person in two scans: the same landmarks in the frame.
@@ -110,7 +111,7 @@ def test_registrations_are_kept_until_an_image_changes(tmp_path: Path, monkeypat
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("registered again")
 
-    monkeypatch.setattr(template, "register", refuse)
+    monkeypatch.setattr(scan_registration, "register", refuse)
     again = aligned(folder, tmp_path / "out")
     np.testing.assert_array_equal(again.all_cases[1].ras_to_reference, first.all_cases[1].ras_to_reference)
     points = places(ANATOMY, np.random.default_rng(2))
@@ -142,29 +143,99 @@ def test_the_user_chooses_the_template(tmp_path: Path) -> None:
     scans = read_cohort([folder], ANATOMY).scans
     mean = places(ANATOMY, np.random.default_rng(2))
     candidates = Candidates(scans, ANATOMY, mean, HEAD_GRID)
-    assert chosen_template(candidates, "m3", Modality.MRA)[0].name == "m3"
+    assert chosen_template(candidates, "m3", Modality.MRA, no_trial)[0].name == "m3"
     with pytest.raises(ConfigurationError, match="'m9' is no MRA case for training with an image"):
-        chosen_template(candidates, "m9", Modality.MRA)
+        chosen_template(candidates, "m9", Modality.MRA, no_trial)
 
 
-def test_the_medoid_has_the_least_distance_to_the_others_and_is_not_masked(tmp_path: Path) -> None:
-    folder = tmp_path / "cohort"
-    shifts = {"near": 0.0, "far": 9.0, "middle": 3.0, "other": 6.0}
-    for name, shift in shifts.items():
-        points = places(ANATOMY, np.random.default_rng(1))
-        points[4] += (shift, 0.0, 0.0)  # one landmark moves; the fits leave nearly all of it
+class Trials:
+    """Residuals by a table of templates; remembers what was tried."""
+
+    def __init__(self, residuals: dict[str, tuple[float, ...]]) -> None:
+        self.residuals = residuals
+        self.pairs: list[tuple[str, str]] = []
+
+    def __call__(self, pairs: Sequence[tuple[AnnotatedScan, AnnotatedScan]]) -> list[float]:
+        self.pairs = [(template.name, scan.name) for template, scan in pairs]
+        given = {name: iter(values) for name, values in self.residuals.items()}
+        return [next(given[template.name]) for template, _ in pairs]
+
+
+def no_trial(pairs: Sequence[tuple[AnnotatedScan, AnnotatedScan]]) -> list[float]:
+    raise AssertionError("nothing had to be tried")
+
+
+def heads(folder: Path, **changed: Callable[[np.ndarray], np.ndarray]) -> Candidates:
+    """Four scans of one head, some with changed voxels."""
+    points = places(ANATOMY, np.random.default_rng(1))
+    for name in ("a", "b", "c", "d"):
         image = head_image(points, tilted(), Modality.MRA)
+        if name in changed:
+            image = replace(image, voxels=changed[name](np.asarray(image.voxels)))
         write_case(folder / name, ANATOMY, points, image=image)
-    scans = read_cohort([folder], ANATOMY).scans
     grid = replace(HEAD_GRID, shape=(20, 30, 28))
-    candidates = Candidates(scans, ANATOMY, places(ANATOMY, np.random.default_rng(1)), grid)
-    first, sentence = chosen_template(candidates, "", Modality.MRA)
-    assert first.name in ("middle", "other")
-    assert "the medoid" in sentence
-    image = first.read_volume()
-    masked = np.where(image.voxels > 300, image.voxels, 0).astype(np.int16)
-    write_volume(replace(image, voxels=masked), folder / first.name / "image.nrrd")
-    assert chosen_template(candidates, "", Modality.MRA)[0].name == ({"middle", "other"} - {first.name}).pop()
+    return Candidates(read_cohort([folder], ANATOMY).scans, ANATOMY, points, grid)
+
+
+def test_the_scan_to_which_most_others_are_registered_well_is_the_template(tmp_path: Path) -> None:
+    candidates = heads(tmp_path / "cohort")
+    trials = Trials({"a": (3.0, 30.0, 3.0), "b": (6.0, 6.0, 6.0), "c": (4.0, 4.0), "d": (float("inf"),) * 3})
+    chosen, sentence = chosen_template(candidates, "", Modality.MRA, trials)
+    assert chosen.name == "c"  # as many as b, and closer in the middle
+    assert "chosen among 4 by trials: 2 of 2 other scans were registered to it well (landmarks 4.0 mm off)" in sentence
+    assert all(template != scan for template, scan in trials.pairs)
+
+
+def test_masked_thresholded_and_zeroed_scans_are_no_template(tmp_path: Path) -> None:
+    def thresholded(voxels: np.ndarray) -> np.ndarray:
+        return np.where(voxels > 300, voxels, 0).astype(np.int16)
+
+    def zeroed(voxels: np.ndarray) -> np.ndarray:
+        return np.where(voxels > np.quantile(voxels, 0.5), voxels, 0).astype(np.int16)
+
+    candidates = heads(tmp_path / "cohort", a=thresholded, b=zeroed)
+    trials = Trials({"c": (5.0,) * 3, "d": (4.0,) * 3})
+    chosen, sentence = chosen_template(candidates, "", Modality.MRA, trials)
+    assert {template for template, _ in trials.pairs} == {"c", "d"}
+    assert {scan for _, scan in trials.pairs} >= {"a", "b"}  # they have to be registered all the same
+    assert chosen.name == "d"
+    assert "2 scans were refused because they are masked, thresholded or zeroed" in sentence
+    every = heads(tmp_path / "all", a=zeroed, b=zeroed, c=zeroed, d=zeroed)
+    assert "as all scans looked at are; registrations may fail" in chosen_template(every, "", Modality.MRA, no_trial)[1]
+    assert chosen_template(every, "b", Modality.MRA, no_trial)[0].name == "b"  # the user's word stands
+
+
+def test_trials_are_registrations_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cohort"
+    write_head(folder / "upright", tilted(), "mra")
+    write_head(folder / "other", tilted(pitch=5.0), "mra", person=2)
+    first = aligned(folder, tmp_path / "out")
+    assert "chosen among 2 by trials: 1 of 1 other scans" in " ".join(first.frame.notes)
+    monkeypatch.setattr(scan_registration, "register", None)
+    assert aligned(folder, tmp_path / "out").frame.notes == first.frame.notes
+
+
+def test_another_landmark_set_is_aligned_by_templates(tmp_path: Path) -> None:
+    """Seven points that the program's atlas does not know; the tissue of the heads does the work."""
+    anatomy = seven_points()
+    poses = {"a": tilted(), "b": tilted(pitch=9.0, roll=-4.0), "c": tilted(pitch=-7.0, yaw=5.0)}
+    for person, (name, pose) in enumerate(poses.items()):
+        points = places(anatomy, np.random.default_rng(person))
+        image = head_image(points, pose, Modality.MRA, seed=person)
+        write_case(tmp_path / "cohort" / name, anatomy, apply_affine(pose, points), image=image)
+    cohort = read_cohort([tmp_path / "cohort"], anatomy)
+    assert cohort.problems == ()
+    splits = draw_splits(cohort.scans, validation_share=0.0, test_share=0.0)
+    config = replace(CONFIG, when_failed="leave_out")
+    result = align_cohort(AlignPlan(cohort, splits, aligner_of(config, tmp_path / "out"), config, tmp_path / "out"))
+    assert len(result.cases()) == 3
+    assert "3 of 3 scans were registered well" in " ".join(result.frame.notes)
+    assert result.frame.mean_landmarks.shape == (7, 3)
+    right, left = anatomy.codes.index("R-A"), anatomy.codes.index("L-A")
+    for case in result.cases():
+        assert case.landmarks[right, 0] > case.landmarks[left, 0]
+        assert case.residual_mm < 4.0
+        assert case.crop().shape == CONFIG.shape
 
 
 def test_landmarks_alone_have_no_template(tmp_path: Path) -> None:
