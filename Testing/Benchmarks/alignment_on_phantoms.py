@@ -79,7 +79,7 @@ def measure(folder: Path, modality: str, config: AlignConfig, work: Path) -> Non
     mean = np.array(good).mean(axis=0)
     print(
         f"{len(good)} of {len(scans)} registered; of these residual {mean[0]:.1f} mm, pose error {mean[1]:.1f} mm. "
-        f"Processor time: {seconds.sum():.0f} s with the choice of the template, median {np.median(seconds):.1f} s a scan."
+        f"Processor time: {seconds.sum():.0f} s with the choice of the template, {np.median(seconds):.1f} s a scan."
     )
 
 
