@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .anatomy import Anatomy
-from .arteries import ArteryMap
+from .arteries import ArteryMap, ArteryState
 from .arteries_files import read_label_crop, read_summary, read_traces
 from .arteries_summary import spoken_name
 from .delivery import DETECTION_FILE, HEATMAP_FILE, SEGMENTATION_FILE
@@ -49,6 +49,13 @@ def read_delivered(folder: Path, grid: Grid, anatomy: Anatomy, scan: str | None 
     labels, start = read_label_crop(folder / SEGMENTATION_FILE)
     summary = read_summary(folder / DETECTION_FILE)
     return Delivered(folder, detection, ArteryMap(traces, labels, start, grid, summary, detection.landmarks), heatmaps)
+
+
+def summary_of(folder: Path) -> str:
+    """The one-line summary of a result folder; raises AnnotationError."""
+    traces = read_traces(folder / DETECTION_FILE)
+    absent = [trace.code for trace in traces if trace.state is ArteryState.ABSENT]
+    return one_line(read_detection_json(folder / DETECTION_FILE).landmarks, absent)
 
 
 def one_line(landmarks: Sequence[LandmarkEstimate], absent_arteries: Sequence[str] = ()) -> str:

@@ -13,9 +13,11 @@ from .volume import apply_affine
 
 SLICE_VIEW_MM = 120.0
 """Height of what a slice view shows: the circle and some way round it."""
-CAMERA_MM = 200.0
+CAMERA_MM = 185.0
 CROP_MARGIN_MM = 14.0
 VESSEL_PROPERTY = "CoW vessels"
+_OPACITIES = ((0.0, 0.0), (0.5, 0.0), (0.7, 0.05), (0.9, 0.16), (1.1, 0.28))
+"""Brightness, as part of that of the vessels, and opacity."""
 _FROM_THE_FRONT_AND_ABOVE = np.array([0.12, 0.90, 0.42])
 
 
@@ -95,20 +97,22 @@ def vessel_level(volume_node: Any, points: np.ndarray) -> float:
 def fill_vessel_property(property_node: Any, level: float, is_cta: bool) -> None:
     """Set opacity and colour of a volume property node for vessels of brightness `level`: dark to bright red.
 
+    They are thin enough for the surfaces of the arteries to show.
+
     What is much brighter than blood in a CTA is bone or metal and drawn pale and thin.
     """
     property_node.SetName(VESSEL_PROPERTY)
     opacity, colour = vtk.vtkPiecewiseFunction(), vtk.vtkColorTransferFunction()
-    for part, alpha in ((0.0, 0.0), (0.5, 0.0), (0.7, 0.12), (0.9, 0.45), (1.1, 0.7)):
+    for part, alpha in _OPACITIES:
         opacity.AddPoint(part * level, alpha)
     for part, rgb in ((0.5, (0.35, 0.05, 0.03)), (0.8, (0.75, 0.22, 0.12)), (1.1, (0.98, 0.66, 0.48))):
         colour.AddRGBPoint(part * level, *rgb)
     if is_cta:
-        opacity.AddPoint(1.5 * level, 0.5)
+        opacity.AddPoint(1.5 * level, 0.2)
         opacity.AddPoint(2.2 * level, 0.04)
         colour.AddRGBPoint(1.7 * level, 0.93, 0.90, 0.82)
     else:
-        opacity.AddPoint(2.0 * level, 0.8)
+        opacity.AddPoint(2.0 * level, 0.32)
         colour.AddRGBPoint(2.0 * level, 1.0, 0.95, 0.85)
     gradient = vtk.vtkPiecewiseFunction()
     gradient.AddPoint(0.0, 1.0)

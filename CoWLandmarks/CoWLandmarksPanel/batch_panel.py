@@ -26,7 +26,7 @@ class BatchPanel:
     """The section "Many scans".
 
     `startScene(volumeNodes, onChanged)` and `startFolder(scans, out, onChanged)` make the batch, or return None where
-    it cannot start now; `onOpen` shows the result of a row.
+    it cannot start now; `onOpen` shows the result of a row, `onRunningChanged` is called at the start and at the end.
     """
 
     def __init__(self, parentWidget: Any, settings: MachineSettings) -> None:
@@ -36,6 +36,7 @@ class BatchPanel:
             lambda scans, out, onChanged: None
         )
         self.onOpen: Callable[[BatchRow], None] = lambda row: None
+        self.onRunningChanged: Callable[[], None] = lambda: None
         self._settings = settings
         self._batch: Batch | None = None
         ui = self.ui
@@ -79,6 +80,7 @@ class BatchPanel:
             return
         if self._batch is not None:
             self._onChanged()
+            self.onRunningChanged()
 
     def _started(self) -> Batch | None:
         if self.ui.sceneRadioButton.checked:
@@ -100,6 +102,8 @@ class BatchPanel:
         self._show()
         if batch is not None and not batch.running and batch.rows:
             add_batch_table(slicer.mrmlScene, batch.rows, "CoW Landmarks batch")
+        if batch is not None and not batch.running:
+            self.onRunningChanged()
 
     def _show(self) -> None:
         ui, batch = self.ui, self._batch

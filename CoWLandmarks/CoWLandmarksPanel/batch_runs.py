@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from CoWLandmarksLib.delivered import summary_of
 from CoWLandmarksLib.detect_options import DetectOptions
 from CoWLandmarksLib.errors import CoWLandmarksError
 from CoWLandmarksLib.progress import Event, EventKind
@@ -117,11 +119,17 @@ class FolderBatch:
         if event.scan is not None:
             self.message = event.sentence()
             if event.kind is EventKind.RESULT:
-                verdict, _, summary = event.message.partition("; ")
-                self.rows.append(BatchRow(event.scan, verdict, summary, self._scan(), event.path))
+                self.rows.append(self._delivered(event))
             elif event.kind is EventKind.ERROR:
                 self.rows.append(BatchRow(event.scan, FAILED, event.message, self._scan()))
         self._onChanged()
+
+    def _delivered(self, event: Event) -> BatchRow:
+        verdict, _, summary = event.message.partition("; ")
+        if event.path is not None:
+            with suppress(CoWLandmarksError):  # then it is opened in vain, and that is told
+                summary = summary_of(event.path)
+        return BatchRow(event.scan or "", verdict, summary, self._scan(), event.path)
 
     def _scan(self) -> Path:
         return self._scans[min(len(self.rows), self.count - 1)]

@@ -38,6 +38,7 @@ class DetectionPanel:
         self._logic = logic
         self._parameters: Any | None = None
         self._run: Run | None = None
+        self._scan: Any | None = None
         anatomy = default_anatomy()
         self._anatomy = anatomy
         self.result = ResultPanel(ui.resultCollapsibleButton, anatomy)
@@ -49,6 +50,7 @@ class DetectionPanel:
         self.batch.startScene = self._startSceneBatch
         self.batch.startFolder = self._startFolderBatch
         self.batch.onOpen = self._openRow
+        self.batch.onRunningChanged = self.refresh
         self.advanced.onShowCard = self._fetchCard
         self.advanced.onModalityChanged = lambda value: self._keep("modality", value)
         self.advanced.onDecodingChanged = lambda value: self._keep("decoding", value)
@@ -81,6 +83,7 @@ class DetectionPanel:
     def sceneCloses(self) -> None:
         """Everything that works on the scene stops; its nodes go."""
         self._stop()
+        self._logic.runs.forgetScans()
         self._showDetection(None)
         self.ui.messageLabel.text = ""
 
@@ -141,6 +144,7 @@ class DetectionPanel:
             self.setup.offer(lambda: self._start(volumeNode if volumeNode.GetScene() is not None else None, hint))
             return
         self._tell("")
+        self._scan = volumeNode
         try:
             self._run = self._logic.runs.detect(
                 volumeNode, self._options(), hint, onProgress=self._onProgress, onEnd=self._onEnd
@@ -173,6 +177,8 @@ class DetectionPanel:
             self._tell("\n".join(run.warnings))
             self._choose(run.nodes.markups)
             self._display(run.nodes.markups)
+        elif run.cancelled and self._scan is not None and self._scan.GetScene() is None:
+            self._tell(_("The detection was stopped because its scan was removed from the scene."))
         elif run.cancelled:
             self._tell(_("Cancelled. The scene is as it was before."))
         else:
@@ -213,17 +219,12 @@ class DetectionPanel:
     def _startSceneBatch(self, nodes: Sequence[Any], onChanged: Callable[[], None]) -> Batch | None:
         if not self._ready():
             return None
-        return SceneBatch(self._logic.runs, nodes, self._options(), lambda: self._batchChanged(onChanged))
+        return SceneBatch(self._logic.runs, nodes, self._options(), onChanged)
 
     def _startFolderBatch(self, scans: Sequence[Path], out: Path, onChanged: Callable[[], None]) -> Batch | None:
         if not self._ready():
             return None
-        return FolderBatch(self._logic.runs, scans, out, self._options(), lambda: self._batchChanged(onChanged))
-
-    def _batchChanged(self, onChanged: Callable[[], None]) -> None:
-        onChanged()
-        if not self.batch.running:
-            self.refresh()
+        return FolderBatch(self._logic.runs, scans, out, self._options(), onChanged)
 
     def _ready(self) -> bool:
         if not torchInstalled():

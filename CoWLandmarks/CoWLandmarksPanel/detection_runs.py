@@ -254,6 +254,14 @@ class DetectionRuns:
             slicer.app.processEvents()
             time.sleep(0.01)
 
+    def forgetScans(self) -> None:
+        """Remove the temporary files of all scans as soon as nothing runs any more."""
+        self._outdated += self._scans.values()
+        self._scans.clear()
+        self._latest.clear()
+        if not self.busy:
+            self._discardOutdated()
+
     def close(self) -> None:
         """End the child process and remove the temporary files; running work is cancelled."""
         self._timer.stop()

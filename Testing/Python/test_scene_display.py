@@ -66,7 +66,7 @@ def test_all_views_look_at_the_middle_of_the_points() -> None:
     assert view.GetFieldOfView()[:2] == pytest.approx((180.0, 120.0))
     assert composite.GetBackgroundVolumeID() == volume_node.GetID()
     assert camera.GetFocalPoint() == pytest.approx(tuple(middle))
-    assert np.linalg.norm(np.array(camera.GetPosition()) - middle) == pytest.approx(200.0)
+    assert np.linalg.norm(np.array(camera.GetPosition()) - middle) == pytest.approx(185.0)
     assert camera.GetPosition()[1] > middle[1], "seen from the front"
 
 
@@ -93,7 +93,7 @@ def test_tissue_is_clear_vessels_are_not_and_bone_is_thin(is_cta: bool) -> None:
     fill_vessel_property(node, 400.0, is_cta)
     opacity = node.GetScalarOpacity()
     assert opacity.GetValue(150.0) == 0.0
-    assert opacity.GetValue(400.0) > 0.5
+    assert opacity.GetValue(400.0) > 0.2
     assert (opacity.GetValue(1000.0) < 0.1) == is_cta
 
 

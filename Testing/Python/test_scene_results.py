@@ -17,7 +17,7 @@ from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.arteries import ArteryState, cropped_labels
 from CoWLandmarksLib.arteries_files import read_label_crop
-from CoWLandmarksLib.delivered import Delivered, one_line, read_delivered
+from CoWLandmarksLib.delivered import Delivered, one_line, read_delivered, summary_of
 from CoWLandmarksLib.detection import LandmarkState
 from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.scene import add_volume, read_detection, volume_node_of
@@ -172,13 +172,14 @@ def test_a_result_survives_a_saved_scene(delivered: Delivered, volume: Volume, t
     assert read_detection(markups, ANATOMY).scan == "Anna's scan"
 
 
-def test_the_summary_is_one_line_for_people(delivered: Delivered) -> None:
+def test_the_summary_is_one_line_for_people(delivered: Delivered, folder: Path) -> None:
     detection = delivered.detection
     landmarks = tuple(
         replace(e, state=LandmarkState.UNCERTAIN if e.code in ("BA-T", "R-C4-C5") else LandmarkState.FOUND)
         for e in detection.landmarks
     )
     assert one_line(landmarks, ["R-PCoA"]) == "19 found; right PCoA absent; 2 to check"
+    assert "found; " in summary_of(folder)
     gone = tuple(
         replace(e, state=LandmarkState.OUTSIDE, position=None) if e.code == "L-A2-A3" else e for e in landmarks
     )

@@ -1,0 +1,166 @@
+"""Draws what a user sees after a detection, offscreen, with Slicer's own displayable managers.
+
+    python Testing/scene_picture.py [SCAN RESULT-FOLDER PICTURE]
+
+Without arguments the sample MRA is detected first and Docs/detection-scene.png drawn. It shows what `scene_results` and
+`scene_display` put into a scene; the widgets round the views are missing.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import slicer
+import vtk
+from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
+from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.delivered import read_delivered
+from CoWLandmarksLib.scene import add_volume
+from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
+from CoWLandmarksLib.scene_files import create_scene
+from CoWLandmarksLib.scene_results import add_result
+from CoWLandmarksLib.volume_io import read_volume
+
+SIZE = 520
+ROOT = Path(__file__).resolve().parent.parent
+_ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
+_COLOURS = {"Red": (0.95, 0.29, 0.21), "Green": (0.43, 0.69, 0.29), "Yellow": (0.93, 0.84, 0.30)}
+
+
+class View:
+    """An offscreen window whose renderer Slicer's displayable managers fill for one view node."""
+
+    def __init__(self, scene: Any, node: Any, managers: tuple[str, ...]) -> None:
+        self.window = vtk.vtkRenderWindow()
+        self.window.SetOffScreenRendering(True)
+        self.window.SetSize(SIZE, SIZE)
+        self.window.SetMultiSamples(4)
+        self.renderer = vtk.vtkRenderer()
+        self.window.AddRenderer(self.renderer)
+        self.interactor = vtk.vtkGenericRenderWindowInteractor()
+        self.interactor.SetRenderWindow(self.window)
+        self.interactor.Initialize()
+        self.group = slicer.vtkMRMLDisplayableManagerGroup()
+        self.group.SetRenderer(self.renderer)
+        self.managers = []
+        for name in managers:
+            manager = getattr(slicer, name)()
+            manager.SetMRMLApplicationLogic(scene.kept_alive[0])
+            self.group.AddDisplayableManager(manager)
+            self.managers.append(manager)
+        self.group.SetMRMLDisplayableNode(node)
+
+    def image(self) -> Any:
+        """The rendered view."""
+        self.window.Render()
+        grabbed = vtk.vtkWindowToImageFilter()
+        grabbed.SetInput(self.window)
+        grabbed.ReadFrontBufferOff()
+        grabbed.Update()
+        image = vtk.vtkImageData()
+        image.DeepCopy(grabbed.GetOutput())
+        return image
+
+
+class SceneViews:
+    """A 3-D view and three slice views of a scene; made before the nodes that they show."""
+
+    def __init__(self, scene: Any) -> None:
+        self.application, markups_logic = scene.kept_alive[:2]
+        self.application.SetModuleLogic("Markups", markups_logic)
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+        self.rendering_logic = slicer.vtkSlicerVolumeRenderingLogic()
+        self.rendering_logic.SetMRMLScene(scene)
+        self.application.SetModuleLogic("VolumeRendering", self.rendering_logic)
+        self.slices = [self._slice(scene, name) for name in _ORIENTATIONS]
+        node = scene.AddNewNodeByClass("vtkMRMLViewNode", "View")
+        node.SetBoxVisible(False)
+        node.SetAxisLabelsVisible(False)
+        node.SetBackgroundColor(0.05, 0.06, 0.08)
+        node.SetBackgroundColor2(0.05, 0.06, 0.08)
+        node.SetLayoutName("1")
+        self.view3d = View(
+            scene,
+            node,
+            (
+                "vtkMRMLCameraDisplayableManager",
+                "vtkMRMLViewDisplayableManager",
+                "vtkMRMLModelDisplayableManager",
+                "vtkMRMLSegmentationsDisplayableManager3D",
+                "vtkMRMLVolumeRenderingDisplayableManager",
+                "vtkMRMLMarkupsDisplayableManager",
+            ),
+        )
+
+    def _slice(self, scene: Any, name: str) -> tuple[View, Any]:
+        node = scene.AddNewNodeByClass("vtkMRMLSliceNode", name)
+        node.SetLayoutName(name)
+        node.SetOrientation(_ORIENTATIONS[name])
+        node.SetDimensions(SIZE, SIZE, 1)
+        node.SetLayoutColor(*_COLOURS[name])
+        logic = slicer.vtkMRMLSliceLogic()
+        logic.SetMRMLApplicationLogic(self.application)
+        logic.SetMRMLScene(scene)
+        logic.SetSliceNode(node)
+        managers = (
+            "vtkMRMLModelSliceDisplayableManager",
+            "vtkMRMLSegmentationsDisplayableManager2D",
+            "vtkMRMLMarkupsDisplayableManager",
+        )
+        view = View(scene, node, managers)
+        # In the application the slice widget shows the blended image behind what the managers draw.
+        mapper = vtk.vtkImageMapper()
+        mapper.SetColorWindow(255)
+        mapper.SetColorLevel(127.5)
+        mapper.SetInputConnection(logic.GetImageDataConnection())
+        actor = vtk.vtkActor2D()
+        actor.SetMapper(mapper)
+        actor.GetProperty().SetDisplayLocationToBackground()
+        view.renderer.AddViewProp(actor)
+        view.mapper, view.logic = mapper, logic  # type: ignore[attr-defined]
+        return view, logic
+
+    def picture(self) -> Any:
+        """Axial and 3-D view above coronal and sagittal, as Slicer's four-up layout."""
+        for view, logic in self.slices:
+            logic.UpdatePipeline()
+            view.mapper.SetInputConnection(logic.GetImageDataConnection())
+        axial, coronal, sagittal = (view.image() for view, _ in self.slices)
+        return _stacked([_stacked([coronal, sagittal], 0), _stacked([axial, self.view3d.image()], 0)], 1)
+
+
+def _stacked(images: list[Any], axis: int) -> Any:
+    append = vtk.vtkImageAppend()
+    append.SetAppendAxis(axis)
+    for image in images:
+        append.AddInputData(image)
+    append.Update()
+    return append.GetOutput()
+
+
+def draw(scan: Path, folder: Path, picture: Path) -> None:
+    """Put a scan and its result into a scene and draw the views."""
+    anatomy = default_anatomy()
+    volume = read_volume(scan)
+    scene = create_scene()
+    views = SceneViews(scene)
+    node = add_volume(scene, volume)
+    nodes = add_result(scene, node, read_delivered(folder, volume.grid, anatomy), anatomy, surfaces=True)
+    look_at_circle(scene, node, nodes.markups)
+    show_vessels(views.rendering_logic, node, nodes.markups)
+    writer = vtk.vtkPNGWriter()
+    writer.SetInputData(views.picture())
+    writer.SetFileName(str(picture))
+    writer.Write()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        draw(*(Path(word) for word in sys.argv[1:]))
+    else:
+        with tempfile.TemporaryDirectory() as out:
+            main(["detect", "--sample", "--out", out, "--no-scene", "--no-pictures", "--device", "cpu"])
+            draw(SAMPLE_FILE, Path(out) / "sample_mra", ROOT / "Docs" / "detection-scene.png")
