@@ -37,10 +37,14 @@ def utc_now() -> str:
 
 @dataclass(frozen=True)
 class ReviewRow:
-    """One landmark as a list shows it; `steps` counts what was done to it and can be taken back."""
+    """One landmark as a list shows it: `estimate` as it is now, `first` as it was before the review.
+
+    `steps` counts what was done to it and can be taken back.
+    """
 
     name: str
     estimate: LandmarkEstimate
+    first: LandmarkEstimate
     reviewer: str
     reviewed_at: str
     steps: int
@@ -54,10 +58,9 @@ class ReviewRow:
     def doubt(self) -> tuple[int, float, float]:
         """Sorts the doubtful first: by state, then the least confident, then the largest expected error.
 
-        It does not tell reviewed from not reviewed, so that rows stay in their places while a person works.
+        It is the doubt before the review, so that rows stay in their places while a person works.
         """
-        estimate = self.estimate
-        return _DOUBT.index(estimate.state), estimate.confidence, -estimate.error_mm
+        return _DOUBT.index(self.first.state), self.first.confidence, -self.first.error_mm
 
 
 class Review:
@@ -209,9 +212,15 @@ class Review:
         )
 
     def _row(self, estimate: LandmarkEstimate, cells: dict[str, Any]) -> ReviewRow:
-        steps = max(0, len(self._history.steps(estimate.code)) - 1)
-        name = self._anatomy.landmark(estimate.code).name
-        return ReviewRow(name, estimate, cells.get(REVIEWER, ""), cells.get(REVIEWED_AT, ""), steps)
+        steps = self._history.steps(estimate.code)
+        return ReviewRow(
+            name=self._anatomy.landmark(estimate.code).name,
+            estimate=estimate,
+            first=steps[0].estimate if steps else estimate,
+            reviewer=cells.get(REVIEWER, ""),
+            reviewed_at=cells.get(REVIEWED_AT, ""),
+            steps=max(0, len(steps) - 1),
+        )
 
     def _estimate(self, code: str) -> LandmarkEstimate:
         return self.detection().landmark(code)

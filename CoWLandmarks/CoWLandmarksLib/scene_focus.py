@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import slicer
+
+from .arteries_frame import mean_landmark
+from .detection import Detection
+from .volume import apply_affine
+
+
+def expected_place(detection: Detection, code: str) -> tuple[float, float, float]:
+    """Where a landmark without a position would be in most people (world RAS mm): where to look for it."""
+    place = apply_affine(np.linalg.inv(detection.ras_to_reference), mean_landmark(code))
+    return float(place[0]), float(place[1]), float(place[2])
 
 
 def jump_to(scene: Any, position: tuple[float, float, float]) -> None:

@@ -95,7 +95,22 @@ TRAVELLING = tuple(
 
 IN_SLICERS_PROCESS = (
     *(name for name in modules_below(CORE) if name.startswith(SCENE)),
-    *(f"CoWLandmarksLib.{name}" for name in ("anatomy", "detection", "given", "jobs", "markups", "outputs", "report")),
+    *(
+        f"CoWLandmarksLib.{name}"
+        for name in (
+            "anatomy",
+            "annotation_files",
+            "case_folder",
+            "comparison",
+            "detection",
+            "given",
+            "jobs",
+            "markups",
+            "outputs",
+            "report",
+            "schematic",
+        )
+    ),
 )
 """What the panels use: torch may not be installed yet, and numeric work belongs to the child process."""
 

@@ -64,6 +64,15 @@ def test_the_doubtful_landmarks_come_first() -> None:
     assert (rows[0].reviewer, rows[0].reviewed_at, rows[0].steps) == ("", "", 0)
 
 
+def test_rows_keep_their_places_while_a_person_works() -> None:
+    review = make_review()
+    before = [row.code for row in review.rows()]
+    review.accept(UNCERTAIN)
+    review.place(ABSENT, (1.0, 2.0, 3.0))
+    review.mark_absent(FOUND)
+    assert [row.code for row in review.rows()] == before
+
+
 def test_an_accepted_landmark_is_reviewed_found_and_locked() -> None:
     review = make_review()
     review.open()

@@ -1,0 +1,181 @@
+"""The section "Export": an annotation as files to hand on, or as a case of a training cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ctk
+import qt
+import slicer
+from CoWLandmarksLib.anatomy import Anatomy
+from CoWLandmarksLib.annotation_files import Annotation, FileChoice, writing_annotation
+from CoWLandmarksLib.case_folder import check_pseudonym, free_pseudonym
+from CoWLandmarksLib.consent import CONSENT_LINE
+from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.review import Review
+from CoWLandmarksLib.scene import volume_node_of
+from CoWLandmarksLib.scene_export import adding_to_cohort, annotation_of, identifying_texts
+from slicer.i18n import tr as _
+
+from .review_panel import INITIALS
+from .stepwise import Stepwise
+from .ui_files import loadedInto
+
+FILES_FOLDER, COHORT_FOLDER = "CoWLandmarks/ExportFolder", "CoWLandmarks/CohortFolder"
+
+
+class ExportPanel:
+    """Writes a little at a time, so that the application stays alive; a second click on the button breaks it off."""
+
+    def __init__(self, parentWidget: Any, anatomy: Anatomy) -> None:
+        self.ui = loadedInto(parentWidget, "Export")
+        self._anatomy = anatomy
+        self._markups: Any | None = None
+        self._work = Stepwise(self._onProgress, self._onEnd)
+        self._button: Any | None = None
+        self._target = ""
+        ui = self.ui
+        for edit, key in ((ui.folderEdit, FILES_FOLDER), (ui.cohortEdit, COHORT_FOLDER)):
+            edit.filters = ctk.ctkPathLineEdit.Dirs
+            edit.currentPath = str(qt.QSettings().value(key, "") or "")
+        ui.consentLabel.text = _(CONSENT_LINE)
+        ui.cohortEdit.connect("currentPathChanged(QString)", self._onCohort)
+        for box in (ui.landmarksCheckBox, ui.tablesCheckBox, ui.segmentationCheckBox, ui.consentCheckBox):
+            box.connect("toggled(bool)", self._onChoice)
+        ui.filesButton.connect("clicked(bool)", self._onFiles)
+        ui.cohortButton.connect("clicked(bool)", self._onAdd)
+        self._onCohort()
+        self._say("")
+
+    @property
+    def running(self) -> bool:
+        """Whether something is being written."""
+        return self._work.running
+
+    def setDetection(self, markupsNode: Any | None) -> None:
+        """Export this detection from now on (None: none)."""
+        if markupsNode is not self._markups:
+            self._say("")
+            self.ui.fileNameEdit.text = self.ui.caseEdit.text = self.ui.patientEdit.text = ""
+            self.ui.consentCheckBox.checked = False
+        self._markups = markupsNode
+        self.refresh()
+
+    def cleanup(self) -> None:
+        """Break off what is being written; nothing half-written remains."""
+        self._work.cancel()
+        self._markups = None
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what is possible now."""
+        if self._markups is not None and self._markups.GetScene() is None:
+            self._markups = None
+        ui = self.ui
+        ui.exportEmptyLabel.visible = self._markups is None and not self.running
+        ui.exportFrame.visible = self._markups is not None or self.running
+        ui.exportProgressBar.visible = self.running
+        boxes = (ui.landmarksCheckBox, ui.tablesCheckBox, ui.segmentationCheckBox)
+        for button, text, possible in (
+            (ui.filesButton, _("Export files"), any(box.checked for box in boxes)),
+            (ui.cohortButton, _("Add to training cohort"), ui.consentCheckBox.checked),
+        ):
+            mine = self.running and button is self._button
+            button.text = _("Cancel") if mine else text
+            button.enabled = mine or (possible and not self.running)
+        ui.caseEdit.placeholderText = self._freeCase()
+
+    def _freeCase(self) -> str:
+        cohort = self.ui.cohortEdit.currentPath.strip()
+        return free_pseudonym(Path(cohort)) if cohort else "case-001"
+
+    def _onCohort(self, path: str = "") -> None:
+        self.refresh()
+
+    def _onChoice(self, checked: bool = False) -> None:
+        self.refresh()
+
+    def _onFiles(self, checked: bool = False) -> None:
+        ui = self.ui
+        if self._stopped():
+            return
+        folder, name = ui.folderEdit.currentPath.strip(), ui.fileNameEdit.text.strip()
+        choice = FileChoice(ui.landmarksCheckBox.checked, ui.tablesCheckBox.checked, ui.segmentationCheckBox.checked)
+        if not folder or not name:
+            self._say(_("Choose a folder and a name for the files."))
+            return
+        try:
+            check_pseudonym(name, identifying_texts(volume_node_of(self._markups)))
+            annotation = annotation_of(self._markups, self._anatomy)
+            there = [path.name for path in choice.files(Path(folder), name, annotation) if path.exists()]
+        except CoWLandmarksError as error:
+            self._say(str(error))
+            return
+        if there and not self._mayReplace(there):
+            self._say(_("Nothing was written: {files} exist already.").format(files=", ".join(there)))
+            return
+        qt.QSettings().setValue(FILES_FOLDER, folder)
+        self._start(ui.filesButton, self._writing(Path(folder), name, annotation, choice, bool(there)), folder)
+
+    def _writing(
+        self, folder: Path, name: str, annotation: Annotation, choice: FileChoice, overwrite: bool
+    ) -> Iterator[float]:
+        return writing_annotation(folder, name, annotation, self._anatomy, choice, overwrite=overwrite)
+
+    def _onAdd(self, checked: bool = False) -> None:
+        ui = self.ui
+        if self._stopped():
+            return
+        cohort = ui.cohortEdit.currentPath.strip()
+        if not cohort:
+            self._say(_("Choose the folder of the cohort."))
+            return
+        case, patient = ui.caseEdit.text.strip() or self._freeCase(), ui.patientEdit.text.strip()
+        qt.QSettings().setValue(COHORT_FOLDER, cohort)
+        initials = str(qt.QSettings().value(INITIALS, "") or "")
+        steps = adding_to_cohort(self._markups, self._anatomy, Path(cohort), case, patient, initials)
+        self._start(ui.cohortButton, steps, str(Path(cohort) / case))
+
+    def _mayReplace(self, files: list[str]) -> bool:
+        question = _("Replace {files}?").format(files=", ".join(files))
+        return bool(slicer.util.confirmOkCancelDisplay(question, windowTitle=_("CoW Landmarks")))
+
+    def _stopped(self) -> bool:
+        """Break off what is being written, if anything is."""
+        if not self.running:
+            return False
+        self._work.cancel()
+        self._say(_("Broken off; nothing half-written remains."))
+        self.refresh()
+        return True
+
+    def _start(self, button: Any, steps: Iterator[float], target: str) -> None:
+        self._button, self._target = button, target
+        self.ui.exportProgressBar.value = 0
+        self._say("")
+        self._work.start(steps)
+        self.refresh()
+
+    def _onProgress(self, fraction: float) -> None:
+        self.ui.exportProgressBar.value = round(100 * fraction)
+
+    def _onEnd(self, error: str | None) -> None:
+        self._say(error or self._report())
+        if error is None and self._button is self.ui.cohortButton:
+            self.ui.caseEdit.text = ""
+        self.refresh()
+
+    def _report(self) -> str:
+        said = _("Written to {place}.").format(place=self._target)
+        if self._markups is None or self._markups.GetScene() is None:
+            return said
+        done, count = Review(self._markups, self._anatomy).progress()
+        if done < count:
+            said += " " + _("Only {done} of {count} landmarks are reviewed.").format(done=done, count=count)
+        return said
+
+    def _say(self, text: str) -> None:
+        self.ui.exportMessageLabel.text = text
+        self.ui.exportMessageLabel.visible = bool(text)

@@ -1,0 +1,323 @@
+"""The section "Review": every landmark looked at, accepted, corrected or taken back, the doubtful first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ctk
+import qt
+import slicer
+from CoWLandmarksLib.anatomy import Anatomy
+from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.review import Review
+from CoWLandmarksLib.review_placement import Placement
+from CoWLandmarksLib.scene import volume_node_of
+from CoWLandmarksLib.scene_focus import expected_place, jump_to
+from CoWLandmarksLib.scene_given import add_given_file
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from .review_table import ReviewTable
+from .schematic_picture import schematicPixmap
+from .ui_files import loadedInto
+
+INITIALS = "CoWLandmarks/Initials"
+
+
+class ReviewPanel(VTKObservationMixin):
+    """The review of one detection.
+
+    `onLandmarksChanged(markupsNode, codes)` is called when state or place of landmarks changed, `onDetectionAdded` with
+    the point list of landmarks that were loaded from a file.
+    """
+
+    def __init__(self, parentWidget: Any, anatomy: Anatomy) -> None:
+        VTKObservationMixin.__init__(self)
+        self.ui = loadedInto(parentWidget, "Review")
+        self.onLandmarksChanged: Callable[[Any, tuple[str, ...]], None] = lambda markupsNode, codes: None
+        self.onDetectionAdded: Callable[[Any], None] = self.setDetection
+        self._anatomy = anatomy
+        self._review: Review | None = None
+        self._placement: Placement | None = None
+        self._dragging = False
+        self._refreshing = False
+        ui = self.ui
+        self.table = ReviewTable(ui.landmarkTable, self._onSelected)
+        ui.initialsEdit.text = str(qt.QSettings().value(INITIALS, "") or "")
+        ui.loadFileEdit.filters = ctk.ctkPathLineEdit.Files
+        ui.loadFileEdit.nameFilters = ["Landmarks (*.mrk.json *.fcsv)"]
+        ui.initialsEdit.connect("editingFinished()", self._onInitials)
+        for button, method in (
+            (ui.previousButton, self._onPrevious),
+            (ui.nextButton, self._onNext),
+            (ui.acceptButton, self._onAccept),
+            (ui.absentButton, self._onAbsent),
+            (ui.outsideButton, self._onOutside),
+            (ui.replaceButton, self._onReplace),
+            (ui.undoButton, self._onUndo),
+            (ui.detectedButton, self._onDetected),
+            (ui.byRuleCheckBox, self._onByRule),
+            (ui.loadButton, self._onLoad),
+        ):
+            button.connect("clicked(bool)", method)
+        self._say("")
+        self.refresh()
+
+    @property
+    def markupsNode(self) -> Any | None:
+        """The point list under review."""
+        return None if self._review is None else self._review.markups
+
+    @property
+    def selectedCode(self) -> str | None:
+        """Code of the selected landmark."""
+        return None if self._review is None else self.table.code
+
+    def setDetection(self, markupsNode: Any | None) -> None:
+        """Review this detection (None: none); its points that are not reviewed can be moved from now on."""
+        if markupsNode is self.markupsNode and (markupsNode is None or markupsNode.GetScene() is not None):
+            self.refresh()
+            return
+        self._leave()
+        if markupsNode is not None and markupsNode.GetScene() is not None:
+            try:
+                review = Review(markupsNode, self._anatomy, self.ui.initialsEdit.text)
+                review.record_moves()
+            except CoWLandmarksError as error:
+                self._say(str(error))
+            else:
+                self._enter(review)
+        self.refresh()
+
+    def cleanup(self) -> None:
+        """Lock the points and forget the scene."""
+        self._leave()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the review as it is now."""
+        if self._review is not None and self._review.markups.GetScene() is None:
+            self._forget()
+        ui, review = self.ui, self._review
+        ui.emptyLabel.visible = review is None
+        ui.reviewFrame.visible = review is not None
+        if review is None:
+            self._say("")
+            return
+        self._refreshing = True
+        try:
+            self.table.show(review.rows())
+            done, count = review.progress()
+            ui.progressLabel.text = _("{done} of {count} reviewed").format(done=done, count=count)
+            ui.reviewProgressBar.maximum = count
+            ui.reviewProgressBar.value = done
+            self._showSelected()
+        except CoWLandmarksError as error:  # a point or a table was deleted by hand
+            self._say(str(error))
+        finally:
+            self._refreshing = False
+
+    def select(self, code: str) -> None:
+        """Select a landmark and bring the views to it."""
+        self.table.select(code)
+
+    def _enter(self, review: Review) -> None:
+        self._review = review
+        self._placement = Placement(review, self._onPlacementEnd)
+        review.open()
+        markups = review.markups
+        self.addObserver(markups, markups.PointStartInteractionEvent, self._onDragStart)
+        self.addObserver(markups, markups.PointEndInteractionEvent, self._onDragEnd)
+        for event in (markups.PointModifiedEvent, markups.PointPositionDefinedEvent, markups.PointPositionMissingEvent):
+            self.addObserver(markups, event, self._onPointModified)
+        self.addObserver(markups.GetScene(), slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
+        volume = volume_node_of(markups)
+        if volume is not None:
+            self.ui.loadVolumeComboBox.setCurrentNode(volume)
+        self._say("")
+        self.table.show(review.rows())
+        self.table.selectFirst()
+
+    def _leave(self) -> None:
+        """End the review of the present detection, with its points locked."""
+        if self._placement is not None:
+            self._placement.cancel()
+        if self._review is not None and self._review.markups.GetScene() is not None:
+            self._review.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.removeObservers()
+        self._review = self._placement = None
+        self._dragging = False
+
+    def _showSelected(self) -> None:
+        ui, review, code = self.ui, self._review, self.table.code
+        if review is None or code is None:
+            return
+        row = review.row(code)
+        landmark = self._anatomy.landmark(code)
+        placing = self._placement is not None and self._placement.code is not None
+        ui.acceptButton.text = _("Reopen") if row.estimate.reviewed else _("Accept")
+        ui.replaceButton.text = _("Cancel") if placing else _("Re-place")
+        ui.undoButton.enabled = ui.detectedButton.enabled = row.steps > 0
+        ui.byRuleCheckBox.checked = row.estimate.by_rule
+        ui.byRuleCheckBox.enabled = row.estimate.position is not None
+        who = ""
+        if row.estimate.reviewed:
+            who = _("<p>Reviewed by {who}, {when}.</p>").format(who=row.reviewer or "?", when=row.reviewed_at)
+        ui.definitionEdit.setHtml(
+            f"<b>{landmark.name}</b> ({code})<p>{landmark.definition}</p>"
+            f"<p><i>{_('If not visible:')}</i> {landmark.if_not_visible}</p>{who}"
+        )
+        label = ui.schematicLabel
+        estimates = {each.code: each for each in review.detection().landmarks}
+        size = (label.minimumWidth, label.minimumHeight)
+        label.setPixmap(schematicPixmap(self._anatomy, estimates, code, *size, scale=label.devicePixelRatioF()))
+
+    def _say(self, text: str) -> None:
+        self.ui.messageLabel.text = text
+        self.ui.messageLabel.visible = bool(text)
+
+    def _onSelected(self, code: str) -> None:
+        review = self._review
+        if review is None or self._refreshing:
+            return
+        if self._placement is not None and self._placement.code not in (None, code):
+            self._placement.cancel()
+        self._showSelected()
+        estimate = review.row(code).estimate
+        place = estimate.position or expected_place(review.detection(), code)
+        jump_to(review.markups.GetScene(), place)
+
+    def _onPrevious(self, checked: bool = False) -> None:
+        self.table.step(-1)
+
+    def _onNext(self, checked: bool = False) -> None:
+        self.table.step(1)
+
+    def _onAccept(self, checked: bool = False) -> None:
+        review, code = self._review, self.selectedCode
+        if review is not None and code is not None and review.row(code).estimate.reviewed:
+            self._do(lambda: review.reopen(code))
+        else:
+            self._decide(Review.accept)
+
+    def _onAbsent(self, checked: bool = False) -> None:
+        self._decide(Review.mark_absent)
+
+    def _onOutside(self, checked: bool = False) -> None:
+        self._decide(Review.mark_outside)
+
+    def _onUndo(self, checked: bool = False) -> None:
+        self._do(lambda: self._review.revert_to_previous(self.selectedCode))
+
+    def _onDetected(self, checked: bool = False) -> None:
+        self._do(lambda: self._review.revert_to_detected(self.selectedCode))
+
+    def _onByRule(self, checked: bool = False) -> None:
+        self._do(lambda: self._review.set_by_rule(self.selectedCode, self.ui.byRuleCheckBox.checked))
+
+    def _onReplace(self, checked: bool = False) -> None:
+        placement, code = self._placement, self.selectedCode
+        if placement is None or code is None:
+            return
+        if placement.code is not None:
+            placement.cancel()
+            return
+        placement.start(code)
+        self._say(_("Click where {code} belongs, in a slice view or on a vessel in the 3-D view.").format(code=code))
+        self._showSelected()
+
+    def _onPlacementEnd(self, code: str, placed: bool) -> None:
+        self._say(_("{code} is placed; accept it if it is right.").format(code=code) if placed else "")
+        self.refresh()
+        if placed:
+            self.onLandmarksChanged(self.markupsNode, (code,))
+
+    def _decide(self, decision: Callable[[Review, str], bool]) -> None:
+        """Do something that makes the selected landmark reviewed, and go on to the next open one."""
+        review, code = self._review, self.selectedCode
+        if review is None or code is None or not self._do(lambda: decision(review, code)):
+            return
+        following = review.next_open(code)
+        if following is not None:
+            self.select(following)
+            if not review.initials:
+                self._say(_("Enter your initials above, so that they are kept with what you review."))
+        else:
+            self._say(_("All landmarks are reviewed. Save the scene, or export the annotation below."))
+
+    def _do(self, step: Callable[[], bool]) -> bool:
+        """Take a step of the review of the selected landmark; returns whether it went well."""
+        code = self.selectedCode
+        if self._review is None or code is None:
+            return False
+        if self._placement is not None:
+            self._placement.cancel()
+        self._say("")
+        try:
+            changed = step()
+        except CoWLandmarksError as error:
+            self._say(str(error))
+            return False
+        self.refresh()
+        if changed:
+            self.onLandmarksChanged(self.markupsNode, (code,))
+        return True
+
+    def _onInitials(self) -> None:
+        initials = self.ui.initialsEdit.text.strip()
+        qt.QSettings().setValue(INITIALS, initials)
+        if self._review is not None:
+            self._review.initials = initials
+
+    def _onDragStart(self, caller: Any = None, event: Any = None) -> None:
+        self._dragging = True
+
+    def _onDragEnd(self, caller: Any = None, event: Any = None) -> None:
+        self._dragging = False
+        self._recordMoves()
+
+    def _onPointModified(self, caller: Any = None, event: Any = None) -> None:
+        if not self._dragging:
+            self._recordMoves()
+
+    def _recordMoves(self) -> None:
+        review = self._review
+        waiting = self._placement is not None and self._placement.code is not None
+        if review is None or review.changing or waiting or review.markups.GetScene() is None:
+            return
+        try:
+            codes = review.record_moves()
+        except CoWLandmarksError as error:
+            self._say(str(error))
+            return
+        if codes:
+            self.refresh()
+            self._say(_("{codes} moved. Undo takes it back.").format(codes=", ".join(codes)))
+            self.table.select(codes[0], quietly=True)
+            self._showSelected()
+            self.onLandmarksChanged(review.markups, codes)
+
+    def _onNodeRemoved(self, caller: Any = None, event: Any = None) -> None:
+        if self._review is not None and self._review.markups.GetScene() is None:
+            self._forget()
+            self.refresh()
+
+    def _onLoad(self, checked: bool = False) -> None:
+        ui = self.ui
+        volume, path = ui.loadVolumeComboBox.currentNode(), ui.loadFileEdit.currentPath.strip()
+        if volume is None or not path:
+            self._say(_("Choose the scan and the file of its landmarks."))
+            return
+        told: list[str] = []
+        try:
+            nodes = add_given_file(slicer.mrmlScene, volume, Path(path), self._anatomy, told)
+        except CoWLandmarksError as error:
+            self._say(str(error))
+            return
+        self.onDetectionAdded(nodes.markups)
+        self._say(" ".join(told) or _("Loaded; the landmarks can be reviewed now."))

@@ -1,0 +1,119 @@
+"""The table of landmarks under review: one row each, sorted by doubt until the user sorts it otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import qt
+from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.review import ReviewRow
+from slicer.i18n import tr as _
+
+DOUBTFUL_COLOUR, REVIEWED_COLOUR = "#c66a00", "#26804a"
+_RANK, _NAME, _STATE, _CONFIDENCE, _ERROR, _REVIEWED = range(6)
+
+
+class ReviewTable:
+    """Fills a QTableWidget; `onSelected` gets the code of the row that was selected."""
+
+    def __init__(self, table: Any, onSelected: Callable[[str], None]) -> None:
+        self._table = table
+        self._onSelected = onSelected
+        self._filling = False
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
+        header = table.horizontalHeader()
+        header.setMinimumSectionSize(24)
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
+        header.setSortIndicator(_RANK, qt.Qt.AscendingOrder)
+        table.connect("itemSelectionChanged()", self._onSelectionChanged)
+
+    @property
+    def code(self) -> str | None:
+        """Code of the selected landmark."""
+        return self._codeOfRow(self._table.currentRow())
+
+    def show(self, rows: Sequence[ReviewRow]) -> None:
+        """Show the rows, the most doubtful first; the selection and the user's sorting stay."""
+        selected = self.code
+        self._filling = True
+        table = self._table
+        try:
+            table.setSortingEnabled(False)
+            table.setRowCount(len(rows))
+            for number, row in enumerate(rows):
+                self._fill(number, number + 1, row)
+            table.setSortingEnabled(True)
+            self._selectRow(selected)
+        finally:
+            self._filling = False
+
+    def select(self, code: str, quietly: bool = False) -> None:
+        """Select a landmark; `quietly`: without telling."""
+        self._filling = quietly
+        try:
+            self._selectRow(code)
+        finally:
+            self._filling = False
+
+    def selectFirst(self) -> None:
+        """Select the first row."""
+        self._table.selectRow(0)
+
+    def step(self, by: int) -> None:
+        """Select the row `by` below, going round at the ends."""
+        count = self._table.rowCount
+        if count:
+            self._table.selectRow((self._table.currentRow() + by) % count)
+
+    def _fill(self, number: int, rank: int, row: ReviewRow) -> None:
+        estimate = row.estimate
+        placed = estimate.position is not None
+        cells: dict[int, Any] = {
+            _RANK: rank,
+            _NAME: row.name,
+            _STATE: stateWord(estimate),
+            _CONFIDENCE: round(100 * estimate.confidence),
+            _ERROR: round(estimate.error_mm, 1) if placed else "",
+            _REVIEWED: (row.reviewer or _("yes")) if estimate.reviewed else "",
+        }
+        for column, value in cells.items():
+            item = qt.QTableWidgetItem()
+            item.setData(qt.Qt.DisplayRole, value)
+            item.setData(qt.Qt.UserRole, row.code)
+            item.setToolTip(f"{row.code}: {row.name}")
+            if column in (_RANK, _CONFIDENCE, _ERROR):
+                item.setTextAlignment(int(qt.Qt.AlignRight | qt.Qt.AlignVCenter))
+            if column == _STATE and estimate.state is LandmarkState.UNCERTAIN:
+                item.setForeground(qt.QBrush(qt.QColor(DOUBTFUL_COLOUR)))
+            if column == _REVIEWED:
+                item.setForeground(qt.QBrush(qt.QColor(REVIEWED_COLOUR)))
+            self._table.setItem(number, column, item)
+
+    def _selectRow(self, code: str | None) -> None:
+        for row in range(self._table.rowCount):
+            if code is not None and self._codeOfRow(row) == code:
+                self._table.selectRow(row)
+                return
+
+    def _codeOfRow(self, row: int) -> str | None:
+        item = self._table.item(row, _RANK) if row >= 0 else None
+        return None if item is None else str(item.data(qt.Qt.UserRole))
+
+    def _onSelectionChanged(self) -> None:
+        code = self.code
+        if not self._filling and code is not None:
+            self._onSelected(code)
+
+
+def stateWord(estimate: LandmarkEstimate) -> str:
+    """The state of a landmark in a word or two."""
+    if estimate.state is LandmarkState.UNCERTAIN:
+        return _("to check")
+    if estimate.state is LandmarkState.ABSENT:
+        return _("absent")
+    if estimate.state is LandmarkState.OUTSIDE:
+        return _("outside")
+    return _("corrected") if estimate.corrected else _("found")
