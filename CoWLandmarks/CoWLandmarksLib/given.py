@@ -25,9 +25,9 @@ def given_detection(
     positions = {e.code: np.array(e.position, float) for e in landmarks if e.position is not None}
     if not positions:
         raise AnnotationError("The annotation holds no placed landmark; place some of them first.")
-    recognised, certain = recognise_modality(volume.voxels)
+    recognised, certain = (modality, True) if modality is not None else recognise_modality(volume.voxels)
     warnings = volume.warnings
-    if modality is None and not certain:
+    if not certain:
         name = recognised.value.upper()
         warnings += (f"The modality was guessed ({name}); give it with --modality if that is wrong.",)
     unplaced = [code for code in anatomy.codes if code not in given]
@@ -41,7 +41,7 @@ def given_detection(
         reasons.append(f"Not placed: {', '.join(unplaced)}.")
     return Detection(
         scan=volume.name,
-        modality=modality or recognised,
+        modality=recognised,
         verdict=Verdict.REVIEW if uncertain or unplaced else Verdict.OK,
         reasons=tuple(reasons),
         landmarks=estimates,

@@ -88,13 +88,13 @@ class Review:
 
     def rows(self) -> tuple[ReviewRow, ...]:
         """All landmarks, the doubtful first; ties in the anatomy's order."""
-        cells = state_rows(self.markups.GetNodeReference(STATES_ROLE))
+        cells = self._cells()
         rows = (self._row(estimate, cells[estimate.code]) for estimate in self.detection().landmarks)
         return tuple(sorted(rows, key=lambda row: row.doubt))
 
     def row(self, code: str) -> ReviewRow:
         """One landmark; raises KeyError for a code that the anatomy does not have."""
-        return self._row(self._estimate(code), state_rows(self.markups.GetNodeReference(STATES_ROLE))[code])
+        return self._row(self._estimate(code), self._cells()[code])
 
     def detection(self) -> Detection:
         """The detection as it is now."""
@@ -158,7 +158,12 @@ class Review:
 
     def moved(self) -> tuple[str, ...]:
         """Landmarks that were moved, placed or removed in the scene and are not written down yet."""
-        return tuple(code for code in self._anatomy.codes if _differ(self._recorded(code), self._estimate(code)))
+        cells, detected = self._cells(), detected_positions(self.markups)
+        return tuple(
+            now.code
+            for now in self.detection().landmarks
+            if _differ(self._recorded(now, cells[now.code], detected.get(now.code)), now)
+        )
 
     def record_moves(self) -> tuple[str, ...]:
         """Write `moved` landmarks down: found and corrected, or absent; returns their codes."""
@@ -179,7 +184,7 @@ class Review:
     def restore_position(self, code: str) -> None:
         """Put a point back where it was recorded last, without a step: its placement was broken off."""
         with self._own_changes():
-            recorded, index = self._recorded(code), self.index(code)
+            recorded, index = self._recorded_now(code), self.index(code)
             show_estimate(self.markups, index, recorded)
             self.markups.SetNthControlPointLocked(index, recorded.reviewed)
 
@@ -225,15 +230,18 @@ class Review:
     def _estimate(self, code: str) -> LandmarkEstimate:
         return self.detection().landmark(code)
 
-    def _recorded(self, code: str) -> LandmarkEstimate:
-        """The landmark as the last step left it, or as it was detected (position in world RAS mm)."""
-        now = self._estimate(code)
-        steps = self._history.steps(code)
+    def _cells(self) -> dict[str, dict[str, Any]]:
+        return state_rows(self.markups.GetNodeReference(STATES_ROLE))
+
+    def _recorded_now(self, code: str) -> LandmarkEstimate:
+        return self._recorded(self._estimate(code), self._cells()[code], detected_positions(self.markups).get(code))
+
+    def _recorded(self, now: LandmarkEstimate, cells: dict[str, Any], position: Position | None) -> LandmarkEstimate:
+        """The landmark as the last step left it, or as it was detected at `position` (world RAS mm)."""
+        steps = self._history.steps(now.code)
         if steps:
             return replace(self._in_world(steps[-1].estimate), note=now.note)
-        cells = state_rows(self.markups.GetNodeReference(STATES_ROLE))[code]
         state = LandmarkState(cells["state"])
-        position = detected_positions(self.markups).get(code)
         if (position is None) == (state in (LandmarkState.FOUND, LandmarkState.UNCERTAIN)):
             return now  # an older scene, which does not tell where the points were
         corrected = bool(cells["corrected"])
@@ -268,7 +276,7 @@ class Review:
 
     def _noticed(self, code: str) -> LandmarkEstimate:
         """The landmark as it is, after a move that nobody wrote down yet became a step."""
-        recorded, now = self._recorded(code), self._estimate(code)
+        recorded, now = self._recorded_now(code), self._estimate(code)
         if not _differ(recorded, now):
             return now
         if now.position is not None:

@@ -42,9 +42,12 @@ class ReviewTable:
         table = self._table
         try:
             table.setSortingEnabled(False)
-            table.setRowCount(len(rows))
+            places = {self._codeOfRow(number): number for number in range(table.rowCount)}
+            if set(places) != {row.code for row in rows}:
+                table.setRowCount(len(rows))
+                places = {row.code: number for number, row in enumerate(rows)}
             for number, row in enumerate(rows):
-                self._fill(number, number + 1, row)
+                self._fill(places[row.code], number + 1, row)
             table.setSortingEnabled(True)
             self._selectRow(selected)
         finally:
@@ -80,17 +83,24 @@ class ReviewTable:
             _REVIEWED: (row.reviewer or _("yes")) if estimate.reviewed else "",
         }
         for column, value in cells.items():
-            item = qt.QTableWidgetItem()
-            item.setData(qt.Qt.DisplayRole, value)
-            item.setData(qt.Qt.UserRole, row.code)
-            item.setToolTip(f"{row.code}: {row.name}")
-            if column in (_RANK, _CONFIDENCE, _ERROR):
-                item.setTextAlignment(int(qt.Qt.AlignRight | qt.Qt.AlignVCenter))
-            if column == _STATE and estimate.state is LandmarkState.UNCERTAIN:
-                item.setForeground(qt.QBrush(qt.QColor(DOUBTFUL_COLOUR)))
-            if column == _REVIEWED:
-                item.setForeground(qt.QBrush(qt.QColor(REVIEWED_COLOUR)))
-            self._table.setItem(number, column, item)
+            item = self._table.item(number, column)
+            doubtful = column == _STATE and estimate.state is LandmarkState.UNCERTAIN
+            # A colour cannot be taken from an item again.
+            if item is None or (column == _STATE and item.data(qt.Qt.DisplayRole) != value):
+                item = qt.QTableWidgetItem()
+                if doubtful:
+                    item.setForeground(qt.QBrush(qt.QColor(DOUBTFUL_COLOUR)))
+                if column in (_RANK, _CONFIDENCE, _ERROR):
+                    item.setTextAlignment(int(qt.Qt.AlignRight | qt.Qt.AlignVCenter))
+                if column == _REVIEWED:
+                    item.setForeground(qt.QBrush(qt.QColor(REVIEWED_COLOUR)))
+                self._table.setItem(number, column, item)
+            # Only what changed: every change makes the table measure itself anew.
+            if item.data(qt.Qt.UserRole) != row.code:
+                item.setData(qt.Qt.UserRole, row.code)
+                item.setToolTip(f"{row.code}: {row.name}")
+            if item.data(qt.Qt.DisplayRole) != value:
+                item.setData(qt.Qt.DisplayRole, value)
 
     def _selectRow(self, code: str | None) -> None:
         for row in range(self._table.rowCount):

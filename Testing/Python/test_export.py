@@ -221,7 +221,7 @@ def test_a_case_is_never_replaced(tmp_path: Path) -> None:
 def test_an_export_that_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
     scene = make_scene()
     steps = adding_to_cohort(markups_in(scene), ANATOMY, tmp_path / "cohort", "case-1")
-    next(steps)
+    assert any(done > 0 for done in steps)
     assert any((tmp_path / "cohort").iterdir())
     steps.close()
     assert not (tmp_path / "cohort").exists() or not any((tmp_path / "cohort").iterdir())
@@ -232,7 +232,7 @@ def test_a_change_of_the_scene_during_an_export_does_not_matter(tmp_path: Path) 
     node = volume_node_of(markups_in(scene))
     before = np.array(slicer.util.arrayFromVolume(node))
     steps = adding_to_cohort(markups_in(scene), ANATOMY, tmp_path, "case-1")
-    next(steps)
+    assert any(done > 0 for done in steps)
     slicer.util.arrayFromVolume(node)[:] = 0
     scene.RemoveNode(markups_in(scene))
     finish(steps)
