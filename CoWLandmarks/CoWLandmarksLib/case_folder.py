@@ -6,7 +6,6 @@ the landmarks without their free texts, and what the caller gives here: pseudony
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -68,8 +67,8 @@ def identifying_parts(known: Sequence[str]) -> set[str]:
 
 
 def free_pseudonym(cohort: Path) -> str:
-    """The first of case-001, case-002 ... that the cohort does not have yet, in any of its folders."""
-    taken = {name.casefold() for _, folders, _ in os.walk(cohort) for name in folders}
+    """The first of case-001, case-002 ... that neither the cohort nor one of its folders (splits) has yet."""
+    taken = {path.name.casefold() for pattern in ("*", "*/*") for path in cohort.glob(pattern)}
     number = 1
     while _NUMBERED.format(number) in taken:
         number += 1

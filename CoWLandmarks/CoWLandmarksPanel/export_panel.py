@@ -85,13 +85,13 @@ class ExportPanel:
             mine = self.running and button is self._button
             button.text = _("Cancel") if mine else text
             button.enabled = mine or (possible and not self.running)
-        ui.caseEdit.placeholderText = self._freeCase()
 
     def _freeCase(self) -> str:
         cohort = self.ui.cohortEdit.currentPath.strip()
         return free_pseudonym(Path(cohort)) if cohort else "case-001"
 
     def _onCohort(self, path: str = "") -> None:
+        self.ui.caseEdit.placeholderText = self._freeCase()
         self.refresh()
 
     def _onChoice(self, checked: bool = False) -> None:
@@ -165,7 +165,7 @@ class ExportPanel:
         self._say(error or self._report())
         if error is None and self._button is self.ui.cohortButton:
             self.ui.caseEdit.text = ""
-        self.refresh()
+        self._onCohort()
 
     def _report(self) -> str:
         said = _("Written to {place}.").format(place=self._target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,14 @@ class ReviewPanel(VTKObservationMixin):
         if markupsNode is not None and markupsNode.GetScene() is not None:
             try:
                 review = Review(markupsNode, self._anatomy, self.ui.initialsEdit.text)
-                review.record_moves()
+                moved = review.record_moves()
             except CoWLandmarksError as error:
+                self.refresh()
                 self._say(str(error))
-            else:
-                self._enter(review)
+                return
+            self._enter(review)
+            if moved:
+                self.onLandmarksChanged(markupsNode, moved)
         self.refresh()
 
     def cleanup(self) -> None:
@@ -167,10 +171,10 @@ class ReviewPanel(VTKObservationMixin):
         ui.byRuleCheckBox.enabled = row.estimate.position is not None
         who = ""
         if row.estimate.reviewed:
-            who = _("<p>Reviewed by {who}, {when}.</p>").format(who=row.reviewer or "?", when=row.reviewed_at)
+            who = _("Reviewed by {who}, {when}.").format(who=row.reviewer or "?", when=row.reviewed_at)
         ui.definitionEdit.setHtml(
-            f"<b>{landmark.name}</b> ({code})<p>{landmark.definition}</p>"
-            f"<p><i>{_('If not visible:')}</i> {landmark.if_not_visible}</p>{who}"
+            f"<b>{escape(landmark.name)}</b> ({code})<p>{escape(landmark.definition)}</p>"
+            f"<p><i>{_('If not visible:')}</i> {escape(landmark.if_not_visible)}</p><p>{escape(who)}</p>"
         )
         label = ui.schematicLabel
         estimates = {each.code: each for each in review.detection().landmarks}
@@ -187,9 +191,13 @@ class ReviewPanel(VTKObservationMixin):
             return
         if self._placement is not None and self._placement.code not in (None, code):
             self._placement.cancel()
-        self._showSelected()
-        estimate = review.row(code).estimate
-        place = estimate.position or expected_place(review.detection(), code)
+        try:
+            self._showSelected()
+            estimate = review.row(code).estimate
+            place = estimate.position or expected_place(review.detection(), code)
+        except CoWLandmarksError as error:
+            self._say(str(error))
+            return
         jump_to(review.markups.GetScene(), place)
 
     def _onPrevious(self, checked: bool = False) -> None:
