@@ -28,6 +28,7 @@ class ComparePanel:
         self.ui = loadedInto(parentWidget, "Compare")
         self._anatomy = anatomy
         self._comparison: Comparison | None = None
+        self._detection: Any | None = None
         ui = self.ui
         ui.compareTable.verticalHeader().hide()
         ui.compareTable.verticalHeader().setDefaultSectionSize(ui.compareTable.fontMetrics().height() + 6)
@@ -45,8 +46,9 @@ class ComparePanel:
     def setDetection(self, markupsNode: Any | None) -> None:
         """Offer this detection as the first annotation, and another one of the scene as the second."""
         ui = self.ui
-        if markupsNode is None or markupsNode.GetScene() is None:
-            return
+        known, self._detection = self._detection, markupsNode
+        if markupsNode is None or markupsNode is known or markupsNode.GetScene() is None:
+            return  # the user's own choice stays
         ui.firstComboBox.setCurrentNode(markupsNode)
         if ui.secondComboBox.currentNode() in (None, markupsNode):
             others = [node for node in detection_nodes(markupsNode.GetScene()) if node is not markupsNode]
@@ -54,6 +56,7 @@ class ComparePanel:
 
     def cleanup(self) -> None:
         """Forget the comparison."""
+        self._detection = None
         self._show(None)
 
     def _onChoice(self, node: Any = None) -> None:
