@@ -22,6 +22,7 @@ from CoWLandmarksLib.scene import add_volume
 from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
 from CoWLandmarksLib.scene_files import create_scene
 from CoWLandmarksLib.scene_results import add_result
+from CoWLandmarksLib.scene_surfaces import artery_surfaces
 from CoWLandmarksLib.volume_io import read_volume
 
 SIZE = 520
@@ -148,7 +149,9 @@ def draw(scan: Path, folder: Path, picture: Path) -> None:
     scene = create_scene()
     views = SceneViews(scene)
     node = add_volume(scene, volume)
-    nodes = add_result(scene, node, read_delivered(folder, volume.grid, anatomy), anatomy, surfaces=True)
+    delivered = read_delivered(folder, volume.grid, anatomy)
+    surfaces = {} if delivered.arteries is None else dict(artery_surfaces(delivered.arteries, anatomy))
+    nodes = add_result(scene, node, delivered, anatomy, surfaces)
     look_at_circle(scene, node, nodes.markups)
     show_vessels(views.rendering_logic, node, nodes.markups)
     writer = vtk.vtkPNGWriter()

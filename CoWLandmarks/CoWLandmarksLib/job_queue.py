@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _DELIVERED_CODES = (0, 2, 3)
 _YIELD_SECONDS = 0.002
+_FINISHING_SECONDS = 0.015
+"""Of each advance, at most, but for the length of one step."""
 
 
 class JobState(str, Enum):
@@ -33,6 +35,7 @@ class JobState(str, Enum):
     PREPARING = "preparing"
     WORKING = "working"
     READING = "reading"
+    FINISHING = "finishing"
     CANCELLING = "cancelling"
     DONE = "done"
     FAILED = "failed"
@@ -43,18 +46,24 @@ def _always() -> bool:
     return True
 
 
+def _nothing_more(result: Any) -> Iterator[None]:
+    return iter(())
+
+
 @dataclass(eq=False)
 class Job:
     """One command line for the worker.
 
-    `prepare` runs before it and `read` takes the path that it delivered; both in a thread. A job that is no longer
-    `wanted` (asked often) is cancelled. `on_event` sees what the worker tells, `on_end` the job in a final state;
+    `prepare` runs before it and `read` takes the path that it delivered; both in a thread. What `finish` makes of the
+    read result is done in short steps in the calling thread. A job that is no longer `wanted` (asked often) is
+    cancelled. `on_event` sees what the worker tells, `on_end` the job in a final state;
     both are called from `JobQueue.advance`. A cancelled worker gets `grace_seconds` to tidy up after itself.
     """
 
     words: Sequence[str]
     read: Callable[[Path], Any] = lambda path: path
     prepare: Callable[[], None] | None = None
+    finish: Callable[[Any], Iterator[None]] = _nothing_more
     wanted: Callable[[], bool] = _always
     on_event: Callable[[Event], None] = lambda event: None
     on_end: Callable[[Job], None] = lambda job: None
@@ -82,6 +91,7 @@ class JobQueue:
         self._number: int | None = None
         self._background: _Background | None = None
         self._ending: _Background | None = None
+        self._finishing: Iterator[None] = iter(())
 
     @property
     def busy(self) -> bool:
@@ -167,7 +177,16 @@ class JobQueue:
             assert self._background is not None
             background, self._background = self._background, None
             job.result = background.result()
-            self._end(job, JobState.DONE)
+            self._finishing = job.finish(job.result)
+            job.state = JobState.FINISHING
+        elif job.state is JobState.FINISHING:
+            started = time.monotonic()
+            while time.monotonic() - started < _FINISHING_SECONDS:
+                try:
+                    next(self._finishing)
+                except StopIteration:
+                    self._end(job, JobState.DONE)
+                    return
 
     def _take_events(self, job: Job | None) -> None:
         for event in self._worker.events() if self._worker is not None else []:

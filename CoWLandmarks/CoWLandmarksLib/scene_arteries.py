@@ -5,6 +5,7 @@ Works where `scene.py` does; no Qt.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,25 +38,23 @@ def add_arteries(
     anatomy: Anatomy,
     folder: int | None = None,
     *,
-    surfaces: bool = False,
+    surfaces: Mapping[str, Any] | None = None,
     curves: bool = False,
 ) -> ArteryNodes:
     """Add the arteries of a scan: all nodes in one batch, or none if anything fails.
 
     The segmentation has one segment for every artery of the anatomy, also for those without voxels, on the reference
-    geometry of the volume. `folder` is the subject-hierarchy item to put the nodes in. `surfaces` makes closed
-    surfaces, `curves` a curve node for every traced artery.
+    geometry of the volume. `folder` is the subject-hierarchy item to put the nodes in. `surfaces` are the
+    closed surfaces by code (scene_surfaces.py); `curves` makes a curve node for every traced artery.
     """
     name = volume_node.GetName()
     with all_or_nothing(scene) as undo:
         segmentation = add_node(scene, "vtkMRMLSegmentationNode", f"{name} arteries", undo)
         segmentation.CreateDefaultDisplayNodes()
         undo.callback(scene.RemoveNode, segmentation.GetDisplayNode())
-        _fill_segmentation(segmentation, volume_node, arteries, anatomy)
+        _fill_segmentation(segmentation, volume_node, arteries, anatomy, surfaces or {})
         segmentation.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
         segmentation.SetAttribute(ATTRIBUTE + "summary", arteries.summary)
-        if surfaces:
-            segmentation.CreateClosedSurfaceRepresentation()
         table = add_node(scene, "vtkMRMLTableNode", f"{name} arteries table", undo)
         _fill_table(table, arteries, anatomy)
         made = []
@@ -72,30 +71,37 @@ def add_arteries(
 
 
 def replace_arteries(
-    segmentation: Any, table: Any, volume_node: Any, arteries: ArteryMap, anatomy: Anatomy, *, surfaces: bool = False
+    segmentation: Any,
+    table: Any,
+    volume_node: Any,
+    arteries: ArteryMap,
+    anatomy: Anatomy,
+    *,
+    surfaces: Mapping[str, Any] | None = None,
 ) -> None:
     """Put newly traced arteries into the nodes that `add_arteries` made, which keep their place and their display."""
     scene = segmentation.GetScene()
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     try:
         segmentation.GetSegmentation().RemoveAllSegments()
-        _fill_segmentation(segmentation, volume_node, arteries, anatomy)
+        _fill_segmentation(segmentation, volume_node, arteries, anatomy, surfaces or {})
         segmentation.SetAttribute(ATTRIBUTE + "summary", arteries.summary)
-        if surfaces:
-            segmentation.CreateClosedSurfaceRepresentation()
         table.RemoveAllColumns()
         _fill_table(table, arteries, anatomy)
     finally:
         scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
 
 
-def _fill_segmentation(node: Any, volume_node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
-    """One binary label map, shared by all segments."""
+def _fill_segmentation(
+    node: Any, volume_node: Any, arteries: ArteryMap, anatomy: Anatomy, surfaces: Mapping[str, Any]
+) -> None:
+    """One binary label map, shared by all segments; surfaces where there are some."""
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
     segmentation = node.GetSegmentation()
     representation = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     segmentation.SetSourceRepresentationName(representation)
-    image = _oriented_image(arteries)
+    closed_surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    image = oriented_image(arteries.labels, arteries.start, arteries.scan_grid)
     for artery in anatomy.arteries:
         segment = slicer.vtkSegment()
         segment.SetName(artery.code)
@@ -105,16 +111,17 @@ def _fill_segmentation(node: Any, volume_node: Any, arteries: ArteryMap, anatomy
         segment.SetTag(ATTRIBUTE + "state", arteries.artery(artery.code).state.value)
         segment.SetLabelValue(artery.label)
         segment.AddRepresentation(representation, image)
+        if artery.code in surfaces:
+            segment.AddRepresentation(closed_surface, surfaces[artery.code])
         segmentation.AddSegment(segment, artery.code)
 
 
-def _oriented_image(arteries: ArteryMap) -> Any:
-    """The crop of the label map as vtkOrientedImageData in RAS."""
-    labels = arteries.labels if arteries.labels.size else np.zeros((1, 1, 1), np.uint8)
-    grid: Grid = arteries.scan_grid
+def oriented_image(labels: np.ndarray, start: tuple[int, int, int], grid: Grid) -> Any:
+    """A crop [k, j, i] of a label map on `grid` that begins at voxel (i, j, k), as vtkOrientedImageData in RAS."""
+    labels = labels if labels.size else np.zeros((1, 1, 1), np.uint8)
     image = slicer.vtkOrientedImageData()
     depth, height, width = labels.shape
-    i, j, k = arteries.start
+    i, j, k = start
     # The extent keeps the place in the scan, so that segments stay on the scan's own voxels.
     image.SetExtent(i, i + width - 1, j, j + height - 1, k, k + depth - 1)
     image.GetPointData().SetScalars(numpy_to_vtk(labels.reshape(-1), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))

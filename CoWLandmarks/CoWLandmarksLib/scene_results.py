@@ -6,6 +6,7 @@ Works where `scene.py` does; no Qt.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,9 +51,12 @@ class ResultNodes:
 
 
 def add_result(
-    scene: Any, volume_node: Any, delivered: Delivered, anatomy: Anatomy, *, surfaces: bool = False
+    scene: Any, volume_node: Any, delivered: Delivered, anatomy: Anatomy, surfaces: Mapping[str, Any] | None = None
 ) -> ResultNodes:
-    """Add a result beside its volume, in one folder and one batch: everything or nothing."""
+    """Add a result beside its volume, in one folder and one batch: everything or nothing.
+
+    `surfaces` are those of the arteries, as `scene_surfaces.artery_surfaces` makes them, by code.
+    """
     with all_or_nothing(scene) as undo:
         nodes = add_detection(scene, volume_node, delivered.detection, anatomy)
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
@@ -148,7 +152,9 @@ def set_shown(markups_node: Any, shown: bool) -> None:
             node.SetDisplayVisibility(shown)
 
 
-def update_arteries(markups_node: Any, arteries: ArteryMap, anatomy: Anatomy, *, surfaces: bool = False) -> None:
+def update_arteries(
+    markups_node: Any, arteries: ArteryMap, anatomy: Anatomy, surfaces: Mapping[str, Any] | None = None
+) -> None:
     """Replace the arteries of a result in place; nodes that are gone are made again in the same folder."""
     nodes = result_of(markups_node)
     volume_node = volume_node_of(markups_node)

@@ -16,6 +16,7 @@ from CoWLandmarksLib.scene_batch import BatchRow
 from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
 from CoWLandmarksLib.scene_regions import update_region_balls
 from CoWLandmarksLib.scene_results import add_result, refresh_summary
+from CoWLandmarksLib.scene_surfaces import artery_surfaces
 from slicer.i18n import tr as _
 
 from .advanced_panel import AdvancedPanel
@@ -254,7 +255,8 @@ class DetectionPanel:
             volumeNode = slicer.util.loadVolume(str(scan))
             grid = volume_from_node(volumeNode, copy=False).grid
             delivered = read_delivered(folder, grid, self._anatomy)
-            return add_result(slicer.mrmlScene, volumeNode, delivered, self._anatomy, surfaces=True).markups
+            surfaces = {} if delivered.arteries is None else dict(artery_surfaces(delivered.arteries, self._anatomy))
+            return add_result(slicer.mrmlScene, volumeNode, delivered, self._anatomy, surfaces).markups
         except (CoWLandmarksError, RuntimeError) as error:
             self._tell(str(error))
             return None

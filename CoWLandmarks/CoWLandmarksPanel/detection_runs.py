@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import qt
 import slicer
 from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.arteries import ArteryMap
 from CoWLandmarksLib.delivered import Delivered, read_delivered
 from CoWLandmarksLib.detect_options import DetectOptions
 from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.errors import AnnotationError, CoWLandmarksError
+from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.job_queue import Job, JobQueue, JobState
 from CoWLandmarksLib.jobs import Worker
 from CoWLandmarksLib.markups import write_annotation
@@ -24,6 +25,7 @@ from CoWLandmarksLib.progress import Event
 from CoWLandmarksLib.scan_handover import ScanHandover
 from CoWLandmarksLib.scene import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
 from CoWLandmarksLib.scene_results import ResultNodes, add_result, result_words, update_arteries
+from CoWLandmarksLib.scene_surfaces import artery_surfaces
 
 from .python_executable import pythonExecutable
 
@@ -153,23 +155,21 @@ class DetectionRuns:
             words += ["--hint", str(self._writtenHint(scan, hint))]
         run = Run(name, onProgress, onEnd)
 
-        def ended(job: Job) -> None:
-            if job.state is JobState.DONE:
-                try:
-                    run.delivered = job.result
-                    run.nodes = add_result(scene, volumeNode, job.result, self.anatomy, surfaces=True)
-                    self._latest[run.nodes.markups.GetID()] = job.result.folder
-                except CoWLandmarksError as error:
-                    run.error = str(error)
-            self._ended(run, job)
+        def finish(delivered: Delivered) -> Iterator[None]:
+            surfaces: dict[str, Any] = {}
+            yield from self._surfaces(delivered.arteries, surfaces)
+            run.delivered = delivered
+            run.nodes = add_result(scene, volumeNode, delivered, self.anatomy, surfaces)
+            self._latest[run.nodes.markups.GetID()] = delivered.folder
 
         job = Job(
             words,
             read=lambda path: read_delivered(path, scan.grid, self.anatomy, name),
             prepare=scan.write,
+            finish=finish,
             wanted=lambda: volumeNode.GetScene() is scene,
             on_event=run.take,
-            on_end=ended,
+            on_end=lambda job: self._ended(run, job),
         )
         return self._start(run, job)
 
@@ -204,12 +204,15 @@ class DetectionRuns:
         run = Run(markupsNode.GetName(), onEnd=onEnd)
         self._arteries[key] = run
 
+        def finish(delivered: Delivered) -> Iterator[None]:
+            self._latest[key] = delivered.folder
+            surfaces: dict[str, Any] = {}
+            yield from self._surfaces(delivered.arteries, surfaces)
+            if delivered.arteries is not None and key not in self._again:  # else a newer correction is on its way
+                update_arteries(markupsNode, delivered.arteries, self.anatomy, surfaces)
+
         def ended(job: Job) -> None:
             del self._arteries[key]
-            if job.state is JobState.DONE and job.result.arteries is not None:
-                self._latest[key] = job.result.folder
-                if key not in self._again:  # else a newer correction is on its way
-                    update_arteries(markupsNode, job.result.arteries, self.anatomy, surfaces=True)
             again = self._again.pop(key, None)
             self._ended(run, job)
             if again is not None and job.state is not JobState.CANCELLED:
@@ -219,6 +222,7 @@ class DetectionRuns:
             words,
             read=lambda path: read_delivered(path, scan.grid, self.anatomy),
             prepare=scan.write,
+            finish=finish,
             wanted=lambda: markupsNode.GetScene() is scene and volumeNode.GetScene() is scene,
             on_event=run.take,
             on_end=ended,
@@ -273,6 +277,11 @@ class DetectionRuns:
         for scan in self._outdated:
             scan.discard()
         self._outdated.clear()
+
+    def _surfaces(self, arteries: ArteryMap | None, made: dict[str, Any]) -> Iterator[None]:
+        for code, surface in artery_surfaces(arteries, self.anatomy) if arteries is not None else ():
+            made[code] = surface
+            yield
 
     def _start(self, run: Run, job: Job) -> Run:
         run._job = self.queue.add(job)

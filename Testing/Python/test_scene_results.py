@@ -32,6 +32,7 @@ from CoWLandmarksLib.scene_results import (
     set_shown,
     update_arteries,
 )
+from CoWLandmarksLib.scene_surfaces import artery_surfaces
 from CoWLandmarksLib.volume import Volume
 from CoWLandmarksLib.volume_io import read_volume
 
@@ -53,6 +54,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def delivered(folder: Path, volume: Volume) -> Delivered:
     return read_delivered(folder, volume.grid, ANATOMY, "Anna's scan")
+
+
+def surfaces_of(delivered: Delivered) -> dict[str, object]:
+    assert delivered.arteries is not None
+    return dict(artery_surfaces(delivered.arteries, ANATOMY))
 
 
 def names(scene: object) -> list[str]:
@@ -85,7 +91,7 @@ def test_a_damaged_result_is_told_in_one_sentence(folder: Path, volume: Volume, 
 def test_everything_appears_beside_the_volume_and_is_found_again(delivered: Delivered, volume: Volume) -> None:
     scene = create_scene()
     node = add_volume(scene, volume)
-    nodes = add_result(scene, node, delivered, ANATOMY, surfaces=True)
+    nodes = add_result(scene, node, delivered, ANATOMY, surfaces_of(delivered))
     assert nodes.markups.GetNumberOfControlPoints() == 19
     assert nodes.segmentation.GetSegmentation().GetNumberOfSegments() == 20
     assert nodes.table.GetNumberOfRows() == 20
@@ -99,6 +105,21 @@ def test_everything_appears_beside_the_volume_and_is_found_again(delivered: Deli
     assert result_of(nodes.markups) == nodes
     assert volume_node_of(nodes.markups) is node
     assert "found" in nodes.markups.GetAttribute(scene_results.SUMMARY)
+
+
+def test_surfaces_made_one_by_one_are_those_that_slicer_makes_of_all(delivered: Delivered, volume: Volume) -> None:
+    scene = create_scene()
+    ours = add_result(scene, add_volume(scene, volume), delivered, ANATOMY, surfaces_of(delivered)).segmentation
+    theirs = add_result(scene, add_volume(scene, volume), delivered, ANATOMY).segmentation
+    name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    assert ours.GetSegmentation().ContainsRepresentation(name)
+    assert not theirs.GetSegmentation().ContainsRepresentation(name)
+    theirs.CreateClosedSurfaceRepresentation()
+    for artery in ANATOMY.arteries:
+        one, other = (node.GetClosedSurfaceInternalRepresentation(artery.code) for node in (ours, theirs))
+        assert one.GetNumberOfPoints() == (0 if other is None else other.GetNumberOfPoints())
+        if one.GetNumberOfPoints():
+            np.testing.assert_allclose(one.GetBounds(), other.GetBounds(), atol=1e-3)
 
 
 def test_an_error_in_the_arteries_takes_the_landmarks_away_again(
@@ -120,7 +141,7 @@ def test_an_error_in_the_arteries_takes_the_landmarks_away_again(
 
 def test_new_arteries_take_the_place_of_the_old_ones_in_the_same_nodes(delivered: Delivered, volume: Volume) -> None:
     scene = create_scene()
-    nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY, surfaces=True)
+    nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY, surfaces_of(delivered))
     count = scene.GetNumberOfNodes()
     arteries = delivered.arteries
     assert arteries is not None
@@ -134,7 +155,7 @@ def test_new_arteries_take_the_place_of_the_old_ones_in_the_same_nodes(delivered
         labels=np.where(arteries.labels == gone.label, 0, arteries.labels).astype(np.uint8),
         summary="Changed.",
     )
-    update_arteries(nodes.markups, changed, ANATOMY, surfaces=True)
+    update_arteries(nodes.markups, changed, ANATOMY, surfaces_of(replace(delivered, arteries=changed)))
     assert scene.GetNumberOfNodes() == count
     segmentation = nodes.segmentation.GetSegmentation()
     assert segmentation.GetNumberOfSegments() == 20
