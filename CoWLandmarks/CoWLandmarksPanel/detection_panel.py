@@ -11,7 +11,7 @@ from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.delivered import read_delivered
 from CoWLandmarksLib.detect_options import DetectOptions
 from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.scene import detection_nodes, volume_from_node, volume_node_of
+from CoWLandmarksLib.scene import detection_nodes, points_from_node, volume_from_node, volume_node_of
 from CoWLandmarksLib.scene_batch import BatchRow
 from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
 from CoWLandmarksLib.scene_regions import update_region_balls
@@ -22,13 +22,24 @@ from slicer.i18n import tr as _
 from .advanced_panel import AdvancedPanel
 from .batch_panel import Batch, BatchPanel
 from .batch_runs import FolderBatch, SceneBatch
+from .compare_panel import ComparePanel
 from .detection_runs import Run
+from .export_panel import ExportPanel
 from .pytorch_setup import torchInstalled
 from .result_panel import ResultPanel
+from .review_panel import ReviewPanel
 from .sample_data import CTA, MRA, Sample
 from .setup_panel import SetupPanel
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "CoWLandmarksLib" / "Resources" / "Models" / "default.cow.pt"
+
+
+Places = tuple[tuple[tuple[float, float, float] | None, str], ...]
+
+
+def _places(markupsNode: Any) -> Places:
+    """Where the points are, and which have no place."""
+    return tuple((point.position, point.status) for point in points_from_node(markupsNode))
 
 
 class DetectionPanel:
@@ -40,6 +51,7 @@ class DetectionPanel:
         self._parameters: Any | None = None
         self._run: Run | None = None
         self._scan: Any | None = None
+        self._traced: dict[str, Places] = {}
         anatomy = default_anatomy()
         self._anatomy = anatomy
         self.result = ResultPanel(ui.resultCollapsibleButton, anatomy)
@@ -55,8 +67,11 @@ class DetectionPanel:
         self.advanced.onShowCard = self._fetchCard
         self.advanced.onModalityChanged = lambda value: self._keep("modality", value)
         self.advanced.onDecodingChanged = lambda value: self._keep("decoding", value)
-        for section in (ui.reviewCollapsibleButton, ui.exportCollapsibleButton, ui.compareCollapsibleButton):
-            section.visible = False
+        self.review = ReviewPanel(ui.reviewCollapsibleButton, anatomy)
+        self.export = ExportPanel(ui.exportCollapsibleButton, anatomy)
+        self.compare = ComparePanel(ui.compareCollapsibleButton, anatomy)
+        self.review.onLandmarksChanged = self.onLandmarksChanged
+        self.review.onDetectionAdded = self._choose
         ui.detectButton.connect("clicked(bool)", self._onDetectButton)
         ui.sampleMraButton.connect("clicked(bool)", lambda checked=False: self._loadSample(MRA))
         ui.sampleCtaButton.connect("clicked(bool)", lambda checked=False: self._loadSample(CTA))
@@ -86,13 +101,15 @@ class DetectionPanel:
         self._stop()
         self._logic.runs.forgetScans()
         self._showDetection(None)
+        self._traced.clear()
         self.ui.messageLabel.text = ""
 
     def cleanup(self) -> None:
         """Leave nothing behind."""
         self.setup.cancel()
         self._stop()
-        self.result.cleanup()
+        for section in (self.result, self.review, self.export, self.compare):
+            section.cleanup()
         self._parameters = None
 
     def refresh(self) -> None:
@@ -198,15 +215,20 @@ class DetectionPanel:
         self._showDetection(markupsNode)
 
     def _showDetection(self, markupsNode: Any | None) -> None:
-        self.result.setDetection(markupsNode)
+        if markupsNode is not None:
+            self._traced.setdefault(markupsNode.GetID(), _places(markupsNode))
+        for section in (self.result, self.review, self.export, self.compare):
+            section.setDetection(markupsNode)
 
     def onLandmarksChanged(self, markupsNode: Any, changedCodes: Sequence[str]) -> None:
         """A person moved, placed or removed points: colours, summary and arteries follow."""
         update_region_balls(markupsNode, self._anatomy)
         refresh_summary(markupsNode, self._anatomy)
         self.result.refresh()
-        if not changedCodes or not torchInstalled():
-            return
+        places = _places(markupsNode)
+        if places == self._traced.get(markupsNode.GetID()) or not torchInstalled():
+            return  # accepted as it is: the arteries stay
+        self._traced[markupsNode.GetID()] = places
         try:
             self._logic.runs.updateArteries(markupsNode, self._onArteries)
         except CoWLandmarksError as error:

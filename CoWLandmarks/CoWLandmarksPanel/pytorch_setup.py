@@ -88,7 +88,7 @@ class _Listener(io.TextIOBase):
 
 def _livingProcesses() -> list[subprocess.Popen]:
     """Child processes of this one that Python started and that still run."""
-    found = [thing for thing in gc.get_objects() if isinstance(thing, subprocess.Popen)]
+    found = [thing for thing in gc.get_objects() if issubclass(type(thing), subprocess.Popen)]
     return [process for process in found if process.poll() is None]
 
 

@@ -74,7 +74,7 @@ class ResultPanel:
         sentences = [] if words is None else [*words.reasons, *words.warnings]
         ui.reasonsLabel.text = "\n".join(sentences)
         ui.reasonsLabel.visible = bool(sentences)
-        ui.centreViewsButton.enabled = words is not None
+        ui.centreViewsButton.visible = words is not None
 
     def _fillTable(self) -> None:
         table = self.ui.detectionsTable
