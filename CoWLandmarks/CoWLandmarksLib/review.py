@@ -25,6 +25,8 @@ from .scene import ATTRIBUTE, STATES_ROLE, detected_positions, read_detection, s
 from .scene_states import MOVED_MM, REVIEWED_AT, REVIEWER, fill_states, state_rows, write_state
 
 Position = tuple[float, float, float]
+LIFTED = ATTRIBUTE + "lifted"
+"""Attribute of the point list: the landmark that waits for the click that places it anew."""
 ANNOTATOR, REVIEWED, TIME = ATTRIBUTE + "annotator", ATTRIBUTE + "reviewed", ATTRIBUTE + "reviewed_at"
 """Attributes of the point list: initials of all reviewers, whether every landmark is reviewed, time of the last."""
 _DOUBT = (LandmarkState.UNCERTAIN, LandmarkState.ABSENT, LandmarkState.OUTSIDE, LandmarkState.FOUND)
@@ -97,8 +99,15 @@ class Review:
         return self._row(self._estimate(code), self._cells()[code])
 
     def detection(self) -> Detection:
-        """The detection as it is now."""
-        return read_detection(self.markups, self._anatomy)
+        """The detection as it is now; a landmark that waits for its click is where it was."""
+        detection = read_detection(self.markups, self._anatomy)
+        lifted = self.markups.GetAttribute(LIFTED)
+        if lifted not in self._anatomy.codes:
+            return detection
+        now, cells = detection.landmark(lifted), self._cells()[lifted]
+        if now.position is not None:
+            return detection
+        return detection.with_landmark(self._recorded(now, cells, detected_positions(self.markups).get(lifted)))
 
     def progress(self) -> tuple[int, int]:
         """How many landmarks are reviewed, and of how many."""
@@ -113,6 +122,9 @@ class Review:
 
     def open(self) -> None:
         """Let the points that are not reviewed be moved with the mouse."""
+        lifted = self.markups.GetAttribute(LIFTED)
+        if lifted in self._anatomy.codes:  # the scene was saved before the click
+            self.restore_position(lifted)
         reviewed = {estimate.code: estimate.reviewed for estimate in self.detection().landmarks}
         with self._own_changes():
             self.markups.SetLocked(False)
@@ -180,10 +192,17 @@ class Review:
             self.markups.SetLocked(False)
             self.markups.SetNthControlPointLocked(index, False)
             self.markups.UnsetNthControlPointPosition(index)
+            self.markups.SetAttribute(LIFTED, code)
+
+    def settle(self) -> tuple[str, ...]:
+        """The click came: write down where the point is now, as `record_moves` does."""
+        self.markups.RemoveAttribute(LIFTED)
+        return self.record_moves()
 
     def restore_position(self, code: str) -> None:
         """Put a point back where it was recorded last, without a step: its placement was broken off."""
         with self._own_changes():
+            self.markups.RemoveAttribute(LIFTED)
             recorded, index = self._recorded_now(code), self.index(code)
             show_estimate(self.markups, index, recorded)
             self.markups.SetNthControlPointLocked(index, recorded.reviewed)

@@ -64,7 +64,7 @@ class Placement:
             return
         _selection, interaction = self._singletons()
         if placed:
-            self._review.record_moves()
+            self._review.settle()
         else:
             self._review.restore_position(code)
         if interaction.GetCurrentInteractionMode() == interaction.Place:

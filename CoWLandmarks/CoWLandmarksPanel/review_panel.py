@@ -226,7 +226,7 @@ class ReviewPanel(VTKObservationMixin):
         self._do(lambda: self._review.revert_to_detected(self.selectedCode))
 
     def _onByRule(self, checked: bool = False) -> None:
-        self._do(lambda: self._review.set_by_rule(self.selectedCode, self.ui.byRuleCheckBox.checked))
+        self._do(lambda: self._review.set_by_rule(self.selectedCode, checked))
 
     def _onReplace(self, checked: bool = False) -> None:
         placement, code = self._placement, self.selectedCode

@@ -62,8 +62,12 @@ class ReviewTable:
             self._filling = False
 
     def selectFirst(self) -> None:
-        """Select the first row."""
-        self._table.selectRow(0)
+        """Select the first row, without telling."""
+        self._filling = True
+        try:
+            self._table.selectRow(0)
+        finally:
+            self._filling = False
 
     def step(self, by: int) -> None:
         """Select the row `by` below, going round at the ends."""

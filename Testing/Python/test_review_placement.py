@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 from CoWLandmarksLib.detection import LandmarkState
 from CoWLandmarksLib.review import Review
 from CoWLandmarksLib.review_placement import Placement
-from CoWLandmarksLib.scene import add_detection, add_volume, read_detection
-from CoWLandmarksLib.scene_files import create_scene
+from CoWLandmarksLib.scene import add_detection, add_volume, detection_nodes, read_detection
+from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
 from example_detection import ANATOMY, make_detection, make_volume
 from slice_view import SliceView
 
@@ -90,6 +91,21 @@ def test_leaving_place_mode_puts_the_point_back(code: str) -> None:
     assert desk.landmark(code) == before and desk.ended == [(code, False)]
     assert desk.review.moved() == ()
     assert desk.review.markups.GetNthControlPointLocked(desk.review.index(code))
+
+
+def test_a_landmark_that_waits_for_its_click_counts_as_where_it_was(tmp_path: Path) -> None:
+    desk = Desk()
+    before = desk.review.detection().landmarks
+    desk.placement.start(FOUND)
+    desk.view.move((100, 100))
+    assert desk.review.detection().landmarks == before and desk.review.moved() == ()
+    other = Review(desk.review.markups, ANATOMY)  # an export, say
+    assert other.record_moves() == () and other.detection().landmarks == before
+    save_scene(desk.scene, tmp_path / "scene.mrb")
+    loaded = Review(detection_nodes(load_scene(tmp_path / "scene.mrb"))[0], ANATOMY)
+    loaded.open()
+    assert loaded.moved() == () and loaded.row(FOUND).steps == 0
+    assert loaded.detection().landmark(FOUND).position == pytest.approx(make_detection().landmark(FOUND).position)
 
 
 def test_asking_for_another_landmark_breaks_the_first_off() -> None:
