@@ -127,5 +127,9 @@ class BatchPanel:
                 item.setToolTip(text)
 
     def _onDoubleClick(self, row: int, column: int) -> None:
+        self.openRow(row)
+
+    def openRow(self, row: int) -> None:
+        """Show the result in a row of the table."""
         if self._batch is not None and row < len(self._batch.rows):
             self.onOpen(self._batch.rows[row])

@@ -80,6 +80,11 @@ class DetectionPanel:
         self.refresh()
 
     @property
+    def detection(self) -> Any | None:
+        """The point list that result, review, export and comparison show."""
+        return None if self._parameters is None else self._parameters.detection
+
+    @property
     def detecting(self) -> bool:
         """Whether a single detection runs."""
         return self._run is not None and self._run.running
@@ -126,7 +131,7 @@ class DetectionPanel:
         ui.stageLabel.visible = running or installing
         ui.messageLabel.visible = bool(ui.messageLabel.text)
         self.batch.setEnabled(not running and not installing)
-        detection = None if self._parameters is None else self._parameters.detection
+        detection = self.detection
         if detection is None or detection.GetScene() is None:
             known = detection_nodes(slicer.mrmlScene)
             detection = known[-1] if known else None

@@ -33,7 +33,8 @@ class ResultPanel:
         self._current: Any | None = None
         self._rows: list[Any] = []
         self._filling = False
-        self._hint = HintPoints(self._showHint)
+        self.hintOffered = False
+        self.hint = HintPoints(self._showHint)
         table = self.ui.detectionsTable
         table.verticalHeader().hide()
         table.horizontalHeader().setStretchLastSection(True)
@@ -47,7 +48,7 @@ class ResultPanel:
     def setDetection(self, markupsNode: Any | None) -> None:
         """Show this detection."""
         if markupsNode is not self._current:
-            self._hint.discard()
+            self.hint.discard()
         self._current = markupsNode
         self.refresh()
 
@@ -61,7 +62,7 @@ class ResultPanel:
 
     def cleanup(self) -> None:
         """Leave nothing behind."""
-        self._hint.discard()
+        self.hint.discard()
 
     def _showWords(self, words: ResultWords | None) -> None:
         ui = self.ui
@@ -121,11 +122,11 @@ class ResultPanel:
         volumeNode = volume_node_of(self._current)
         if volumeNode is not None:
             set_shown(self._current, False)  # wrong points would only mislead
-            self._hint.start(volumeNode)
+            self.hint.start(volumeNode)
             self.refresh()
 
     def _onTryAgain(self, checked: bool = False) -> None:
-        volumeNode, hint = volume_node_of(self._current), self._hint.placed()
+        volumeNode, hint = volume_node_of(self._current), self.hint.placed()
         if volumeNode is not None and len(hint) >= FEWEST:
             self.onTryAgain(volumeNode, hint)
 
@@ -135,11 +136,12 @@ class ResultPanel:
         offered = (
             words is not None and words.verdict is Verdict.DO_NOT_TRUST and volume_node_of(self._current) is not None
         )
+        self.hintOffered = offered
         ui.hintFrame.visible = offered
         if not offered:
             return
-        placing = self._hint.node is not None
-        count, code = len(self._hint.placed()), self._hint.next() if placing else None
+        placing = self.hint.node is not None
+        count, code = len(self.hint.placed()), self.hint.next() if placing else None
         if not placing:
             text = _("If this is a brain angiogram, place 3-4 points and try again.")
         elif code is None:

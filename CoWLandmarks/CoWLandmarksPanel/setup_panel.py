@@ -19,6 +19,7 @@ class SetupPanel:
         self._onChanged = onChanged
         self._then: Callable[[], None] = lambda: None
         self._cancelled = False
+        self.asking = False
         self.installing = False
         ui.setupFrame.visible = False
         ui.installButton.connect("clicked(bool)", self._onInstall)
@@ -28,14 +29,14 @@ class SetupPanel:
         """Ask; `then` is called when PyTorch is there."""
         self._then = then
         self._tell("")
-        self._ui.setupFrame.visible = True
+        self._ask(True)
 
     def cancel(self) -> None:
         """Stop an installation that runs."""
         self._cancelled = True
 
     def _onNotNow(self, checked: bool = False) -> None:
-        self._ui.setupFrame.visible = False
+        self._ask(False)
         self._tell(
             _(
                 "Nothing was installed. Detection needs PyTorch: press 'Detect landmarks' to be asked again, or "
@@ -47,7 +48,7 @@ class SetupPanel:
         if self.installing:
             return
         ui = self._ui
-        ui.setupFrame.visible = False
+        self._ask(False)
         self.installing, self._cancelled = True, False
         ui.progressBar.maximum = 0  # pip does not say how much is left
         ui.stageLabel.text = _("Installing PyTorch; this takes some minutes...")
@@ -70,6 +71,10 @@ class SetupPanel:
 
     def _onLine(self, line: str) -> None:
         self._ui.stageLabel.text = _("Installing PyTorch: {line}").format(line=line[:120])
+
+    def _ask(self, asking: bool) -> None:
+        self.asking = asking
+        self._ui.setupFrame.visible = asking
 
     def _tell(self, text: str) -> None:
         self._ui.messageLabel.text = text
