@@ -18,12 +18,14 @@ from .export_commands import add_export
 from .interruption import Interruption
 from .modality import Modality
 from .progress import Event, EventKind, EventSink, JsonLines, terminal_progress
+from .scan_memory import ScanMemory
 
 # Nothing above imports torch, so that --help and wrong usage answer at once; commands import what they need.
 if TYPE_CHECKING:
     from .anatomy import Anatomy
+    from .arteries import ArteryMap
     from .batch import ArteryFinder, LandmarkDetector
-    from .detection import LandmarkEstimate
+    from .detection import Detection, LandmarkEstimate
     from .volume import Volume
 
 SAMPLE_FILE = Path(__file__).parent / "Resources" / "sample_mra.nii.gz"
@@ -49,13 +51,14 @@ def run(
     words: Sequence[str],
     events: EventSink,
     make_detector: DetectorFactory,
+    memory: ScanMemory | None = None,
     *,
     only_load: bool = False,
     last: bool = False,
 ) -> int:
     """Run the command line `words`, telling `events`; returns the exit code.
 
-    `only_load`: make the detector that a `detect` with these words would use, and nothing else. `last`: the process
+    `memory` keeps the last scan for the next call. `only_load`: make the detector that a `detect` with these words would use, and nothing else. `last`: the process
     ends after this call, so that signals that come after the work are ignored.
     """
     try:
@@ -66,7 +69,8 @@ def run(
             if only_load:
                 _made(make_detector, arguments)
                 return DELIVERED
-            code: int = arguments.run(arguments, events, make_detector, interruption)
+            kept = memory or ScanMemory(keeps=False)
+            code: int = arguments.run(arguments, events, make_detector, interruption, kept)
         _flush(sys.stdout)
         return code
     except SystemExit as stop:  # --help and --version
@@ -182,7 +186,11 @@ def _add_debug(parser: argparse.ArgumentParser) -> None:
 
 
 def _detect(
-    arguments: argparse.Namespace, events: EventSink, make_detector: DetectorFactory, interruption: Interruption
+    arguments: argparse.Namespace,
+    events: EventSink,
+    make_detector: DetectorFactory,
+    interruption: Interruption,
+    memory: ScanMemory,
 ) -> int:
     scans = _scans(arguments)
     from .batch import Batch, BatchOptions
@@ -205,8 +213,9 @@ def _detect(
         delivery,
         options,
         interruption.watching(events),
+        memory.read,
         uninterrupted=interruption.deferred,
-        find_arteries=None if arguments.no_arteries else _artery_finder(anatomy),
+        find_arteries=None if arguments.no_arteries else _artery_finder(anatomy, memory),
     )
     try:
         outcomes = batch.run(scans)
@@ -225,7 +234,9 @@ def _detect(
     return code
 
 
-def _arteries(arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption) -> int:
+def _arteries(
+    arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption, memory: ScanMemory
+) -> int:
     from dataclasses import replace
 
     from .anatomy import default_anatomy
@@ -233,21 +244,19 @@ def _arteries(arguments: argparse.Namespace, events: EventSink, _: object, inter
     from .delivery import Delivery
     from .markups import read_annotation
     from .outputs import check_free, result_folder, safe_name
-    from .volume import validated
-    from .volume_io import read_volume
 
     anatomy = default_anatomy()
     foreign: list[str] = []
     landmarks = read_annotation(arguments.landmarks, anatomy, foreign)
     events = interruption.watching(events)
     events(Event(EventKind.STAGE, "reading the scan", "read", 0.0))
-    volume = validated(read_volume(arguments.scan, arguments.series))
+    volume = memory.read(arguments.scan, arguments.series)
     volume = replace(volume, name=safe_name(volume.name))
     _check_places(arguments.landmarks, landmarks, volume, anatomy)
     check_free(arguments.out, volume.name, arguments.force)
     modality = None if arguments.modality == "auto" else Modality(arguments.modality)
     events(Event(EventKind.STAGE, "tracing the arteries", "arteries", 0.2))
-    detection, found = retraced(volume, landmarks, anatomy, modality, arguments.previous)
+    detection, found = retraced(volume, landmarks, anatomy, modality, arguments.previous, memory)
     for warning in dict.fromkeys((*foreign, *detection.warnings)):
         events(Event(EventKind.WARNING, warning, scan=volume.name))
     delivery = Delivery(anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene)
@@ -275,10 +284,16 @@ def _check_places(path: Path, landmarks: Sequence[LandmarkEstimate], volume: Vol
         )
 
 
-def _artery_finder(anatomy: Anatomy) -> ArteryFinder:
+def _artery_finder(anatomy: Anatomy, memory: ScanMemory) -> ArteryFinder:
     from .arteries_tracer import ArteryTracer
 
-    return lambda volume, detection: ArteryTracer(volume, detection.modality, anatomy).trace(detection.landmarks)
+    def find(volume: Volume, detection: Detection) -> ArteryMap:
+        tracer = ArteryTracer(volume, detection.modality, anatomy, surroundings=memory.surroundings)
+        found = tracer.trace(detection.landmarks)
+        memory.surroundings = tracer.surroundings
+        return found
+
+    return find
 
 
 def _made(make_detector: DetectorFactory, arguments: argparse.Namespace) -> tuple[LandmarkDetector, Anatomy]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 
@@ -70,6 +70,7 @@ class ArteryMap:
 
     `labels` uint8 [k, j, i] is a crop of the scan's own grid that begins at voxel `start` (i, j, k); beyond it there is
     no label. `summary` is the variant of the circle in plain words, `landmarks` are those it was traced between.
+    `anchors` (RAS mm by code) are those that crop and cost map were made for (arteries_surroundings.py).
     """
 
     arteries: tuple[ArteryTrace, ...]
@@ -78,6 +79,7 @@ class ArteryMap:
     scan_grid: Grid
     summary: str
     landmarks: tuple[LandmarkEstimate, ...] = ()
+    anchors: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
     def artery(self, code: str) -> ArteryTrace:
         """Trace with this code; raises KeyError."""

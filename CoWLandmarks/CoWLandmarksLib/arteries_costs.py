@@ -10,7 +10,7 @@ import torch
 from .arteries_lumen import CrossSections
 from .arteries_path import Corridor, Costs, cheapest_ways, window_of
 from .arteries_region import Region
-from .arteries_vesselness import SCALES_MM, tubularity
+from .arteries_vesselness import reach_voxels, tubularity
 from .resampling import resample
 from .volume import Grid, apply_affine
 
@@ -38,7 +38,7 @@ class CostMap:
         for corridor in corridors:
             self._known[window_of(corridor)] |= corridor.inside
         self.vesselness = tubularity(self._image, self.spacing_mm, self._known)
-        levels = [float(self._round(point, 2.0 * SNAP_MM[0])[0].max()) for point in points]
+        levels = [float(self._block(point, 2.0 * SNAP_MM[0])[0].max()) for point in points]
         self._level = max(float(np.median(levels)) if levels else 0.0, 1e-6)
         self.cost = self._cost_of(self.vesselness)
 
@@ -89,14 +89,28 @@ class CostMap:
         return np.linalg.eigh(spread)[1][:, 2]
 
     def _round(self, point: np.ndarray, reach_mm: float) -> tuple[np.ndarray, np.ndarray]:
-        """Tubularity and RAS mm of the voxels round a place."""
+        """Tubularity and RAS mm of the voxels within reach of a place; zero beyond, be it known or not."""
+        low, high = self._box(point, reach_mm)
+        places = self._places(low, high)
+        near: np.ndarray = np.less_equal(np.linalg.norm(places - point, axis=-1), reach_mm)
+        self._look(Corridor(near, (int(low[2]), int(low[1]), int(low[0]))))
+        block, _ = self._block(point, reach_mm)
+        return np.where(near, block, np.float32(0.0)), places
+
+    def _block(self, point: np.ndarray, reach_mm: float) -> tuple[np.ndarray, np.ndarray]:
+        """Tubularity as far as it is known and RAS mm of the voxels of a box round a place."""
+        low, high = self._box(point, reach_mm)
+        return self.vesselness[low[2] : high[2], low[1] : high[1], low[0] : high[0]], self._places(low, high)
+
+    def _box(self, point: np.ndarray, reach_mm: float) -> tuple[np.ndarray, np.ndarray]:
         centre = self.voxel(point)[::-1]
         reach = reach_mm / self.spacing_mm
         low = np.clip(np.floor(centre - reach).astype(int), 0, self.grid.size - 1)
-        high = np.clip(np.ceil(centre + reach).astype(int) + 1, low + 1, self.grid.size)
+        return low, np.clip(np.ceil(centre + reach).astype(int) + 1, low + 1, self.grid.size)
+
+    def _places(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         k, j, i = np.meshgrid(*(np.arange(low[a], high[a]) for a in (2, 1, 0)), indexing="ij")
-        block = self.vesselness[low[2] : high[2], low[1] : high[1], low[0] : high[0]]
-        return block, apply_affine(self.grid.ijk_to_ras, np.stack([i, j, k], axis=-1))
+        return apply_affine(self.grid.ijk_to_ras, np.stack([i, j, k], axis=-1))
 
     def _avoiding(self, taken: Sequence[CrossSections], first: np.ndarray, last: np.ndarray) -> np.ndarray:
         """Cost map in which the lumens of other arteries cost as much as background, away from `first` and `last`."""
@@ -110,11 +124,11 @@ class CostMap:
         return cost
 
     def _look(self, corridor: Corridor) -> None:
-        """Compute what a corridor needs and is not known yet."""
+        """Compute what a corridor needs and is not known yet; the order of such calls changes no value."""
         window = window_of(corridor)
         if not (corridor.inside & ~self._known[window]).any():
             return
-        rim = int(np.ceil(4.0 * SCALES_MM[-1] / self.spacing_mm))
+        rim = reach_voxels(self.spacing_mm)
         box = tuple(slice(max(0, w.start - rim), w.stop + rim) for w in window)
         wanted = np.zeros(self.grid.shape, bool)
         wanted[window] = corridor.inside & ~self._known[window]

@@ -130,7 +130,11 @@ def read_label_crop(path: str | PathLike[str]) -> tuple[np.ndarray, tuple[int, i
 
 def arteries_to_dict(arteries: ArteryMap) -> dict[str, Any]:
     """The arteries as plain values, as `Resources/Schemas/detection.schema.json` describes them; no label map."""
-    return {"summary": arteries.summary, "segments": [_trace_to_dict(trace) for trace in arteries.arteries]}
+    return {
+        "summary": arteries.summary,
+        "anchors": {code: list(point) for code, point in arteries.anchors.items()},
+        "segments": [_trace_to_dict(trace) for trace in arteries.arteries],
+    }
 
 
 def _trace_to_dict(trace: ArteryTrace) -> dict[str, Any]:
@@ -155,6 +159,15 @@ def read_summary(path: str | PathLike[str]) -> str:
     try:
         return str(json.loads(Path(path).read_text(encoding="utf-8")).get("arteries", {}).get("summary", ""))
     except (OSError, ValueError, AttributeError) as error:
+        raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
+
+
+def read_anchors(path: str | PathLike[str]) -> dict[str, tuple[float, float, float]]:
+    """RAS mm by code of the landmarks that the arteries of a detection.json were first traced for; may be empty."""
+    try:
+        anchors = json.loads(Path(path).read_text(encoding="utf-8")).get("arteries", {}).get("anchors", {})
+        return {str(code): (float(r), float(a), float(s)) for code, (r, a, s) in anchors.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
 
 

@@ -60,16 +60,22 @@ class Region:
         return Grid(self.scan_shape, matrix)
 
 
-def region_round(volume: Volume, modality: Modality, places: np.ndarray, landmarks: np.ndarray) -> Region:
-    """Crop of `volume` with a margin round `places` (n, 3); levels are measured at `landmarks` (m, 3), RAS mm."""
-    grid = volume.grid
+def crop_round(grid: Grid, places: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """First voxel (i, j, k) and shape (k, j, i) of the part of a grid with a margin round `places` (n, 3) RAS mm."""
     ijk = apply_affine(grid.ras_to_ijk, places)
     margin = MARGIN_MM / grid.spacing
     low = np.clip(np.floor(ijk.min(axis=0) - margin), 0, grid.size - 1).astype(int)
     high = np.clip(np.ceil(ijk.max(axis=0) + margin) + 1, low + 1, grid.size).astype(int)
     start = (int(low[0]), int(low[1]), int(low[2]))
-    shape = (int(high[2] - low[2]), int(high[1] - low[1]), int(high[0] - low[0]))
-    part = volume.voxels[low[2] : high[2], low[1] : high[1], low[0] : high[0]]
+    return start, (int(high[2] - low[2]), int(high[1] - low[1]), int(high[0] - low[0]))
+
+
+def region_round(volume: Volume, modality: Modality, places: np.ndarray, landmarks: np.ndarray) -> Region:
+    """Crop of `volume` with a margin round `places` (n, 3); levels are measured at `landmarks` (m, 3), RAS mm."""
+    grid = volume.grid
+    start, shape = crop_round(grid, places)
+    k, j, i = (slice(first, first + size) for first, size in zip(start[::-1], shape, strict=True))
+    part = volume.voxels[k, j, i]
     image = part.astype(np.float32)
     crop = grid.window(start, shape)
     noise = _noise(image)

@@ -9,21 +9,19 @@ import numpy as np
 
 from .anatomy import Anatomy, Artery
 from .arteries import ArteryMap, ArteryState, ArteryTrace
-from .arteries_costs import CostMap, working_grid
 from .arteries_ends import Ends, Way, ends_of, positions_in_scan
-from .arteries_frame import mean_landmark, reference_to_scan
 from .arteries_labels import Tube, label_map
 from .arteries_lumen import CrossSections, centred, cross_sections
 from .arteries_measures import counterpart_codes, measured, with_side_ratios
-from .arteries_path import Corridor, corridor_between
 from .arteries_presence import Evidence, evidence, judge, own_radius, shared_part
-from .arteries_region import Region, region_round
-from .arteries_routes import BASILAR_BOX_MM, Router, funnel
+from .arteries_region import Region
+from .arteries_routes import Router
 from .arteries_summary import summary_of
+from .arteries_surroundings import Surroundings, anchors_at, holds, surroundings_of
 from .detection import LandmarkEstimate
 from .modality import Modality
 from .orientation import StorageAxes, seen_along_ras
-from .volume import Volume, apply_affine
+from .volume import Volume
 
 HYPOPLASTIC_MM = 1.0
 """An artery with a smaller mean diameter is hypoplastic."""
@@ -41,10 +39,6 @@ CLEAR_NOISES = 5.0
 """A typical artery stands out from its surroundings by at least this many times the noise."""
 SAME_POINT_MM = 1e-3
 """A landmark that moved by less has not moved (positions in files are rounded)."""
-SLACK_MM = 3.0
-"""The cost map reaches so much farther than the first paths need, for landmarks that are moved a little."""
-REGION_RIM_MM = 6.0
-"""Where a landmark comes nearer than this to the edge of the crop, a new crop is made."""
 
 
 class ArteryTracer:
@@ -52,17 +46,25 @@ class ArteryTracer:
 
     The crop of the scan and its cost map are kept, and only arteries that hang on a changed landmark are traced anew;
     all others stay as they were, to the voxel. `previous` is an earlier result for the same scan to start from.
-    `evidence` holds what spoke for a vessel along the paths that were traced last, by artery.
+    `evidence` holds what spoke for a vessel along the paths that were traced last, by artery. `surroundings` may be
+    those of an earlier tracer of the same scan; they are used where they fit.
     """
 
-    def __init__(self, volume: Volume, modality: Modality, anatomy: Anatomy, previous: ArteryMap | None = None) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        modality: Modality,
+        anatomy: Anatomy,
+        previous: ArteryMap | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         # All is computed on voxels along R, A, S, so that it does not matter how the scan is stored.
         self._stored, self._order = volume.grid, StorageAxes.of(volume.grid)
         self._volume = seen_along_ras(volume)
         self._modality = modality
         self._anatomy = anatomy
         self._last = None if previous is None else self._turned(previous)
-        self._surroundings: tuple[Region, CostMap, Router] | None = None
+        self.surroundings = surroundings
         self._sections: dict[str, CrossSections] = {}
         self._merged: dict[str, str] = {}
         self.evidence: dict[str, Evidence] = {}
@@ -86,7 +88,8 @@ class ArteryTracer:
             nothing = np.zeros((0, 0, 0), np.uint8)
             self._last = ArteryMap(traces, nothing, (0, 0, 0), self._volume.grid, summary_of(traces), tuple(landmarks))
             return self._last
-        region, costs, router = self._surroundings_of(positions)
+        surroundings = self._surroundings_of(positions, before)
+        region, costs, router = surroundings.region, surroundings.costs, surroundings.router
         errors = {estimate.code: estimate.error_mm for estimate in landmarks}
         wanted = {code for artery in hanging for code in (artery.start, artery.end) if code in positions}
         points = {str(code): costs.snapped(positions[str(code)], errors[str(code)]) for code in wanted}
@@ -137,35 +140,19 @@ class ArteryTracer:
             if ends[artery.code] != old_ends[artery.code] or moved(artery.start) or moved(artery.end)
         ]
 
-    def _surroundings_of(self, positions: Mapping[str, np.ndarray]) -> tuple[Region, CostMap, Router]:
-        """Crop, cost map and router; those of the last call where they hold all landmarks."""
-        placed = np.array(list(positions.values()))
-        if self._surroundings is not None:
-            region = self._surroundings[0]
-            deep = region.grid.depth_mm(placed) >= np.minimum(REGION_RIM_MM, region.depth_mm(placed) - 1e-6)
-            if deep.all():
-                return self._surroundings
-        to_scan = reference_to_scan(positions)
-        pairs = []
-        for artery in self._anatomy.arteries:
-            ends = (artery.start, artery.end)
-            if None not in ends and any(code in positions for code in ends):
-                first, last = (
-                    positions.get(str(code), apply_affine(to_scan, mean_landmark(str(code)))) for code in ends
-                )
-                pairs.append((first, last))
-        places = [placed, *(np.array(pair) for pair in pairs)]
-        basilar = [str(a.end) for a in self._anatomy.arteries if a.start is None and a.end in positions]
-        for tip in basilar:
-            drop = to_scan[:3, :3] @ np.array([0.0, 0.5 * BASILAR_BOX_MM[0, 1], BASILAR_BOX_MM[0, 2]])
-            places.append(positions[tip] + drop[None])
-        region = region_round(self._volume, self._modality, np.concatenate(places), placed)
-        grid = working_grid(region)
-        corridors: list[Corridor] = [corridor_between(grid, first, last, SLACK_MM) for first, last in pairs]
-        corridors += [funnel(grid, to_scan, positions[tip]) for tip in basilar]
-        costs = CostMap(region, placed, corridors, grid)
-        self._surroundings = region, costs, Router(costs, to_scan)
-        return self._surroundings
+    def _surroundings_of(self, positions: Mapping[str, np.ndarray], before: ArteryMap | None) -> Surroundings:
+        """Crop, cost map and router: those for the anchors of the earlier result where they hold all landmarks.
+
+        Which these are must not depend on what happens to be kept, or a warm process would give other results.
+        """
+        anchors = {} if before is None else before.anchors or anchors_at(self._ends(before.landmarks)[0])
+        if not holds(anchors, self._volume, self._anatomy, positions):
+            anchors = anchors_at(positions)
+        kept = self.surroundings
+        if kept is None or not kept.are_for(anchors, self._modality, self._anatomy):
+            self.surroundings = None  # not two of them in memory at once
+            kept = self.surroundings = surroundings_of(self._volume, self._modality, self._anatomy, anchors)
+        return kept
 
     def _kept_sections(
         self, hanging: Sequence[Artery], before: ArteryMap | None, region: Region
@@ -285,7 +272,9 @@ class ArteryTracer:
                     )
                 )
         final = with_side_ratios(traces, self._anatomy)
-        return ArteryMap(final, labels, region.start, self._volume.grid, summary_of(final), tuple(landmarks))
+        grid, summary = self._volume.grid, summary_of(final)
+        anchors = {} if self.surroundings is None else self.surroundings.anchors
+        return ArteryMap(final, labels, region.start, grid, summary, tuple(landmarks), anchors)
 
     def _tube(self, code: str, present: Iterable[str]) -> Tube:
         """The artery as a tube, cut by a plane where no other present artery goes on."""

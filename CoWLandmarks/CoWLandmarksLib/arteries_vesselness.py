@@ -10,6 +10,13 @@ import numpy as np
 from scipy import ndimage
 
 SCALES_MM = (0.5, 0.85, 1.3, 1.9)
+TRUNCATE = 3.0
+
+
+def reach_voxels(spacing_mm: float) -> int:
+    """How far away the image matters to the tubularity of a voxel."""
+    steps = np.sqrt(np.diff(np.square((0.0, *SCALES_MM)))) / spacing_mm
+    return int(np.floor(TRUNCATE * steps + 0.5).sum()) + 1
 
 
 def tubularity(image: np.ndarray, spacing_mm: float, where: np.ndarray) -> np.ndarray:
@@ -29,7 +36,7 @@ def tubularity(image: np.ndarray, spacing_mm: float, where: np.ndarray) -> np.nd
     smooth, reached = image, 0.0
     for sigma in SCALES_MM:
         step = np.sqrt(sigma**2 - reached**2) / spacing_mm
-        smooth, reached = ndimage.gaussian_filter(smooth, step, mode="nearest", truncate=3.0), sigma
+        smooth, reached = ndimage.gaussian_filter(smooth, step, mode="nearest", truncate=TRUNCATE), sigma
         middle = _middle_eigenvalue(*_hessian(smooth, flat))
         np.maximum(best, -middle * np.float32((sigma / spacing_mm) ** 2), out=best)
     result.reshape(-1)[flat] = best

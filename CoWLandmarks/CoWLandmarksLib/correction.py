@@ -9,7 +9,7 @@ import numpy as np
 
 from .anatomy import Anatomy
 from .arteries import ArteryMap, cropped_labels
-from .arteries_files import read_traces
+from .arteries_files import read_anchors, read_traces
 from .arteries_tracer import ArteryTracer
 from .delivery import DETECTION_FILE, SEGMENTATION_FILE
 from .detection import Detection, LandmarkEstimate
@@ -17,6 +17,7 @@ from .errors import AnnotationError, VolumeError
 from .given import given_detection
 from .modality import Modality
 from .report import read_detection_json
+from .scan_memory import ScanMemory
 from .volume import Volume
 from .volume_io import read_volume
 
@@ -37,7 +38,8 @@ def earlier_result(folder: Path, volume: Volume, anatomy: Anatomy) -> tuple[Dete
     if not same:
         raise VolumeError(f"'{folder / SEGMENTATION_FILE}' does not lie on the grid of the scan; leave out --previous.")
     part, start = cropped_labels(labels.voxels)
-    return detection, ArteryMap(traces, part, start, volume.grid, "", detection.landmarks)
+    anchors = read_anchors(folder / DETECTION_FILE)
+    return detection, ArteryMap(traces, part, start, volume.grid, "", detection.landmarks, anchors)
 
 
 def retraced(
@@ -46,21 +48,27 @@ def retraced(
     anatomy: Anatomy,
     modality: Modality | None = None,
     previous: Path | None = None,
+    memory: ScanMemory | None = None,
 ) -> tuple[Detection, ArteryMap]:
     """Detection with the given landmarks, and the arteries between them.
 
     With the folder of a `previous` result of the scan only arteries that hang on a changed landmark are traced.
+    `memory`, from which the volume was read, makes that quicker and changes nothing else.
     """
-    detection = given_detection(volume, landmarks, anatomy, modality)
     earlier: ArteryMap | None = None
-    if previous is not None:
+    if previous is None:
+        detection = given_detection(volume, landmarks, anatomy, modality)
+    else:
         before, earlier = earlier_result(previous, volume, anatomy)
         detection = replace(
-            detection,
-            modality=modality or before.modality,
+            given_detection(volume, landmarks, anatomy, modality or before.modality),
             ras_to_reference=before.ras_to_reference,
             warnings=before.warnings,
             provenance={**before.provenance, "landmarks": "corrected"},
         )
-    tracer = ArteryTracer(volume, detection.modality, anatomy, earlier)
-    return detection, tracer.trace(landmarks)
+    kept = None if memory is None else memory.surroundings
+    tracer = ArteryTracer(volume, detection.modality, anatomy, earlier, kept)
+    found = tracer.trace(landmarks)
+    if memory is not None:
+        memory.surroundings = tracer.surroundings
+    return detection, found

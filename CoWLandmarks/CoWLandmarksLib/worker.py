@@ -1,4 +1,4 @@
-"""The warm worker: a long-lived process that runs one command after the other and keeps torch and the model loaded.
+"""The warm worker: a long-lived process that runs one command after the other and keeps model and last scan loaded.
 
 `python -m CoWLandmarksLib.worker` reads one JSON object per line from standard input, `{"job": 7, "arguments":
 ["detect", ...]}`, with the arguments of the command line, and writes the events of each job (progress.py) as JSON
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from .__main__ import load_detector, run
 from .progress import END, Event, EventKind, JsonLines
+from .scan_memory import ScanMemory
 
 if TYPE_CHECKING:
     from .anatomy import Anatomy
@@ -57,7 +58,7 @@ class KeptDetectors:
 
 def serve(requests: TextIO, answers: TextIO, errors: TextIO) -> None:
     """Work through requests until there are no more."""
-    detectors = KeptDetectors()
+    detectors, memory = KeptDetectors(), ScanMemory()
     for line in requests:
         if not line.strip():
             continue
@@ -72,7 +73,7 @@ def serve(requests: TextIO, answers: TextIO, errors: TextIO) -> None:
         job_answers = _JobLines(answers, job)
         if words[:1] in (["detect"], ["info"]):
             words.append("--json-progress")  # standard output is for the events
-        job_answers.end(run(words, job_answers, detectors, only_load=warm))
+        job_answers.end(run(words, job_answers, detectors, memory, only_load=warm))
 
 
 class _JobLines:
