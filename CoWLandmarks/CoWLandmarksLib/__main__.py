@@ -58,8 +58,9 @@ def run(
 ) -> int:
     """Run the command line `words`, telling `events`; returns the exit code.
 
-    `memory` keeps the last scan for the next call. `only_load`: make the detector that a `detect` with these words would use, and nothing else. `last`: the process
-    ends after this call, so that signals that come after the work are ignored.
+    `memory` keeps the last scan for the next call. `only_load`: make the detector that a `detect` with these words
+    would use, and nothing else. `last`: the process ends after this call, so that signals that come after the work
+    are ignored.
     """
     try:
         with Interruption(last=last) as interruption:

@@ -92,11 +92,7 @@ def scans(tall: bool) -> dict[str, Any]:
     """Phantoms of the sizes to measure."""
     import bodies
     import numpy as np
-    from CoWLandmarksLib.modality import Modality
-    from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
-    from CoWLandmarksTrainingLib.phantom.appearance import Family
-    from CoWLandmarksTrainingLib.phantom.cohort import rendered_case
-    from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene
+    from CoWLandmarksLib.volume import Volume, apply_affine
 
     if tall:
         small, _ = bodies.head_and_neck(SEED, (0.9, 0.9, 1.0))
@@ -105,13 +101,25 @@ def scans(tall: bool) -> dict[str, Any]:
         matrix[:3, 3] = apply_affine(matrix, np.full(3, -0.25))
         matrix[:3, :3] /= 2.0
         return {"head and neck CTA": Volume(np.ascontiguousarray(voxels), matrix, "tall", small.modality)}
+    return {name: case.volume for name, case in large_cases().items()}
+
+
+def large_cases() -> dict[str, Any]:
+    """A phantom of each modality with 512 x 512 x 160 voxels."""
+    import numpy as np
+    from CoWLandmarksLib.modality import Modality
+    from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
+    from CoWLandmarksTrainingLib.phantom.appearance import Family
+    from CoWLandmarksTrainingLib.phantom.cohort import rendered_case
+    from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene
+
     made = {}
     for modality in Modality:
         rng = np.random.Generator(np.random.Philox(key=[SEED, 1]))
         scene = sample_scene(rng, modality, Family.TRAINING, "clinical")
         centre = np.nanmean(apply_affine(scene.pose, scene.phantom.landmarks), axis=0)
         grid = axis_aligned_grid(centre, np.array([0.43, 0.43, 0.6]), (160, 512, 512))
-        made[modality.value] = rendered_case(scene, grid, modality.value, {}, 400.0).volume
+        made[modality.value] = rendered_case(scene, grid, modality.value, {}, 400.0)
     return made
 
 
