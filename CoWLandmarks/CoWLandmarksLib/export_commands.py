@@ -50,14 +50,15 @@ def run_export(arguments: argparse.Namespace, events: EventSink, _: object, inte
 
     anatomy = default_anatomy()
     events = interruption.watching(events)
-    events(Event(EventKind.STAGE, "reading the scene", "read", 0.0))
+    name = arguments.scene.name
+    events(Event(EventKind.STAGE, "reading the scene", "read", 0.0, scan=name))
     scene = load_scene(arguments.scene)
     markups = _chosen(scene, arguments.scene, arguments.landmarks, anatomy)
     case = arguments.case or free_pseudonym(arguments.to)
     landmarks = annotation_of(markups, anatomy).detection.landmarks
     steps = adding_to_cohort(markups, anatomy, arguments.to, case, arguments.patient or "", arguments.annotator)
     for done in steps:
-        events(Event(EventKind.PROGRESS, f"writing {case}", "write", 0.2 + 0.8 * done))
+        events(Event(EventKind.PROGRESS, f"writing {case}", "write", 0.2 + 0.8 * done, scan=name))
     reviewed = sum(estimate.reviewed for estimate in landmarks)
     if reviewed < len(landmarks):
         warning = f"Only {reviewed} of {len(landmarks)} landmarks are reviewed by a person; case.json says so."
