@@ -243,6 +243,22 @@ class CoWLandmarksTest(ScriptedLoadableModuleTest):
         if not torchInstalled():
             self.skipTest("PyTorch is not installed")
 
+    def addAnnotation(self, volume):
+        """A detection made of the mean landmarks in the middle of a volume; needs no child process."""
+        from CoWLandmarksLib.anatomy import default_anatomy
+        from CoWLandmarksLib.arteries_frame import mean_landmark
+        from CoWLandmarksLib.scene import volume_from_node
+        from CoWLandmarksLib.scene_given import add_given_points
+
+        anatomy = default_anatomy()
+        middle = volume_from_node(volume, copy=False).grid.centre
+        points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "mean")
+        for code in anatomy.codes:
+            points.AddControlPoint(*(middle + mean_landmark(code)), code)
+        markups = add_given_points(slicer.mrmlScene, volume, points, anatomy).markups
+        slicer.mrmlScene.RemoveNode(points)
+        return markups
+
     def test_TheNumericCoreIsPackagedWithItsAnatomy(self):
         """The library and its data travelled with the module."""
         from CoWLandmarksLib.anatomy import default_anatomy
@@ -300,3 +316,61 @@ class CoWLandmarksTest(ScriptedLoadableModuleTest):
         self.assertTrue(run.cancelled)
         self.assertEqual(self.nodesOfScene(), before)
         logic.close()
+
+    def test_ALandmarkIsAcceptedMovedPlacedAnewAndTakenBack(self):
+        """The review, by its buttons and in the views' place mode."""
+        from CoWLandmarksLib.anatomy import default_anatomy
+        from CoWLandmarksLib.scene import read_detection
+
+        slicer.util.selectModule("CoWLandmarks")
+        review = slicer.util.getModuleWidget("CoWLandmarks").panel.review
+        markups = self.addAnnotation(self.loadSample())
+        review.setDetection(markups)
+        anatomy = default_anatomy()
+        start = read_detection(markups, anatomy)
+        self.assertEqual(review.ui.landmarkTable.rowCount, 19)
+        first = review.selectedCode
+        review.ui.acceptButton.click()
+        self.assertTrue(read_detection(markups, anatomy).landmark(first).reviewed)
+        self.assertTrue(markups.GetNthControlPointLocked(anatomy.index(first)))
+        code = review.selectedCode
+        self.assertNotEqual(code, first)
+        place = [value + 3.0 for value in start.landmark(code).position]
+        markups.SetNthControlPointPosition(anatomy.index(code), *place)
+        self.assertTrue(read_detection(markups, anatomy).landmark(code).corrected)
+        review.ui.undoButton.click()
+        self.assertEqual(read_detection(markups, anatomy).landmark(code), start.landmark(code))
+        review.ui.replaceButton.click()
+        interaction = slicer.app.applicationLogic().GetInteractionNode()
+        self.assertEqual(interaction.GetCurrentInteractionMode(), interaction.Place)
+        markups.SetNthControlPointPosition(anatomy.index(code), *place)
+        self.assertNotEqual(interaction.GetCurrentInteractionMode(), interaction.Place)
+        self.assertTrue(read_detection(markups, anatomy).landmark(code).corrected)
+        review.ui.absentButton.click()
+        self.assertIsNone(read_detection(markups, anatomy).landmark(code).position)
+        review.setDetection(None)
+        self.assertTrue(markups.GetLocked())
+
+    def test_AnAnnotationBecomesACaseOfACohort(self):
+        """Written a little at a time, under a pseudonym."""
+        import tempfile
+        from pathlib import Path
+
+        from CoWLandmarksPanel.export_panel import COHORT_FOLDER
+
+        slicer.util.selectModule("CoWLandmarks")
+        export = slicer.util.getModuleWidget("CoWLandmarks").panel.export
+        settings = MachineSettings()
+        folderOfTheUser = settings.text(COHORT_FOLDER)
+        export.setDetection(self.addAnnotation(self.loadSample()))
+        with tempfile.TemporaryDirectory() as folder:
+            export.ui.cohortEdit.currentPath = folder
+            export.ui.caseEdit.text = "self-test"
+            export.ui.consentCheckBox.checked = True
+            export.ui.cohortButton.click()
+            while export.running:
+                slicer.app.processEvents()
+            written = {path.name for path in (Path(folder) / "self-test").iterdir()}
+        self.assertEqual(written, {"case.json", "scan.nrrd", "landmarks.mrk.json"})
+        export.ui.cohortEdit.currentPath = folderOfTheUser
+        settings.setText(COHORT_FOLDER, folderOfTheUser)
