@@ -222,7 +222,7 @@ class AlignedCoarseSampler:
         scan, landmarks = case.coarse_grid, case.landmarks_in_scan()
         window = self._window(scan, landmarks, rng)
         pose = self._turn(window.centre, rng)
-        voxels = torch.from_numpy(np.array(case.coarse())).to(self._device).float()
+        voxels = torch.from_numpy(np.array(case.coarse())).to(self._device)
         image = resample(voxels, scan, window.transformed(pose), padding=0.0)
         local = apply_affine(np.linalg.inv(pose), landmarks)
         pooled, grid = pool_for_localizer(image, window)

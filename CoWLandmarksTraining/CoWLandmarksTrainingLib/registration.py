@@ -27,8 +27,9 @@ _KEPT_OF_A_PITCH, _KEPT_STARTS, _KEPT_SEARCHES, _KEPT_RESULTS = 3, 12, 5, 3
 """Of each pitch, of all of them, after a short search at 4 mm, and after a longer one: the last go to 2.5 mm."""
 _TURN_MM = 40.0
 """A parameter of 1 mm turns (or stretches) by 1 / 40, which moves a point 40 mm from the centre by as much."""
-_STRAIN_SD = 0.06
-"""Stretching and shearing of an affine transform by this costs half a unit of the logarithm of the measure."""
+_STRAIN_SD, _TURN_SD = 0.06, np.radians(35.0)
+"""Stretching (or shearing), and turning, by this costs half a unit of the logarithm of the measure: where it hardly
+tells two places apart, the one with the more upright head is the likelier."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ class _Search:
 
     def cost(self, parameters: Sequence[float] | np.ndarray) -> float:
         """Lower is better; infinite where the images hardly cover each other."""
-        strain = np.array(parameters[6:]) / _TURN_MM
-        cost = self.level.cost(self.matrix(parameters))
-        return cost + float((strain**2).sum()) / (2.0 * _STRAIN_SD**2)
+        turn, strain = np.array(parameters[:3]) / _TURN_MM, np.array(parameters[6:]) / _TURN_MM
+        unlikely = (turn @ turn) / (2.0 * _TURN_SD**2) + (strain @ strain) / (2.0 * _STRAIN_SD**2)
+        return self.level.cost(self.matrix(parameters)) + float(unlikely)
 
     def _finite_cost(self, parameters: np.ndarray) -> float:
         return min(self.cost(parameters), 1e3)  # Powell's method subtracts costs
