@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     default.set_defaults(run=_default)
 
-    add_cohort_commands(commands)
+    add_cohort_commands(commands, _StopRequest)
     add_training_commands(commands, _StopRequest)
     add_run_command(commands, main)
     return parser

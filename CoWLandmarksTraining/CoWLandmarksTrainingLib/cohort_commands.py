@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.errors import CoWLandmarksError, OutputError
+from CoWLandmarksLib.errors import AnnotationError, CoWLandmarksError, OutputError, StoppedError
+
+from .training_commands import StopRequest
 
 DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
 
 
-def add_cohort_commands(commands: Any) -> None:
-    """Add the sub-parsers to argparse's sub-parsers action `commands`."""
+def add_cohort_commands(commands: Any, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> None:
+    """Add the sub-parsers to argparse's sub-parsers action `commands`; `stop_request` watches for signals."""
     init = commands.add_parser("init", help="write a configuration file with every setting and its explanation")
     init.add_argument("config", type=Path, metavar="FILE", help="name of the file, .toml or .json")
     init.add_argument("--force", action="store_true", help="replace the file if it exists")
@@ -42,7 +45,7 @@ def add_cohort_commands(commands: Any) -> None:
     align.add_argument("--out", type=Path, metavar="DIR", help="folder for the aligned cohort; made if needed")
     align.add_argument("--by", choices=["template", "landmarks"], help="way of alignment (default: template)")
     align.add_argument("--processes", type=int, metavar="N", help="processes side by side (default: all cores)")
-    align.set_defaults(run=_align)
+    align.set_defaults(run=lambda arguments: _align(arguments, stop_request))
 
 
 def _add_cohort(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +123,9 @@ def _split(arguments: argparse.Namespace) -> int:
     setting = _setting(arguments)
     out = arguments.out or setting.splits_file
     cohort = read_cohort(setting.cohort.folders, setting.cohort.read_anatomy())
+    if not cohort.scans:
+        _tell(cohort.problems)
+        raise AnnotationError("No case of the cohort can be read, so there is nothing to split; run check to see why.")
     keep = None
     if out.exists() and not arguments.force:
         if not arguments.extend:
@@ -145,7 +151,7 @@ def _split(arguments: argparse.Namespace) -> int:
     return DELIVERED
 
 
-def _align(arguments: argparse.Namespace) -> int:
+def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
     from .align import AlignPlan, align_cohort
     from .alignment_choice import aligner_of
     from .cohort import read_cohort
@@ -171,7 +177,14 @@ def _align(arguments: argparse.Namespace) -> int:
         splits.write(setting.splits_file)
         print(f"Splits were drawn: '{setting.splits_file}'.")
     plan = AlignPlan(cohort, splits, aligner_of(config, out), config, out)
-    aligned = align_cohort(plan, on_case=lambda stage, name: print(f"{stage} {name}", flush=True))
+    with stop_request() as stop:
+
+        def on_case(stage: str, name: str) -> None:
+            print(f"{stage} {name}", flush=True)
+            if stop.made:
+                raise StoppedError(f"The alignment was stopped; the same command goes on with what is in '{out}'.")
+
+        aligned = align_cohort(plan, on_case)
     if aligned.cases():
         from .alignment_picture import write_alignment_picture
 

@@ -59,7 +59,7 @@ class TemplateAligner:
         shaping = [scan for scan, own in zip(scans, training, strict=True) if own]
         mean, origin = reference_shape([points[s.name] for s in shaping], [s.transform for s in shaping], anatomy)
         notes = [origin]
-        templates = self._templates(shaping, anatomy, mean, notes)
+        templates = self._templates(shaping, anatomy, mean, notes, on_case)
         to_reference = self._between_templates(templates, points, mean, notes)
         transforms, failures = self._registered(scans, templates, to_reference, on_case)
         transforms = self._settled(scans, shaping, points, transforms, failures, mean)
@@ -77,7 +77,12 @@ class TemplateAligner:
         return CohortAlignment(cases, mean, mean.mean(axis=0), tuple(notes))
 
     def _templates(
-        self, shaping: Sequence[AnnotatedScan], anatomy: Anatomy, mean: np.ndarray, notes: list[str]
+        self,
+        shaping: Sequence[AnnotatedScan],
+        anatomy: Anatomy,
+        mean: np.ndarray,
+        notes: list[str],
+        on_case: Callable[[str], None],
     ) -> dict[Modality, AnnotatedScan]:
         grid = axis_aligned_grid(mean.mean(axis=0), np.array(self.config.spacing_mm), self.config.shape)
         with_image = [scan for scan in shaping if scan.image is not None]
@@ -95,13 +100,17 @@ class TemplateAligner:
             partner = templates[Modality.MRA].patient if templates else None
             candidates = Candidates(own, anatomy, mean, grid, self.config.largest_residual_mm)
             templates[modality], sentence = chosen_template(
-                candidates, named, modality, lambda pairs: self._tried(pairs, anatomy, mean), partner
+                candidates, named, modality, lambda pairs: self._tried(pairs, anatomy, mean, on_case), partner
             )
             notes.append(sentence)
         return templates
 
     def _tried(
-        self, pairs: Sequence[tuple[AnnotatedScan, AnnotatedScan]], anatomy: Anatomy, mean: np.ndarray
+        self,
+        pairs: Sequence[tuple[AnnotatedScan, AnnotatedScan]],
+        anatomy: Anatomy,
+        mean: np.ndarray,
+        on_case: Callable[[str], None],
     ) -> list[float]:
         """Residual (mm) of coarse registrations of pairs (template, scan); infinite where nothing was found."""
         ways = {
@@ -116,6 +125,7 @@ class TemplateAligner:
                 way = ways[job.template.name] @ result.scan_to_template
                 residual = residual_mm(placed_landmarks(job.scan, anatomy), way, mean)
             residuals[job.template.name, job.scan.name] = residual
+            on_case(f"{job.scan.name} to {job.template.name} (trial)")
         return [residuals[template.name, scan.name] for template, scan in pairs]
 
     def _job(

@@ -209,10 +209,18 @@ class TestSameWeights:
         assert_same(trained_on(tmp_path, ahead=3), whole)
 
     def test_two_processes_teach_the_same_as_one(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-        subprocess.run(
-            [*torchrun, str(SCRIPT), str(tmp_path)], env=ENVIRONMENT, check=True, timeout=300, capture_output=True
+        # Everything stays on this machine's own interface: names of machines may not resolve, or only slowly.
+        words = ["--standalone", "--local-addr=127.0.0.1", "--nproc_per_node=2", str(SCRIPT), str(tmp_path)]
+        environment = {**ENVIRONMENT, **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})}
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", *words],
+            env=environment,
+            timeout=900,  # three times torch is imported, and the machine may be busy
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
+        assert done.returncode == 0, done.stdout
         assert_same(torch.load(tmp_path / "weights.pt", weights_only=True), whole, 2e-5)
 
     def test_deep_supervision_is_another_training_that_resumes_as_well(self, tmp_path: Path) -> None:

@@ -1,0 +1,178 @@
+"""What goes wrong between a cohort and a model, through the commands: one sentence, an exit code, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from aligned_beads import write_bead_cohort
+from cohort_cases import places, tilted, write_case, write_cohort
+from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.model import load_model
+from CoWLandmarksLib.volume import apply_affine
+from CoWLandmarksTrainingLib.__main__ import main
+from CoWLandmarksTrainingLib.aligned import AlignedCohort
+from head_images import head_image
+
+sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+ANATOMY = default_anatomy()
+ALIGN = {"align": {"shape": [24, 40, 48], "spacing_mm": [2.0, 2.0, 2.4], "by": "landmarks", "processes": 1}}
+TOY = {
+    "generator": {"base_width": 8, "levels": 2, "fold": 2, "window": [0, 0, 0], "priors": False, "sigma_mm": 3.0},
+    "discriminator": {"base_width": 4, "layers": 2},
+    "training": {
+        "pretrain_steps": 3,
+        "adversarial_steps": 0,
+        "prior": "none",
+        "warm_up_steps": 1,
+        "validate_every": 0,
+        "log_every": 1,
+        "mixed_precision": False,
+        "checkpoint_seconds": 0.0,
+    },
+    "coarse": {"base_width": 8, "levels": 2, "steps": 1, "batch_size": 1},
+}
+
+
+def written(folder: Path, name: str, content: dict[str, object]) -> Path:
+    path = folder / name
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def train(aligned: Path, out: Path, config: Path, *more: str) -> int:
+    return main(["train", str(aligned), "--out", str(out), "--config", str(config), "--device", "cpu", *more])
+
+
+@pytest.mark.parametrize("by", ["landmarks", "template"])
+def test_a_cohort_of_one_case_goes_from_check_to_a_model(by: str, tmp_path: Path) -> None:
+    """Nothing can be validated or tested with it, which the model card says; nothing breaks."""
+    cohort = tmp_path / "cohort"
+    write_cohort(cohort / "train", ANATOMY, 1)
+    assert main(["check", str(cohort)]) == 0
+    settings = written(tmp_path, "align.json", {**ALIGN, "cohort": {"folders": ["cohort"]}})
+    assert main(["align", str(settings), "--by", by, "--out", str(tmp_path / "aligned")]) == 0
+    assert train(tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)) == 0
+    assert "There was no validation scan" in load_model(tmp_path / "out" / "model.cow.pt").card
+
+
+def test_a_cohort_without_any_landmarks_is_one_sentence_at_every_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        write_case(tmp_path / "cohort" / f"m{number}", ANATOMY, places(ANATOMY, np.random.default_rng(number)))
+        (tmp_path / "cohort" / f"m{number}" / "landmarks.mrk.json").unlink()
+    for words in (["check"], ["split"], ["align", "--out", str(tmp_path / "aligned")]):
+        assert main([words[0], str(tmp_path / "cohort"), *words[1:]]) == 1
+        output = capsys.readouterr()
+        assert "landmarks" in output.out + output.err
+        assert "Traceback" not in output.err
+    assert not (tmp_path / "aligned").exists()
+
+
+def test_a_case_that_changes_after_align_is_refused_by_train_until_it_is_aligned_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort, toy = tmp_path / "cohort", written(tmp_path, "toy.json", TOY)
+    write_cohort(cohort / "train", ANATOMY, 2)
+    settings = written(tmp_path, "align.json", {**ALIGN, "cohort": {"folders": ["cohort"]}})
+    align = ["align", str(settings), "--out", str(tmp_path / "aligned")]
+    assert main(align) == 0
+    points = cohort / "train" / "mra00" / "landmarks.mrk.json"
+    content = json.loads(points.read_text(encoding="utf-8"))
+    content["markups"][0]["controlPoints"][4]["position"][0] += 2.0
+    points.write_text(json.dumps(content), encoding="utf-8")
+    capsys.readouterr()
+    assert train(tmp_path / "aligned", tmp_path / "out", toy) == 1
+    [error] = capsys.readouterr().err.splitlines()
+    assert "mra00" in error
+    assert "align again" in error
+    assert not (tmp_path / "out").exists()
+    assert main(align) == 0
+    assert train(tmp_path / "aligned", tmp_path / "out", toy) == 0
+
+
+def test_values_that_are_no_numbers_stop_a_training_which_names_the_case_and_can_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
+    write_bead_cohort(aligned, mra=2, sets=0, validation=0)
+    crop = aligned / "mra-1" / "crop.npy"
+    good = np.load(crop)
+    np.save(crop, np.full_like(good, np.nan))
+    assert train(aligned, out, toy) == 1
+    [error] = capsys.readouterr().err.splitlines()
+    assert "is not finite at step" in error
+    assert "mra-1" in error
+    assert not (out / "model.cow.pt").exists()
+    np.save(crop, good)
+    assert train(aligned, out, toy, "--resume") == 0
+    weights = load_model(out / "model.cow.pt").fine.weights
+    assert all(np.isfinite(value.float().numpy()).all() for value in weights.values())
+
+
+def test_a_training_whose_checkpoints_are_both_damaged_says_what_to_delete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
+    write_bead_cohort(aligned, mra=1, sets=0, validation=0)
+    assert train(aligned, out, toy) == 0
+    for path in (out / "fine").glob("checkpoint*.pt"):
+        path.write_bytes(b"no checkpoint")
+    capsys.readouterr()
+    assert train(aligned, out, toy, "--resume") == 1
+    [error] = capsys.readouterr().err.splitlines()[-1:]
+    assert "delete it to start again" in error
+
+
+def test_two_cases_of_one_patient_in_two_splits_are_told_and_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_cohort(tmp_path / "cohort" / "train", ANATOMY, 2)
+    for split in ("train", "test"):
+        points = places(ANATOMY, np.random.default_rng(9))
+        write_case(tmp_path / "cohort" / split / f"same-{split}", ANATOMY, points, patient="same")
+    settings = written(tmp_path, "align.json", {**ALIGN, "cohort": {"folders": ["cohort"]}})
+    assert main(["check", str(tmp_path / "cohort")]) == 2
+    assert "'same'" in capsys.readouterr().out
+    assert main(["align", str(settings), "--out", str(tmp_path / "aligned")]) in (1, 2)
+    if (tmp_path / "aligned" / "aligned.json").exists():
+        assert "same" not in {case.patient for case in AlignedCohort.read(tmp_path / "aligned").all_cases}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_a_terminated_align_ends_with_code_75_and_goes_on_from_what_it_has(tmp_path: Path) -> None:
+    for number in range(3):
+        points = places(ANATOMY, np.random.default_rng(number))
+        pose = tilted(pitch=4.0 * number)
+        image = head_image(points, pose, Modality.MRA, seed=number)
+        write_case(tmp_path / "cohort" / f"m{number}", ANATOMY, apply_affine(pose, points), image=image)
+    quick = {"pitch_starts_deg": [0.0], "registration_spacing_mm": 2.5, "mra_template": "m0", "processes": 1}
+    settings = {"shape": [24, 40, 48], "spacing_mm": [2.0, 2.0, 2.4], **quick}
+    shares = {"folders": ["cohort"], "validation_share": 0.0, "test_share": 0.0}
+    config = written(tmp_path, "align.json", {"align": settings, "cohort": shares})
+    out = tmp_path / "aligned"
+    command = [sys.executable, "-m", "CoWLandmarksTrainingLib", "align", str(config), "--out", str(out)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    patience = time.monotonic() + 120.0
+    while not list(out.glob("*/registration.json")) and time.monotonic() < patience and process.poll() is None:
+        time.sleep(0.02)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 75, errors
+    assert "the same command goes on" in errors
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("*/registration.json")}
+    assert kept
+    assert not (out / "aligned.json").exists()
+    assert main(command[3:]) == 0
+    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+    assert len(AlignedCohort.read(out).cases()) == 3
