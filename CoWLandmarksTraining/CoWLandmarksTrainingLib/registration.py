@@ -28,8 +28,8 @@ _KEPT_OF_A_PITCH, _KEPT_STARTS, _KEPT_SEARCHES, _KEPT_RESULTS = 3, 12, 5, 3
 _TURN_MM = 40.0
 """A parameter of 1 mm turns (or stretches) by 1 / 40, which moves a point 40 mm from the centre by as much."""
 _STRAIN_SD, _TURN_SD = 0.06, np.radians(35.0)
-"""Stretching (or shearing), and turning, by this costs half a unit of the logarithm of the measure: where it hardly
-tells two places apart, the one with the more upright head is the likelier."""
+"""Stretching (or shearing), and turning, by this costs half a unit of the logarithm of the measure. Turning costs
+only while places are chosen from: where the measure hardly tells them apart, the more upright head is the likelier."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,14 @@ def register(
     `fixed`.
     """
     vessels = (fixed, moving) if masks else (vessel_image(fixed), vessel_image(moving))
-    search = _Search(RegistrationLevel(fixed, moving, *vessels, COARSE_MM, focus, masks))
+    search = _Search(RegistrationLevel(fixed, moving, *vessels, COARSE_MM, focus, masks), upright=True)
     found = [search.run(start, iterations=1, step_mm=6.0) for start in search.promising(pitch_starts_deg)]
     found = [search.run(entry[1], iterations=3, step_mm=3.0) for entry in _best(found, _KEPT_SEARCHES)]
     if thorough:
         found = _best(found, _KEPT_RESULTS)
         search = _Search(RegistrationLevel(fixed, moving, *vessels, MIDDLE_MM, focus, masks))
         found = [search.run(entry[1], iterations=2, step_mm=1.5) for entry in found]
+        found = [(cost + _turned(parameters), parameters) for cost, parameters in found]
     if not found or min(found)[0] == np.inf:
         raise VolumeError(f"'{moving.name}' cannot be registered; it covers too little of the template '{fixed.name}'.")
     best = min(found)[1]
@@ -93,8 +94,8 @@ def register(
 class _Search:
     """Powell's method at one resolution."""
 
-    def __init__(self, level: RegistrationLevel) -> None:
-        self.level = level
+    def __init__(self, level: RegistrationLevel, upright: bool = False) -> None:
+        self.level, self._upright = level, upright
 
     def promising(self, pitches: Sequence[float]) -> list[tuple[float, ...]]:
         """The best starts of every pitch, the best of all first."""
@@ -115,9 +116,9 @@ class _Search:
 
     def cost(self, parameters: Sequence[float] | np.ndarray) -> float:
         """Lower is better; infinite where the images hardly cover each other."""
-        turn, strain = np.array(parameters[:3]) / _TURN_MM, np.array(parameters[6:]) / _TURN_MM
-        unlikely = (turn @ turn) / (2.0 * _TURN_SD**2) + (strain @ strain) / (2.0 * _STRAIN_SD**2)
-        return self.level.cost(self.matrix(parameters)) + float(unlikely)
+        strain = np.array(parameters[6:]) / _TURN_MM
+        cost = self.level.cost(self.matrix(parameters)) + float(strain @ strain) / (2.0 * _STRAIN_SD**2)
+        return cost + _turned(parameters) if self._upright else cost
 
     def _finite_cost(self, parameters: np.ndarray) -> float:
         return min(self.cost(parameters), 1e3)  # Powell's method subtracts costs
@@ -133,6 +134,11 @@ class _Search:
         level = self.level
         matrix[:3, 3] = level.moving_centre + shift - matrix[:3, :3] @ level.fixed_centre
         return matrix
+
+
+def _turned(parameters: Sequence[float] | np.ndarray) -> float:
+    turn = np.array(parameters[:3]) / _TURN_MM
+    return float(turn @ turn) / (2.0 * float(_TURN_SD) ** 2)
 
 
 def _best(found: Sequence[_Found], count: int) -> list[_Found]:
