@@ -1,0 +1,45 @@
+"""The surface of the real Slicer, from slicer_api.json: what a class or module of the stand-in may offer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+API = json.loads(Path(__file__).with_name("slicer_api.json").read_text(encoding="utf-8"))
+
+ALIASES = {"exec": "exec_", "raise": "raise_", "print": "print_"}
+"""Python's words: PythonQt and PySide both put a line behind them."""
+
+UNLISTED = {
+    "ctkPathLineEdit": frozenset(
+        ("Dirs", "Drives", "NoSymLinks", "Files", "Readable", "Writable", "Executable", "Hidden", "NoDot", "NoDotDot")
+    ),
+}
+"""Constants of flags: PythonQt knows but does not list them, so the dump lacks them; scripts use them everywhere."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """What one class shows to Python: names (methods, properties, signals, constants), and which of them are what."""
+
+    names: frozenset[str]
+    properties: frozenset[str]
+    signals: frozenset[str]
+
+    def signal(self, signature: str) -> bool:
+        """Whether there is a signal of this signature, as in "clicked(bool)"."""
+        return signature in self.signals
+
+
+@cache
+def members(class_name: str) -> Members:
+    """The members of a Qt, CTK or MRML widget class; KeyError for a class that the application lacks."""
+    entry = API["classes"][class_name]
+    base = members(entry["base"]) if entry["base"] else Members(frozenset(), frozenset(), frozenset())
+    names = set(entry["names"].split())
+    names |= {alias for word, alias in ALIASES.items() if word in names} | UNLISTED.get(class_name, frozenset())
+    return Members(
+        base.names | names, base.properties | set(entry["properties"].split()), base.signals | set(entry["signals"])
+    )

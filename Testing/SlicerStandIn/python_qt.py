@@ -1,0 +1,168 @@
+"""Qt classes as Slicer's Python sees them (PythonQt): properties are attributes, signals are named by their signature.
+
+Each class is a subclass of PySide's with the members of the real one and no others: using any other name fails.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import shiboken6
+from PySide6 import QtCore
+
+from .api import Members, members
+
+slot_errors: list[str] = []
+"""Tracebacks of what went wrong in slots; PythonQt prints them and goes on, a test wants to fail."""
+
+_EXTRA = frozenset({"name"})
+"""`name` of an object is its objectName; slicer.util uses it, though PythonQt does not list it."""
+
+_CALLED_BY_QT = re.compile(
+    r"event|eventFilter|\w+(Event|Notify|Propagation)|metric|redirected|sharedPainter|initPainter|init\w+Option"
+)
+"""Virtual methods, for which PySide looks into the class whenever Qt calls them."""
+
+
+class Absent:
+    """Takes the place of a member that PySide has and Slicer lacks."""
+
+    def __init__(self, class_name: str, name: str) -> None:
+        self.text = f"{class_name} of 3D Slicer has no '{name}'"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        raise AttributeError(self.text)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        raise AttributeError(self.text)
+
+
+def qt_property(name: str) -> property:
+    """A property of Qt as an attribute."""
+
+    def read(self: Any) -> Any:
+        return QtCore.QObject.property(self, name)
+
+    def write(self: Any, value: Any) -> None:
+        index = self.metaObject().indexOfProperty(name)
+        if not self.metaObject().property(index).isWritable():
+            raise AttributeError(f"{type(self).__name__}.{name} is read-only")
+        if isinstance(value, tuple):
+            value = list(value)
+        QtCore.QObject.setProperty(self, name, value)
+
+    return property(read, write)
+
+
+def _set_attribute(self: Any, name: str, value: Any) -> None:
+    for owner in type(self).__mro__:
+        member = owner.__dict__.get(name)
+        if member is not None and hasattr(type(member), "__set__"):
+            member.__set__(self, value)
+            return
+    if "_offers" not in type(self).__dict__:  # a class that a module derives may have attributes of its own
+        self.__dict__[name] = value
+        return
+    raise AttributeError(f"{type(self).__name__} of 3D Slicer has no '{name}' that can be set")
+
+
+def _slot(function: Callable[..., Any]) -> Callable[..., None]:
+    """Calls a slot with as many arguments as it takes, as PythonQt does."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    most = None
+    if code is not None and not code.co_flags & 0x04:  # no *args
+        most = code.co_argcount - (1 if getattr(function, "__self__", None) is not None else 0)
+
+    def call(*arguments: Any) -> None:
+        try:
+            function(*(arguments if most is None else arguments[:most]))
+        except Exception:
+            text = traceback.format_exc()
+            print(text, file=sys.stderr)
+            slot_errors.append(text)
+
+    return call
+
+
+def _signal(self: Any, signature: str) -> Any:
+    known: Members = type(self)._offers_of()
+    if not known.signal(signature):
+        raise ValueError(f"{type(self).__name__} of 3D Slicer has no signal '{signature}'")
+    name, arguments = signature[:-1].split("(")
+    signal = getattr(self, name)
+    try:
+        return (
+            signal[tuple(_TYPES[word] for word in arguments.split(","))]
+            if "," in arguments
+            else signal[_TYPES[arguments]]
+        )
+    except (KeyError, IndexError, TypeError):
+        return signal
+
+
+_TYPES = {"": (), "bool": bool, "int": int, "double": float, "QString": str}
+
+
+def _connect(self: Any, signature: str, function: Callable[..., Any]) -> bool:
+    if not callable(function):
+        raise TypeError(f"{function!r} cannot be called")
+    relay = _slot(function)
+    _signal(self, signature).connect(relay)
+    self.__dict__.setdefault("_slots", []).append((signature, function, relay))
+    return True
+
+
+def _disconnect(self: Any, signature: str | None = None, function: Callable[..., Any] | None = None) -> bool:
+    slots = self.__dict__.get("_slots", [])
+    gone = [slot for slot in slots if signature in (None, slot[0]) and (function is None or slot[1] == function)]
+    for slot in gone:
+        _signal(self, slot[0]).disconnect(slot[2])
+        slots.remove(slot)
+    return bool(gone)
+
+
+def _find_children(self: Any, wanted: Any = QtCore.QObject, name: str = "") -> list[Any]:
+    real = wanted._real_class if hasattr(wanted, "_real_class") else wanted
+    return QtCore.QObject.findChildren(self, real, name) if name else QtCore.QObject.findChildren(self, real)
+
+
+def _find_child(self: Any, wanted: Any = QtCore.QObject, name: str = "") -> Any:
+    return next(iter(_find_children(self, wanted, name)), None)
+
+
+def slicer_class(name: str, real: type, own: dict[str, Any] | None = None) -> type:
+    """The class `name` of the application, made from PySide's class `real` (`own`: members written by hand)."""
+    known = members(name)
+    own = own or {}
+    space: dict[str, Any] = dict(own)
+    for member in dir(real):
+        if member in own or member.startswith("_") or _CALLED_BY_QT.fullmatch(member):
+            continue
+        if member not in known.names and member not in known.properties:
+            space[member] = Absent(name, member)
+    if issubclass(real, QtCore.QObject):
+        meta = real.staticMetaObject
+        for index in range(meta.propertyCount()):
+            member = meta.property(index).name()
+            if member in known.properties and member not in own:
+                space[member] = qt_property(member)
+        space["name"] = qt_property("objectName")
+        space["className"] = lambda self: name
+        space["delete"] = lambda self: shiboken6.delete(self)
+        space["connect"], space["disconnect"] = _connect, _disconnect
+        space["findChildren"], space["findChild"] = _find_children, _find_child
+    for member in [member for member in space if not member.startswith("_")]:
+        if member not in known.names | known.properties | _EXTRA and not isinstance(space[member], Absent):
+            if member in own:
+                raise TypeError(f"the stand-in offers {name}.{member}, which 3D Slicer lacks")
+            del space[member]
+    space["__setattr__"] = _set_attribute
+    space["_real_class"] = real
+    space["_offers"] = known
+    made = type(name, (real,), space)
+    made._offers_of = classmethod(lambda cls: known)
+    return made
