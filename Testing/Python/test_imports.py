@@ -86,10 +86,11 @@ def problems_without(blocked: tuple[str, ...], names: tuple[str, ...]) -> dict[s
 
 CORE_MODULES = {name: path for name, path in modules_below(CORE).items() if not name.startswith(SCENE)}
 TRAINING_MODULES = modules_below(TRAINING)
+ON_A_CARD = ("trainer", "training", "default_model", "gpu_session", "evaluation", "adversary_study", "processes")
 TRAVELLING = tuple(
     name
     for name in TRAINING_MODULES
-    if name.startswith("CoWLandmarksTrainingLib.phantom") or name == "CoWLandmarksTrainingLib.trainer"
+    if name.startswith("CoWLandmarksTrainingLib.phantom") or name.rpartition(".")[2] in ON_A_CARD
 )
 """What goes to a machine with a GPU that has torch but neither SimpleITK nor vtk nor Slicer."""
 

@@ -1,0 +1,239 @@
+"""The default model on a borrowed graphics card: one call for every few minutes that the card is lent.
+
+Each call renders cases, trains from where the one before ended, and leaves small files from which a bare machine can
+go on. Needs torch, numpy and scipy alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from CoWLandmarksLib.detector import Detector
+from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError
+from CoWLandmarksLib.files import atomic_path, write_json
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.model import load_model
+
+from .checkpoint import random_state
+from .default_model import PART_NAMES, Preset, assemble, make_trainer, render_cases, train_part
+from .evaluation import AnnotatedVolume, evaluate, figures
+from .feed import Place
+from .phantom.cohort import make_case
+from .trainer import Trainer
+
+LARGEST_FILE = 16 * 2**20
+"""A file that travels has to be smaller."""
+EVALUATION_SEED = 7003
+"""Phantoms that show how good the model is; neither trained on nor calibrated with, and no test cohort."""
+MODEL_FILE, RECORD_FILE = "model.cow.pt", "session.json"
+_LOG_LINES = 2000
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One call: `work` stays on the machine (cases, checkpoints), `out` holds what travels, `carried` what an earlier
+    call left in its `out` (None: nothing).
+
+    The call ends about `minutes` after its start; `part_minutes` are those that the coarse and the fine network are
+    trained in all, over all calls. Training begins with `fewest_cases` cases and takes up those rendered meanwhile.
+    `evaluated` scans of each modality judge the model.
+    """
+
+    preset: Preset
+    work: Path
+    out: Path
+    device: torch.device
+    carried: Path | None = None
+    minutes: float = 9.0
+    part_minutes: tuple[float, float] = (7.0, 15.0)
+    fewest_cases: int = 200
+    evaluated: int = 10
+
+
+def run_piece(
+    piece: Piece,
+    on_log: Callable[[dict[str, Any]], None] = lambda entry: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Go on with the session until its time is over; whether the model is delivered, or another call is needed.
+
+    Whatever ends it, `out` then holds the state. Raises ConfigurationError and OutputError.
+    """
+    deadline = time.monotonic() + 60.0 * piece.minutes
+    stage = "cases"
+
+    def over() -> bool:
+        return should_stop() or time.monotonic() >= deadline
+
+    try:
+        began_trained = restore(piece)
+        trainers = {}
+        with rendering(piece, on_log) as enough:
+            enough(over)
+            for part in PART_NAMES:
+                stage = part
+                preset, folder = _preset_of(part, piece), piece.work / part
+                tell = _named(part, on_log)
+                trainers[part] = train_part(part, preset, piece.work / "cases", folder, piece.device, tell, over)
+        stage = "model"
+        if over() or not (began_trained or _time_for_model(deadline)):
+            raise StoppedError("The networks are trained; the next call makes the model.")
+        on_log({"stage": "calibration"})
+        path = piece.work / MODEL_FILE
+        assemble(piece.preset, trainers["coarse"], trainers["fine"], path, work=piece.work)
+        on_log({"stage": "evaluation"})
+        write_json(piece.work / "evaluation.json", evaluated(piece, path))
+        stage = "delivered"
+    except StoppedError:
+        pass
+    finally:
+        pack(piece, stage)
+    return stage == "delivered"
+
+
+def restore(piece: Piece) -> bool:
+    """Fetch the state that `carried` holds where the machine has none; whether both networks are trained to the end."""
+    done = []
+    for part in PART_NAMES:
+        preset = _preset_of(part, piece)
+        trainer = make_trainer(part, preset, piece.work / "cases", piece.work / part, piece.device)
+        state = None if piece.carried is None else piece.carried / f"state-{part}.pt"
+        if trainer.step == 0 and state is not None and state.exists():
+            _take_over(trainer, state)
+        limit = preset.training.time_limit_seconds
+        done.append(trainer.step >= preset.training.steps or trainer.seconds_before >= limit)
+        trainer.feed.close()
+    return all(done)
+
+
+@contextmanager
+def rendering(piece: Piece, on_log: Callable[[dict[str, Any]], None]) -> Iterator[Callable[[Callable[[], bool]], None]]:
+    """Render cases beside what goes on inside; gives a function that waits for the first of them.
+
+    That function raises StoppedError when what it is given says that it is time, and passes on why rendering failed.
+    """
+    cases, stop = piece.work / "cases", threading.Event()
+    problems: list[Exception] = []
+    count = max(1, (os.cpu_count() or 2) - 2)
+
+    def render() -> None:
+        try:
+            render_cases(replace(piece.preset, renderers=count), cases, stop.is_set, on_log, log_seconds=60.0)
+        except StoppedError:
+            pass
+        except Exception as problem:
+            problems.append(problem)
+
+    def enough(over: Callable[[], bool]) -> None:
+        wanted = min(piece.fewest_cases, piece.preset.cases)
+        while len(list(cases.glob("*.npz"))) < wanted:
+            if problems:
+                raise ConfigurationError(f"Cases cannot be rendered ({problems[0]}).") from problems[0]
+            if over():
+                raise StoppedError("There are too few cases yet.")
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=render, name="rendering")
+    thread.start()
+    try:
+        yield enough
+    finally:
+        stop.set()
+        thread.join()
+
+
+def evaluated(piece: Piece, path: Path) -> dict[str, Any]:
+    """Figures of a model file on phantoms of a seed of their own."""
+    cases = (
+        AnnotatedVolume(case.volume, case.truth, modality.value)
+        for index in range(piece.evaluated)
+        for modality in Modality
+        for case in [make_case(EVALUATION_SEED, index, modality)]
+    )
+    results = evaluate(Detector(load_model(path), piece.device.type), cases)
+    return {"seed": EVALUATION_SEED, "scans": len(results), "figures": figures(results, "subvoxel")}
+
+
+def pack(piece: Piece, stage: str) -> None:
+    """Leave in `out` what travels: both networks' states, logs, the model and its figures, and a record of all.
+
+    Raises OutputError when a file would be too large to travel.
+    """
+    piece.out.mkdir(parents=True, exist_ok=True)
+    record: dict[str, Any] = {"schema": "cow-session/1", "stage": stage, "cases": 0, "parts": {}}
+    record["cases"] = len(list((piece.work / "cases").glob("*.npz")))
+    for part in PART_NAMES:
+        checkpoint = piece.work / part / "checkpoint.pt"
+        if checkpoint.exists():
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            record["parts"][part] = {"step": state["step"], "seconds": round(state["seconds"], 1)}
+            _write_state(piece.out / f"state-{part}.pt", state)
+        log = piece.work / part / "log.jsonl"
+        if log.exists():
+            lines = log.read_text(encoding="utf-8").splitlines()[-_LOG_LINES:]
+            (piece.out / f"log-{part}.jsonl").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    if stage == "delivered":
+        for name in (MODEL_FILE, "evaluation.json"):
+            shutil.copyfile(piece.work / name, piece.out / name)
+    for path in piece.out.iterdir():
+        if path.stat().st_size >= LARGEST_FILE:
+            raise OutputError(f"'{path}' has {path.stat().st_size / 2**20:.1f} MiB, too much to travel.")
+    write_json(piece.out / RECORD_FILE, record)
+
+
+def read_record(out: Path) -> dict[str, Any]:
+    """What `pack` has written; raises ConfigurationError."""
+    try:
+        record: dict[str, Any] = json.loads((out / RECORD_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"'{out}' holds no state of a session ({error}); name the folder of one.") from error
+    return record
+
+
+def _write_state(path: Path, state: dict[str, Any]) -> None:
+    """The averaged weights in half precision with where the training stood: an eighth of a checkpoint."""
+    average = {name: value.half() if value.is_floating_point() else value for name, value in state["average"].items()}
+    with atomic_path(path) as temporary:
+        torch.save({"average": average, "step": state["step"], "seconds": state["seconds"]}, temporary)
+
+
+def _take_over(trainer: Trainer, path: Path) -> None:
+    """Go on from averaged weights. The optimiser's moments begin anew, and no case comes in the order it came in."""
+    try:
+        state = torch.load(path, map_location=trainer.device, weights_only=True)
+        weights = {name: value.to(trainer.average[name].dtype) for name, value in state["average"].items()}
+        trainer.generator.load_state_dict(weights)
+        step, seconds = int(state["step"]), float(state["seconds"])
+    except Exception as error:  # foreign bytes make torch raise almost anything
+        reason = " ".join(str(error).split())[:160]
+        raise ConfigurationError(f"'{path}' is no state of this session ({reason}); carry another.") from error
+    trainer.average = {name: value.clone() for name, value in weights.items()}
+    trainer.step = step
+    rng = np.random.Generator(np.random.Philox(key=[trainer.config.seed, step]))
+    trainer.feed.go_to(Place(random_state(rng), None))
+    trainer.folder.mkdir(parents=True, exist_ok=True)
+    trainer.save_checkpoint(seconds)
+
+
+def _preset_of(part: str, piece: Piece) -> Preset:
+    minutes = piece.part_minutes[PART_NAMES.index(part)]
+    return replace(piece.preset, training=replace(piece.preset.training, time_limit_seconds=60.0 * minutes))
+
+
+def _time_for_model(deadline: float) -> bool:
+    return time.monotonic() < deadline - 240.0
+
+
+def _named(part: str, on_log: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    return lambda entry: on_log({"network": part, **entry})

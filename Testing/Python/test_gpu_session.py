@@ -1,0 +1,125 @@
+"""Training the default model in pieces on a borrowed machine: it goes on, on the same machine or on a bare one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from CoWLandmarksLib.errors import ConfigurationError, OutputError
+from CoWLandmarksLib.model import load_model
+from CoWLandmarksTrainingLib import gpu_session
+from CoWLandmarksTrainingLib.default_model import PRESETS, make_trainer
+from CoWLandmarksTrainingLib.gpu_session import LARGEST_FILE, Piece, pack, read_record, restore, run_piece
+
+SCRIPT = Path(__file__).resolve().parents[2] / "CoWLandmarksTraining" / "Scripts" / "gpu_session.py"
+CPU = torch.device("cpu")
+SMALL = replace(PRESETS["small"], training=replace(PRESETS["small"].training, log_every=1))
+BLOCKED = """
+import runpy, sys
+for name in ("SimpleITK", "vtk", "vtkmodules", "slicer", "qt", "ctk", "mrml"):
+    sys.modules[name] = None
+sys.argv = [{script!r}, *{words!r}]
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
+def piece(folder: Path, **changes: object) -> Piece:
+    return replace(
+        Piece(SMALL, folder / "work", folder / "out", CPU, minutes=30.0, fewest_cases=4, evaluated=1),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def stopped_after(folder: Path, steps: int) -> Piece:
+    """A session whose first call ended during the training of the coarse network."""
+    own = piece(folder)
+    assert not run_piece(own, should_stop=lambda: _step(own) >= steps)
+    return own
+
+
+def _step(own: Piece) -> int:
+    log = own.work / "coarse" / "log.jsonl"
+    return len(log.read_text(encoding="utf-8").splitlines()) if log.exists() else 0
+
+
+def script(*words: str) -> subprocess.CompletedProcess[str]:
+    """The script where SimpleITK, vtk and Slicer are missing."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    code = BLOCKED.format(script=str(SCRIPT), words=["--preset", "small", "--device", "cpu", *words])
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=900)
+
+
+def test_a_session_goes_on_to_a_model_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
+    own = stopped_after(tmp_path, 1)
+    record = read_record(own.out)
+    assert record["stage"] == "coarse"
+    assert record["parts"]["coarse"]["step"] == 1
+    done = script("--work", str(own.work), "--out", str(own.out), "--minutes", "14", "--evaluate", "1")
+    assert done.returncode == 0, done.stderr
+    assert "The model is delivered." in done.stdout
+    record = read_record(own.out)
+    assert record["stage"] == "delivered"
+    steps = SMALL.training.steps
+    assert [part["step"] for part in record["parts"].values()] == [steps, steps]
+    files = {path.name: path.stat().st_size for path in own.out.iterdir()}
+    assert len(files) <= 8
+    assert {"evaluation.json", "model.cow.pt", "session.json", "state-coarse.pt", "state-fine.pt"} <= files.keys()
+    assert max(files.values()) < LARGEST_FILE
+    assert load_model(own.out / "model.cow.pt").provenance["fine"]["steps"] == steps
+    assert json.loads((own.out / "evaluation.json").read_text(encoding="utf-8"))["scans"] == 2
+
+
+def test_a_bare_machine_goes_on_from_what_was_carried(tmp_path: Path) -> None:
+    first = stopped_after(tmp_path / "first", 2)
+    shutil.copytree(first.out, tmp_path / "carried")
+    bare = piece(tmp_path / "bare", carried=tmp_path / "carried")
+    assert not restore(bare)
+    before = make_trainer("coarse", SMALL, first.work / "cases", first.work / "coarse", CPU)
+    after = make_trainer("coarse", SMALL, bare.work / "cases", bare.work / "coarse", CPU)
+    assert after.step == before.step == 2
+    assert after.seconds_before == pytest.approx(before.seconds_before)
+    for name, value in before.average.items():
+        torch.testing.assert_close(after.average[name], value.half().to(value.dtype))
+        assert torch.equal(after.generator.state_dict()[name], after.average[name])
+    restore(replace(bare, carried=None))  # what the machine has counts from now on
+    assert make_trainer("coarse", SMALL, bare.work / "cases", bare.work / "coarse", CPU).step == 2
+
+
+def test_what_cannot_be_gone_on_from_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "carried").mkdir()
+    (tmp_path / "carried" / "state-coarse.pt").write_bytes(b"something else")
+    with pytest.raises(ConfigurationError, match=r"is no state of this session .* carry another\.$"):
+        restore(piece(tmp_path, carried=tmp_path / "carried"))
+    with pytest.raises(ConfigurationError, match="holds no state of a session"):
+        read_record(tmp_path / "carried")
+
+
+def test_a_file_that_is_too_large_to_travel_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = piece(tmp_path)
+    trainer = make_trainer("coarse", SMALL, own.work / "cases", own.work / "coarse", CPU)
+    trainer.folder.mkdir(parents=True)
+    trainer.save_checkpoint(1.0)
+    monkeypatch.setattr(gpu_session, "LARGEST_FILE", 1000)
+    with pytest.raises(OutputError, match="too much to travel"):
+        pack(own, "coarse")
+
+
+def test_the_networks_of_the_card_s_preset_travel_in_their_files() -> None:
+    from CoWLandmarksLib.generator import Generator
+
+    sizes = [sum(p.numel() for p in Generator(c).parameters()) for c in (PRESETS["gpu"].coarse, PRESETS["gpu"].fine)]
+    assert 2 * sum(sizes) < 0.98 * LARGEST_FILE  # the model: both in half precision, and little else
+
+
+def test_a_call_whose_time_is_over_leaves_a_record_and_asks_to_be_called_again(tmp_path: Path) -> None:
+    done = script("--minutes", "0", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 75, done.stderr
+    assert "Call again to go on." in done.stdout
+    assert read_record(tmp_path / "out")["parts"] == {}
