@@ -22,15 +22,19 @@ UNLISTED = {
 
 @dataclass(frozen=True)
 class Members:
-    """What one class shows to Python: names (methods, properties, signals, constants), and which of them are what."""
+    """What one class shows to Python: names (methods, properties, signals, constants), and which of them are what.
+
+    Of a few classes the dump has the names only (`listed` is False): each may be a property or a signal then.
+    """
 
     names: frozenset[str]
     properties: frozenset[str]
     signals: frozenset[str]
+    listed: bool = True
 
     def signal(self, signature: str) -> bool:
         """Whether there is a signal of this signature, as in "clicked(bool)"."""
-        return signature in self.signals
+        return signature in self.signals if self.listed else signature.split("(")[0] in self.names
 
 
 @cache
@@ -40,6 +44,8 @@ def members(class_name: str) -> Members:
     base = members(entry["base"]) if entry["base"] else Members(frozenset(), frozenset(), frozenset())
     names = set(entry["names"].split())
     names |= {alias for word, alias in ALIASES.items() if word in names} | UNLISTED.get(class_name, frozenset())
+    listed = "properties" in entry
+    properties = entry["properties"].split() if listed else names
     return Members(
-        base.names | names, base.properties | set(entry["properties"].split()), base.signals | set(entry["signals"])
+        base.names | names, base.properties.union(properties), base.signals.union(entry.get("signals", ())), listed
     )

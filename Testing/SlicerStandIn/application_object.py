@@ -11,7 +11,7 @@ from typing import Any
 import vtk
 from PySide6 import QtCore, QtWidgets
 
-from .node_files import file_type, load_nodes
+from .node_files import file_type, load_nodes, load_scene
 
 _SIGNALS = ("aboutToQuit()", "startupCompleted()", "mrmlSceneChanged(vtkMRMLScene*)")
 
@@ -119,21 +119,18 @@ class ModuleSelector:
         self._manager.module(name).widgetRepresentation().enter()
 
 
-class MainWindow:
-    """What slicer.util asks of the main window; there is nothing to be seen."""
+class MainWindow(QtWidgets.QMainWindow):
+    """What slicer.util asks of the main window; it is never shown."""
 
     objectName = "qSlicerMainWindow"
 
     def __init__(self, manager: ModuleManager) -> None:
+        super().__init__()
         self._selector = ModuleSelector(manager)
 
     def moduleSelector(self) -> ModuleSelector:
         """The box in which modules are chosen."""
         return self._selector
-
-    def statusBar(self) -> None:
-        """There is none."""
-        return
 
 
 class CoreIOManager:
@@ -146,37 +143,67 @@ class CoreIOManager:
         """Which reader takes a file."""
         return file_type(path)
 
+    def fileWriterFileType(self, node: Any) -> str:
+        """Which writer takes a node; its storage node does it all here."""
+        return node.GetClassName()
+
     def loadNodes(self, kind: str, properties: dict[str, Any], loaded: Any = None, messages: Any = None) -> bool:
         """Load a file; whether that went well."""
+        if kind == "SceneFile":
+            return load_scene(self._scene, properties, messages)
         nodes = load_nodes(self._scene, kind, properties)
         for node in nodes:
             if loaded is not None:
                 loaded.AddItem(node)
         return bool(nodes)
 
+    def saveNodes(self, kind: str, properties: dict[str, Any], messages: Any = None) -> bool:
+        """Save a node or the scene; whether that went well."""
+        path = str(properties["fileName"])
+        if kind == "SceneFile":
+            return bool(self._scene.WriteToMRB(path, None, messages))
+        node = self._scene.GetNodeByID(properties["nodeID"])
+        node.AddDefaultStorageNode(path)
+        node.GetStorageNode().SetFileName(path)
+        return bool(node.GetStorageNode().WriteData(node))
+
 
 class LayoutManager:
-    """`slicer.app.layoutManager()`: three slice views without windows."""
+    """`slicer.app.layoutManager()`: three slice views without windows, and the layout that was chosen."""
 
     threeDViewCount = tableViewCount = plotViewCount = 0
 
-    def __init__(self, logics: list[Any]) -> None:
-        self._logics = {logic.GetSliceNode().GetLayoutName(): logic for logic in logics}
+    def __init__(self, slice_logics: list[Any], layout_logic: Any) -> None:
+        self._slices = {logic.GetSliceNode().GetLayoutName(): logic for logic in slice_logics}
+        self._logic = layout_logic
+
+    @property
+    def layout(self) -> int:
+        """Number of the layout, one of vtkMRMLLayoutNode's."""
+        return int(self._logic.GetLayoutNode().GetViewArrangement())
+
+    def setLayout(self, layout: int) -> None:
+        """Choose a layout."""
+        self._logic.GetLayoutNode().SetViewArrangement(layout)
+
+    def layoutLogic(self) -> Any:
+        """The vtkMRMLLayoutLogic."""
+        return self._logic
 
     def sliceViewNames(self) -> tuple[str, ...]:
         """Names of the slice views."""
-        return tuple(self._logics)
+        return tuple(self._slices)
 
     def mrmlSliceLogics(self) -> Any:
         """Their logics in a vtkCollection."""
         collection = vtk.vtkCollection()
-        for logic in self._logics.values():
+        for logic in self._slices.values():
             collection.AddItem(logic)
         return collection
 
     def resetSliceViews(self) -> None:
         """Fit the views to what they show."""
-        for logic in self._logics.values():
+        for logic in self._slices.values():
             logic.FitSliceToAll()
 
     def resetThreeDViews(self) -> None:
@@ -190,11 +217,11 @@ class App:
     applicationVersion = "5.13.0"
     majorVersion, minorVersion = 5, 13
 
-    def __init__(self, scene: Any, folder: Path, slice_logics: list[Any]) -> None:
+    def __init__(self, scene: Any, folder: Path, layout: LayoutManager) -> None:
         self._scene = scene
         self._slots: list[tuple[str, Callable[..., Any]]] = []
         self._manager = ModuleManager()
-        self._layout = LayoutManager(slice_logics)
+        self._layout = layout
         self._io = CoreIOManager(scene)
         self._window = MainWindow(self._manager)
         self._testing = False
@@ -248,6 +275,10 @@ class App:
     def topLevelWidgets(self) -> list[Any]:
         """The main window."""
         return [self._window]
+
+    def clipboard(self) -> Any:
+        """What was copied."""
+        return QtWidgets.QApplication.clipboard()
 
     def testingEnabled(self) -> bool:
         """Whether the application runs its own tests (no dialogs then)."""

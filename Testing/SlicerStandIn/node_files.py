@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ def file_type(path: str) -> str:
         return "SegmentationFile"
     if name.endswith((".csv", ".tsv")):
         return "TableFile"
+    if name.endswith((".mrb", ".mrml")):
+        return "SceneFile"
     return "VolumeFile"
 
 
@@ -47,3 +50,19 @@ def load_nodes(scene: Any, kind: str, properties: dict[str, Any]) -> list[Any]:
     else:
         raise NotImplementedError(f"the stand-in does not load a {kind} yet")
     return [] if node is None else [node]
+
+
+def load_scene(scene: Any, properties: dict[str, Any], messages: Any) -> bool:
+    """Add a scene file to the scene, or put it in its place with the property `clear`; whether that went well."""
+    path = Path(properties["fileName"]).absolute()
+    clear = bool(properties.get("clear", False))
+    if not path.is_file():
+        return False
+    if path.suffix.lower() == ".mrb":
+        folder = Path.cwd()
+        try:
+            return bool(scene.ReadFromMRB(str(path), clear, messages))
+        finally:
+            os.chdir(folder)  # MRML may leave the process in another folder
+    scene.SetURL(str(path))
+    return bool(scene.Connect(messages) if clear else scene.Import(messages))

@@ -58,6 +58,14 @@ def qt_property(name: str) -> property:
     return property(read, write)
 
 
+class _Class(type(QtCore.QObject)):
+    """Makes a button an instance of `qt.QWidget` though it derives from PySide's classes."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        real = cls.__dict__.get("_real_class")
+        return type.__instancecheck__(cls, instance) if real is None else isinstance(instance, real)
+
+
 def _set_attribute(self: Any, name: str, value: Any) -> None:
     for owner in type(self).__mro__:
         member = owner.__dict__.get(name)
@@ -163,6 +171,7 @@ def slicer_class(name: str, real: type, own: dict[str, Any] | None = None) -> ty
     space["__setattr__"] = _set_attribute
     space["_real_class"] = real
     space["_offers"] = known
-    made = type(name, (real,), space)
+    space.setdefault("__init__", lambda self, *arguments: real.__init__(self, *arguments))  # PythonQt knows no keywords
+    made = _Class(name, (real,), space)
     made._offers_of = classmethod(lambda cls: known)
     return made

@@ -46,12 +46,10 @@ def reduced(dump: dict) -> dict:
             and not (name in BASES and known[name] == known[base])
         ]
         base = max(fitting, key=lambda other: len(known[other]["names"]), default=None)
-        classes[name] = {"base": base} | {
-            kind: " ".join(sorted(known[name][kind] - (known[base][kind] if base else set()))).replace("\n", " ")
-            if kind != "signals"
-            else sorted(known[name][kind] - (known[base][kind] if base else set()))
-            for kind in KINDS
-        }
+        more = {kind: sorted(known[name][kind] - (known[base][kind] if base else set())) for kind in KINDS}
+        classes[name] = {"base": base, "names": " ".join(more["names"])}
+        if "properties" in full[name]:  # else the dump could not make an object of the class
+            classes[name] |= {"properties": " ".join(more["properties"]), "signals": more["signals"]}
     return {
         "slicer_version": dump["slicer_version"],
         "qt": sorted(dump["qt"]),

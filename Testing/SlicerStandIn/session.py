@@ -15,7 +15,7 @@ from CoWLandmarksLib.scene_files import create_scene
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import dialogs
-from .application_object import App, CoreModule, Modules, ScriptedModule, emit
+from .application_object import App, CoreModule, LayoutManager, Modules, ScriptedModule, emit
 from .node_files import logic_of
 from .python_qt import slot_errors
 
@@ -63,11 +63,17 @@ class Application:
         rendering.SetMRMLScene(self.scene)
         modules = {name: logic_of(self.scene, class_name) for name, class_name in _LOGICS.items()}
         modules |= {"VolumeRendering": rendering, "Colors": logic.GetColorLogic()}
+        plots = slicer.vtkSlicerPlotsLogic()
+        plots.SetMRMLApplicationLogic(logic)
+        plots.SetMRMLScene(self.scene)
+        modules["Plots"] = plots
         slices = self._slice_views()
-        self.scene.kept_alive = (*self.scene.kept_alive, rendering, *slices)
+        layout = slicer.vtkMRMLLayoutLogic()
+        layout.SetMRMLScene(self.scene)
+        self.scene.kept_alive = (*self.scene.kept_alive, rendering, plots, layout, *slices)
         slicer.mrmlScene = self.scene
         slicer.modules = Modules()
-        slicer.app = App(self.scene, folder, slices)
+        slicer.app = App(self.scene, folder, LayoutManager(slices, layout))
         for name, module_logic in modules.items():
             logic.SetModuleLogic(name, module_logic)
             module = CoreModule(name, module_logic)
@@ -180,7 +186,7 @@ class Application:
             QtWidgets.QWidget.close(container)
             container.deleteLater()
         self.process_events()
-        self.scene.Clear(True)
+        self.scene.Clear()
         self.process_events()
         errors, answers = list(slot_errors), list(dialogs.answers)
         slot_errors.clear()
