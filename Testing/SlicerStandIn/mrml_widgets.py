@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from PySide6 import QtCore, QtWidgets
@@ -76,6 +77,7 @@ class NodeComboBox(QtWidgets.QWidget):
         _forget(self.__dict__)
         self.__dict__["_scene"] = scene
         if scene is not None:
+            itself = weakref.ref(self)
             for event in (
                 scene.NodeAddedEvent,
                 scene.NodeRemovedEvent,
@@ -83,7 +85,7 @@ class NodeComboBox(QtWidgets.QWidget):
                 scene.EndImportEvent,
                 scene.EndCloseEvent,
             ):
-                self._tags.append((scene, scene.AddObserver(event, lambda caller, name: self._fill())))
+                self._tags.append((scene, scene.AddObserver(event, lambda caller, name: _refill(itself))))
         self._fill()
 
     def mrmlScene(self) -> Any:
@@ -171,6 +173,12 @@ class NodeComboBox(QtWidgets.QWidget):
             self.__dict__["_current"] = node
             self.currentNodeChanged.emit(node)
             self.currentNodeIDChanged.emit("" if node is None else node.GetID())
+
+
+def _refill(box: weakref.ref[Any]) -> None:
+    living = box()
+    if living is not None:
+        living._fill()
 
 
 def _forget(state: dict[str, Any]) -> None:

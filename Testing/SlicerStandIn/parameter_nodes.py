@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,9 @@ class _Wrapped:
         for name, connector in connectors.items():
             connector.write(self.getValue(name))
             connector.on_changed(lambda name=name, connector=connector: self._take(name, connector))
-        self.AddObserver("ModifiedEvent", lambda caller, event: self._show())
+        # The observer must not be part of a cycle: it would be collected while the node still calls it.
+        itself = weakref.ref(self)
+        self.AddObserver("ModifiedEvent", lambda caller, event: _show(itself))
         return tag
 
     def disconnectGui(self, tag: int) -> None:
@@ -131,6 +134,12 @@ class _Wrapped:
 
     def Modified(self) -> None:
         self.parameterNode.Modified()
+
+
+def _show(wrapped: weakref.ref[Any]) -> None:
+    living = wrapped()
+    if living is not None:
+        living._show()
 
 
 def _attribute(name: str) -> property:
