@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from SlicerStandIn.api import API, UNLISTED, members
+from SlicerStandIn.python_qt import CALLED_BY_QT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULE_FILES = sorted(
@@ -146,9 +146,6 @@ def readable(made: type) -> set[str]:
             continue
         found.add(name)
     return {name for name in found if not name.startswith("_")}
-
-
-CALLED_BY_QT = re.compile(r"event|eventFilter|\w+(Event|Notify|Propagation)|metric|redirected|sharedPainter|init\w*")
 
 
 @pytest.mark.parametrize("name", sorted(API["classes"]))

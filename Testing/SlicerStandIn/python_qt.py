@@ -22,8 +22,9 @@ slot_errors: list[str] = []
 _EXTRA = frozenset({"name"})
 """`name` of an object is its objectName; slicer.util uses it, though PythonQt does not list it."""
 
-_CALLED_BY_QT = re.compile(
-    r"event|eventFilter|\w+(Event|Notify|Propagation)|metric|redirected|sharedPainter|initPainter|init\w+Option"
+CALLED_BY_QT = re.compile(
+    r"event|eventFilter|\w+(Event|Notify|Propagation)|metric|\w+MetricF|redirected|sharedPainter|init\w*(Painter|Option)"
+    r"|itemDelegateForIndex|clearItemData|multiData|skipData"
 )
 """Virtual methods, for which PySide looks into the class whenever Qt calls them."""
 
@@ -148,7 +149,7 @@ def slicer_class(name: str, real: type, own: dict[str, Any] | None = None) -> ty
     own = own or {}
     space: dict[str, Any] = dict(own)
     for member in dir(real):
-        if member in own or member.startswith("_") or _CALLED_BY_QT.fullmatch(member):
+        if member in own or member.startswith("_") or CALLED_BY_QT.fullmatch(member):
             continue
         if member not in known.names and member not in known.properties:
             space[member] = Absent(name, member)
