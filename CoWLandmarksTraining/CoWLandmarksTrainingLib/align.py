@@ -20,6 +20,7 @@ from .cohort import AnnotatedScan, Cohort
 from .crops import CropJob, MadeCrop, make_crop
 from .input_files import InputFile
 from .parallel import in_processes
+from .rejection import rejected_names
 from .splits import Splits
 from .training_config import AlignConfig
 
@@ -67,7 +68,7 @@ def align_cohort(plan: AlignPlan, on_case: OnCase = lambda *_: None) -> AlignedC
         _provenance(plan),
     )
     cohort.write(plan.out)
-    return cohort
+    return cohort.without(rejected_names(plan.out))
 
 
 def _crops(

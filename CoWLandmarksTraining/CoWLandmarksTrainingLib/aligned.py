@@ -7,8 +7,8 @@ A folder with `aligned.json` and, for each case that has an image, `NAME/crop.np
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
 
 from .input_files import InputFile
+from .rejection import REASON, rejected_names
 
 SCHEMA = "cow-aligned/1"
 ALIGNED_FILE = "aligned.json"
@@ -128,6 +129,16 @@ class AlignedCohort:
         """Cases whose alignment failed; their `reason` says how."""
         return tuple(case for case in self.all_cases if not case.accepted)
 
+    def without(self, names: Iterable[str]) -> AlignedCohort:
+        """The cohort in which the cases of these names are not accepted because a person rejected them."""
+        out = set(names)
+        return replace(
+            self,
+            all_cases=tuple(
+                replace(case, accepted=False, reason=REASON) if case.name in out else case for case in self.all_cases
+            ),
+        )
+
     @classmethod
     def read(cls, folder: str | PathLike[str], *, check_inputs: bool = True) -> AlignedCohort:
         """Read an aligned folder; raises AnnotationError where it is missing, damaged or out of date.
@@ -144,7 +155,7 @@ class AlignedCohort:
                 f"'{folder}' holds no readable {ALIGNED_FILE}; make it with cowlandmarks-train align."
             ) from error
         try:
-            cohort = _cohort_from_dict(content, folder)
+            cohort = _cohort_from_dict(content, folder).without(rejected_names(folder))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise AnnotationError(f"'{path}' is damaged ({error!r}); run cowlandmarks-train align again.") from error
         if check_inputs:

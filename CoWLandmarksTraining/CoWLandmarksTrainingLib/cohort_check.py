@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from CoWLandmarksLib.anatomy import Anatomy
@@ -74,9 +75,32 @@ class CohortReport:
         )
         return "\n".join(lines)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Table and problems in types that JSON has, with where each case lies (`cow-check/1`)."""
+        scans = {scan.name: scan for scan in self.cohort.scans}
+        return {
+            "schema": "cow-check/1",
+            "landmarks": len(self.cohort.anatomy),
+            "cases": [{**asdict(row), **_places(scans[row.name])} for row in self.rows],
+            "problems": [
+                {"case": problem.case, "severity": problem.severity.value, "sentence": problem.sentence}
+                for problem in self.problems
+            ],
+        }
+
     def count(self, severity: Severity) -> int:
         """Number of problems of one severity."""
         return sum(problem.severity is severity for problem in self.problems)
+
+
+def _places(scan: AnnotatedScan) -> dict[str, Any]:
+    """Files of a case: its `scene`, or its `volume` (None without) and its `annotation`."""
+    main = scan.files[0].absolute()
+    if main.suffix.lower() in (".mrb", ".mrml"):
+        return {"scene": str(main), "volume": None, "annotation": None}
+    annotations = [file for file in scan.files if file.name.endswith((".mrk.json", ".fcsv"))]
+    volume = None if scan.image is None else str(scan.image.path.absolute())
+    return {"scene": None, "volume": volume, "annotation": str(annotations[0].absolute()) if annotations else None}
 
 
 def check_cohort(cohort: Cohort, on_case: Callable[[str], None] = lambda _: None) -> CohortReport:

@@ -1,4 +1,4 @@
-"""The researcher's commands before training: init, check, split, align."""
+"""The researcher's commands before training: init, check, split, align, reject."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.errors import AnnotationError, CoWLandmarksError, OutputError, StoppedError
+from CoWLandmarksLib.errors import AnnotationError, ConfigurationError, CoWLandmarksError, OutputError, StoppedError
+from CoWLandmarksLib.files import write_json
 
 from .training_commands import StopRequest
 
@@ -27,6 +28,7 @@ def add_cohort_commands(commands: Any, stop_request: Callable[[], AbstractContex
 
     check = commands.add_parser("check", help="list the cases of a cohort and every problem in them")
     _add_cohort(check)
+    check.add_argument("--json", type=Path, metavar="FILE", help="write table and problems as JSON as well")
     check.set_defaults(run=_check)
 
     split = commands.add_parser("split", help="divide the patients into training, validation and sealed test")
@@ -45,7 +47,15 @@ def add_cohort_commands(commands: Any, stop_request: Callable[[], AbstractContex
     align.add_argument("--out", type=Path, metavar="DIR", help="folder for the aligned cohort; made if needed")
     align.add_argument("--by", choices=["template", "landmarks"], help="way of alignment (default: template)")
     align.add_argument("--processes", type=int, metavar="N", help="processes side by side (default: all cores)")
+    for modality in ("mra", "cta"):
+        align.add_argument(f"--{modality}-template", metavar="CASE", help=f"name of the {modality.upper()} template")
     align.set_defaults(run=lambda arguments: _align(arguments, stop_request))
+
+    reject = commands.add_parser("reject", help="leave cases of an aligned folder out, after a look at their pictures")
+    reject.add_argument("aligned", type=Path, metavar="ALIGNED", help="folder that align has written")
+    reject.add_argument("cases", nargs="*", metavar="CASE", help="names of cases (none: only list what is rejected)")
+    reject.add_argument("--undo", action="store_true", help="take these cases back in")
+    reject.set_defaults(run=_reject)
 
 
 def _add_cohort(parser: argparse.ArgumentParser) -> None:
@@ -105,8 +115,11 @@ def _check(arguments: argparse.Namespace) -> int:
     from .splits import Splits
 
     setting = _setting(arguments)
-    report = check_cohort(read_cohort(setting.cohort.folders, setting.cohort.read_anatomy()))
+    cohort = read_cohort(setting.cohort.folders, setting.cohort.read_anatomy())
+    report = check_cohort(cohort, on_case=lambda name: print(f"checked {name}", flush=True) if arguments.json else None)
     print(report.text())
+    if arguments.json is not None:
+        write_json(arguments.json, report.to_dict())
     if setting.splits_file.exists():
         Splits.read(setting.splits_file).check(report.cohort.scans)
         print(f"'{setting.splits_file}' knows every patient; the seal of its test split holds.")
@@ -163,6 +176,8 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
         config = replace(config, by=arguments.by)
     if arguments.processes is not None:
         config = replace(config, processes=arguments.processes)
+    named = {key: name for key in ("mra_template", "cta_template") if (name := getattr(arguments, key)) is not None}
+    config = replace(config, **named)
     out = arguments.out or (config.folder if setting.configured else None)
     if out is None:
         raise CoWLandmarksError("--out is missing; name a folder for the aligned cohort.")
@@ -189,6 +204,9 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
         from .alignment_picture import write_alignment_picture
 
         write_alignment_picture(out / "aligned.png", aligned)
+    from .case_pictures import write_case_pictures
+
+    write_case_pictures(aligned, out, on_case=lambda name: print(f"picture {name}", flush=True))
     print(f"\n{_alignment_table(aligned)}")
     for note in aligned.frame.notes:
         print(note)
@@ -199,6 +217,22 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
     if not aligned.cases():
         return FAILED
     return PARTLY_FAILED if aligned.rejected() or len(cohort.usable()) < len(cohort.scans) else DELIVERED
+
+
+def _reject(arguments: argparse.Namespace) -> int:
+    from .aligned import AlignedCohort
+    from .rejection import rejected_names, write_rejected
+
+    known = {case.name for case in AlignedCohort.read(arguments.aligned, check_inputs=False).all_cases}
+    unknown = sorted(set(arguments.cases) - known)
+    if unknown:
+        raise ConfigurationError(f"'{arguments.aligned}' has no case {', '.join(unknown)}; look at its table.")
+    names = rejected_names(arguments.aligned)
+    if arguments.cases:
+        names = names - set(arguments.cases) if arguments.undo else names | set(arguments.cases)
+        write_rejected(arguments.aligned, names)
+    print(f"Rejected by a person: {', '.join(sorted(names)) or 'none'}.")
+    return DELIVERED
 
 
 def _alignment_table(aligned: Any) -> str:

@@ -14,7 +14,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from os import PathLike
@@ -106,6 +106,30 @@ class ConfigFile:
             raise ConfigurationError(f"{what} has {len(value)} values; {len(arguments)} are needed.")
         hints = [arguments[0]] * len(value) if any_length else arguments
         return tuple(self._converted(item, hint, what) for item, hint in zip(value, hints, strict=True))
+
+
+def settings_of_options(options: Sequence[str], known: Mapping[str, type]) -> ConfigFile:
+    """Options such as `training.batch_size=4` as if they stood in a file; raises ConfigurationError.
+
+    A value is read as JSON, else it is a text; relative paths are meant from the working folder.
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and key):
+            raise ConfigurationError(f"--set {option} is not of the form SECTION.KEY=VALUE.")
+        if section not in known:
+            raise ConfigurationError(f"--set {option} has an unknown section{_nearest(section, list(known))}.")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        tables.setdefault(section, {})[key] = value
+    content = ConfigFile(Path("--set"), tables)
+    for name, kind in known.items():
+        content.section(name, kind)
+    return content
 
 
 def commented_toml(sections: Mapping[str, type], title: str, values: Mapping[str, Any] | None = None) -> str:

@@ -29,21 +29,22 @@ class EvaluationCases:
 
 
 def evaluation_cases(
-    cohort: Path, anatomy: Anatomy, split: str | None = None, splits_file: Path | None = None
+    cohort: Path | Sequence[Path], anatomy: Anatomy, split: str | None = None, splits_file: Path | None = None
 ) -> EvaluationCases:
-    """The cases of a cohort (case folders, scenes) or of one split of it.
+    """The cases of a cohort (case folders, scenes; in one folder or several) or of one split of it.
 
-    The split comes from `splits_file` or the cohort's splits.json, whose seal is checked for the test split, else
+    The split comes from `splits_file` or the first folder's splits.json, whose seal is checked for the test split, else
     from folders named after it. Raises AnnotationError when there is no such case, or the seal is broken.
     """
-    read = read_cohort([cohort], anatomy)
-    splits = _splits(cohort, splits_file) if split else None
+    folders = [cohort] if isinstance(cohort, Path) else list(cohort)
+    read = read_cohort(folders, anatomy)
+    splits = _splits(folders[0], splits_file) if split else None
     if splits is not None and split == "test":
         splits.check(read.scans)
     chosen = [scan for scan in read.scans if split is None or _split_of(scan, splits) == split]
     if not chosen and read.scans and split:
         raise AnnotationError(
-            f"No case of '{cohort}' is in the split '{split}'; make splits with cowlandmarks-train split."
+            f"No case of '{folders[0]}' is in the split '{split}'; make splits with cowlandmarks-train split."
         )
     names = {scan.name for scan in chosen}
     known = {scan.name for scan in read.scans}

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from CoWLandmarksLib.errors import StoppedError
 
+from .config_file import settings_of_options
+
 DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
 PRESET_NAMES = ("paper", "cpu", "gpu")
 
@@ -38,9 +40,9 @@ def add_training_commands(commands: Any, stop_request: Callable[[], AbstractCont
     study.set_defaults(run=lambda arguments: _study(arguments, stop_request))
     evaluate = commands.add_parser("evaluate", help="errors of a model on annotated scans, with tables and pictures")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="model file")
-    evaluate.add_argument("cohort", type=Path, metavar="COHORT", help="folder with cases, or one scene")
+    evaluate.add_argument("cohort", type=Path, nargs="+", metavar="COHORT", help="folders with cases, or scenes")
     evaluate.add_argument("--split", choices=["train", "validation", "test"], help="only the cases of this split")
-    evaluate.add_argument("--splits", type=Path, metavar="FILE", help="splits file (default: splits.json in COHORT)")
+    evaluate.add_argument("--splits", type=Path, metavar="FILE", help="splits file (default: splits.json in the first)")
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="folder for the report (or FILE.json: figures)")
     evaluate.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     evaluate.add_argument("--debug", action="store_true", help="show where an error comes from")
@@ -51,6 +53,9 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("aligned", type=Path, metavar="ALIGNED", help="folder that align has written")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model, checkpoints, log and pictures")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings that differ from the preset")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting (can be repeated)"
+    )
     parser.add_argument("--preset", choices=PRESET_NAMES, default="cpu", help="where settings come from (default: cpu)")
     parser.add_argument("--image-modality", choices=["mra", "cta", "both"], help="scans to learn from and to detect in")
     parser.add_argument(
@@ -127,7 +132,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     report = evaluation_report(
         Detector(model, arguments.device),
         cases,
-        arguments.cohort.resolve().name,
+        " and ".join(folder.resolve().name for folder in arguments.cohort),
         split=arguments.split,
         pictures=arguments.out / "failures" if whole else None,
         on_case=lambda result: print(result.name, result.verdict, flush=True),
@@ -154,11 +159,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def chosen_plan(arguments: argparse.Namespace) -> Any:
     """The preset, changed by the configuration file, changed by the options; raises ConfigurationError."""
     from .training_config import read_config
-    from .training_plan import PRESETS
+    from .training_plan import PRESETS, TRAINING_SECTIONS
 
     plan = PRESETS[arguments.preset]
     if arguments.config is not None:
         plan = plan.with_file(read_config(arguments.config))
+    if arguments.set:
+        plan = plan.with_file(settings_of_options(arguments.set, TRAINING_SECTIONS))
     changes = {
         name: value
         for name, value in (

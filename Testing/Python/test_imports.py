@@ -112,6 +112,20 @@ IN_SLICERS_PROCESS = (
             "schematic",
         )
     ),
+    *(
+        f"CoWLandmarksTrainingLib.{name}"
+        for name in (
+            "attached_command",
+            "detached_job",
+            "job_files",
+            "log_following",
+            "panel_data",
+            "preset_values",
+            "rejection",
+            "scene_plots",
+            "training_command",
+        )
+    ),
 )
 """What the panels use: torch may not be installed yet, and numeric work belongs to the child process."""
 

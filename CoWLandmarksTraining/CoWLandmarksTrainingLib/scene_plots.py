@@ -1,0 +1,198 @@
+"""Curves of a training and errors of an evaluation as table and plot nodes in a MRML scene. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+import vtk
+
+from .log_following import FollowedTraining
+
+ROLE = "CoWLandmarksTraining.Role"
+LOSS, VALIDATION, DISCRIMINATOR, LANDMARKS = "loss", "validation", "discriminator", "landmark errors"
+_BLUE, _ORANGE, _PURPLE, _GREEN = (0.12, 0.47, 0.71), (0.90, 0.45, 0.0), (0.55, 0.25, 0.65), (0.15, 0.55, 0.3)
+_STEP = "step"
+Curve = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class CurveKind:
+    """One curve: its chart, its name, which network's log it comes from, and the value of an entry (None: none)."""
+
+    chart: str
+    name: str
+    network: str
+    value: Callable[[Mapping[str, Any]], Any]
+    colour: tuple[float, float, float]
+
+
+def _of_phase(phase: int) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda entry: entry.get("loss") if entry.get("phase", 1) == phase else None
+
+
+def _validation(entry: Mapping[str, Any]) -> Any:
+    return (entry.get("validation") or {}).get("mre_mm")
+
+
+CURVES = (
+    CurveKind(LOSS, "coarse network", "coarse", lambda entry: entry.get("loss"), _GREEN),
+    CurveKind(LOSS, "phase 1: generator", "fine", _of_phase(1), _BLUE),
+    CurveKind(LOSS, "phase 2: adversarial", "fine", _of_phase(2), _ORANGE),
+    CurveKind(VALIDATION, "coarse network (mm)", "coarse", _validation, _GREEN),
+    CurveKind(VALIDATION, "fine network (mm)", "fine", _validation, _BLUE),
+    CurveKind(DISCRIMINATOR, "accuracy", "fine", lambda entry: entry.get("discriminator_accuracy"), _PURPLE),
+)
+_CHARTS = {
+    LOSS: ("CoW training: loss", "heatmap loss (Eq. 2)", True),
+    VALIDATION: ("CoW training: validation", "mean radial error (mm)", False),
+    DISCRIMINATOR: ("CoW training: discriminator", "share judged right", False),
+}
+
+
+class TrainingCurves:
+    """The curves of one training in a scene; their nodes are made with the first values, and again after the scene
+    was closed."""
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+
+    def update(self, training: FollowedTraining) -> None:
+        """Bring all nodes up to date."""
+        for kind in CURVES:
+            curve = curve_of(kind, training)
+            chart = self.chart(kind.chart)
+            series = _node(self._scene, "vtkMRMLPlotSeriesNode", f"{kind.chart}: {kind.name}")
+            if not curve:
+                if series is not None:
+                    _remove_curve(self._scene, chart, series)
+                continue
+            chart = chart or _new_chart(self._scene, kind.chart)
+            series = series or _new_series(self._scene, chart, kind)
+            series.GetTableNode().SetAndObserveTable(_curve_table(curve, kind.name))
+
+    def chart(self, which: str) -> Any | None:
+        """The chart LOSS, VALIDATION or DISCRIMINATOR; None where there is nothing to show."""
+        return _node(self._scene, "vtkMRMLPlotChartNode", which)
+
+    def clear(self) -> None:
+        """Take everything out of the scene, for the curves of another training."""
+        for kind in CURVES:
+            series = _node(self._scene, "vtkMRMLPlotSeriesNode", f"{kind.chart}: {kind.name}")
+            if series is not None:
+                _remove_curve(self._scene, self.chart(kind.chart), series)
+        for which in _CHARTS:
+            chart = self.chart(which)
+            if chart is not None:
+                self._scene.RemoveNode(chart)
+
+
+def curve_of(kind: CurveKind, training: FollowedTraining) -> list[tuple[float, float]]:
+    """(step, value) of one curve."""
+    points = []
+    for entry in training.logs[kind.network].entries:
+        value = kind.value(entry)
+        if isinstance(value, int | float):
+            points.append((float(entry["step"]), float(value)))
+    return points
+
+
+def add_landmark_errors(scene: Any, per_landmark: Mapping[str, Mapping[str, Any]], title: str) -> Any:
+    """Table and bar chart of the errors of every landmark (`per_landmark` of evaluation.json); returns the chart.
+
+    What an earlier evaluation left is replaced.
+    """
+    chart = _node(scene, "vtkMRMLPlotChartNode", LANDMARKS)
+    series = _node(scene, "vtkMRMLPlotSeriesNode", LANDMARKS)
+    if series is None:
+        table_node = _add(scene, "vtkMRMLTableNode", LANDMARKS, "CoW evaluation: errors of the landmarks")
+        series = _add(scene, "vtkMRMLPlotSeriesNode", LANDMARKS, "mean radial error (mm)")
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeBar)
+        series.SetAndObserveTableNodeID(table_node.GetID())
+        series.SetLabelColumnName("landmark")
+        series.SetYColumnName("mean error (mm)")
+        series.SetColor(*_BLUE)
+    table = vtk.vtkTable()
+    table.AddColumn(_column("landmark", list(per_landmark), vtk.vtkStringArray))
+    for name, key in (("mean error (mm)", "mre_mm"), ("median error (mm)", "median_mm"), ("scans", "n")):
+        values = [float(row[key]) if row.get(key) is not None else 0.0 for row in per_landmark.values()]
+        table.AddColumn(_column(name, values))
+    series.GetTableNode().SetAndObserveTable(table)
+    series.GetTableNode().SetUseColumnTitleAsColumnHeader(True)
+    if chart is None:
+        chart = _add(scene, "vtkMRMLPlotChartNode", LANDMARKS, "CoW evaluation")
+        chart.SetXAxisTitle("landmark")
+        chart.SetYAxisTitle("mean radial error (mm)")
+        chart.SetLegendVisibility(False)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    chart.SetTitle(title)
+    return chart
+
+
+def _new_chart(scene: Any, which: str) -> Any:
+    title, axis, logarithmic = _CHARTS[which]
+    chart = _add(scene, "vtkMRMLPlotChartNode", which, title)
+    chart.SetTitle(title)
+    chart.SetXAxisTitle(_STEP)
+    chart.SetYAxisTitle(axis)
+    chart.SetYAxisLogScale(logarithmic)
+    return chart
+
+
+def _new_series(scene: Any, chart: Any, kind: CurveKind) -> Any:
+    role = f"{kind.chart}: {kind.name}"
+    table_node = _add(scene, "vtkMRMLTableNode", role, f"CoW {role}")
+    table_node.SetUseColumnTitleAsColumnHeader(True)
+    series = _add(scene, "vtkMRMLPlotSeriesNode", role, kind.name)
+    table_node.SetAndObserveTable(_curve_table([(0.0, 0.0)], kind.name))
+    series.SetAndObserveTableNodeID(table_node.GetID())
+    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+    series.SetXColumnName(_STEP)
+    series.SetYColumnName(kind.name)
+    series.SetColor(*kind.colour)
+    series.SetLineWidth(2.0)
+    # A curve of a single value is a point.
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+    series.SetMarkerSize(4.0)
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return series
+
+
+def _remove_curve(scene: Any, chart: Any | None, series: Any) -> None:
+    table_node = series.GetTableNode()
+    if chart is not None:
+        chart.RemovePlotSeriesNodeID(series.GetID())
+    scene.RemoveNode(series)
+    if table_node is not None:
+        scene.RemoveNode(table_node)
+
+
+def _curve_table(curve: Curve, name: str) -> Any:
+    table = vtk.vtkTable()
+    table.AddColumn(_column(_STEP, [step for step, _ in curve]))
+    table.AddColumn(_column(name, [value for _, value in curve]))
+    return table
+
+
+def _column(name: str, values: Sequence[Any], kind: Any = vtk.vtkDoubleArray) -> Any:
+    column = kind()
+    column.SetName(name)
+    for value in values:
+        column.InsertNextValue(value)
+    return column
+
+
+def _add(scene: Any, class_name: str, role: str, name: str) -> Any:
+    node = scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
+    node.SetAttribute(ROLE, role)
+    return node
+
+
+def _node(scene: Any, class_name: str, role: str) -> Any | None:
+    for number in range(scene.GetNumberOfNodesByClass(class_name)):
+        node = scene.GetNthNodeByClass(number, class_name)
+        if node.GetAttribute(ROLE) == role:
+            return node
+    return None

@@ -1,0 +1,80 @@
+"""The command line of a training as the panel's choices mean it; what is shown is exactly what is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .preset_values import preset_values
+
+PROGRAM = "cowlandmarks-train"
+MODALITIES: Mapping[str, tuple[str, str]] = {
+    "mra-cta": ("mra", "cta"),
+    "mra": ("mra", "none"),
+    "both": ("both", "none"),
+    "cta-mra": ("cta", "mra"),
+    "cta": ("cta", "none"),
+}
+"""Choice -> (--image-modality, --prior)."""
+
+SETTINGS = (
+    "training.pretrain_steps",
+    "training.adversarial_steps",
+    "training.learning_rate",
+    "training.batch_size",
+    "training.alpha",
+    "generator.sigma_mm",
+    "discriminator.weight",
+    "discriminator.gradient_share",
+    "discriminator.coordinates",
+    "discriminator.distance",
+    "coarse.steps",
+    "training.seed",
+)
+"""Settings that the panel offers; all others come from the preset."""
+
+
+@dataclass(frozen=True)
+class TrainingChoices:
+    """What a training is started with; `values` maps settings such as "training.seed" to values."""
+
+    aligned: Path
+    out: Path
+    preset: str = "cpu"
+    modality: str = "mra-cta"
+    device: str = "auto"
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def words(self, *, resume: bool = False) -> list[str]:
+        """The command `train` with its arguments; a setting appears where it differs from the preset."""
+        image, prior = MODALITIES[self.modality]
+        words = ["train", str(self.aligned), "--out", str(self.out), "--preset", self.preset]
+        words += ["--image-modality", image, "--prior", prior, "--device", self.device]
+        for setting, value in self.values.items():
+            if not same_value(value, preset_values().value(self.preset, setting)):
+                words += ["--set", f"{setting}={json.dumps(value)}"]
+        return [*words, "--resume"] if resume else words
+
+
+def same_value(value: Any, other: Any) -> bool:
+    """Equal, numbers to 9 digits: what a spin box gives back is rounded."""
+    if isinstance(value, bool) or isinstance(other, bool) or not isinstance(value, int | float):
+        return bool(value == other)
+    return isinstance(other, int | float) and abs(value - other) <= 1e-9 * max(abs(value), abs(other), 1e-3)
+
+
+def resuming_words(words: Sequence[str]) -> list[str]:
+    """The command of a job that goes on where this one was stopped."""
+    return [*words] if "--resume" in words else [*words, "--resume"]
+
+
+def shown(words: Sequence[str]) -> str:
+    """A command line to copy into a terminal of this system."""
+    line = [PROGRAM, *words]
+    return subprocess.list2cmdline(line) if os.name == "nt" else shlex.join(line)

@@ -1,0 +1,1 @@
+"""Parts of the panel of the module CoW Landmarks Training. Qt, no numerics, no torch."""

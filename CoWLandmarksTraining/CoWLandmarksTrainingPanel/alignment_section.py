@@ -1,0 +1,260 @@
+"""The section "Alignment": all cases into one frame, and a look at the registration of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ctk
+import qt
+from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksTrainingLib.panel_data import AlignedRow, CheckedCohort, read_aligned
+from CoWLandmarksTrainingLib.rejection import rejected_names, write_rejected
+from slicer.i18n import tr as _
+
+from .command_runner import CommandRunner, endSentence
+from .filled_table import PROBLEM_COLOUR, choose, chosenKey, fillComboBox, fillTable
+from .local_settings import ALIGNED_FOLDER, LocalSettings
+
+_STEPS_PER_CASE = 3  # aligned, cropped, drawn
+_PICTURE_WIDTH = 380
+
+
+class AlignmentSection:
+    """`folders` and `cohort` give what the section "Cases" holds; `onOpen` opens a case by its name; `onChanged` is
+    called when the aligned cases or what runs have changed, `onMethod` when another way is chosen."""
+
+    def __init__(self, ui: Any, settings: LocalSettings) -> None:
+        self._ui, self._settings = ui, settings
+        self.folders: Callable[[], list[Path]] = list
+        self.cohort: Callable[[], CheckedCohort | None] = lambda: None
+        self.onOpen: Callable[[str], None] = lambda name: None
+        self.onChanged: Callable[[], None] = lambda: None
+        self.onMethod: Callable[[str], None] = lambda method: None
+        self.rows: list[AlignedRow] = []
+        self._done = 0
+        self._printed: list[str] = []
+        self._runner = CommandRunner(self._onLine, self._onEnd)
+        ways = (("template", _("templates (as in the paper)")), ("landmarks", _("landmarks (quick)")))
+        fillComboBox(ui.alignMethodComboBox, ways)
+        ui.alignedFolderEdit.filters = ctk.ctkPathLineEdit.Dirs
+        ui.alignedFolderEdit.currentPath = settings.text(ALIGNED_FOLDER)
+        ui.alignedTable.verticalHeader().hide()
+        ui.alignedTable.horizontalHeader().setStretchLastSection(True)
+        ui.alignMethodComboBox.connect("currentIndexChanged(int)", self._onMethod)
+        ui.alignedFolderEdit.connect("currentPathChanged(QString)", self._onFolder)
+        ui.alignButton.connect("clicked(bool)", self._onButton)
+        ui.alignedTable.connect("itemSelectionChanged()", self._onSelected)
+        ui.alignedTable.connect("cellDoubleClicked(int,int)", self._onDoubleClick)
+        ui.rejectButton.connect("clicked(bool)", self._onReject)
+        ui.nextCaseButton.connect("clicked(bool)", self._onNext)
+        self.showTemplates()
+        self._readAligned()
+
+    @property
+    def aligned(self) -> Path | None:
+        """The aligned folder; None where none is chosen."""
+        text = self._ui.alignedFolderEdit.currentPath.strip()
+        return Path(text) if text else None
+
+    @property
+    def method(self) -> str:
+        """ "template" or "landmarks"."""
+        return chosenKey(self._ui.alignMethodComboBox)
+
+    @property
+    def running(self) -> bool:
+        """Whether cases are being aligned."""
+        return self._runner.running
+
+    def cleanup(self) -> None:
+        """End what runs."""
+        self._runner.close()
+
+    def setMethod(self, method: str) -> None:
+        """Show what the scene holds."""
+        choose(self._ui.alignMethodComboBox, method)
+        self.refresh()
+
+    def showTemplates(self) -> None:
+        """Offer the checked cases as templates."""
+        cohort, ui = self.cohort(), self._ui
+        for modality, box in (("mra", ui.mraTemplateComboBox), ("cta", ui.ctaTemplateComboBox)):
+            names = [] if cohort is None else cohort.names(modality)
+            fillComboBox(box, [("", _("chosen by the program")), *((name, name) for name in names)])
+        pairs = [] if cohort is None else cohort.pairs()
+        both = cohort is not None and cohort.names("mra") and cohort.names("cta")
+        ui.pairLabel.text = ""
+        if pairs:
+            ui.pairLabel.text = _(
+                "MRA and CTA of {patients} are there: the two templates are aligned as a pair by their vessels."
+            ).format(patients=", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else ""))
+        elif both:
+            ui.pairLabel.text = _("No patient has both an MRA and a CTA: the two modalities are aligned by landmarks.")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what is the case now."""
+        ui, running = self._ui, self.running
+        templates = self.method == "template"
+        for widget in (ui.mraTemplateLabel, ui.mraTemplateComboBox, ui.ctaTemplateLabel, ui.ctaTemplateComboBox):
+            widget.visible = templates
+        ui.pairLabel.visible = templates and bool(ui.pairLabel.text)
+        ui.alignButton.text = _("Cancel") if running else _("Align cases")
+        ui.alignButton.enabled = running or (bool(self.folders()) and self.aligned is not None)
+        ui.alignProgressBar.visible = running
+        for widget in (ui.alignMethodComboBox, ui.alignedFolderEdit, ui.mraTemplateComboBox, ui.ctaTemplateComboBox):
+            widget.enabled = not running
+        shown = bool(self.rows)
+        for widget in (ui.alignedTable, ui.rejectButton, ui.nextCaseButton):
+            widget.visible = shown
+        row = self._selected()
+        ui.rejectButton.enabled = row is not None and not running and (row.accepted or row.rejected)
+        ui.rejectButton.text = _("Take the case back") if row is not None and row.rejected else _("Reject this case")
+        ui.nextCaseButton.enabled = len(self.rows) > 1
+
+    def words(self) -> list[str]:
+        """The command that 'Align' runs."""
+        ui = self._ui
+        words = ["align", *map(str, self.folders()), "--out", str(self.aligned), "--by", self.method]
+        if self.method == "template":
+            for option, box in (
+                ("--mra-template", ui.mraTemplateComboBox),
+                ("--cta-template", ui.ctaTemplateComboBox),
+            ):
+                words += [option, chosenKey(box)] if chosenKey(box) else []
+        return words
+
+    def _onMethod(self, index: int) -> None:
+        self.refresh()
+        self.onMethod(self.method)
+
+    def _onFolder(self, path: str = "") -> None:
+        self._settings.setText(ALIGNED_FOLDER, self._ui.alignedFolderEdit.currentPath.strip())
+        self._readAligned()
+        self.onChanged()
+
+    def _onButton(self, checked: bool = False) -> None:
+        if self._runner.running:
+            self._runner.cancel()
+            self._tell(_("Cancelling..."))
+            return
+        try:
+            self._runner.start(self.words())
+        except CoWLandmarksError as error:
+            self._tell(str(error))
+            return
+        cohort = self.cohort()
+        self._done, self._printed = 0, []
+        self._ui.alignProgressBar.value = 0
+        self._ui.alignProgressBar.maximum = 0 if cohort is None else _STEPS_PER_CASE * len(cohort.cases)
+        self._tell(_("Reading the cases..."))
+        self.refresh()
+        self.onChanged()
+
+    def _onLine(self, line: str) -> None:
+        stages = {"align": _("Aligning: {name}"), "crop": _("Cutting out: {name}"), "picture": _("Drawing: {name}")}
+        stage, _blank, name = line.partition(" ")
+        if stage in stages and name:
+            self._done += 1
+            if self._ui.alignProgressBar.maximum:
+                self._ui.alignProgressBar.value = min(self._done, self._ui.alignProgressBar.maximum)
+            self._tell(stages[stage].format(name=name))
+        elif line.strip():
+            self._printed.append(line.strip())
+
+    def _onEnd(self, command: Any) -> None:
+        if command.code in (0, 2) and not command.cancelled:
+            self._readAligned()
+            notes = [line for line in self._printed if not line.startswith("|")]
+            self._tell(" ".join(notes))
+        else:
+            self._tell(endSentence(command))
+        self.refresh()
+        self.onChanged()
+
+    def _readAligned(self) -> None:
+        self.rows = []
+        folder = self.aligned
+        try:
+            if folder is not None:
+                self.rows = read_aligned(folder)
+            self._tell("" if self.rows else _("Nothing is aligned yet."))
+        except (CoWLandmarksError, KeyError, TypeError) as error:
+            self._tell(str(error))
+        self._fill()
+        self._onSelected()
+
+    def _fill(self) -> None:
+        table = self._ui.alignedTable
+        cells = [
+            (
+                row.name,
+                row.modality.upper(),
+                row.split,
+                "" if row.residual_mm is None else f"{row.residual_mm:.1f}",
+                self._state(row),
+            )
+            for row in self.rows
+        ]
+        colours = [None if row.accepted else PROBLEM_COLOUR for row in self.rows]
+        fillTable(table, cells, colours, [f"{row.name}\n{self._state(row)}" for row in self.rows])
+        table.resizeColumnsToContents()
+        for column in range(4):
+            table.setColumnWidth(column, min(table.columnWidth(column), 150))
+
+    @staticmethod
+    def _state(row: AlignedRow) -> str:
+        if row.rejected:
+            return _("rejected by you")
+        if row.accepted:
+            return _("used; {reason}").format(reason=row.reason) if row.reason else _("used")
+        return _("left out: {reason}").format(reason=row.reason)
+
+    def _selected(self) -> AlignedRow | None:
+        number = self._ui.alignedTable.currentRow()
+        return self.rows[number] if 0 <= number < len(self.rows) else None
+
+    def _onSelected(self) -> None:
+        row, label = self._selected(), self._ui.registrationPictureLabel
+        pixmap = None if row is None or row.picture is None else qt.QPixmap(str(row.picture))
+        if pixmap is not None and not pixmap.isNull():
+            label.setPixmap(pixmap.scaledToWidth(_PICTURE_WIDTH, qt.Qt.SmoothTransformation))
+            label.toolTip = _("Rings: mean places of the landmarks. Discs: landmarks of this case.")
+        else:
+            label.clear()
+            if self.rows:
+                label.text = _("Select a case to see its registration.") if row is None else _("There is no picture.")
+        label.visible = bool(self.rows)
+        self.refresh()
+
+    def _onDoubleClick(self, row: int, column: int) -> None:
+        if row < len(self.rows):
+            self.onOpen(self.rows[row].name)
+
+    def _onNext(self, checked: bool = False) -> None:
+        if self.rows:
+            self._ui.alignedTable.selectRow((self._ui.alignedTable.currentRow() + 1) % len(self.rows))
+
+    def _onReject(self, checked: bool = False) -> None:
+        row, folder = self._selected(), self.aligned
+        if row is None or folder is None:
+            return
+        number = self._ui.alignedTable.currentRow()
+        try:
+            write_rejected(folder, rejected_names(folder) ^ {row.name})
+            self.rows = read_aligned(folder)
+        except CoWLandmarksError as error:
+            self._tell(str(error))
+            return
+        self._fill()
+        self._ui.alignedTable.selectRow(number)
+        used = sum(own.accepted for own in self.rows)
+        self._tell(_("{used} of {all} cases are used.").format(used=used, all=len(self.rows)))
+        self._onSelected()
+        self.onChanged()
+
+    def _tell(self, text: str) -> None:
+        self._ui.alignLabel.text = text
+        self._ui.alignLabel.visible = bool(text)

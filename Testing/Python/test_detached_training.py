@@ -1,0 +1,217 @@
+"""A training that goes on by itself: found again by its heartbeat, stopped by a file, resumed; ends are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aligned_beads import write_bead_cohort
+from CoWLandmarksLib.errors import JobError
+from CoWLandmarksLib.model import load_model
+from CoWLandmarksTrainingLib.detached_job import start_job
+from CoWLandmarksTrainingLib.job_files import (
+    HEARTBEAT_FILE,
+    JOB_FILE,
+    OUTPUT_FILE,
+    STALE_SECONDS,
+    Job,
+    JobState,
+    beat,
+    read_job,
+    request_stop,
+    stop_requested,
+    write_job,
+)
+from CoWLandmarksTrainingLib.job_process import LastLine
+from CoWLandmarksTrainingLib.log_following import FollowedTraining, planned_steps
+from CoWLandmarksTrainingLib.training_command import resuming_words
+
+TINY = {
+    "generator.base_width": 8,
+    "generator.levels": 2,
+    "generator.window": [0, 0, 0],
+    "generator.priors": False,
+    "generator.sigma_mm": 3.0,
+    "discriminator.base_width": 4,
+    "discriminator.layers": 2,
+    "training.mixed_precision": False,
+    "training.warm_up_steps": 1,
+    "training.log_every": 1,
+    "training.validate_every": 0,
+    "training.checkpoint_seconds": 0.0,
+    "coarse.base_width": 8,
+    "coarse.levels": 2,
+    "coarse.batch_size": 1,
+    "coarse.steps": 2,
+}
+
+
+def tiny_words(aligned: Path, out: Path, pretrain: int, adversarial: int = 2) -> list[str]:
+    words = ["train", str(aligned), "--out", str(out), "--device", "cpu"]
+    values = {**TINY, "training.pretrain_steps": pretrain, "training.adversarial_steps": adversarial}
+    for setting, value in values.items():
+        words += ["--set", f"{setting}={json.dumps(value)}"]
+    return words
+
+
+def wait_for(done: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.05)
+
+
+def state_of(folder: Path) -> JobState:
+    job = read_job(folder)
+    assert job is not None
+    return job.state
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("aligned")
+    write_bead_cohort(folder, mra=2, sets=2)
+    return folder
+
+
+def test_a_training_is_started_stopped_with_a_checkpoint_and_resumed_to_its_end(aligned: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a training with blanks"
+    words = tiny_words(aligned, out, pretrain=500)
+    started = start_job(out, words)
+    assert started.pid != os.getpid()
+    with pytest.raises(JobError, match="already"):
+        start_job(out, words)
+    log = FollowedTraining(out)
+    wait_for(lambda: log.update() and bool(log.logs["fine"].entries))
+    assert state_of(out) is JobState.RUNNING
+    request_stop(out)
+    assert state_of(out) in (JobState.STOPPING, JobState.STOPPED)
+    wait_for(lambda: not state_of(out).active)
+    job = read_job(out)
+    assert job is not None
+    assert (job.state, job.code) == (JobState.STOPPED, 75)
+    assert "--resume" in job.message
+    assert (out / "fine" / "checkpoint.pt").exists()
+    with pytest.raises(JobError, match="nothing to stop"):
+        request_stop(out)
+
+    log.update()
+    reached = log.logs["fine"].entries[-1]["step"]
+    resumed = start_job(out, resuming_words(job.words))
+    assert resumed.token != job.token
+    wait_for(
+        lambda: log.update() and log.logs["fine"].entries[-1:] != [] and log.logs["fine"].entries[-1]["step"] > reached
+    )
+    assert state_of(out) is JobState.RUNNING, "the stop of the first start does not stop the second"
+    steps = [entry["step"] for entry in log.logs["fine"].entries if "loss" in entry]
+    assert steps == list(range(1, len(steps) + 1)), "no step is missing and none is there twice"
+    request_stop(out)
+    wait_for(lambda: not state_of(out).active)
+
+
+def test_a_finished_training_leaves_its_model_and_says_so(aligned: Path, tmp_path: Path) -> None:
+    start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=2))
+    wait_for(lambda: not state_of(tmp_path).active)
+    job = read_job(tmp_path)
+    assert job is not None
+    assert (job.state, job.code, job.message) == (JobState.FINISHED, 0, "")
+    assert load_model(tmp_path / "model.cow.pt").provenance["fine"]["steps"] == 4
+    assert planned_steps(tmp_path) == (2, 2, 2)
+    log = FollowedTraining(tmp_path)
+    log.update()
+    progress = log.progress(2, 2, 2)
+    assert progress.coarse.done and progress.pretraining.done and progress.adversarial.done
+    assert "discriminator_accuracy" in progress.adversarial.figures
+
+
+def test_a_training_that_fails_tells_its_reason(tmp_path: Path) -> None:
+    start_job(tmp_path, ["train", str(tmp_path / "nowhere"), "--out", str(tmp_path)])
+    wait_for(lambda: not state_of(tmp_path).active)
+    job = read_job(tmp_path)
+    assert job is not None
+    assert (job.state, job.code) == (JobState.FAILED, 1)
+    assert "nowhere" in job.message
+    assert "nowhere" in (tmp_path / OUTPUT_FILE).read_text(encoding="utf-8")
+
+
+def test_a_python_that_does_not_exist_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="no-such-python"):
+        start_job(tmp_path, ["train"], python=str(tmp_path / "no-such-python"))
+    assert state_of(tmp_path) is JobState.FAILED
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_killed_training_is_noticed_and_can_be_started_again(aligned: Path, tmp_path: Path) -> None:
+    start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=500))
+    wait_for(lambda: state_of(tmp_path) is JobState.RUNNING)
+    job = read_job(tmp_path)
+    assert job is not None
+    os.kill(job.pid, signal.SIGKILL)
+    wait_for(lambda: not state_of(tmp_path).active)
+    assert state_of(tmp_path) is JobState.FAILED
+
+
+class TestHeartbeat:
+    """What the files mean, whoever reads them."""
+
+    def test_a_running_job_whose_heart_stands_still_is_lost(self, tmp_path: Path) -> None:
+        write_job(tmp_path, Job("one", ("train",), started=time.time(), state=JobState.RUNNING, pid=1))
+        beat(tmp_path, "one")
+        assert state_of(tmp_path) is JobState.RUNNING
+        later = read_job(tmp_path, now=time.time() + STALE_SECONDS + 1)
+        assert later is not None
+        assert later.state is JobState.LOST
+
+    def test_the_heartbeat_of_an_earlier_job_does_not_count(self, tmp_path: Path) -> None:
+        old = time.time() - 1000.0
+        write_job(tmp_path, Job("two", ("train",), started=old, state=JobState.RUNNING, pid=1))
+        beat(tmp_path, "one")
+        assert state_of(tmp_path) is JobState.LOST
+
+    def test_a_job_whose_folder_was_taken_over_stops(self, tmp_path: Path) -> None:
+        job = Job("one", ("train",), started=time.time())
+        write_job(tmp_path, job)
+        assert not stop_requested(tmp_path, "one")
+        write_job(tmp_path, replace(job, token="two"))
+        assert stop_requested(tmp_path, "one")
+        assert not stop_requested(tmp_path, "two")
+
+    def test_nothing_is_found_where_nothing_was_started(self, tmp_path: Path) -> None:
+        assert read_job(tmp_path) is None
+        assert read_job(tmp_path / "no folder") is None
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": "cow-job/1", "token": 3}', "\x00"])
+    def test_a_damaged_job_file_is_one_sentence(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / JOB_FILE).write_text(content, encoding="utf-8")
+        with pytest.raises(JobError, match="damaged"):
+            read_job(tmp_path)
+
+    def test_a_heartbeat_that_is_being_written_is_no_error(self, tmp_path: Path) -> None:
+        write_job(tmp_path, Job("one", ("train",), started=time.time(), state=JobState.RUNNING, pid=1))
+        (tmp_path / HEARTBEAT_FILE).write_text('{"to', encoding="utf-8")
+        assert state_of(tmp_path) is JobState.RUNNING
+
+
+def test_the_last_line_of_a_stream_is_remembered() -> None:
+    class Sink:
+        text = ""
+
+        def write(self, text: str) -> int:
+            self.text += text
+            return len(text)
+
+        def flush(self) -> None: ...
+
+    sink = Sink()
+    stream = LastLine(sink)  # type: ignore[arg-type]
+    for piece in ("a warning\nerr", "or: no room\n", "\n"):
+        stream.write(piece)
+    assert stream.text == "error: no room"
+    assert sink.text == "a warning\nerror: no room\n\n"
