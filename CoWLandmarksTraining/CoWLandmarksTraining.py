@@ -240,6 +240,7 @@ class CoWLandmarksTrainingTest(ScriptedLoadableModuleTest):
         """What is shown is what 'Start' runs; only what differs from the preset is named."""
         widget = self.widget()
         ui = widget.ui
+        ui.parametersGroupBox.collapsed = False
         ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("paper"))
         self.assertIn("--preset paper", ui.commandText.plainText)
         self.assertNotIn("--set", ui.commandText.plainText)

@@ -31,13 +31,14 @@ def fillTable(table: Any, rows: Sequence[Sequence[str]], colours: Sequence[str |
 
 
 def fillComboBox(box: Any, choices: Sequence[tuple[str, str]], chosen: str | None = None) -> None:
-    """(key, text) entries, without a signal; what was chosen stays chosen where it still exists."""
-    before = chosen if chosen is not None else chosenKey(box)
+    """(key, text) entries, without a signal; what was chosen stays chosen where it still exists, else it is the first."""
+    if chosen is None:
+        chosen = chosenKey(box) if box.count else choices[0][0]
     box.blockSignals(True)
     box.clear()
     for key, text in choices:
         box.addItem(text, key)
-    box.setCurrentIndex(max(0, box.findData(before)))
+    box.setCurrentIndex(max(0, box.findData(chosen)))
     box.blockSignals(False)
 
 
