@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 NETWORKS = ("coarse", "fine")
 LOG_FILE = "log.jsonl"
 _BYTES_AT_ONCE = 200_000
+_LOOKED_BACK = 200
+"""Entries among which the last figures are looked for; validations are rarer than other lines."""
 
 
 class FollowedLog:
@@ -89,22 +93,28 @@ class FollowedTraining:
 
     def progress(self, pretrain_steps: int, adversarial_steps: int, coarse_steps: int) -> Progress:
         """How far each part is, of the steps that were planned."""
-        coarse = Phase(steps=coarse_steps)
-        first, second = Phase(steps=pretrain_steps), Phase(steps=adversarial_steps)
-        for entry in self.logs["coarse"].entries:
-            coarse.step = max(coarse.step, int(entry["step"]))
-            coarse.figures |= _figures(entry)
-        for entry in self.logs["fine"].entries:
-            step = int(entry["step"])
-            first.step = max(first.step, min(step, pretrain_steps))
-            second.step = max(second.step, step - pretrain_steps, 0)
-            (second if step > pretrain_steps else first).figures.update(_figures(entry))
+        coarse, fine = self.logs["coarse"].entries, self.logs["fine"].entries
+        border = bisect_right(fine, pretrain_steps, key=lambda entry: entry["step"])
+        parts = Progress(
+            _phase(coarse, 0, coarse_steps),
+            _phase(fine[max(0, border - _LOOKED_BACK) : border], 0, pretrain_steps),
+            _phase(fine[max(border, len(fine) - _LOOKED_BACK) :], pretrain_steps, adversarial_steps),
+        )
         # The last steps of a part need not have a line of their own: what comes after tells that they were made.
-        if self.logs["fine"].entries:
-            coarse.step = coarse_steps
-        if second.step:
-            first.step = pretrain_steps
-        return Progress(coarse, first, second)
+        if fine:
+            parts.coarse.step = coarse_steps
+        if parts.adversarial.step:
+            parts.pretraining.step = pretrain_steps
+        return parts
+
+
+def _phase(entries: Sequence[dict[str, Any]], before: int, steps: int) -> Phase:
+    """A part whose steps are counted from `before`, by its last entries."""
+    phase = Phase(steps=steps)
+    for entry in entries[-_LOOKED_BACK:]:
+        phase.step = min(max(phase.step, int(entry["step"]) - before), steps)
+        phase.figures |= _figures(entry)
+    return phase
 
 
 def planned_steps(folder: Path) -> tuple[int, int, int] | None:

@@ -31,7 +31,7 @@ def fillTable(table: Any, rows: Sequence[Sequence[str]], colours: Sequence[str |
 
 
 def fillComboBox(box: Any, choices: Sequence[tuple[str, str]], chosen: str | None = None) -> None:
-    """(key, text) entries, without a signal; what was chosen stays chosen where it still exists, else it is the first."""
+    """(key, text) entries, without a signal; what was chosen stays chosen where it still is, else the first is."""
     if chosen is None:
         chosen = chosenKey(box) if box.count else choices[0][0]
     box.blockSignals(True)

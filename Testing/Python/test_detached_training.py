@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,46 +30,7 @@ from CoWLandmarksTrainingLib.job_files import (
 from CoWLandmarksTrainingLib.job_process import LastLine
 from CoWLandmarksTrainingLib.log_following import FollowedTraining, planned_steps
 from CoWLandmarksTrainingLib.training_command import resuming_words
-
-TINY = {
-    "generator.base_width": 8,
-    "generator.levels": 2,
-    "generator.window": [0, 0, 0],
-    "generator.priors": False,
-    "generator.sigma_mm": 3.0,
-    "discriminator.base_width": 4,
-    "discriminator.layers": 2,
-    "training.mixed_precision": False,
-    "training.warm_up_steps": 1,
-    "training.log_every": 1,
-    "training.validate_every": 0,
-    "training.checkpoint_seconds": 0.0,
-    "coarse.base_width": 8,
-    "coarse.levels": 2,
-    "coarse.batch_size": 1,
-    "coarse.steps": 2,
-}
-
-
-def tiny_words(aligned: Path, out: Path, pretrain: int, adversarial: int = 2) -> list[str]:
-    words = ["train", str(aligned), "--out", str(out), "--device", "cpu"]
-    values = {**TINY, "training.pretrain_steps": pretrain, "training.adversarial_steps": adversarial}
-    for setting, value in values.items():
-        words += ["--set", f"{setting}={json.dumps(value)}"]
-    return words
-
-
-def wait_for(done: Callable[[], bool], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "nothing happened in time"
-        time.sleep(0.05)
-
-
-def state_of(folder: Path) -> JobState:
-    job = read_job(folder)
-    assert job is not None
-    return job.state
+from tiny_training import state_of, tiny_words, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ class PathLineEdit(QtWidgets.QWidget):
         row.addWidget(self._line)
         row.addWidget(self._button)
         QtWidgets.QWidget.setFocusProxy(self, self._line)
-        self._line.textChanged.connect(self._changed)
+        self._line.textChanged.connect(lambda text: self._changed(text))
         self._button.clicked.connect(lambda checked: self.browse())
 
     def _changed(self, text: str) -> None:
