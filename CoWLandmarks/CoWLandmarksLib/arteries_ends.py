@@ -18,11 +18,15 @@ CIRCLE_REACH_MM = 60.0
 
 
 class Way(str, Enum):
-    """How an artery is traced: between two points, from one to the edge of the scan, down the basilar, not at all."""
+    """How an artery is traced: between two points, from one to the edge of the scan, down the basilar, not at all.
+
+    ACROSS: from the junction of the other side, because its own is absent (no A1, so the ACoA feeds the A2).
+    """
 
     BETWEEN = "between"
     TO_EDGE = "to edge"
     BASILAR = "basilar"
+    ACROSS = "across"
     NONE = "none"
 
 
@@ -66,6 +70,31 @@ def ends_of(artery: Artery, landmarks: Mapping[str, LandmarkEstimate], positions
     if placed[0] == codes[0]:
         return Ends(Way.TO_EDGE, start=codes[0])
     return Ends(Way.TO_EDGE, end=codes[1])
+
+
+def ends_across(
+    ends: Mapping[str, Ends],
+    landmarks: Mapping[str, LandmarkEstimate],
+    positions: Mapping[str, np.ndarray],
+    anatomy: Anatomy,
+) -> dict[str, Ends]:
+    """The ends with those of arteries that the other side feeds because a landmark is absent.
+
+    Where the midline artery's landmark is absent on one side only, so is the feeding artery (A1). The artery that is
+    hardly ever absent (A2) then begins at the junction of the other side, and the midline artery is its first part.
+    Both have the same ends: that junction and the far end of the fed artery.
+    """
+    result = dict(ends)
+    for bridge in anatomy.arteries:
+        if bridge.side != "midline" or bridge.start is None:
+            continue
+        for lost, other in ((bridge.start, str(bridge.end)), (str(bridge.end), bridge.start)):
+            fed = [a for a in anatomy.arteries if a.start == lost and a is not bridge and not a.optional]
+            absent = lost in landmarks and landmarks[lost].state is LandmarkState.ABSENT
+            if absent and lost not in positions and other in positions and fed and fed[0].end in positions:
+                across = Ends(Way.ACROSS, start=other, end=fed[0].end)
+                result |= {bridge.code: across, fed[0].code: across}
+    return result
 
 
 def _one_ended(

@@ -16,15 +16,17 @@ from .arteries_lumen import CrossSections, arc_length
 
 WEAK_SHARE = 0.2
 """The value that all but this share of an artery's own part exceed decides."""
-SHORT_MM = 1.5
+SHORT_MM = 2.2
 """With less outside the lumens that it joins, an artery cannot be enclosed by a wall of its own."""
+SHORT_CONTRAST, SHORT_WEIGHT = 0.72, 12.0
+"""Where arteries pass each other so closely, blur fills the gap in part; an artery is as bright as they are."""
 SHORT_OWN_MM = 4.0
 """With less outside the lumens that it joins, an artery is measured where it is narrowest."""
 MOST_CONTRAST, MOST_SIGNAL_TO_NOISE = 0.8, 6.0
 """More does not make a vessel more likely."""
 WEIGHTS = {"contrast": 3.5, "closed": 2.5, "closed_mean": 6.0, "tortuosity": -4.5, "signal_to_noise": 0.33}
 OFFSETS = {"contrast": 0.0, "closed": 0.8, "closed_mean": 0.88, "tortuosity": 1.2, "signal_to_noise": 0.0}
-BIAS, SHORT_PENALTY, UNSEEN_PENALTY = -2.3, -1.0, -2.5
+BIAS, UNSEEN_PENALTY = -2.3, -2.5
 NEEDED_CONTRAST, NEEDED_SIGNAL_TO_NOISE = 0.1, 1.0
 """What an artery needs that is hardly ever absent."""
 
@@ -114,6 +116,9 @@ def judge(found: Evidence, *, optional: bool, unseen: bool = False) -> Judgement
         margin = min(found.contrast / NEEDED_CONTRAST, found.signal_to_noise / NEEDED_SIGNAL_TO_NOISE)
         score = 3.0 * (min(margin, 2.0) - 1.0)
         return _judgement(score, "no vessel stands out along its best path")
+    if found.own_mm < SHORT_MM:
+        score = SHORT_WEIGHT * (found.contrast - SHORT_CONTRAST) + UNSEEN_PENALTY * unseen
+        return _judgement(score, "no more than blur fills the gap between the arteries that it would join")
     values = {
         "contrast": min(found.contrast, MOST_CONTRAST),
         "closed": found.closed,
@@ -121,12 +126,8 @@ def judge(found: Evidence, *, optional: bool, unseen: bool = False) -> Judgement
         "tortuosity": found.tortuosity,
         "signal_to_noise": min(found.signal_to_noise, MOST_SIGNAL_TO_NOISE),
     }
-    short = found.own_mm < SHORT_MM
-    if short:
-        values |= {"closed": OFFSETS["closed"], "closed_mean": OFFSETS["closed_mean"]}
     score = BIAS + sum(WEIGHTS[name] * (value - OFFSETS[name]) for name, value in values.items())
-    score += SHORT_PENALTY * short + UNSEEN_PENALTY * unseen
-    return _judgement(score, _weakest(values, unseen))
+    return _judgement(score + UNSEEN_PENALTY * unseen, _weakest(values, unseen))
 
 
 def _judgement(score: float, why_not: str) -> Judgement:

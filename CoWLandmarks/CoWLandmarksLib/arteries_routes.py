@@ -10,7 +10,7 @@ from .anatomy import Artery
 from .arteries_costs import CostMap
 from .arteries_ends import Ends, Way
 from .arteries_frame import BASILAR_JUNCTION_MM, mean_landmark
-from .arteries_lumen import CrossSections, arc_length
+from .arteries_lumen import CrossSections, arc_length, evenly_spaced, smoothed
 from .arteries_path import Corridor, Costs, corridor_between, corridor_box
 from .volume import Grid, apply_affine
 
@@ -22,6 +22,10 @@ FUNNEL_MM, FUNNEL_SLOPE = 4.5, 0.4
 """The way down the basilar keeps within this of the axis at its tip, and that much more per millimetre below it."""
 SHORTEST_BASILAR_MM, MEAN_BASILAR_MM, LONGEST_BASILAR_MM = 15.0, 28.0, 42.0
 """Length of the basilar artery: least and most accepted, and the mean (patients: 28 +- 7 mm)."""
+BRIDGE_MM = (1.2, 8.0)
+"""Least and greatest length of an ACoA whose one end has to be found."""
+BEND_MM, ODD_WEIGHT = 0.8, 0.35
+"""The path is smoothed by this before its elbow is looked for; weight of the distance to where it is to be expected."""
 APART_MM = 2.0
 LATERAL_MM = 1.5
 EDGE_LAYER_MM = 1.0
@@ -42,7 +46,7 @@ class Router:
 
         `points` are the landmarks by code; the lumens of `taken` are avoided away from the artery's own ends.
         """
-        if ends.way is Way.BETWEEN:
+        if ends.way in (Way.BETWEEN, Way.ACROSS):
             first, last = points[str(ends.start)], points[str(ends.end)]
             costs = self._costs.ways(corridor_between(self._costs.grid, first, last), first, last, taken)
             return self._to_points(costs, costs.node_near(self._costs.voxel(last)), first, last)
@@ -51,6 +55,31 @@ class Router:
         if ends.way is Way.BASILAR:
             return self._basilar(points[str(ends.end)])
         return None
+
+    def across(
+        self, fed: Artery, ends: Ends, points: Mapping[str, np.ndarray], taken: Sequence[CrossSections]
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Paths (n, 3) of the midline artery and of the artery `fed` by it, parted at the elbow between them.
+
+        Both begin on the side of the other junction. `taken` are the lumens to keep out of.
+        """
+        path = self.path(fed, ends, points, taken)
+        if path is None:
+            return None
+        path = smoothed(evenly_spaced(path), BEND_MM)
+        along = arc_length(path)
+        near = (along >= BRIDGE_MM[0]) & (along <= min(BRIDGE_MM[1], 0.5 * along[-1]))
+        if not near.any():
+            return None
+        # The elbow between the two: the midline artery runs across, the other one forwards and up.
+        reach = int(np.searchsorted(along, min(2.0 * BRIDGE_MM[1], along[-1])).clip(2, len(path) - 1))
+        chord = (path[reach] - path[0]) / max(float(np.linalg.norm(path[reach] - path[0])), 1e-6)
+        offset = path - path[0]
+        bend = np.linalg.norm(offset - np.outer(offset @ chord, chord), axis=1)
+        shift = self._to_scan[:3, :3] @ (mean_landmark(str(fed.start)) - mean_landmark(str(ends.start)))
+        odd = np.linalg.norm(offset - shift, axis=1)
+        parting = int(np.where(near, bend - ODD_WEIGHT * odd, -np.inf).argmax())
+        return path[: parting + 1], path[parting:]
 
     def _to_points(self, costs: Costs, node: int, first: np.ndarray, last: np.ndarray | None) -> np.ndarray | None:
         voxels = costs.path_to(node)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .anatomy import Anatomy, Artery
 from .arteries import ArteryMap, ArteryState, ArteryTrace
-from .arteries_ends import Ends, Way, ends_of, positions_in_scan
+from .arteries_ends import Ends, Way, ends_across, ends_of, positions_in_scan
 from .arteries_labels import Tube, label_map
 from .arteries_lumen import CrossSections, centred, cross_sections
 from .arteries_measures import counterpart_codes, measured, with_side_ratios
@@ -91,15 +91,23 @@ class ArteryTracer:
         surroundings = self._surroundings_of(positions, before)
         region, costs, router = surroundings.region, surroundings.costs, surroundings.router
         errors = {estimate.code: estimate.error_mm for estimate in landmarks}
-        wanted = {code for artery in hanging for code in (artery.start, artery.end) if code in positions}
+        wanted = {
+            code
+            for artery in hanging
+            for code in (artery.start, artery.end, ends[artery.code].start, ends[artery.code].end)
+            if code in positions
+        }
         points = {str(code): costs.snapped(positions[str(code)], errors[str(code)]) for code in wanted}
         sections = self._kept_sections(hanging, before, region)
         kept = set(sections)
         # Optional arteries come last: their paths keep out of the lumens of the others.
         for artery in sorted(hanging, key=lambda artery: artery.optional):
+            if ends[artery.code].way is Way.ACROSS:
+                continue
             path = router.path(artery, ends[artery.code], points, list(sections.values()) if artery.optional else ())
             if path is not None:
                 sections[artery.code] = centred(region, path)
+        self._cross(hanging, sections, ends, points, region, router)
         self._merged = {}
         self._part(sections, kept, ends, points, region, router)
         self._sections = sections
@@ -118,7 +126,8 @@ class ArteryTracer:
             if estimate.position is not None
         }
         positions = positions_in_scan(given, depth, self._anatomy)
-        return positions, {artery.code: ends_of(artery, given, positions) for artery in self._anatomy.arteries}
+        ends = {artery.code: ends_of(artery, given, positions) for artery in self._anatomy.arteries}
+        return positions, ends_across(ends, given, positions, self._anatomy)
 
     def _hanging(
         self, positions: Mapping[str, np.ndarray], ends: Mapping[str, Ends], before: ArteryMap | None
@@ -137,7 +146,8 @@ class ArteryTracer:
         return [
             artery
             for artery in self._anatomy.arteries
-            if ends[artery.code] != old_ends[artery.code] or moved(artery.start) or moved(artery.end)
+            if ends[artery.code] != old_ends[artery.code]
+            or any(moved(code) for code in (artery.start, artery.end, ends[artery.code].start, ends[artery.code].end))
         ]
 
     def _surroundings_of(self, positions: Mapping[str, np.ndarray], before: ArteryMap | None) -> Surroundings:
@@ -169,6 +179,29 @@ class ArteryTracer:
             if trace.traced and trace.code not in renewed
         }
 
+    def _cross(
+        self,
+        hanging: Sequence[Artery],
+        sections: dict[str, CrossSections],
+        ends: Mapping[str, Ends],
+        points: Mapping[str, np.ndarray],
+        region: Region,
+        router: Router,
+    ) -> None:
+        """Trace the arteries that the other side feeds together with the midline artery that feeds them."""
+        bridges = [a for a in hanging if a.side == "midline" and ends[a.code].way is Way.ACROSS]
+        for bridge in bridges:
+            fed = next(a for a in hanging if a is not bridge and ends[a.code] == ends[bridge.code])
+            other = sections.get(counterpart_codes(self._anatomy)[fed.code])
+            paths = router.across(fed, ends[fed.code], points, [] if other is None else [other])
+            if paths is None:
+                continue
+            traced = centred(region, paths[1])
+            if other is None or self._apart(traced, other):
+                backwards = bridge.start != ends[bridge.code].start
+                sections[bridge.code] = centred(region, paths[0][::-1] if backwards else paths[0])
+                sections[fed.code] = traced
+
     def _part(
         self,
         sections: dict[str, CrossSections],
@@ -186,7 +219,7 @@ class ArteryTracer:
                 continue
             options = []
             for first, second in ((code, other), (other, code)):
-                if second in kept:
+                if second in kept or ends[second].way is Way.ACROSS:
                     continue
                 path = router.path(self._anatomy.artery(second), ends[second], points, [sections[first]])
                 if path is not None:
@@ -224,7 +257,12 @@ class ArteryTracer:
     ) -> ArteryMap:
         """States, labels and measures of the arteries traced now, with the others as they were before."""
         judgements = {
-            code: judge(found, optional=self._anatomy.artery(code).optional, unseen=ends[code].by_rule)
+            # An artery that the other side feeds shows that the midline artery is there.
+            code: judge(
+                found,
+                optional=self._anatomy.artery(code).optional and ends[code].way is not Way.ACROSS,
+                unseen=ends[code].by_rule,
+            )
             for code, found in self.evidence.items()
         }
         present = {code for code, judgement in judgements.items() if judgement.present}
@@ -298,4 +336,7 @@ def _contrast(sections: CrossSections) -> np.ndarray:
 def _not_traced(code: str, ends: Ends) -> ArteryTrace:
     if ends.way is Way.NONE:
         return ArteryTrace(code, ends.state, ends.reason, 1.0 if ends.state is ArteryState.OUTSIDE else 0.5)
+    if ends.way is Way.ACROSS:
+        words = "the junction on its side is absent, and no vessel leads from the other side to its end"
+        return ArteryTrace(code, ArteryState.ABSENT, words, 0.5)
     return ArteryTrace(code, ArteryState.UNKNOWN, "no path could be found between its ends", 0.0)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from CoWLandmarksLib.arteries import ArteryMap, ArteryState
+from CoWLandmarksLib.arteries_presence import Evidence, judge
 from CoWLandmarksLib.arteries_tracer import ArteryTracer
+from CoWLandmarksLib.detection import LandmarkState
 from CoWLandmarksLib.modality import Modality
 from storage_orders import stored
 from tube_circle import ANATOMY, diameter, landmarks, position, tube_scan
@@ -80,3 +84,54 @@ def test_however_the_scan_is_stored_the_arteries_are_the_same(whole: ArteryMap) 
     np.testing.assert_allclose(here.ijk_to_ras, scan.ijk_to_ras)
     again = ArteryTracer(scan, Modality.MRA, ANATOMY, other).trace(landmarks())
     np.testing.assert_array_equal(again.label_volume("c").voxels, here.voxels)
+
+
+@pytest.mark.parametrize("side", ["R", "L"])
+def test_without_an_a1_its_a2_and_the_anterior_communicating_artery_are_traced_from_the_other_side(side: str) -> None:
+    scan = tube_scan(left_out=(f"{side}-ACA-A1",))
+    points = landmarks(**{f"{side}_A1_A2": LandmarkState.ABSENT})
+    tracer = ArteryTracer(scan, Modality.MRA, ANATOMY)
+    traced = tracer.trace(points)
+    assert traced.artery(f"{side}-ACA-A1").state is ArteryState.ABSENT
+    junction, far = position(f"{side}-A1-A2"), position(f"{side}-A2-A3")
+    a2, acoa = traced.artery(f"{side}-ACA-A2"), traced.artery("ACoA")
+    for trace, expected in ((a2, diameter("R-ACA-A2")), (acoa, diameter("ACoA"))):
+        assert trace.state is ArteryState.PRESENT
+        assert trace.measures is not None
+        assert trace.measures.diameter_mean_mm == pytest.approx(expected, abs=0.4)
+    assert np.linalg.norm(a2.centerline[0] - junction) < 2.0
+    assert np.linalg.norm(a2.centerline[-1] - far) < 1.0
+    ends = acoa.centerline[[0, -1]]
+    assert np.linalg.norm(ends[0] - position("R-A1-A2")) < 2.0
+    assert np.linalg.norm(ends[1] - position("L-A1-A2")) < 2.0
+    other = "L" if side == "R" else "R"
+    moved = [
+        replace(p, position=tuple(np.array(p.position) + 0.5)) if p.code == f"{other}-A1-A2" else p for p in points
+    ]
+    again = tracer.trace(moved)
+    changed = {t.code for t, b in zip(again.arteries, traced.arteries, strict=True) if t is not b}
+    assert f"{side}-ACA-A2" in changed
+    assert again.artery(f"{side}-ACA-A2").state is ArteryState.PRESENT
+
+
+def test_without_a1_and_without_an_a2_of_its_own_nothing_is_made_up() -> None:
+    scan = tube_scan(left_out=("L-ACA-A1", "L-ACA-A2", "ACoA"))
+    traced = ArteryTracer(scan, Modality.MRA, ANATOMY).trace(landmarks(L_A1_A2=LandmarkState.ABSENT))
+    assert not traced.artery("L-ACA-A2").traced
+    assert not traced.artery("ACoA").traced
+    assert traced.artery("R-ACA-A2").state is ArteryState.PRESENT
+
+
+@pytest.mark.parametrize(("contrast", "present"), [(0.68, False), (0.85, True)])
+def test_a_gap_between_close_arteries_that_blur_fills_in_part_is_no_artery(contrast: float, present: bool) -> None:
+    found = Evidence(np.ones(3, bool), 1.1, contrast, 0.75, 0.83, 10.0, 1.0)
+    judgement = judge(found, optional=True)
+    assert judgement.present is present
+    assert bool(judgement.reason) is not present
+
+
+def test_a_short_communicating_artery_between_close_arteries_is_told_from_a_gap() -> None:
+    wide = {f"{side}-ACA-{part}": 4.6 for side in "RL" for part in ("A1", "A2")}
+    for left_out, state in (((), ArteryState.PRESENT), (("ACoA",), ArteryState.ABSENT)):
+        scan = tube_scan(left_out=left_out, diameters={**wide, "ACoA": 2.4})
+        assert ArteryTracer(scan, Modality.MRA, ANATOMY).trace(landmarks()).artery("ACoA").state is state
