@@ -12,10 +12,10 @@ from .arteries import ArteryMap, ArteryState, ArteryTrace
 from .arteries_ends import Ends, Way, ends_across, ends_of, positions_in_scan
 from .arteries_labels import Tube, label_map
 from .arteries_lumen import CrossSections, centred, cross_sections
-from .arteries_measures import counterpart_codes, measured, with_side_ratios
-from .arteries_presence import Evidence, evidence, judge, own_radius, shared_part
+from .arteries_measures import measured, with_side_ratios
+from .arteries_pairs import ArteryPairs
+from .arteries_presence import Evidence, evidence, judge, own_radius
 from .arteries_region import Region
-from .arteries_routes import Router
 from .arteries_summary import summary_of
 from .arteries_surroundings import Surroundings, anchors_at, holds, surroundings_of
 from .detection import LandmarkEstimate
@@ -25,12 +25,6 @@ from .volume import Volume
 
 HYPOPLASTIC_MM = 1.0
 """An artery with a smaller mean diameter is hypoplastic."""
-SHARED = 0.25
-"""Two arteries whose paths have more than this in common are taken to have found the same vessel."""
-INSIDE = 0.4
-"""A second path that runs inside the first one's lumen for more than this has found no vessel of its own."""
-SECOND_VESSEL = 0.35
-"""Least contrast of a second vessel beside the first one, as a share of the first one's."""
 WIDEST_ROOT = 1.25
 """Where an artery leaves a wider one, its lumen counts as at most this many times as wide as its own part."""
 REPRESENTATIVE = 0.4
@@ -107,9 +101,9 @@ class ArteryTracer:
             path = router.path(artery, ends[artery.code], points, list(sections.values()) if artery.optional else ())
             if path is not None:
                 sections[artery.code] = centred(region, path)
-        self._cross(hanging, sections, ends, points, region, router)
-        self._merged = {}
-        self._part(sections, kept, ends, points, region, router)
+        pairs = ArteryPairs(self._anatomy, region, router, ends, points)
+        pairs.trace_across(hanging, sections)
+        self._merged = pairs.part(sections, kept)
         self._sections = sections
         self.evidence = {
             artery.code: self._evidence(artery.code, region) for artery in hanging if artery.code in sections
@@ -178,67 +172,6 @@ class ArteryTracer:
             for trace in before.arteries
             if trace.traced and trace.code not in renewed
         }
-
-    def _cross(
-        self,
-        hanging: Sequence[Artery],
-        sections: dict[str, CrossSections],
-        ends: Mapping[str, Ends],
-        points: Mapping[str, np.ndarray],
-        region: Region,
-        router: Router,
-    ) -> None:
-        """Trace the arteries that the other side feeds together with the midline artery that feeds them."""
-        bridges = [a for a in hanging if a.side == "midline" and ends[a.code].way is Way.ACROSS]
-        for bridge in bridges:
-            fed = next(a for a in hanging if a is not bridge and ends[a.code] == ends[bridge.code])
-            other = sections.get(counterpart_codes(self._anatomy)[fed.code])
-            paths = router.across(fed, ends[fed.code], points, [] if other is None else [other])
-            if paths is None:
-                continue
-            traced = centred(region, paths[1])
-            if other is None or self._apart(traced, other):
-                backwards = bridge.start != ends[bridge.code].start
-                sections[bridge.code] = centred(region, paths[0][::-1] if backwards else paths[0])
-                sections[fed.code] = traced
-
-    def _part(
-        self,
-        sections: dict[str, CrossSections],
-        kept: Iterable[str],
-        ends: Mapping[str, Ends],
-        points: Mapping[str, np.ndarray],
-        region: Region,
-        router: Router,
-    ) -> None:
-        """Where an artery took the vessel of its counterpart, let one of the two keep out of it if it finds another."""
-        for code, other in counterpart_codes(self._anatomy).items():
-            if code > other or code not in sections or other not in sections:
-                continue
-            if max(shared_part(sections[code], sections[other]), shared_part(sections[other], sections[code])) < SHARED:
-                continue
-            options = []
-            for first, second in ((code, other), (other, code)):
-                if second in kept or ends[second].way is Way.ACROSS:
-                    continue
-                path = router.path(self._anatomy.artery(second), ends[second], points, [sections[first]])
-                if path is not None:
-                    traced = centred(region, path)
-                    options.append((float(np.quantile(_contrast(traced), 0.2)), second, traced))
-            apart = [o for o in options if self._apart(o[2], sections[other if o[1] == code else code])]
-            if apart:
-                _, second, traced = max(apart, key=lambda option: option[0])
-                sections[second] = traced
-                continue
-            # One vessel for both: an azygos artery, or a second one too near or too thin to be told from the first.
-            fainter = sorted((code, other), key=lambda c: (c in kept, float(_contrast(sections[c]).mean())))[0]
-            del sections[fainter]
-            self._merged[fainter] = other if fainter == code else code
-
-    def _apart(self, traced: CrossSections, first: CrossSections) -> bool:
-        """Whether a second path found a vessel of its own beside the first one."""
-        clear = float(np.quantile(_contrast(traced), 0.2)) > SECOND_VESSEL * float(np.median(_contrast(first)))
-        return clear and shared_part(traced, first, 1.0) < INSIDE
 
     def _evidence(self, code: str, region: Region) -> Evidence:
         others = [found for other, found in self._sections.items() if other != code]
@@ -326,11 +259,6 @@ class ArteryTracer:
         sections = self._sections[code]
         widest = WIDEST_ROOT * own_radius(sections, self.evidence[code].own)
         return Tube(artery.label, sections, artery.start not in goes_on, artery.end not in goes_on, widest)
-
-
-def _contrast(sections: CrossSections) -> np.ndarray:
-    """(n,) how far the lumen stands out from its surroundings along a path."""
-    return sections.lumen - sections.surroundings
 
 
 def _not_traced(code: str, ends: Ends) -> ArteryTrace:
