@@ -13,6 +13,8 @@ from CoWLandmarksLib.errors import VolumeError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
 from CoWLandmarksTrainingLib.registration import register
+from CoWLandmarksTrainingLib.registration_level import SMALLEST_SHARE, RegistrationLevel
+from CoWLandmarksTrainingLib.vessel_image import blank_of, block_averaged, vessel_image
 from CoWLandmarksTrainingLib.vessel_masks import by_threshold
 from head_images import HEAD_GRID, head_image
 
@@ -77,3 +79,49 @@ def test_vessels_are_what_lies_between_brain_and_bone() -> None:
     voxels[:] = 0.4
     voxels[2, 3, 4] = 1.2
     assert np.argwhere(by_threshold(Volume(voxels, grid.ijk_to_ras), Modality.MRA, 1.1)).tolist() == [[2, 3, 4]]
+
+
+def halves(side: int = 24) -> Volume:
+    """Left half 0, right half 1."""
+    voxels = np.zeros((side, side, side), np.float32)
+    voxels[:, :, side // 2 :] = 1.0
+    return Volume(voxels, axis_aligned_grid(np.zeros(3), np.ones(3), voxels.shape).ijk_to_ras)
+
+
+def test_the_measure_of_two_halves_is_the_one_worked_out_by_hand() -> None:
+    """Two equally likely values that tell each other are worth ln 2; by the share that is covered where it is less."""
+    image = halves()
+    level = RegistrationLevel(image, image, image, image, 1.0, None, False)
+    same = level.measure(np.eye(4))
+    assert (same.share, same.vessels) == (1.0, pytest.approx(1.0, abs=1e-6))
+    assert same.information == pytest.approx(np.log(2.0), abs=2e-3)
+    across = np.eye(4)
+    across[1, 3] = 12.0  # along A, where nothing changes: half of the image is left, and as sure
+    half = level.measure(across)
+    assert half.share == pytest.approx(0.5, abs=0.02)
+    assert half.information == pytest.approx(half.share * np.log(2.0), abs=5e-3)
+    across[1, 3] = 20.0
+    assert level.measure(across).share < SMALLEST_SHARE
+    assert level.cost(across) == np.inf
+
+
+def test_the_rim_of_a_mask_is_no_vessel_but_what_is_bright_and_thin_is() -> None:
+    grid = axis_aligned_grid(np.zeros(3), np.full(3, 1.2), (30, 40, 40))
+    voxels = np.full(grid.shape, 0.5, np.float32)
+    voxels[:, :, :20] = 0.0  # masked away: half of the scan
+    voxels[15, :, 30] = 1.0
+    assert blank_of(voxels) == (0.0, 0.5)
+    found = vessel_image(Volume(voxels, grid.ijk_to_ras)).voxels
+    assert found[15, 20, 30] > 0.4
+    assert found[15, 20, 30] > 10.0 * found[:, :, 20:26].max()
+    assert not found[:, :, :20].any()
+
+
+def test_block_means_lie_where_their_voxels_lay() -> None:
+    grid = axis_aligned_grid(np.array([3.0, -7.0, 11.0]), np.array([0.5, 0.7, 1.0]), (13, 21, 30))
+    ramp = apply_affine(grid.ijk_to_ras, np.stack(np.indices(grid.shape)[::-1], axis=-1).astype(float))
+    for axis in range(3):
+        means = block_averaged(Volume(ramp[..., axis].astype(np.float32), grid.ijk_to_ras), 1.5)
+        places = apply_affine(means.ijk_to_ras, np.stack(np.indices(means.voxels.shape)[::-1], axis=-1).astype(float))
+        np.testing.assert_allclose(means.voxels, places[..., axis], atol=1e-4)
+    assert means.voxels.shape == (6, 10, 10)
