@@ -42,15 +42,14 @@ class Absent:
         raise AttributeError(self.text)
 
 
-def qt_property(name: str) -> property:
+def qt_property(name: str, writable: bool) -> property:
     """A property of Qt as an attribute."""
 
     def read(self: Any) -> Any:
         return QtCore.QObject.property(self, name)
 
     def write(self: Any, value: Any) -> None:
-        index = self.metaObject().indexOfProperty(name)
-        if not self.metaObject().property(index).isWritable():
+        if not writable:
             raise AttributeError(f"{type(self).__name__}.{name} is read-only")
         if isinstance(value, tuple):
             value = list(value)
@@ -154,12 +153,14 @@ def slicer_class(name: str, real: type, own: dict[str, Any] | None = None) -> ty
         if member not in known.names and member not in known.properties:
             space[member] = Absent(name, member)
     if issubclass(real, QtCore.QObject):
+        # Read once: PySide forgets the object of classes that get signals in Python.
         meta = real.staticMetaObject
-        for index in range(meta.propertyCount()):
-            member = meta.property(index).name()
+        native = {meta.property(index).name(): meta.property(index).isWritable() for index in range(meta.propertyCount())}
+        for member, writable in native.items():
             if member in known.properties and member not in own:
-                space[member] = qt_property(member)
-        space["name"] = qt_property("objectName")
+                space[member] = qt_property(member, writable)
+        space["_native_properties"] = frozenset(native)
+        space["name"] = qt_property("objectName", True)
         space["className"] = lambda self: name
         space["delete"] = lambda self: shiboken6.delete(self)
         space["connect"], space["disconnect"] = _connect, _disconnect

@@ -59,7 +59,7 @@ class UiLoader(QtUiTools.QUiLoader):
                     continue
                 if title not in known.properties:
                     raise ValueError(f"{name} '{label}' has no property '{title}' in 3D Slicer")
-                if made._real_class.staticMetaObject.indexOfProperty(title) < 0:
+                if title not in made._native_properties:
                     later.append((label, title, _value(element, made)))
                     widget.remove(element)
         connections = [

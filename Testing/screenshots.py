@@ -1,0 +1,96 @@
+"""Pictures of the panels for the documentation, drawn offscreen through the stand-in for Slicer.
+
+    python Testing/screenshots.py --out Docs [NAME ...]
+
+Without names all of PICTURES are drawn. One function makes one picture; each gets an application of its own with an
+empty scene and returns the widget to draw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining"), str(ROOT / "Testing")]
+
+from SlicerStandIn import Application  # noqa: E402 - found through the lines above
+
+WIDTH = 480
+
+
+def _only(ui: Any, *sections: str) -> None:
+    """Open these sections of the panel and close the others."""
+    for name in ("detect", "result", "review", "export", "compare", "batch", "advanced"):
+        getattr(ui, f"{name}CollapsibleButton").collapsed = name not in sections
+
+
+def _detected(application: Application) -> Any:
+    """The module CoW Landmarks with the sample MRA and its detection."""
+    from CoWLandmarksPanel.machine_settings import MachineSettings
+
+    MachineSettings().device = "cpu"
+    widget = application.load_module("CoWLandmarks")
+    widget.ui.sampleMraButton.click()
+    widget.ui.detectButton.click()
+    application.spin_until(lambda: not widget.panel.detecting, 300.0)
+    return widget
+
+
+def review_panel(application: Application) -> Any:
+    """The first doubtful landmark of a detection, accepted ones behind it."""
+    widget = _detected(application)
+    _only(widget.ui, "review")
+    review = widget.panel.review.ui
+    review.initialsEdit.text = "AB"
+    review.initialsEdit.editingFinished.emit()
+    for _accepted in range(3):
+        review.acceptButton.click()
+    return widget.parent
+
+
+def advanced_panel(application: Application) -> Any:
+    """Model, device and decoding."""
+    widget = application.load_module("CoWLandmarks")
+    _only(widget.ui, "advanced")
+    application.spin_until(lambda: "licence" in widget.panel.advanced.ui.modelCardText.plainText, 60.0)
+    return widget.parent
+
+
+def training_panel(application: Application) -> Any:
+    """The module CoW Landmarks Training as it opens."""
+    return application.load_module("CoWLandmarksTraining").parent
+
+
+PICTURES: dict[str, Callable[[Application], Any]] = {
+    "review-panel": review_panel,
+    "advanced-panel": advanced_panel,
+    "training-panel": training_panel,
+}
+"""File name without .png, and the function that makes the widget ready."""
+
+
+def main() -> None:
+    """Draw the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "Docs", help="folder of the pictures")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones, of: {', '.join(PICTURES)}")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in PICTURES]
+    if unknown:
+        parser.error(f"there is no picture {', '.join(unknown)}; there are {', '.join(PICTURES)}")
+    for name in arguments.names or PICTURES:
+        with tempfile.TemporaryDirectory() as folder, Application(Path(folder)) as application:
+            widget = PICTURES[name](application)
+            print(application.grab(widget, arguments.out / f"{name}.png", WIDTH))
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    os._exit(0)  # Qt and VTK do not agree on the order of their ends
