@@ -155,7 +155,9 @@ def slicer_class(name: str, real: type, own: dict[str, Any] | None = None) -> ty
     if issubclass(real, QtCore.QObject):
         # Read once: PySide forgets the object of classes that get signals in Python.
         meta = real.staticMetaObject
-        native = {meta.property(index).name(): meta.property(index).isWritable() for index in range(meta.propertyCount())}
+        native = {
+            meta.property(index).name(): meta.property(index).isWritable() for index in range(meta.propertyCount())
+        }
         for member, writable in native.items():
             if member in known.properties and member not in own:
                 space[member] = qt_property(member, writable)
