@@ -54,23 +54,8 @@ def review_panel(application: Application) -> Any:
     return widget.parent
 
 
-def advanced_panel(application: Application) -> Any:
-    """Model, device and decoding."""
-    widget = application.load_module("CoWLandmarks")
-    _only(widget.ui, "advanced")
-    application.spin_until(lambda: "licence" in widget.panel.advanced.ui.modelCardText.plainText, 60.0)
-    return widget.parent
-
-
-def training_panel(application: Application) -> Any:
-    """The module CoW Landmarks Training as it opens."""
-    return application.load_module("CoWLandmarksTraining").parent
-
-
 PICTURES: dict[str, Callable[[Application], Any]] = {
     "review-panel": review_panel,
-    "advanced-panel": advanced_panel,
-    "training-panel": training_panel,
 }
 """File name without .png, and the function that makes the widget ready."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -34,6 +35,11 @@ def _value(element: Any, owner: type) -> Any:
     if child.tag in ("string", "cstring"):
         return text
     raise ValueError(f"<{child.tag}> is not read by the stand-in yet (property '{element.get('name')}')")
+
+
+def _taking(slot: Callable[..., Any], count: int) -> Callable[..., None]:
+    """The slot with the first `count` arguments of the signal."""
+    return lambda *arguments: slot(*arguments[:count])
 
 
 class UiLoader(QtUiTools.QUiLoader):
@@ -84,11 +90,13 @@ class UiLoader(QtUiTools.QUiLoader):
             if settle is not None:
                 settle()
         for sender, signal, receiver, slot in connections:
-            name, _arguments = _SLOT.match(slot).groups()
+            name, arguments = _SLOT.match(slot).groups()
             target = by_name[receiver]
             if name not in members(type(target).__name__).names:
                 raise ValueError(f"'{receiver}' has no slot '{slot}' in 3D Slicer")
-            by_name[sender].connect(signal, getattr(target, name))
+            by_name[sender].connect(
+                signal, _taking(getattr(target, name), len(arguments.split(",")) if arguments else 0)
+            )
         return top
 
     def createWidget(self, class_name: str, parent: Any = None, name: str = "") -> Any:
