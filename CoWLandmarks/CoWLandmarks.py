@@ -64,7 +64,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self.panel = None
         self._parameterNode = None
-        self._parameterNodeGuiTag = None
+        self._parameterNodeGuiTags = []
 
     def setup(self):
         """Build the panel."""
@@ -130,11 +130,13 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setParameterNode(self, parameterNode):
         """Connect the panel to a parameter node (None: to none)."""
-        if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+        for tag in self._parameterNodeGuiTags:
+            self._parameterNode.disconnectGui(tag)
+        self._parameterNodeGuiTags = []
         self._parameterNode = parameterNode
         if self._parameterNode is not None:
-            self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
+            for widgets in (self.ui, self.panel.advanced.ui):
+                self._parameterNodeGuiTags.append(self._parameterNode.connectGui(widgets))
         if self.panel is not None:
             self.panel.setParameterNode(parameterNode)
 

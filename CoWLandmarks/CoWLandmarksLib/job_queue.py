@@ -74,6 +74,12 @@ class Job:
     result: Any = None
     code: int | None = None
 
+    def let_go(self) -> None:
+        """Drop the callbacks, and what they keep alive; called when the job has ended."""
+        idle = Job(())
+        self.read, self.prepare, self.finish, self.wanted = idle.read, idle.prepare, idle.finish, idle.wanted
+        self.on_event, self.on_end = idle.on_event, idle.on_end
+
     @property
     def ended(self) -> bool:
         """Whether the state is final."""
@@ -131,6 +137,7 @@ class JobQueue:
             if thread is not None:
                 thread.join()
         self._running = self._number = self._background = self._ending = None
+        self._finishing = iter(())
         for job in jobs:
             self._finish(job, JobState.CANCELLED)
 
@@ -215,11 +222,14 @@ class JobQueue:
 
     def _end(self, job: Job, state: JobState) -> None:
         self._running = self._number = None
+        self._finishing = iter(())
         self._finish(job, state)
 
     def _finish(self, job: Job, state: JobState) -> None:
         job.state = state
-        job.on_end(job)
+        told = job.on_end
+        job.let_go()
+        told(job)
 
 
 class _Background:
