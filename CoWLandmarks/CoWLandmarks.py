@@ -1,7 +1,7 @@
 """3D Slicer module "CoW Landmarks": the 19 landmarks of the Circle of Willis on a brain angiogram."""
 
-from __future__ import annotations
-
+# No postponed annotations here: those of a parameter node must be types, not texts.
+import qt
 import slicer
 from CoWLandmarksLib.scene_results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
@@ -63,6 +63,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self.sceneTimer = None
         self._parameterNode = None
         self._parameterNodeGuiTags = []
 
@@ -75,6 +76,11 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CoWLandmarksLogic()
         self.panel = DetectionPanel(self.ui, self.logic)
+        # A result adds many nodes; the panel looks at the scene once when all are there.
+        self.sceneTimer = qt.QTimer()
+        self.sceneTimer.setSingleShot(True)
+        self.sceneTimer.setInterval(0)
+        self.sceneTimer.connect("timeout()", self.followScene)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
@@ -85,6 +91,8 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         """Called when the application closes and before the module is reloaded."""
         self.removeObservers()
+        if self.sceneTimer is not None:
+            self.sceneTimer.stop()
         self.setParameterNode(None)
         if self.panel is not None:
             self.panel.cleanup()
@@ -114,7 +122,11 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneChanged(self, caller, event):
         """Called when nodes came or went."""
-        if not (slicer.mrmlScene.IsBatchProcessing() or slicer.mrmlScene.IsClosing()):
+        self.sceneTimer.start()
+
+    def followScene(self):
+        """Show the scene as it is now, unless it is just being changed; then this is called again."""
+        if self.panel is not None and not (slicer.mrmlScene.IsBatchProcessing() or slicer.mrmlScene.IsClosing()):
             self.chooseInput()
             self.panel.refresh()
 

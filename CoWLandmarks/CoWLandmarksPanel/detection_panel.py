@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.delivered import read_delivered
@@ -52,6 +53,11 @@ class DetectionPanel:
         self._run: Run | None = None
         self._scan: Any | None = None
         self._traced: dict[str, Places] = {}
+        self._toDisplay: Any | None = None
+        self._displayTimer = qt.QTimer()
+        self._displayTimer.setSingleShot(True)
+        self._displayTimer.setInterval(0)
+        self._displayTimer.connect("timeout()", self._onDisplay)
         anatomy = default_anatomy()
         self._anatomy = anatomy
         self.result = ResultPanel(ui.resultCollapsibleButton, anatomy)
@@ -112,6 +118,7 @@ class DetectionPanel:
     def cleanup(self) -> None:
         """Leave nothing behind."""
         self.setup.cancel()
+        self._displayTimer.stop()
         self._stop()
         for section in (self.result, self.review, self.export, self.compare):
             section.cleanup()
@@ -198,8 +205,10 @@ class DetectionPanel:
         self._run = None
         if run.nodes is not None:
             self._tell("\n".join(run.warnings))
-            self._choose(run.nodes.markups)
-            self._display(run.nodes.markups)
+            if self._parameters is not None:
+                self._parameters.detection = run.nodes.markups
+            self._toDisplay = run.nodes.markups
+            self._displayTimer.start()  # in a turn of its own, so that none takes long
         elif run.cancelled and self._scan is not None and self._scan.GetScene() is None:
             self._tell(_("The detection was stopped because its scan was removed from the scene."))
         elif run.cancelled:
@@ -207,6 +216,11 @@ class DetectionPanel:
         else:
             self._tell(run.error or "")
         self.refresh()
+
+    def _onDisplay(self) -> None:
+        markupsNode, self._toDisplay = self._toDisplay, None
+        if markupsNode is not None and markupsNode.GetScene() is not None:
+            self._display(markupsNode)
 
     def _display(self, markupsNode: Any) -> None:
         volumeNode = volume_node_of(markupsNode)

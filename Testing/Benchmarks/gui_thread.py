@@ -1,0 +1,146 @@
+"""How long the GUI thread is kept busy by a detection: the panel driven through the stand-in for Slicer.
+
+    python Testing/Benchmarks/gui_thread.py [--size I J K] [--json]
+
+A scan of 512 x 512 x 160 voxels (the sample MRA on a finer grid) is detected with one click, then one landmark is moved
+and the arteries follow. Told are the longest turns of the event loop while the job ran (limit: 100 ms) and the turn in
+which the result entered the scene, and whether torch, SimpleITK or scipy were loaded into this process. Ends with 1
+where a limit is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "Testing")]
+LIMIT_SECONDS = 0.1
+FORBIDDEN = ("torch", "SimpleITK", "scipy")
+
+MAKE_SCAN = """
+import sys, numpy as np
+from scipy import ndimage
+from CoWLandmarksLib.__main__ import SAMPLE_FILE
+from CoWLandmarksLib.volume_io import read_volume
+path, shape = sys.argv[1], tuple(int(word) for word in sys.argv[2:])
+scan = read_volume(SAMPLE_FILE)
+factors = np.array(shape) / scan.voxels.shape
+matrix = scan.ijk_to_ras.copy()
+matrix[:3, :3] /= factors[::-1]
+np.savez(path, voxels=ndimage.zoom(scan.voxels, factors, order=1), matrix=matrix)
+"""
+
+
+def make_scan(path: Path, size: tuple[int, int, int]) -> None:
+    """Write the scan in another process: what is needed for that must not be loaded here."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "CoWLandmarks")}
+    shape = [str(n) for n in reversed(size)]
+    subprocess.run([sys.executable, "-c", MAKE_SCAN, str(path), *shape], check=True, env=environment)
+
+
+class Turns:
+    """Turns of the event loop, with their lengths in seconds."""
+
+    def __init__(self, process_events: Callable[[], None]) -> None:
+        self._process_events = process_events
+        self.seconds: list[float] = []
+
+    def until(self, done: Callable[[], bool], limit: float = 600.0) -> list[float]:
+        """Run the loop until `done`; returns the lengths of the turns, the last one being that which ended it."""
+        turns: list[float] = []
+        end = time.monotonic() + limit
+        while not done():
+            if time.monotonic() > end:
+                raise SystemExit("The job did not end in time.")
+            started = time.perf_counter()
+            self._process_events()
+            turns.append(time.perf_counter() - started)
+            time.sleep(0.002)
+        return turns
+
+
+def measure(scan: Path) -> dict[str, object]:
+    """Detect, move a point, measure."""
+    import panel_driver
+    import slicer
+    from CoWLandmarksLib.scene import add_volume
+    from CoWLandmarksLib.volume import Volume
+
+    stored = np.load(scan)
+    add_volume(slicer.mrmlScene, Volume(stored["voxels"], stored["matrix"], "scan"))
+    widget = panel_driver.open_panel()
+    panel_driver.process_events()
+    turns = Turns(panel_driver.process_events)
+    started = time.perf_counter()
+    widget.ui.detectButton.click()
+    click = time.perf_counter() - started
+    detecting = turns.until(lambda: not widget.panel.detecting)
+    whole = time.perf_counter() - started
+    begun = time.monotonic()
+    drawing = turns.until(lambda: time.monotonic() - begun > 1.0)
+    points = widget.panel.detection
+    if points is None:
+        raise SystemExit(widget.ui.messageLabel.text)
+    place = np.zeros(3)
+    points.GetNthControlPointPositionWorld(4, place)
+    points.SetNthControlPointPositionWorld(4, place[0] + 2.0, place[1], place[2])
+    started = time.perf_counter()
+    widget.panel.onLandmarksChanged(points, (points.GetNthControlPointLabel(4),))
+    moved = time.perf_counter() - started
+    updating = turns.until(lambda: not widget.logic.runs.busy)
+    update = time.perf_counter() - started
+    loaded = [name for name in FORBIDDEN if name in sys.modules]
+    widget.cleanup()
+    milliseconds = {
+        "click": click,
+        "longest turn while detecting": max(detecting[:-1], default=0.0),
+        "turn in which the result appears": detecting[-1],
+        "longest turn after that (drawing)": max(drawing),
+        "moving a point": moved,
+        "longest turn while arteries follow": max(updating[:-1], default=0.0),
+        "turn in which the new arteries appear": updating[-1],
+    }
+    return {
+        "voxels": list(stored["voxels"].shape[::-1]),
+        "detection_s": round(whole, 1),
+        "arteries_s": round(update, 1),
+        "ms": {name: round(1000.0 * value, 1) for name, value in milliseconds.items()},
+        "loaded": loaded,
+    }
+
+
+def main() -> int:
+    """Measure and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=3, default=(512, 512, 160), metavar=("I", "J", "K"))
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scan = Path(folder) / "scan.npz"
+        make_scan(scan, tuple(arguments.size))
+        result = measure(scan)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        print(f"scan {result['voxels']}, detection {result['detection_s']} s, arteries {result['arteries_s']} s")
+        for name, value in result["ms"].items():  # type: ignore[attr-defined]
+            print(f"{value:8.1f} ms  {name}")
+        print(f"loaded here: {', '.join(result['loaded']) or 'neither torch nor SimpleITK nor scipy'}")  # type: ignore[call-overload]
+    slow = max(result["ms"].values()) > 1000.0 * LIMIT_SECONDS  # type: ignore[attr-defined]
+    return 1 if slow or result["loaded"] else 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # Qt and VTK do not agree on the order of their ends
