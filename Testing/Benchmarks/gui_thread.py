@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,18 +70,17 @@ class Turns:
         return turns
 
 
-def measure(scan: Path) -> dict[str, object]:
+def measure(scan: Path, application: Any) -> dict[str, object]:
     """Detect, move a point, measure."""
-    import panel_driver
     import slicer
     from CoWLandmarksLib.scene import add_volume
     from CoWLandmarksLib.volume import Volume
 
     stored = np.load(scan)
     add_volume(slicer.mrmlScene, Volume(stored["voxels"], stored["matrix"], "scan"))
-    widget = panel_driver.open_panel()
-    panel_driver.process_events()
-    turns = Turns(panel_driver.process_events)
+    widget = application.load_module("CoWLandmarks")
+    application.process_events()
+    turns = Turns(application.process_events)
     started = time.perf_counter()
     widget.ui.detectButton.click()
     click = time.perf_counter() - started
@@ -100,7 +100,6 @@ def measure(scan: Path) -> dict[str, object]:
     updating = turns.until(lambda: not widget.logic.runs.busy)
     update = time.perf_counter() - started
     loaded = [name for name in FORBIDDEN if name in sys.modules]
-    widget.cleanup()
     milliseconds = {
         "click": click,
         "longest turn while detecting": max(detecting[:-1], default=0.0),
@@ -128,7 +127,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder) / "scan.npz"
         make_scan(scan, tuple(arguments.size))
-        result = measure(scan)
+        from SlicerStandIn import Application
+
+        application = Application(Path(folder) / "application")
+        result = measure(scan, application)
+        application.close()
     if arguments.json:
         print(json.dumps(result))
     else:

@@ -1,0 +1,440 @@
+"""The panel of CoW Landmarks driven through its widgets, with real MRML nodes and real child processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("SlicerStandIn", reason="needs PySide6-Essentials")
+
+import qt
+import slicer
+from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.errors import ConfigurationError, VolumeError
+from CoWLandmarksLib.scene import add_volume, landmarks_from_node
+from CoWLandmarksLib.scene_results import result_of
+from CoWLandmarksLib.volume import Volume
+from CoWLandmarksPanel import detection_panel, script_runs
+from CoWLandmarksPanel.machine_settings import MachineSettings
+from CoWLandmarksPanel.sample_data import CTA, MRA
+from SlicerStandIn import Application
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way")
+
+
+@pytest.fixture
+def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with Application(tmp_path / "application") as started:
+        temporary = Path(slicer.app.temporaryPath)
+        MachineSettings().device = "cpu"
+        yield started
+    assert list(temporary.glob("cow-landmarks-*")) == [], "temporary files were left behind"
+
+
+@pytest.fixture
+def widget(application: Application) -> Any:
+    return application.load_module("CoWLandmarks")
+
+
+def spin_until(done: Callable[[], bool], seconds: float = 240.0) -> None:
+    """Let the application live until `done`."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it takes too long"
+        slicer.app.processEvents()
+        time.sleep(0.005)
+
+
+def load_sample(widget: Any) -> Any:
+    widget.ui.sampleMraButton.click()
+    return widget.ui.inputSelector.currentNode()
+
+
+def nodes() -> list[str]:
+    scene = slicer.mrmlScene
+    return sorted(scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes()))
+
+
+def alive(process_id: int | None) -> bool:
+    try:
+        os.kill(process_id or 0, 0)
+    except ProcessLookupError:
+        return False
+    return process_id is not None
+
+
+def start(widget: Any, seconds: float = 0.0) -> int | None:
+    """Press "Detect landmarks", wait a while; returns the child process."""
+    widget.ui.detectButton.click()
+    assert widget.panel.detecting
+    begun = time.monotonic()
+    spin_until(lambda: time.monotonic() - begun >= seconds)
+    process: int | None = widget.logic.runs.queue.worker_process_id
+    return process
+
+
+def detect(widget: Any) -> Any:
+    """One click; returns the point list."""
+    start(widget)
+    spin_until(lambda: not widget.panel.detecting)
+    assert widget.panel.detection is not None, widget.ui.messageLabel.text
+    return widget.panel.detection
+
+
+def test_an_empty_scene_offers_a_sample_and_nothing_else(widget: Any) -> None:
+    assert not widget.ui.detectButton.enabled
+    assert not widget.ui.emptyFrame.isHidden()
+    assert widget.panel.result.ui.summaryLabel.text == "No detection yet."
+    widget.ui.sampleCtaButton.click()
+    assert widget.ui.inputSelector.currentNode().GetName() == CTA.name
+    assert widget.ui.detectButton.enabled and widget.ui.detectButton.text == "Detect landmarks"
+
+
+def test_one_click_adds_points_arteries_and_table_beside_the_scan(widget: Any) -> None:
+    volume = load_sample(widget)
+    texts: set[str] = set()
+    start(widget)
+    assert widget.ui.detectButton.text == "Cancel"
+    assert not widget.panel.batch.ui.batchButton.enabled
+    while widget.panel.detecting:
+        spin_until(lambda: True)
+        texts.add(widget.ui.stageLabel.text)
+        slicer.app.processEvents()
+    assert {"Looking for the circle of Willis...", "Placing the landmarks...", "Tracing the arteries..."} <= texts
+    found = result_of(widget.panel.detection)
+    assert found.markups.GetNumberOfControlPoints() == 19
+    assert found.segmentation.GetSegmentation().GetNumberOfSegments() == 20
+    assert found.table.GetNumberOfRows() == 20
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    folders = {
+        hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
+        for node in (found.markups, found.states, found.segmentation, found.table, found.regions)
+    }
+    assert len(folders) == 1
+    assert hierarchy.GetItemParent(folders.pop()) == hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume))
+    words = widget.panel.result.ui
+    assert words.verdictLabel.text == "To be reviewed - some points are uncertain"
+    assert words.summaryLabel.text.startswith("19 found")
+    assert widget.ui.detectButton.text == "Detect landmarks"
+    logic = slicer.modules.volumerendering.logic()
+    spin_until(lambda: logic.GetFirstVolumeRenderingDisplayNode(volume) is not None, 5.0)
+    assert logic.GetFirstVolumeRenderingDisplayNode(volume).GetVisibility()
+
+
+def test_a_second_detection_stands_beside_the_first_and_either_can_be_chosen(widget: Any) -> None:
+    load_sample(widget)
+    widget.panel.advanced.ui.arteriesCheckBox.click()
+    first, second = detect(widget), detect(widget)
+    table = widget.panel.result.ui.detectionsTable
+    assert table.rowCount == 2 and first.GetName() != second.GetName()
+    table.selectRow(0)
+    assert widget.panel.detection is first
+    table.item(0, 0).setCheckState(qt.Qt.Unchecked)
+    assert not first.GetDisplayVisibility() and second.GetDisplayVisibility()
+    assert widget.panel.review.markupsNode is first
+
+
+def test_cancelling_at_twenty_random_moments_leaves_the_scene_and_no_process(widget: Any) -> None:
+    load_sample(widget)
+    before = nodes()
+    moments = random.Random(7)
+    for _ in range(20):
+        process = start(widget, moments.uniform(0.0, 2.5))
+        if not widget.panel.detecting:
+            pytest.fail("the detection was quicker than the test")
+        began = time.perf_counter()
+        widget.ui.detectButton.click()
+        assert time.perf_counter() - began < 0.1
+        spin_until(lambda: not widget.panel.detecting, 10.0)
+        assert nodes() == before
+        assert not alive(process)
+        assert widget.ui.messageLabel.text == "Cancelled. The scene is as it was before."
+        assert widget.ui.detectButton.text == "Detect landmarks" and widget.ui.detectButton.enabled
+
+
+def test_a_scan_that_is_removed_ends_its_detection(widget: Any) -> None:
+    volume = load_sample(widget)
+    process = start(widget, 1.0)
+    slicer.mrmlScene.RemoveNode(volume)
+    spin_until(lambda: not widget.panel.detecting, 10.0)
+    assert not alive(process)
+    assert "its scan was removed" in widget.ui.messageLabel.text
+    assert not widget.ui.detectButton.enabled
+
+
+def test_closing_the_scene_ends_the_detection(widget: Any) -> None:
+    load_sample(widget)
+    process = start(widget, 1.0)
+    slicer.mrmlScene.Clear()
+    spin_until(lambda: not widget.logic.runs.busy, 10.0)
+    assert not alive(process)
+    assert widget.panel.detection is None
+    load_sample(widget)
+    assert widget.ui.detectButton.enabled
+
+
+def test_reloading_the_module_ends_the_detection_and_the_new_panel_works(widget: Any) -> None:
+    load_sample(widget)
+    process = start(widget, 1.0)
+    widget.onReload()
+    assert not alive(process)
+    again = slicer.util.getModuleWidget("CoWLandmarks")
+    assert again is not widget
+    assert again.ui.detectButton.enabled and again.ui.detectButton.text == "Detect landmarks"
+    process = start(again, 0.5)
+    again.ui.detectButton.click()
+    spin_until(lambda: not again.panel.detecting, 10.0)
+    assert not alive(process)
+
+
+def test_quitting_ends_the_detection(widget: Any, application: Application) -> None:
+    load_sample(widget)
+    process = start(widget, 1.0)
+    application.quit()
+    assert not alive(process)
+
+
+def test_a_scan_that_is_none_is_told_in_one_sentence(widget: Any) -> None:
+    voxels = np.zeros((40, 40, 40), np.int16)
+    add_volume(slicer.mrmlScene, Volume(voxels, np.eye(4), "empty image"))
+    before = nodes()
+    start(widget)
+    spin_until(lambda: not widget.panel.detecting)
+    assert widget.ui.messageLabel.text == (
+        "'empty image' has the same value everywhere; give a scan with an image in it."
+    )
+    assert nodes() == before
+
+
+class TestFirstUse:
+    """PyTorch is missing: one question, and a way out of everything."""
+
+    @pytest.fixture
+    def widget(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+        self.installed = False
+        monkeypatch.setattr(detection_panel, "torchInstalled", lambda: self.installed)
+        load_sample(widget)
+        widget.ui.detectButton.click()
+        assert not widget.panel.detecting and widget.panel.setup.asking
+        return widget
+
+    @staticmethod
+    def extension(monkeypatch: pytest.MonkeyPatch, install: Any) -> None:
+        module = types.ModuleType("PyTorchUtils")
+        module.PyTorchUtilsLogic = type(  # type: ignore[attr-defined]
+            "PyTorchUtilsLogic", (), {"installTorch": lambda self, **options: install(**options)}
+        )
+        monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+
+    def test_declined_says_how_to_go_on(self, widget: Any) -> None:
+        widget.ui.notNowButton.click()
+        assert widget.ui.messageLabel.text.startswith("Nothing was installed.")
+        assert not widget.panel.setup.asking
+
+    def test_without_the_extension_the_way_out_is_told(self, widget: Any) -> None:
+        widget.ui.installButton.click()
+        assert "Extensions Manager" in widget.ui.messageLabel.text
+
+    def test_offline_the_way_out_is_told(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def offline(**options: object) -> None:
+            print("Collecting torch")
+            raise RuntimeError("no route to host")
+
+        self.extension(monkeypatch, offline)
+        widget.ui.installButton.click()
+        assert "no route to host" in widget.ui.messageLabel.text
+        assert "--no-index --find-links" in widget.ui.messageLabel.text
+
+    def test_cancelled_nothing_runs_on(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        import subprocess
+
+        started: list[subprocess.Popen[bytes]] = []
+
+        def slow(**options: object) -> None:
+            process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+            started.append(process)
+            print("Collecting torch")
+            assert widget.ui.detectButton.text == "Cancel"
+            assert "Collecting torch" in widget.ui.stageLabel.text
+            widget.ui.detectButton.click()
+            print("Downloading torch")
+            pytest.fail("the installation went on")
+
+        self.extension(monkeypatch, slow)
+        widget.ui.installButton.click()
+        assert widget.ui.messageLabel.text.startswith("The installation was cancelled.")
+        assert started[0].poll() is not None
+        assert widget.ui.detectButton.text == "Detect landmarks"
+
+    def test_installed_the_detection_starts_by_itself(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[dict[str, object]] = []
+
+        def install(**options: object) -> None:
+            asked.append(options)
+            self.installed = True
+
+        self.extension(monkeypatch, install)
+        widget.ui.installButton.click()
+        assert asked == [{"askConfirmation": False, "torchVersionRequirement": ">=2.2"}]
+        assert widget.panel.detecting
+
+
+def test_where_the_result_is_not_to_be_trusted_points_can_be_placed_for_another_try(widget: Any) -> None:
+    load_sample(widget)
+    widget.panel.advanced.ui.arteriesCheckBox.click()
+    first = detect(widget)
+    places = {e.code: e.position for e in landmarks_from_node(first, default_anatomy())}
+    ui = widget.panel.result.ui
+    assert not widget.panel.result.hintOffered
+    first.SetAttribute("CoWLandmarks.verdict", "do not trust")
+    widget.panel.refresh()
+    assert ui.verdictLabel.text == "Do not trust this result"
+    assert "place 3-4 points and try again" in ui.hintLabel.text
+    ui.placeHintButton.click()
+    hint = widget.panel.result.hint.node
+    assert "0 of 4 placed" in ui.hintLabel.text and not ui.tryAgainButton.enabled
+    for index in range(3):
+        hint.SetNthControlPointPositionWorld(index, *places[hint.GetNthControlPointLabel(index)])
+    assert "3 of 4 placed" in ui.hintLabel.text and ui.tryAgainButton.enabled
+    ui.tryAgainButton.click()
+    spin_until(lambda: not widget.panel.detecting)
+    second = widget.panel.detection
+    assert second is not first, widget.ui.messageLabel.text
+    assert '"hinted": ["BA-T", "L-ICA-T", "R-ICA-T"]' in second.GetAttribute("CoWLandmarks.provenance")
+
+
+def test_arteries_follow_the_newest_correction_in_the_same_nodes(widget: Any) -> None:
+    load_sample(widget)
+    points = detect(widget)
+    found, count = result_of(points), len(slicer.util.getNodesByClass("vtkMRMLDisplayableNode"))
+    index = default_anatomy().index("R-M1-M2")
+    place = np.zeros(3)
+    points.GetNthControlPointPositionWorld(index, place)
+    before = found.table.GetTable().GetColumnByName("length_mm").GetValue(6)
+    for shift in (6.0, 3.0, -5.0):
+        points.SetNthControlPointPositionWorld(index, place[0] + shift, place[1], place[2])
+        widget.panel.onLandmarksChanged(points, ("R-M1-M2",))
+    spin_until(lambda: not widget.logic.runs.busy)
+    assert result_of(points) == found
+    assert len(slicer.util.getNodesByClass("vtkMRMLDisplayableNode")) == count
+    assert widget.ui.messageLabel.text == ""
+    length = found.table.GetTable().GetColumnByName("length_mm").GetValue(6)
+    assert length < before - 2.0, "the artery ends at the last place"
+    widget.panel.onLandmarksChanged(points, ("R-M1-M2",))
+    assert not widget.logic.runs.busy, "an accepted point does not trace anything"
+
+
+def test_all_volumes_of_the_scene_are_detected_and_failures_listed(widget: Any) -> None:
+    load_sample(widget)
+    widget.panel.advanced.ui.arteriesCheckBox.click()
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "no voxels")
+    batch = widget.panel.batch
+    batch.ui.batchButton.click()
+    assert batch.running and batch.ui.batchButton.text == "Cancel" and not widget.ui.detectButton.enabled
+    spin_until(lambda: not batch.running)
+    assert batch.ui.batchLabel.text == "1 of 2 scans done; 1 failed (no voxels)."
+    assert [batch.ui.batchTable.item(row, 1).text() for row in range(2)] == ["review", "failed"]
+    table = slicer.mrmlScene.GetFirstNodeByName("CoW Landmarks batch").GetTable()
+    assert table.GetNumberOfRows() == 2
+    assert widget.ui.detectButton.enabled
+
+
+def test_a_folder_is_detected_and_a_result_opens_by_double_click(widget: Any, tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    shutil.copy(MRA.file, scans / "a.nii.gz")
+    (scans / "b.nii").write_bytes(b"no scan" * 99)
+    batch = widget.panel.batch
+    batch.ui.folderRadioButton.click()
+    batch.ui.batchButton.click()
+    assert batch.ui.batchLabel.text == "Choose a folder of scans and a folder for the results."
+    batch.ui.scanFolderEdit.currentPath = str(tmp_path / "missing")
+    batch.ui.resultFolderEdit.currentPath = str(scans / "out")
+    batch.ui.batchButton.click()
+    assert "does not exist" in batch.ui.batchLabel.text
+    batch.ui.scanFolderEdit.currentPath = str(scans)
+    batch.ui.batchButton.click()
+    spin_until(lambda: not batch.running)
+    assert batch.ui.batchLabel.text == "1 of 2 scans done; 1 failed (b.nii)."
+    assert (scans / "out" / "a" / "arteries.seg.nrrd").is_file()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    batch.openRow(0)
+    assert result_of(widget.panel.detection).segmentation is not None
+    batch.openRow(1)
+
+
+def test_the_card_of_the_model_is_shown_and_a_missing_file_told(widget: Any) -> None:
+    advanced = widget.panel.advanced
+    widget.ui.advancedCollapsibleButton.collapsed = False
+    spin_until(lambda: "licence" in advanced.ui.modelCardText.plainText)
+    advanced.ui.modelFileEdit.currentPath = "/no/such/model.cow.pt"
+    assert "does not exist" in advanced.ui.modelCardText.plainText
+    assert MachineSettings().modelFile == Path("/no/such/model.cow.pt")
+    advanced.ui.defaultModelButton.click()
+    assert MachineSettings().modelFile is None
+    assert "default" in advanced.ui.modelNameLabel.text
+
+
+def test_heatmaps_of_doubtful_points_are_kept_when_asked_for(widget: Any) -> None:
+    load_sample(widget)
+    widget.panel.advanced.ui.arteriesCheckBox.click()
+    widget.panel.advanced.ui.heatmapsCheckBox.click()
+    detect(widget)
+    names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+    assert sorted(names)[1:] == [f"{MRA.name} heatmap L-M1-M2", f"{MRA.name} heatmap R-M1-M2"]
+    assert widget.ui.inputSelector.currentNode().GetName() == MRA.name
+
+
+class TestFromAScript:
+    """CoWLandmarksLogic without a panel."""
+
+    def test_a_blocking_detection_returns_its_nodes(self, widget: Any) -> None:
+        volume = load_sample(widget)
+        told: list[float] = []
+        run = widget.logic.detect(volume, arteries=False, onProgress=lambda run: told.append(run.fraction))
+        assert run.markupsNode.GetNumberOfControlPoints() == 19
+        assert run.segmentationNode is None
+        assert run.detection.scan == MRA.name and run.summary.startswith("19 found")
+        assert told == sorted(told) and told[-1] > 0.9
+
+    def test_wrong_arguments_are_told_before_anything_starts(
+        self, widget: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volume = load_sample(widget)
+        for wrong in ({"modality": "mri"}, {"device": "gpu"}, {"decoding": "best"}):
+            with pytest.raises(ConfigurationError, match="use one of"):
+                widget.logic.detect(volume, **wrong)
+        with pytest.raises(ConfigurationError, match="no volume"):
+            widget.logic.detect(None)
+        with pytest.raises(VolumeError, match="no voxels"):
+            widget.logic.detect(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))
+        monkeypatch.setattr(script_runs, "torchInstalled", lambda: False)
+        with pytest.raises(ConfigurationError, match="PyTorch"):
+            widget.logic.detect(volume)
+        assert not widget.logic.runs.busy
+
+    def test_a_logic_that_is_dropped_leaves_no_process(self, widget: Any) -> None:
+        import gc
+
+        from CoWLandmarks import CoWLandmarksLogic
+
+        logic = CoWLandmarksLogic()
+        run = logic.detect(load_sample(widget), arteries=False)
+        process = logic.runs.queue.worker_process_id
+        assert alive(process)
+        del logic
+        gc.collect()
+        assert not alive(process)
+        assert run.markupsNode is not None
