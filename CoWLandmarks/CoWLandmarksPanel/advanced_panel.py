@@ -43,10 +43,11 @@ class AdvancedPanel:
         ui.decodingComboBox.connect("currentIndexChanged(int)", self._onDecoding)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._onDevice)
         ui.modelFileEdit.connect("currentPathChanged(QString)", self._onModelFile)
+        ui.modelFileEdit.connect("validInputChanged(bool)", self._onValidInput)
         ui.defaultModelButton.connect("clicked(bool)", self._onDefaultModel)
         parentWidget.connect("contentsCollapsed(bool)", self._onCollapsed)
         self._shown: Path | None = None
-        self._showModelName()
+        self._showModelName(settings.modelFile)
 
     def setChoices(self, modality: str, decoding: str) -> None:
         """Show what the scene holds."""
@@ -72,22 +73,17 @@ class AdvancedPanel:
 
     def showCard(self, path: Path, text: str) -> None:
         """Show the card of a model file, or why there is none."""
-        if path == self._modelPath():
+        if path == self._shown:
             self.ui.modelCardText.plainText = text
 
-    def _modelPath(self) -> Path:
-        return self._settings.modelFile or self._defaultModel
-
-    def _showModelName(self) -> None:
-        path = self._settings.modelFile
+    def _showModelName(self, path: Path | None) -> None:
         self.ui.modelNameLabel.text = (
             _("Model: the default that comes with the extension.")
             if path is None
             else _("Model: your own, {name}.").format(name=path.name)
         )
 
-    def _fetchCard(self) -> None:
-        path = self._modelPath()
+    def _fetchCard(self, path: Path) -> None:
         if path == self._shown:
             return
         self._shown = path
@@ -99,7 +95,7 @@ class AdvancedPanel:
 
     def _onCollapsed(self, collapsed: bool) -> None:
         if not collapsed:
-            self._fetchCard()
+            self._fetchCard(self._settings.modelFile or self._defaultModel)
 
     def _onModality(self, index: int) -> None:
         self.onModalityChanged(self._chosen(self.ui.modalityComboBox))
@@ -111,12 +107,17 @@ class AdvancedPanel:
         self._settings.device = self._chosen(self.ui.deviceComboBox)
 
     def _onModelFile(self, text: str) -> None:
-        self._settings.modelFile = Path(text) if text.strip() else None
-        self._showModelName()
-        self._fetchCard()
+        path = Path(text.strip()) if text.strip() else None
+        self._settings.modelFile = path
+        self._showModelName(path)
+        self._fetchCard(path or self._defaultModel)
+
+    def _onValidInput(self, valid: bool) -> None:
+        self._onModelFile(self.ui.modelFileEdit.currentPath)
 
     def _onDefaultModel(self, checked: bool = False) -> None:
         self.ui.modelFileEdit.currentPath = ""
+        self._onModelFile("")  # the line may keep silent about a path that is none
 
     @staticmethod
     def _fill(box: Any, choices: tuple[tuple[str, str], ...]) -> None:

@@ -424,17 +424,3 @@ class TestFromAScript:
         with pytest.raises(ConfigurationError, match="PyTorch"):
             widget.logic.detect(volume)
         assert not widget.logic.runs.busy
-
-    def test_a_logic_that_is_dropped_leaves_no_process(self, widget: Any) -> None:
-        import gc
-
-        from CoWLandmarks import CoWLandmarksLogic
-
-        logic = CoWLandmarksLogic()
-        run = logic.detect(load_sample(widget), arteries=False)
-        process = logic.runs.queue.worker_process_id
-        assert alive(process)
-        del logic
-        gc.collect()
-        assert not alive(process)
-        assert run.markupsNode is not None
