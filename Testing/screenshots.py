@@ -54,8 +54,38 @@ def review_panel(application: Application) -> Any:
     return widget.parent
 
 
+def export_panel(application: Application) -> Any:
+    """A reviewed scan that may go into a cohort."""
+    widget = _detected(application)
+    _only(widget.ui, "export")
+    export = widget.panel.export.ui
+    export.cohortEdit.currentPath = "/data/cohort"
+    export.consentCheckBox.checked = True
+    return widget.parent
+
+
+def compare_panel(application: Application) -> Any:
+    """A detection and a made-up annotator, who sets every point about a millimetre away."""
+    import numpy as np
+
+    widget = _detected(application)
+    _only(widget.ui, "compare")
+    markups = widget.panel.review.markupsNode
+    rng = np.random.default_rng(0)
+    other = application.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "second annotator (made up)")
+    for index in range(markups.GetNumberOfControlPoints()):
+        place = np.array(markups.GetNthControlPointPosition(index)) + rng.normal(0.0, 0.7, 3)
+        other.AddControlPoint(place.tolist(), markups.GetNthControlPointLabel(index))
+    compare = widget.panel.compare.ui
+    compare.secondComboBox.setCurrentNode(other)
+    compare.compareButton.click()
+    return widget.parent
+
+
 PICTURES: dict[str, Callable[[Application], Any]] = {
     "review-panel": review_panel,
+    "export-panel": export_panel,
+    "compare-panel": compare_panel,
 }
 """File name without .png, and the function that makes the widget ready."""
 

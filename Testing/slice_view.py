@@ -18,8 +18,8 @@ class SliceView:
         application, markups_logic = scene.kept_alive[:2]
         application.SetModuleLogic("Markups", markups_logic)  # the name it has in the application
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
-        self.node = scene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
-        self.node.SetLayoutName("Red")
+        self.node = scene.AddNewNodeByClass("vtkMRMLSliceNode", "Mouse")
+        self.node.SetLayoutName("Mouse")
         self.node.SetOrientation("Axial")
         self.node.SetDimensions(SIZE, SIZE, 1)
         self.node.SetFieldOfView(millimetres, millimetres, 1.0)
