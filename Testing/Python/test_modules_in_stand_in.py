@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 import unittest
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
+
+import slicer
+from SlicerStandIn import Application
 
 MODULES = ("CoWLandmarks", "CoWLandmarksTraining")
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_opens_and_describes_itself(application: Any, name: str) -> None:
-    import slicer
-
+def test_a_module_opens_and_describes_itself(application: Application, name: str) -> None:
     widget = application.load_module(name)
     module = slicer.util.getModule(name)
     assert module.title and module.helpText and module.categories == ["Quantification"]
@@ -25,7 +28,7 @@ def test_a_module_opens_and_describes_itself(application: Any, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_self_tests_of_a_module_pass(application: Any, name: str) -> None:
+def test_the_self_tests_of_a_module_pass(application: Application, name: str) -> None:
     application.load_module(name)
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(sys.modules[name], f"{name}Test"))
     assert suite.countTestCases() > 1
@@ -35,9 +38,7 @@ def test_the_self_tests_of_a_module_pass(application: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_can_be_reloaded(application: Any, name: str) -> None:
-    import slicer
-
+def test_a_module_can_be_reloaded(application: Application, name: str) -> None:
     before = application.load_module(name)
     slicer.util.reloadScriptedModule(name)
     after = slicer.util.getModuleWidget(name)
@@ -46,9 +47,7 @@ def test_a_module_can_be_reloaded(application: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_outlives_the_closing_of_the_scene(application: Any, name: str) -> None:
-    import slicer
-
+def test_a_module_outlives_the_closing_of_the_scene(application: Application, name: str) -> None:
     application.load_module(name)
     slicer.mrmlScene.Clear()
     application.process_events()
@@ -57,7 +56,39 @@ def test_a_module_outlives_the_closing_of_the_scene(application: Any, name: str)
     assert application.load_module(name).parent.isEntered
 
 
-def test_a_picture_of_a_panel_has_text_in_it(application: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("returns_tag", [False, True])
+@pytest.mark.parametrize("name", MODULES)
+def test_widgets_and_parameter_node_agree_after_leaving_returning_and_closing_the_scene(
+    application: Application, monkeypatch: pytest.MonkeyPatch, name: str, returns_tag: bool
+) -> None:
+    """Slicer does not disconnect what `connectGui` connected (its issue 7547), or does in other versions."""
+    from SlicerStandIn import parameter_nodes
+
+    monkeypatch.setattr(parameter_nodes, "CONNECT_GUI_RETURNS_TAG", returns_tag)
+    widget = application.load_module(name)
+    sample = Path(__file__).resolve().parents[2] / "CoWLandmarks/CoWLandmarksLib/Resources/sample_mra.nii.gz"
+    for _round in range(3):
+        slicer.util.loadVolume(str(sample))
+        application.process_events()
+        widget.parent.exit()
+        widget.parent.enter()
+        parameters = widget._parameterNode
+        for part in vars(widget.ui).values():
+            field = part.property("SlicerParameterName")
+            if not field:
+                continue
+            if isinstance(getattr(parameters, field), bool):
+                part.checked = not part.checked
+                assert getattr(parameters, field) is part.checked
+                setattr(parameters, field, not part.checked)
+                assert getattr(parameters, field) is part.checked
+            elif hasattr(part, "currentNode"):
+                assert part.currentNode() is getattr(parameters, field) is not None
+        slicer.mrmlScene.Clear()
+        application.process_events()
+
+
+def test_a_picture_of_a_panel_has_text_in_it(application: Application, tmp_path: Path) -> None:
     from PySide6.QtGui import QImage
 
     widget = application.load_module("CoWLandmarks")

@@ -13,6 +13,9 @@ import slicer
 
 from .gui_connectors import connector_for
 
+CONNECT_GUI_RETURNS_TAG = False
+"""Documented, but Slicer up to 5.10 at least returns None, so that nothing is disconnected (its issue 7547)."""
+
 _NUMBERS = {bool: (bool,), int: (int,), float: (int, float)}
 
 
@@ -44,6 +47,7 @@ class _Field:
     def read(self, node: Any) -> Any:
         if self.is_node:
             return node.GetNodeReference(self.name)
+        self.start(node)  # closing the scene empties a node that outlives it
         text = node.GetParameter(self.name)
         return text == "True" if self.kind is bool else self.kind(text)
 
@@ -80,14 +84,15 @@ class _Wrapped:
             raise ValueError(f"Cannot find a param with the given name: {name}")
         return self.allParameters[name]
 
-    def connectGui(self, gui: Any) -> int:
+    def connectGui(self, gui: Any) -> int | None:
         widgets = gui.findChildren() if hasattr(gui, "findChildren") else list(vars(gui).values())
         mapping = {}
         for widget in widgets:
             name = widget.property("SlicerParameterName")
             if name:
                 mapping[name] = widget
-        return self.connectParametersToGui(mapping)
+        tag = self.connectParametersToGui(mapping)
+        return tag if CONNECT_GUI_RETURNS_TAG else None
 
     def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
         connectors = {name: connector_for(widget, self._field(name).kind) for name, widget in mapping.items()}
@@ -101,7 +106,7 @@ class _Wrapped:
         self.AddObserver("ModifiedEvent", lambda caller, event: _show(itself))
         return tag
 
-    def disconnectGui(self, tag: int) -> None:
+    def disconnectGui(self, tag: int | None) -> None:
         for connector in self._guis.pop(tag, {}).values():
             connector.on_changed(None)
 
