@@ -37,7 +37,9 @@ def add_export(commands: Any) -> argparse.ArgumentParser:
     return export
 
 
-def run_export(arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption) -> int:
+def run_export(
+    arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption, *_unused: object
+) -> int:
     """Write the case; tells what it wrote, and warns where nobody has reviewed all landmarks."""
     from .anatomy import default_anatomy
     from .case_folder import free_pseudonym

@@ -286,6 +286,19 @@ def test_files_to_hand_on_are_read_back(tmp_path: Path) -> None:
     )
 
 
+def test_nothing_of_the_patient_is_in_any_byte_of_the_files(tmp_path: Path) -> None:
+    scene = make_scene()
+    code = ANATOMY.codes[2]
+    points = markups_in(scene)
+    text = points.GetNthControlPointDescription(2).partition(" |")[0]  # without the person's own words
+    points.SetNthControlPointDescription(2, text)
+    review_all(scene)
+    annotation = annotation_of(points, ANATOMY)
+    assert annotation.detection.landmark(code).note == ""
+    finish(writing_annotation(tmp_path / "out", "case-7", annotation, ANATOMY, FileChoice()))
+    assert_no_secret(tmp_path / "out")
+
+
 def test_slicer_reads_the_point_list_and_the_segmentation(tmp_path: Path) -> None:
     scene = make_scene()
     annotation = annotation_of(markups_in(scene), ANATOMY)
