@@ -18,7 +18,7 @@ WEAK_SHARE = 0.2
 """The value that all but this share of an artery's own part exceed decides."""
 SHORT_MM = 2.2
 """With less outside the lumens that it joins, an artery cannot be enclosed by a wall of its own."""
-SHORT_CONTRAST, SHORT_WEIGHT = 0.72, 12.0
+SHORT_CONTRAST, SHORT_WEIGHT = 0.67, 12.0
 """Where arteries pass each other so closely, blur fills the gap in part; an artery is as bright as they are."""
 SHORT_OWN_MM = 4.0
 """With less outside the lumens that it joins, an artery is measured where it is narrowest."""

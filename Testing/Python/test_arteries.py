@@ -122,7 +122,7 @@ def test_without_a1_and_without_an_a2_of_its_own_nothing_is_made_up() -> None:
     assert traced.artery("R-ACA-A2").state is ArteryState.PRESENT
 
 
-@pytest.mark.parametrize(("contrast", "present"), [(0.68, False), (0.85, True)])
+@pytest.mark.parametrize(("contrast", "present"), [(0.62, False), (0.80, True)])
 def test_a_gap_between_close_arteries_that_blur_fills_in_part_is_no_artery(contrast: float, present: bool) -> None:
     found = Evidence(np.ones(3, bool), 1.1, contrast, 0.75, 0.83, 10.0, 1.0)
     judgement = judge(found, optional=True)
