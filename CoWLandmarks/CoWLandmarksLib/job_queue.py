@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _DELIVERED_CODES = (0, 2, 3)
 _YIELD_SECONDS = 0.002
+_OVER = object()
 _FINISHING_SECONDS = 0.015
 """Of each advance, at most, but for the length of one step."""
 
@@ -97,7 +98,7 @@ class JobQueue:
         self._number: int | None = None
         self._background: _Background | None = None
         self._ending: _Background | None = None
-        self._finishing: Iterator[None] = iter(())
+        self._finishing: Iterator[object] = iter(())
 
     @property
     def busy(self) -> bool:
@@ -189,9 +190,7 @@ class JobQueue:
         elif job.state is JobState.FINISHING:
             started = time.monotonic()
             while time.monotonic() - started < _FINISHING_SECONDS:
-                try:
-                    next(self._finishing)
-                except StopIteration:
+                if next(self._finishing, _OVER) is _OVER:
                     self._end(job, JobState.DONE)
                     return
 

@@ -91,7 +91,11 @@ class ResultPanel:
                 box.setCheckState(qt.Qt.Checked if node.GetDisplayVisibility() else qt.Qt.Unchecked)
                 table.setItem(row, _SHOWN, box)
                 verdict = "" if words.verdict is None else _(words.verdict.value)
-                for column, text in ((_SCAN, node.GetName()), (_VERDICT, verdict), (_RESULT, words.summary)):
+                for column, text in (
+                    (_SCAN, node.GetName().replace(" landmarks", "")),
+                    (_VERDICT, verdict),
+                    (_RESULT, words.summary),
+                ):
                     item = qt.QTableWidgetItem(text)
                     item.setToolTip(text)
                     table.setItem(row, column, item)

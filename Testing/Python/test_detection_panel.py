@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import time
 import types
@@ -258,8 +261,6 @@ class TestFirstUse:
         assert "--no-index --find-links" in widget.ui.messageLabel.text
 
     def test_cancelled_nothing_runs_on(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        import subprocess
-
         started: list[subprocess.Popen[bytes]] = []
 
         def slow(**options: object) -> None:
@@ -424,3 +425,31 @@ class TestFromAScript:
         with pytest.raises(ConfigurationError, match="PyTorch"):
             widget.logic.detect(volume)
         assert not widget.logic.runs.busy
+
+
+def test_a_logic_that_a_script_drops_leaves_no_process(application: Application) -> None:
+    # Without a panel: PySide keeps the tracebacks of attributes that its widgets lack, and with them our frames.
+    import CoWLandmarks
+
+    volume = slicer.util.loadVolume(str(MRA.file))
+
+    def detected() -> tuple[Any, int | None]:
+        logic = CoWLandmarks.CoWLandmarksLogic()
+        run = logic.detect(volume, arteries=False)
+        process: int | None = logic.runs.queue.worker_process_id
+        assert alive(process)
+        return run, process
+
+    run, process = detected()
+    gc.collect()
+    assert not alive(process)
+    assert run.markupsNode.GetNumberOfControlPoints() == 19
+
+
+def test_no_work_of_a_job_runs_in_the_applications_process() -> None:
+    benchmark = Path(__file__).parents[1] / "Benchmarks" / "gui_thread.py"
+    words = [sys.executable, str(benchmark), "--size", "160", "180", "84", "--json"]
+    ran = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    told = json.loads(ran.stdout.splitlines()[-1])
+    assert told["loaded"] == [], "torch, SimpleITK and scipy belong to the child process"
+    assert told["detection_s"] > 1.0
