@@ -117,6 +117,12 @@ def check_cohort(cohort: Cohort, on_case: Callable[[str], None] = lambda _: None
     return CohortReport(checked.with_problems(_whole(checked)), tuple(rows))
 
 
+def with_checked_annotations(cohort: Cohort) -> Cohort:
+    """The cohort with the problems of its landmarks; no image is read."""
+    problems = [p for scan in cohort.scans for p in annotation_problems(scan, cohort.anatomy, None)]
+    return cohort.with_problems(problems + _twice(cohort))
+
+
 def annotation_problems(scan: AnnotatedScan, anatomy: Anatomy, grid: Grid | None) -> list[Problem]:
     """Problems of the landmarks of one case; `grid` is that of its scan, None where there is none."""
     name, points = scan.name, placed_landmarks(scan, anatomy)

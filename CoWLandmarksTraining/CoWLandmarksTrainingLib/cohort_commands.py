@@ -168,6 +168,7 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
     from .align import AlignPlan, align_cohort
     from .alignment_choice import aligner_of
     from .cohort import read_cohort
+    from .cohort_check import with_checked_annotations
     from .splits import Splits, draw_splits
 
     setting = _setting(arguments)
@@ -181,7 +182,8 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
     out = arguments.out or (config.folder if setting.configured else None)
     if out is None:
         raise CoWLandmarksError("--out is missing; name a folder for the aligned cohort.")
-    cohort = read_cohort(setting.cohort.folders, setting.cohort.read_anatomy())
+    # A case of which check says that it cannot be used as it is must not be trained on.
+    cohort = with_checked_annotations(read_cohort(setting.cohort.folders, setting.cohort.read_anatomy()))
     _tell(cohort.problems)
     if setting.splits_file.exists():
         splits = Splits.read(setting.splits_file)

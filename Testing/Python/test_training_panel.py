@@ -1,0 +1,402 @@
+"""The panel of CoW Landmarks Training, driven through its widgets with real cases, commands and MRML nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aligned_beads import write_bead_cohort
+from cohort_cases import write_cohort
+from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksTrainingLib.aligned import AlignedCohort
+from CoWLandmarksTrainingLib.detached_job import child_environment, start_job
+from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, read_job, write_job
+from tiny_training import state_of, tiny_words, wait_for
+
+ANATOMY = default_anatomy()
+SLOW_MS = 100.0
+
+
+def opened(application: Any) -> Any:
+    return application.load_module("CoWLandmarksTraining")
+
+
+def texts(table: Any, column: int) -> list[str]:
+    return [table.item(row, column).text() for row in range(table.rowCount)]
+
+
+def choose(box: Any, key: str) -> None:
+    index = box.findData(key)
+    assert index >= 0, key
+    box.setCurrentIndex(index)
+
+
+def job_in(folder: Path, state: JobState, *, alive: bool = True) -> None:
+    """As if a training had been started in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = ("train", "aligned", "--out", str(folder))
+    write_job(folder, Job("token", words, time.time() if alive else 1.0, state, pid=1, message="the disk is full"))
+    if alive:
+        beat(folder, "token")
+
+
+@pytest.fixture(scope="module")
+def mra(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four MRA cases; one has its sides exchanged, one cannot be read at all."""
+    folder = tmp_path_factory.mktemp("cohort") / "mra"
+    write_cohort(folder, ANATOMY, 4)
+    landmarks = folder / "mra01" / "landmarks.mrk.json"
+    text = landmarks.read_text(encoding="utf-8")
+    landmarks.write_text(text.replace('"R-', '"X-').replace('"L-', '"R-').replace('"X-', '"L-'), encoding="utf-8")
+    broken = folder / "broken"
+    broken.mkdir()
+    (broken / "case.json").write_text("{", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("aligned")
+    write_bead_cohort(folder, mra=2, sets=2)
+    return folder
+
+
+def checked(application: Any, mra: Path) -> Any:
+    widget = opened(application)
+    widget.ui.mraFolderEdit.currentPath = str(mra)
+    widget.ui.checkButton.click()
+    application.spin_until(lambda: not widget.panel.cases.running, 120)
+    return widget
+
+
+class TestCases:
+    """Section 1."""
+
+    def test_nothing_can_be_checked_before_a_folder_is_chosen(self, application: Any) -> None:
+        ui = opened(application).ui
+        assert not ui.checkButton.enabled
+        assert not ui.alignButton.enabled
+        assert not ui.startButton.enabled
+        assert not ui.evaluateButton.enabled
+        assert not ui.useModelButton.enabled
+        assert not ui.caseTable.visible
+        assert "folder" in ui.checkLabel.text
+
+    def test_the_table_says_in_words_what_is_wrong_the_worst_first(self, application: Any, mra: Path) -> None:
+        ui = checked(application, mra).ui
+        names, problems = texts(ui.caseTable, 0), texts(ui.caseTable, 4)
+        assert set(names[:2]) == {"broken", "mra01"}
+        assert names[2:] == ["mra00", "mra02", "mra03"]
+        assert "left and right are exchanged" in problems[names.index("mra01")].lower()
+        assert "no readable case description" in problems[names.index("broken")]
+        assert problems[2:] == ["none"] * 3
+        assert texts(ui.caseTable, 3)[2:] == ["19 of 19"] * 3
+        assert ui.checkLabel.text.startswith("3 of 5 cases can be used.")
+        assert ui.checkButton.text == "Check cases"
+
+    def test_a_double_click_opens_the_case_and_a_second_one_shows_it_again(self, application: Any, mra: Path) -> None:
+        ui = checked(application, mra).ui
+        row = texts(ui.caseTable, 0).index("mra02")
+        scene = application.scene
+        for _click in range(2):
+            ui.caseTable.cellDoubleClicked.emit(row, 0)
+            application.process_events()
+        assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
+        volume = scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        markups = scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
+        assert (volume.GetName(), markups.GetNumberOfControlPoints()) == ("mra02", len(ANATOMY))
+        composite = scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+        assert composite is None or composite.GetBackgroundVolumeID() == volume.GetID()
+
+    def test_a_case_that_cannot_be_opened_is_told(self, application: Any, mra: Path) -> None:
+        ui = checked(application, mra).ui
+        ui.caseTable.cellDoubleClicked.emit(texts(ui.caseTable, 0).index("broken"), 0)
+        assert "no file that can be opened" in ui.checkLabel.text
+
+    def test_cancel_ends_the_child_process_and_leaves_the_panel_ready(self, application: Any, mra: Path) -> None:
+        widget = opened(application)
+        widget.ui.mraFolderEdit.currentPath = str(mra)
+        widget.ui.checkButton.click()
+        command = widget.panel.cases._runner.command
+        assert widget.ui.checkButton.text == "Cancel"
+        widget.ui.checkButton.click()
+        widget.ui.checkButton.click()  # a second click changes nothing
+        application.spin_until(lambda: not widget.panel.cases.running)
+        assert command._process.poll() is not None
+        assert widget.ui.checkLabel.text == "Cancelled."
+        assert widget.ui.checkButton.text == "Check cases"
+
+    def test_a_folder_that_does_not_exist_is_one_sentence(self, application: Any, tmp_path: Path) -> None:
+        ui = checked(application, tmp_path / "nowhere").ui
+        assert "nowhere" in ui.checkLabel.text
+        assert not ui.caseTable.visible
+
+
+class TestAlignment:
+    """Section 2."""
+
+    def test_cases_are_aligned_looked_at_and_rejected(self, application: Any, mra: Path, tmp_path: Path) -> None:
+        widget = checked(application, mra)
+        ui, out = widget.ui, tmp_path / "aligned"
+        assert [ui.mraTemplateComboBox.itemText(n) for n in range(1, ui.mraTemplateComboBox.count)] == [
+            "mra00",
+            "mra02",
+            "mra03",
+        ]
+        choose(ui.alignMethodComboBox, "landmarks")
+        assert not ui.mraTemplateComboBox.visible
+        ui.alignedFolderEdit.currentPath = str(out)
+        ui.alignButton.click()
+        assert ui.alignButton.text == "Cancel"
+        application.spin_until(lambda: not widget.panel.alignment.running, 240)
+        assert texts(ui.alignedTable, 0) == ["mra00", "mra02", "mra03"], ui.alignLabel.text
+        assert texts(ui.alignedTable, 4) == ["used"] * 3
+        assert "3 of 3 cases are in" in ui.alignLabel.text
+
+        ui.alignedTable.selectRow(1)
+        assert not ui.registrationPictureLabel.pixmap.isNull()
+        ui.rejectButton.click()
+        assert texts(ui.alignedTable, 4)[1] == "rejected by you"
+        assert ui.rejectButton.text == "Take the case back"
+        assert [case.name for case in AlignedCohort.read(out).cases()] == ["mra00", "mra03"]
+        ui.nextCaseButton.click()
+        assert ui.alignedTable.currentRow() == 2
+        ui.alignedTable.selectRow(1)
+        ui.rejectButton.click()
+        assert len(AlignedCohort.read(out).cases()) == 3
+
+        ui.alignedTable.cellDoubleClicked.emit(0, 0)
+        assert application.scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode").GetName() == "mra00"
+
+    def test_the_templates_of_the_panel_are_in_the_command(self, application: Any, mra: Path, tmp_path: Path) -> None:
+        widget = checked(application, mra)
+        choose(widget.ui.mraTemplateComboBox, "mra03")
+        widget.ui.alignedFolderEdit.currentPath = str(tmp_path)
+        words = widget.panel.alignment.words()
+        assert words[-4:] == ["--by", "template", "--mra-template", "mra03"]
+
+
+class TestTraining:
+    """Section 3."""
+
+    def test_the_command_line_is_shown_and_copied(self, application: Any, aligned: Path, tmp_path: Path) -> None:
+        import slicer
+
+        ui = opened(application).ui
+        ui.alignedFolderEdit.currentPath = str(aligned)
+        ui.outputFolderEdit.currentPath = str(tmp_path / "out")
+        choose(ui.presetComboBox, "paper")
+        choose(ui.modalityComboBox, "mra")
+        assert ui.commandText.plainText == (
+            f"cowlandmarks-train train {aligned} --out {tmp_path / 'out'} --preset paper "
+            "--image-modality mra --prior none --device auto"
+        )
+        ui.parametersGroupBox.collapsed = False
+        ui.lambdaSpinBox.value = 0.01
+        assert not ui.gradientShareSpinBox.enabled
+        assert ui.commandText.plainText.endswith("--set discriminator.weight=0.01")
+        ui.copyButton.click()
+        assert slicer.app.clipboard().text() == ui.commandText.plainText
+
+    def test_a_new_scene_starts_with_the_preset_cpu(self, application: Any, aligned: Path, tmp_path: Path) -> None:
+        ui = opened(application).ui
+        ui.alignedFolderEdit.currentPath = str(aligned)
+        ui.outputFolderEdit.currentPath = str(tmp_path)
+        assert "--preset cpu" in ui.commandText.plainText
+        assert "--set" not in ui.commandText.plainText
+
+    def test_the_scene_keeps_the_choices_and_a_closed_scene_gives_new_ones(self, application: Any) -> None:
+        widget = opened(application)
+        choose(widget.ui.presetComboBox, "gpu")
+        widget.ui.seedSpinBox.value = 42
+        node = widget.logic.getParameterNode()
+        assert (node.preset, node.seed, node.pretrainSteps) == ("gpu", 42, 20000)
+        application.scene.Clear(False)
+        application.process_events()
+        assert widget.ui.seedSpinBox.value == 1
+        assert widget.logic.getParameterNode().preset == "cpu"
+
+    @pytest.mark.parametrize(
+        ("state", "alive", "enabled", "sentence"),
+        [
+            (JobState.RUNNING, True, "stop", "goes on when"),
+            (JobState.RUNNING, False, "resume", "without a word"),
+            (JobState.STOPPED, True, "resume", "Resume"),
+            (JobState.FAILED, True, "resume", "the disk is full"),
+            (JobState.FINISHED, True, "", "Finished"),
+        ],
+    )
+    def test_what_is_found_in_the_training_folder_decides_what_can_be_done(
+        self, application: Any, tmp_path: Path, state: JobState, alive: bool, enabled: str, sentence: str
+    ) -> None:
+        job_in(tmp_path, state, alive=alive)
+        (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
+        ui = opened(application).ui
+        ui.outputFolderEdit.currentPath = str(tmp_path)
+        buttons = {"start": ui.startButton, "stop": ui.stopButton, "resume": ui.resumeButton}
+        assert [name for name, button in buttons.items() if button.enabled] == ([enabled] if enabled else [])
+        assert sentence in ui.trainLabel.text
+        assert ("--resume" in ui.commandText.plainText) == (enabled == "resume")
+
+    def test_a_damaged_job_file_is_told_and_another_folder_helps(self, application: Any, tmp_path: Path) -> None:
+        (tmp_path / "job.json").write_text("{", encoding="utf-8")
+        ui = opened(application).ui
+        ui.outputFolderEdit.currentPath = str(tmp_path)
+        assert "damaged" in ui.trainLabel.text
+        ui.outputFolderEdit.currentPath = str(tmp_path / "other")
+        assert "damaged" not in ui.trainLabel.text
+
+    def test_a_training_is_started_followed_stopped_found_again_resumed_and_used(
+        self, application: Any, aligned: Path, mra: Path, tmp_path: Path
+    ) -> None:
+        """The whole road; the tiny settings that the panel does not offer are those the training was begun with."""
+        out = tmp_path / "my training"
+        widget = opened(application)
+        ui = widget.ui
+        ui.mraFolderEdit.currentPath = str(mra)
+        ui.alignedFolderEdit.currentPath = str(aligned)
+        ui.outputFolderEdit.currentPath = str(out)
+        choices = widget.panel.training.choices
+        words = tiny_words(aligned, out, pretrain=25, adversarial=25)
+        widget.panel.training.words = lambda: words
+        assert choices.output == out
+        widget.panel.training.refresh()
+        ui.startButton.click()
+        ui.startButton.click()  # the second click finds the button disabled
+        del widget.panel.training.words
+        assert not ui.startButton.enabled
+        first = read_job(out)
+        assert first is not None
+        application.spin_until(
+            lambda: "of 25" in ui.pretrainFiguresLabel.text and ui.pretrainProgressBar.value > 0, 120
+        )
+        assert ui.coarseProgressBar.value == 100
+        ui.lossButton.click()
+        loss = series_named(application.scene, "phase 1: generator")
+        rows = loss.GetTableNode().GetNumberOfRows()
+        assert rows >= 1
+        application.spin_until(lambda: loss.GetTableNode().GetNumberOfRows() > rows, 60)
+        ui.stopButton.click()
+        assert not ui.stopButton.enabled
+        application.spin_until(lambda: ui.resumeButton.enabled, 60)
+        assert "Stopped" in ui.trainLabel.text
+
+        import slicer
+
+        slicer.util.reloadScriptedModule("CoWLandmarksTraining")
+        widget = slicer.util.getModuleWidget("CoWLandmarksTraining")
+        ui = widget.ui
+        assert ui.outputFolderEdit.currentPath == str(out)
+        assert ui.resumeButton.enabled
+        ui.resumeButton.click()
+        application.spin_until(lambda: widget.panel.training.job.state is JobState.RUNNING, 60)
+        application.scene.Clear(False)  # a closed scene does not touch the training
+        application.spin_until(lambda: widget.panel.training.job.state is JobState.FINISHED, 120)
+        assert ui.adversarialProgressBar.value == 100
+        assert ui.modelFileEdit.currentPath == str(out / "model.cow.pt")
+
+        choose(ui.splitComboBox, "")
+        ui.evaluateButton.click()
+        assert ui.evaluateButton.text == "Cancel"
+        application.spin_until(lambda: not widget.panel.evaluation.running, 240)
+        assert texts(ui.figuresTable, 0) == ["all", "MRA"], ui.evaluateLabel.text
+        bars = series_named(application.scene, "mean radial error (mm)")
+        assert bars.GetTableNode().GetNumberOfRows() == len(ANATOMY)
+        ui.useModelButton.click()
+        from CoWLandmarksPanel.machine_settings import MachineSettings
+
+        assert MachineSettings().modelFile == out / "model.cow.pt"
+
+    def test_the_training_outlives_the_panel_and_the_application(
+        self, application: Any, aligned: Path, tmp_path: Path
+    ) -> None:
+        widget = opened(application)
+        widget.ui.outputFolderEdit.currentPath = str(tmp_path)
+        start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=500))
+        application.spin_until(lambda: widget.ui.stopButton.enabled, 60)
+        application.quit()
+        widget.cleanup()
+        job = read_job(tmp_path)
+        assert job is not None
+        time.sleep(1.0)
+        os.kill(job.pid, 0)
+        later = read_job(tmp_path)
+        assert later is not None and later.state.active
+        from CoWLandmarksTrainingLib.job_files import request_stop
+
+        request_stop(tmp_path)
+        wait_for(lambda: not state_of(tmp_path).active)
+
+    def test_no_look_at_a_running_training_blocks_longer_than_100_ms(self, application: Any, tmp_path: Path) -> None:
+        """30000 steps, logged every 5: as much as the presets for a graphics card write, five times over."""
+        job_in(tmp_path, JobState.RUNNING)
+        plan = {"plan": {"training": {"pretrain_steps": 20000, "adversarial_steps": 10000}, "coarse": {"steps": 0}}}
+        (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        (tmp_path / "fine").mkdir()
+        entry = {"schema": "cow-training-log/1", "steps": 30000, "loss": 0.01, "phase": 1, "seconds_per_step": 0.5}
+        more = {"learning_rate": 1e-4, "waiting_share": 0.0, "memory_mb": 3000, "seconds": 100.0}
+        lines = [json.dumps({**entry, **more, "step": step}) for step in range(5, 30001, 5)]
+        (tmp_path / "fine" / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        widget = opened(application)
+        section = widget.panel.training
+        slowest = timed(lambda: setattr(widget.ui.outputFolderEdit, "currentPath", str(tmp_path)))
+        slowest = max(slowest, timed(widget.ui.lossButton.click))
+        for _tick in range(12):
+            slowest = max(slowest, timed(section.advance))
+        assert len(section._log.logs["fine"].entries) == 6000
+        assert series_named(application.scene, "phase 1: generator").GetTableNode().GetNumberOfRows() == 6000
+        assert slowest < SLOW_MS
+
+
+class TestEvaluation:
+    """Section 4."""
+
+    def test_a_model_that_is_not_there_is_told(self, application: Any, tmp_path: Path) -> None:
+        ui = opened(application).ui
+        ui.modelFileEdit.currentPath = str(tmp_path / "gone.cow.pt")
+        assert "gone.cow.pt" in ui.evaluateLabel.text
+        assert not ui.evaluateButton.enabled
+        assert not ui.useModelButton.enabled
+
+    def test_the_test_cases_are_not_the_first_choice(self, application: Any) -> None:
+        ui = opened(application).ui
+        assert ui.splitComboBox.currentText.startswith("validation")
+
+
+def test_no_torch_and_no_numeric_work_come_into_the_applications_process(tmp_path: Path) -> None:
+    probe = (
+        "import sys, SlicerStandIn\n"
+        "with SlicerStandIn.Application() as application:\n"
+        "    widget = application.load_module('CoWLandmarksTraining')\n"
+        f"    widget.ui.outputFolderEdit.currentPath = {str(tmp_path)!r}\n"
+        "    application.process_events()\n"
+        "print(sorted({'torch', 'SimpleITK', 'scipy'} & sys.modules.keys()))\n"
+    )
+    environment = child_environment()
+    environment["PYTHONPATH"] += os.pathsep + str(Path(__file__).resolve().parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    if "No module named 'PySide6'" in done.stderr or "No module named 'slicer'" in done.stderr:
+        pytest.skip("needs PySide6-Essentials and slicer-core")
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+
+
+def series_named(scene: Any, name: str) -> Any:
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode")):
+        node = scene.GetNthNodeByClass(number, "vtkMRMLPlotSeriesNode")
+        if node.GetName() == name:
+            return node
+    raise AssertionError(f"the scene has no series '{name}'")
+
+
+def timed(action: Any) -> float:
+    started = time.thread_time()
+    action()
+    return 1000.0 * (time.thread_time() - started)
