@@ -195,6 +195,7 @@ class CoWLandmarksTrainingTest(ScriptedLoadableModuleTest):
             self.setUp()
             getattr(self, name)()
             self.tearDown()
+            self.doCleanups()
 
     def setUp(self):
         """Start from an empty scene."""

@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,24 @@ def compare_panel(application: Application) -> Any:
     return widget.parent
 
 
+def training_panel(application: Application) -> Any:
+    """Phantoms that are checked, aligned and trained on; the training is real and short (it takes some minutes)."""
+    import training_panel_picture
+
+    folder = tempfile.TemporaryDirectory(prefix="cow-")
+    _afterwards.callback(folder.cleanup)
+    _afterwards.callback(training_panel_picture.end_trainings)
+    return training_panel_picture.training_panel(application, Path(folder.name))
+
+
+_afterwards = ExitStack()
+"""What a picture leaves to be ended once it is drawn."""
+
 PICTURES: dict[str, Callable[[Application], Any]] = {
     "review-panel": review_panel,
     "export-panel": export_panel,
     "compare-panel": compare_panel,
+    "training-panel": training_panel,
 }
 """File name without .png, and the function that makes the widget ready."""
 
@@ -103,6 +118,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, Application(Path(folder)) as application:
             widget = PICTURES[name](application)
             print(application.grab(widget, arguments.out / f"{name}.png", WIDTH))
+            _afterwards.close()
 
 
 if __name__ == "__main__":

@@ -20,9 +20,11 @@ from typing import TextIO
 
 from CoWLandmarksLib.errors import OutputError
 
-from .job_files import BEAT_SECONDS, JobState, beat, read_job, stop_requested, write_job
+from .job_files import BEAT_SECONDS, JOB_FILE, JobState, beat, read_job, stop_requested, write_job
 
 _FAILED = 1
+_BEATS_WITHOUT_FOLDER = 30
+"""A training whose folder is deleted works for nobody; a network drive may be away for a while."""
 
 
 class Heartbeat:
@@ -43,10 +45,14 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
+        missed = 0
         while not self._end.is_set():
-            with suppress(OutputError):  # a full disk, or a reader on Windows: the next beat comes
-                beat(self._folder, self._token)
-            if not self.stopped and stop_requested(self._folder, self._token):
+            missed = 0 if (self._folder / JOB_FILE).exists() else missed + 1
+            if not missed:  # else the folder would be made anew
+                with suppress(OutputError):  # a full disk, or a reader on Windows: the next beat comes
+                    beat(self._folder, self._token)
+            gone = missed > _BEATS_WITHOUT_FOLDER
+            if not self.stopped and (gone or stop_requested(self._folder, self._token)):
                 self.stopped = True
                 interrupt_main_thread()
             self._end.wait(BEAT_SECONDS)

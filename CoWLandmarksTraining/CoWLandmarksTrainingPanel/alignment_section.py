@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .local_settings import ALIGNED_FOLDER, LocalSettings
 
 _STEPS_PER_CASE = 3  # aligned, cropped, drawn
 _PICTURE_WIDTH = 380
+ALIGNED_PICTURE = "aligned.png"
 
 
 class AlignmentSection:
@@ -40,7 +42,6 @@ class AlignmentSection:
         fillComboBox(ui.alignMethodComboBox, ways)
         ui.alignedFolderEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.alignedFolderEdit.currentPath = settings.text(ALIGNED_FOLDER)
-        ui.alignedTable.verticalHeader().hide()
         ui.alignedTable.horizontalHeader().setStretchLastSection(True)
         ui.alignMethodComboBox.connect("currentIndexChanged(int)", self._onMethod)
         ui.alignedFolderEdit.connect("currentPathChanged(QString)", self._onFolder)
@@ -217,11 +218,17 @@ class AlignmentSection:
         return self.rows[number] if 0 <= number < len(self.rows) else None
 
     def _onSelected(self) -> None:
-        row, label = self._selected(), self._ui.registrationPictureLabel
-        pixmap = None if row is None or row.picture is None else qt.QPixmap(str(row.picture))
+        row, label, folder = self._selected(), self._ui.registrationPictureLabel, self.aligned
+        picture = row.picture if row is not None else None if folder is None else folder / ALIGNED_PICTURE
+        pixmap = None if picture is None else qt.QPixmap(str(picture))
         if pixmap is not None and not pixmap.isNull():
             label.setPixmap(pixmap.scaledToWidth(_PICTURE_WIDTH, qt.Qt.SmoothTransformation))
-            label.toolTip = _("Rings: mean places of the landmarks. Discs: landmarks of this case.")
+            told = (
+                _("Mean of all scans of a modality, with the landmarks of all cases.")
+                if row is None
+                else _("Rings: mean places of the landmarks. Discs: landmarks of this case.")
+            )
+            label.toolTip = f'<img src="{html.escape(str(picture))}"><br>{told}'  # in its full size
         else:
             label.clear()
             if self.rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ctk
+import qt
 import slicer
 from CoWLandmarksLib.errors import CoWLandmarksError
 from CoWLandmarksTrainingLib.panel_data import CheckedCase, CheckedCohort, read_checked
@@ -17,6 +18,9 @@ from .case_opening import openCase
 from .command_runner import CommandRunner, endSentence
 from .filled_table import PROBLEM_COLOUR, fillTable
 from .local_settings import CTA_FOLDER, MRA_FOLDER, LocalSettings
+
+_MOST_WRAPPED = 200
+"""With more cases their problems are one line each, with the rest in the tool tip: measuring takes its time."""
 
 
 class CasesSection:
@@ -33,7 +37,6 @@ class CasesSection:
             edit.filters = ctk.ctkPathLineEdit.Dirs
             edit.currentPath = settings.text(key)
             edit.connect("currentPathChanged(QString)", self._onFolder)
-        ui.caseTable.verticalHeader().hide()
         ui.caseTable.horizontalHeader().setStretchLastSection(True)
         ui.checkButton.connect("clicked(bool)", self._onButton)
         ui.caseTable.connect("cellDoubleClicked(int,int)", self._onDoubleClick)
@@ -146,6 +149,9 @@ class CasesSection:
         for column in range(4):
             width = self._ui.caseTable.columnWidth(column)
             self._ui.caseTable.setColumnWidth(column, min(width, 150))
+        few = len(cases) <= _MOST_WRAPPED
+        mode = qt.QHeaderView.ResizeToContents if few else qt.QHeaderView.Interactive
+        self._ui.caseTable.verticalHeader().setSectionResizeMode(mode)
 
     def _onDoubleClick(self, row: int, column: int) -> None:
         if self.cohort is not None and row < len(self.cohort.cases):

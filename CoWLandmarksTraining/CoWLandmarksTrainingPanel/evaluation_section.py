@@ -41,7 +41,6 @@ class EvaluationSection:
         )
         ui.modelFileEdit.filters = ctk.ctkPathLineEdit.Files
         ui.modelFileEdit.nameFilters = ["*.cow.pt"]
-        ui.figuresTable.verticalHeader().hide()
         ui.figuresTable.horizontalHeader().setStretchLastSection(True)
         ui.modelFileEdit.connect("currentPathChanged(QString)", self._onChoice)
         ui.splitComboBox.connect("currentIndexChanged(int)", self._onChoice)

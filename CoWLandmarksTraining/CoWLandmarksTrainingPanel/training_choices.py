@@ -46,16 +46,16 @@ class TrainingChoicesPanel:
             (
                 ("cpu", _("CPU: small network, two cores")),
                 ("gpu", _("Fast: one graphics card")),
-                ("paper", _("Paper: its values where it gives them; one graphics card")),
+                ("paper", _("Paper: as published; one graphics card")),
             ),
         )
         fillComboBox(
             ui.modalityComboBox,
             (
-                ("mra-cta", _("MRA scans, and landmarks of MRA and CTA (the paper)")),
+                ("mra-cta", _("MRA scans + CTA landmarks (the paper)")),
                 ("mra", _("MRA scans only")),
                 ("both", _("MRA and CTA scans, one model for both")),
-                ("cta-mra", _("CTA scans, and landmarks of CTA and MRA")),
+                ("cta-mra", _("CTA scans + MRA landmarks")),
                 ("cta", _("CTA scans only")),
             ),
         )

@@ -40,6 +40,7 @@ class TrainingSection:
         self.job: Job | None = None
         self._log: FollowedTraining | None = None
         self._curves = TrainingCurves(slicer.mrmlScene)
+        self._steps: tuple[int, int, int] | None = None
         self._curvesWanted = False
         self._curvesOf: Path | None = None
         self._error = ""
@@ -167,11 +168,13 @@ class TrainingSection:
 
     def _showPhases(self) -> None:
         ui = self._ui
-        steps = None if self.output is None else planned_steps(self.output)
+        if self._steps is None and self.output is not None:
+            self._steps = planned_steps(self.output)  # once: they do not change, and the file lists all cases
+        steps = self._steps
         known = steps is not None and self._log is not None
         ui.phasesFrame.visible = known
-        for button in (ui.lossButton, ui.validationButton, ui.discriminatorButton):
-            button.visible = known
+        for widget in (ui.curvesLabel, ui.lossButton, ui.validationButton, ui.discriminatorButton):
+            widget.visible = known
         if not known:
             return
         progress = self._log.progress(*steps)
@@ -188,6 +191,7 @@ class TrainingSection:
     def _find(self) -> None:
         """Look for a training in the folder."""
         self._error = ""
+        self._steps = None
         self._log = None if self.output is None else FollowedTraining(self.output)
         self._readJob()
         if self._log is not None:
