@@ -325,7 +325,8 @@ class TestTraining:
         job = read_job(tmp_path)
         assert job is not None
         time.sleep(1.0)
-        os.kill(job.pid, 0)
+        if sys.platform != "win32":  # where it would end the process
+            os.kill(job.pid, 0)
         later = read_job(tmp_path)
         assert later is not None and later.state.active
         from CoWLandmarksTrainingLib.job_files import request_stop
