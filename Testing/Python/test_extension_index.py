@@ -16,12 +16,10 @@ def test_the_checklist_of_the_extensions_index_is_satisfied(answer: Answer) -> N
 
 
 def test_the_check_notices_what_is_wrong(tmp_path: Path) -> None:
-    shutil.copytree(
-        ROOT,
-        tmp_path / "copy",
-        ignore=shutil.ignore_patterns(".venv", "work", "results", "*.pt", "*.gz", ".mypy_cache"),
-    )
     copy = tmp_path / "copy"
+    heavy = shutil.ignore_patterns(".*", "work", "results", "build", "*.pt", "*.gz", "Testing")
+    shutil.copytree(ROOT, copy, ignore=heavy)
+    subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
     (copy / "LICENSE.txt").unlink()
     module = copy / "CoWLandmarks" / "CoWLandmarks.py"
     module.write_text(module.read_text(encoding="utf-8") + "\nimport torch\nprint(torch)\n", encoding="utf-8")
