@@ -215,7 +215,8 @@ def assemble(
 ) -> Model:
     """Put the averaged networks, the shape model and their calibrations into one model file.
 
-    Calibration uses phantoms of a seed of its own (neither trained on nor tested on).
+    A network that was not trained a step is that of `start`. Calibration uses phantoms of a seed of its own (neither
+    trained on nor tested on).
     """
     shape = phantom_shape_model(preset.seed, preset.shape_samples)
     provenance = {
@@ -239,10 +240,8 @@ def assemble(
     model = Model(
         name=f"default-{preset.name}",
         anatomy=default_anatomy(),
-        coarse=NetworkPart(
-            coarse.generator.config, coarse.averaged_generator().state_dict(), COARSE_SIGMA_MM, UNCALIBRATED
-        ),
-        fine=NetworkPart(fine.generator.config, fine.averaged_generator().state_dict(), FINE_SIGMA_MM, UNCALIBRATED),
+        coarse=_network(coarse, COARSE_SIGMA_MM, None if start is None else start.coarse),
+        fine=_network(fine, FINE_SIGMA_MM, None if start is None else start.fine),
         window=FINE_WINDOW,
         prior_sigma_mm=PRIOR_SIGMA_MM,
         shape=shape,
@@ -255,6 +254,13 @@ def assemble(
     model = calibrated(model, preset.validation_cases)
     save_model(model, path)
     return model
+
+
+def _network(trainer: Trainer, sigma_mm: float, start: NetworkPart | None) -> NetworkPart:
+    """What a trainer made, not yet calibrated; `start` where it made nothing."""
+    if trainer.step == 0 and start is not None:
+        return replace(start, calibration=UNCALIBRATED)
+    return NetworkPart(trainer.generator.config, trainer.averaged_generator().state_dict(), sigma_mm, UNCALIBRATED)
 
 
 def phantom_shape_model(seed: int, count: int) -> ShapeModel:
@@ -347,8 +353,8 @@ def run_recipe(
     if only not in (None, "assemble"):
         return None
     trainers = {part: make_trainer(part, preset, work / "cases", work / part, device, start) for part in PART_NAMES}
-    for part, trainer in trainers.items():
-        if trainer.step == 0:
-            raise ConfigurationError(f"The {part} network in '{work / part}' is not trained yet; train it first.")
+    untrained = [part for part, trainer in trainers.items() if trainer.step == 0]
+    if untrained and (start is None or len(untrained) == len(trainers)):
+        raise ConfigurationError(f"The {untrained[0]} network in '{work}' is not trained yet; train it first.")
     assemble(preset, trainers["coarse"], trainers["fine"], out, work=work, start=start)
     return out

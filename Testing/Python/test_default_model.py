@@ -89,6 +89,17 @@ def test_training_goes_on_from_the_weights_of_a_model_with_new_cases(small_model
                 torch.testing.assert_close(weights[name], value.to(torch.float32))
 
 
+def test_a_network_that_was_not_trained_again_stays_that_of_the_first_model(small_model: Path, tmp_path: Path) -> None:
+    start = load_model(small_model)
+    shutil.copytree(small_model.parent / "cases", tmp_path / "cases")
+    for step in ("fine", "assemble"):
+        run_recipe(PRESETS["small"], tmp_path, tmp_path / "m.cow.pt", torch.device("cpu"), only=step, start=start)
+    model = load_model(tmp_path / "m.cow.pt")
+    coarse, fine = model.coarse.weights, model.fine.weights
+    assert all(torch.equal(coarse[name], value) for name, value in start.coarse.weights.items())
+    assert any(not torch.equal(fine[name], value) for name, value in start.fine.weights.items())
+
+
 def test_a_scan_goes_from_file_to_scene_with_the_new_model(small_model: Path, tmp_path: Path) -> None:
     grid = axis_aligned_grid(np.zeros(3), np.array([1.0, 1.0, 1.5]), (40, 70, 60))
     voxels = np.random.default_rng(0).integers(0, 300, grid.shape).astype(np.int16)
