@@ -25,13 +25,13 @@ else
 	@$(BIN)/cowlandmarks detect --sample --out "$$OUT" --force $(ARGS)
 endif
 
-# One thread: some tests compare sums to the last bit with those of a child process of one thread.
+# Two processes of one thread each: some tests compare sums to the last bit with those of a child process of one thread.
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
