@@ -123,6 +123,7 @@ class TestRoad:
 
         given = dict(zip(words[::2], words[1::2], strict=True))
         options = argparse.Namespace(
+            set=None,
             preset="cpu",
             config=None,
             image_modality=given.get("--image-modality"),
