@@ -151,7 +151,8 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         from CoWLandmarksTrainingLib.attached_command import AttachedCommand
 
         command = AttachedCommand([str(word) for word in words], pythonExecutable())
-        if command.wait() not in (0, 2):
+        command.wait()
+        if not command.delivered:
             raise CoWLandmarksError(command.error or _("The command ended without a word."))
         return "\n".join(command.lines())
 

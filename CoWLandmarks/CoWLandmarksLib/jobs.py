@@ -23,7 +23,7 @@ _PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 _GRACE_SECONDS = 3.0
 _POSIX = os.name != "nt"
 # A group (on POSIX: session) of its own, so that the process can be ended with its children.
-_NEW_GROUP_WITHOUT_WINDOW = 0 if _POSIX else 0x00000200 | 0x08000000
+NEW_GROUP_WITHOUT_WINDOW = 0 if _POSIX else 0x00000200 | 0x08000000
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,7 @@ class Worker:
     def _start(self) -> None:
         self._end_process()
         self._complaints = deque(maxlen=20)
-        paths = [str(_PACKAGE_FOLDER), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **self._environment}
+        environment = {**environment_with(_PACKAGE_FOLDER), **self._environment}
         try:
             process = subprocess.Popen(
                 [self._python, "-m", "CoWLandmarksLib.worker"],
@@ -158,7 +157,7 @@ class Worker:
                 encoding="utf-8",
                 errors="replace",
                 start_new_session=_POSIX,
-                creationflags=_NEW_GROUP_WITHOUT_WINDOW,
+                creationflags=NEW_GROUP_WITHOUT_WINDOW,
             )
         except OSError as error:
             raise JobError(f"'{self._python}' cannot be started ({error.strerror}); give another Python.") from error
@@ -191,6 +190,12 @@ class Worker:
                     stream.close()
 
 
+def environment_with(*folders: Path) -> dict[str, str]:
+    """This process's environment, in which a child finds the packages in `folders` before all others."""
+    paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 def end_process_tree(process: subprocess.Popen[str], grace_seconds: float = _GRACE_SECONDS) -> None:
     """End a process that leads a group of its own, and all its children; asks first, then kills after a while."""
     if not _POSIX:
@@ -198,7 +203,7 @@ def end_process_tree(process: subprocess.Popen[str], grace_seconds: float = _GRA
             ["taskkill", "/PID", str(process.pid), "/T", "/F"],
             capture_output=True,
             check=False,
-            creationflags=_NEW_GROUP_WITHOUT_WINDOW,
+            creationflags=NEW_GROUP_WITHOUT_WINDOW,
         )
     else:
         if grace_seconds > 0:

@@ -9,6 +9,7 @@ from typing import Any
 from CoWLandmarksLib.detect_options import DetectOptions
 from slicer.i18n import tr as _
 
+from .choices import choose, chosenKey, fillComboBox
 from .machine_settings import MachineSettings
 from .ui_files import loadedInto
 
@@ -24,10 +25,10 @@ class AdvancedPanel:
         self._settings = settings
         self._defaultModel = defaultModel
         ui = self.ui
-        self._fill(
+        fillComboBox(
             ui.modalityComboBox, (("auto", _("Recognise it")), ("mra", _("MRA (time of flight)")), ("cta", _("CTA")))
         )
-        self._fill(
+        fillComboBox(
             ui.deviceComboBox,
             (
                 ("auto", _("Graphics card, if there is one")),
@@ -36,8 +37,10 @@ class AdvancedPanel:
                 ("mps", _("Apple graphics (MPS)")),
             ),
         )
-        self._fill(ui.decodingComboBox, (("subvoxel", _("Between voxels")), ("argmax", _("Brightest voxel (argmax)"))))
-        self._choose(ui.deviceComboBox, settings.device)
+        fillComboBox(
+            ui.decodingComboBox, (("subvoxel", _("Between voxels")), ("argmax", _("Brightest voxel (argmax)")))
+        )
+        choose(ui.deviceComboBox, settings.device)
         ui.modelFileEdit.currentPath = "" if settings.modelFile is None else str(settings.modelFile)
         ui.modalityComboBox.connect("currentIndexChanged(int)", self._onModality)
         ui.decodingComboBox.connect("currentIndexChanged(int)", self._onDecoding)
@@ -51,15 +54,15 @@ class AdvancedPanel:
 
     def setChoices(self, modality: str, decoding: str) -> None:
         """Show what the scene holds."""
-        self._choose(self.ui.modalityComboBox, modality)
-        self._choose(self.ui.decodingComboBox, decoding)
+        choose(self.ui.modalityComboBox, modality)
+        choose(self.ui.decodingComboBox, decoding)
 
     def options(self, arteries: bool, heatmaps: bool) -> DetectOptions:
         """What is chosen, for a detection."""
         return DetectOptions(
-            modality=self._chosen(self.ui.modalityComboBox),
+            modality=chosenKey(self.ui.modalityComboBox),
             device=self._settings.device,
-            decoding=self._chosen(self.ui.decodingComboBox),
+            decoding=chosenKey(self.ui.decodingComboBox),
             model=self._settings.modelFile,
             arteries=arteries,
             heatmaps=heatmaps,
@@ -69,7 +72,7 @@ class AdvancedPanel:
         """Show the settings, which another module may have changed meanwhile."""
         path = self._settings.modelFile
         self.ui.modelFileEdit.currentPath = "" if path is None else str(path)
-        self._choose(self.ui.deviceComboBox, self._settings.device)
+        choose(self.ui.deviceComboBox, self._settings.device)
 
     def showCard(self, path: Path, text: str) -> None:
         """Show the card of a model file, or why there is none."""
@@ -98,13 +101,13 @@ class AdvancedPanel:
             self._fetchCard(self._settings.modelFile or self._defaultModel)
 
     def _onModality(self, index: int) -> None:
-        self.onModalityChanged(self._chosen(self.ui.modalityComboBox))
+        self.onModalityChanged(chosenKey(self.ui.modalityComboBox))
 
     def _onDecoding(self, index: int) -> None:
-        self.onDecodingChanged(self._chosen(self.ui.decodingComboBox))
+        self.onDecodingChanged(chosenKey(self.ui.decodingComboBox))
 
     def _onDevice(self, index: int) -> None:
-        self._settings.device = self._chosen(self.ui.deviceComboBox)
+        self._settings.device = chosenKey(self.ui.deviceComboBox)
 
     def _onModelFile(self, text: str) -> None:
         path = Path(text.strip()) if text.strip() else None
@@ -118,18 +121,3 @@ class AdvancedPanel:
     def _onDefaultModel(self, checked: bool = False) -> None:
         self.ui.modelFileEdit.currentPath = ""
         self._onModelFile("")  # the line may keep silent about a path that is none
-
-    @staticmethod
-    def _fill(box: Any, choices: tuple[tuple[str, str], ...]) -> None:
-        for value, text in choices:
-            box.addItem(text, value)
-
-    @staticmethod
-    def _chosen(box: Any) -> str:
-        return str(box.itemData(box.currentIndex))
-
-    @staticmethod
-    def _choose(box: Any, value: str) -> None:
-        index = box.findData(value)
-        if index >= 0:
-            box.currentIndex = index

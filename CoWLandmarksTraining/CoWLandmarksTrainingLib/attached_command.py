@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from CoWLandmarksLib.errors import JobError
-from CoWLandmarksLib.jobs import end_process_tree
+from CoWLandmarksLib.jobs import NEW_GROUP_WITHOUT_WINDOW, end_process_tree
 
-from .detached_job import NEW_GROUP_WITHOUT_WINDOW, child_environment
+from .detached_job import child_environment
 
 _ABANDONED = 75
 
@@ -62,6 +62,11 @@ class AttachedCommand:
         """The exit code once the process has ended and all it wrote is read."""
         code = self._process.poll()
         return None if code is None or any(reader.is_alive() for reader in self._readers) else code
+
+    @property
+    def delivered(self) -> bool:
+        """Whether it ended by itself and gave results, if only of some cases."""
+        return self.code in (0, 2) and not self.cancelled
 
     def lines(self) -> list[str]:
         """What it printed since the last call."""

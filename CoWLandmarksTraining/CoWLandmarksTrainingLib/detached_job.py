@@ -14,11 +14,10 @@ from pathlib import Path
 
 import CoWLandmarksLib
 from CoWLandmarksLib.errors import JobError, OutputError
+from CoWLandmarksLib.jobs import NEW_GROUP_WITHOUT_WINDOW, environment_with
 
 from .job_files import OUTPUT_FILE, STOP_FILE, Job, JobState, read_job, write_job
 
-# A group of its own (on POSIX: a session), so that neither Ctrl-C nor the end of this process reaches it.
-NEW_GROUP_WITHOUT_WINDOW = 0 if os.name != "nt" else 0x00000200 | 0x08000000
 _PACKAGES = (Path(__file__).resolve().parent.parent, Path(CoWLandmarksLib.__file__).resolve().parent.parent)
 
 
@@ -42,6 +41,7 @@ def start_job(folder: Path, words: Sequence[str], python: str = sys.executable) 
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=child_environment(),
+                # Neither Ctrl-C nor the end of this process reaches it.
                 start_new_session=os.name != "nt",
                 creationflags=NEW_GROUP_WITHOUT_WINDOW,
             )
@@ -55,13 +55,7 @@ def start_job(folder: Path, words: Sequence[str], python: str = sys.executable) 
 
 def child_environment() -> dict[str, str]:
     """This process's environment in which a child finds both packages."""
-    paths = [str(path) for path in dict.fromkeys(_PACKAGES)]
-    given = os.environ.get("PYTHONPATH", "")
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([*paths, *([given] if given else [])]),
-        "PYTHONIOENCODING": "utf-8",
-    }
+    return {**environment_with(*dict.fromkeys(_PACKAGES)), "PYTHONIOENCODING": "utf-8"}
 
 
 def _reap(process: subprocess.Popen[bytes], folder: Path, job: Job) -> None:

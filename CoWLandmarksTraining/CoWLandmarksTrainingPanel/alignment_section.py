@@ -10,12 +10,13 @@ from typing import Any
 import ctk
 import qt
 from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
 from CoWLandmarksTrainingLib.panel_data import AlignedRow, CheckedCohort, read_aligned
 from CoWLandmarksTrainingLib.rejection import rejected_names, write_rejected
 from slicer.i18n import tr as _
 
 from .command_runner import CommandRunner, endSentence
-from .filled_table import PROBLEM_COLOUR, choose, chosenKey, fillComboBox, fillTable
+from .filled_table import PROBLEM_COLOUR, fillTable, fitColumns
 from .local_settings import ALIGNED_FOLDER, LocalSettings
 
 _STEPS_PER_CASE = 3  # aligned, cropped, drawn
@@ -56,8 +57,7 @@ class AlignmentSection:
     @property
     def aligned(self) -> Path | None:
         """The aligned folder; None where none is chosen."""
-        text = self._ui.alignedFolderEdit.currentPath.strip()
-        return Path(text) if text else None
+        return chosenPath(self._ui.alignedFolderEdit)
 
     @property
     def method(self) -> str:
@@ -137,20 +137,12 @@ class AlignmentSection:
         self.onChanged()
 
     def _onButton(self, checked: bool = False) -> None:
-        if self._runner.running:
-            self._runner.cancel()
-            self._tell(_("Cancelling..."))
-            return
-        try:
-            self._runner.start(self.words())
-        except CoWLandmarksError as error:
-            self._tell(str(error))
+        if not self._runner.startOrCancel(self.words, self._tell):
             return
         cohort = self.cohort()
         self._done, self._printed = 0, []
         self._ui.alignProgressBar.value = 0
         self._ui.alignProgressBar.maximum = 0 if cohort is None else _STEPS_PER_CASE * len(cohort.cases)
-        self._tell(_("Reading the cases..."))
         self.refresh()
         self.onChanged()
 
@@ -166,7 +158,7 @@ class AlignmentSection:
             self._printed.append(line.strip())
 
     def _onEnd(self, command: Any) -> None:
-        if command.code in (0, 2) and not command.cancelled:
+        if command.delivered:
             self._readAligned()
             notes = [line for line in self._printed if not line.startswith("|")]
             self._tell(" ".join(notes))
@@ -201,9 +193,7 @@ class AlignmentSection:
         ]
         colours = [None if row.accepted else PROBLEM_COLOUR for row in self.rows]
         fillTable(table, cells, colours, [f"{row.name}\n{self._state(row)}" for row in self.rows])
-        table.resizeColumnsToContents()
-        for column in range(4):
-            table.setColumnWidth(column, min(table.columnWidth(column), 150))
+        fitColumns(table, 4)
 
     @staticmethod
     def _state(row: AlignedRow) -> str:

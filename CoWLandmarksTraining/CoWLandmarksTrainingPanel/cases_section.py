@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 
 from .case_opening import openCase
 from .command_runner import CommandRunner, endSentence
-from .filled_table import PROBLEM_COLOUR, fillTable
+from .filled_table import PROBLEM_COLOUR, fillTable, fitColumns
 from .local_settings import CTA_FOLDER, MRA_FOLDER, LocalSettings
 
 _MOST_WRAPPED = 200
@@ -89,23 +89,19 @@ class CasesSection:
         self.onChanged()
 
     def _onButton(self, checked: bool = False) -> None:
-        if self._runner.running:
-            self._runner.cancel()
-            self._tell(_("Cancelling..."))
-            return
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="cow-training-", dir=slicer.app.temporaryPath)
-        self._report.unlink(missing_ok=True)
-        try:
-            self._runner.start(["check", *map(str, self.folders), "--json", str(self._report)])
-        except CoWLandmarksError as error:
-            self._tell(str(error))
+        if not self._runner.startOrCancel(self._words, self._tell):
             return
         self.cohort = None
         self._ui.checkProgressBar.maximum = 0  # how many cases there are is not known yet
-        self._tell(_("Reading the cases..."))
         self.refresh()
         self.onChanged()
+
+    def _words(self) -> list[str]:
+        """The command that 'Check' runs; an earlier report goes."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="cow-training-", dir=slicer.app.temporaryPath)
+        self._report.unlink(missing_ok=True)
+        return ["check", *map(str, self.folders), "--json", str(self._report)]
 
     @property
     def _report(self) -> Path:
@@ -117,7 +113,7 @@ class CasesSection:
             self._tell(_("Checked {name}").format(name=line[len("checked ") :]))
 
     def _onEnd(self, command: Any) -> None:
-        sentence = "" if command.code in (0, 2) and not command.cancelled else endSentence(command)
+        sentence = "" if command.delivered else endSentence(command)
         try:
             if not command.cancelled and self._report.is_file():
                 self.cohort = read_checked(self._report)
@@ -145,10 +141,7 @@ class CasesSection:
         tips = [_tip(case) for case in cases]
         colours = [PROBLEM_COLOUR if case.failed else None for case in cases]
         fillTable(self._ui.caseTable, rows, colours, tips)
-        self._ui.caseTable.resizeColumnsToContents()
-        for column in range(4):
-            width = self._ui.caseTable.columnWidth(column)
-            self._ui.caseTable.setColumnWidth(column, min(width, 150))
+        fitColumns(self._ui.caseTable, 4)
         few = len(cases) <= _MOST_WRAPPED
         mode = qt.QHeaderView.ResizeToContents if few else qt.QHeaderView.Interactive
         self._ui.caseTable.verticalHeader().setSectionResizeMode(mode)

@@ -37,6 +37,23 @@ class CommandRunner:
         self.command = AttachedCommand(words, pythonExecutable())
         self._timer.start()
 
+    def startOrCancel(self, words: Callable[[], Sequence[str]], tell: Callable[[str], None]) -> bool:
+        """What the button of a section does: end the command at work, else start that of `words`.
+
+        `tell` gets what there is to say. Returns whether a command was started.
+        """
+        if self.running:
+            self.cancel()
+            tell(_("Cancelling..."))
+            return False
+        try:
+            self.start(words())
+        except CoWLandmarksError as error:
+            tell(str(error))
+            return False
+        tell(_("Reading the cases..."))
+        return True
+
     def cancel(self) -> None:
         """Ask the command to end; `onEnd` is called when it has."""
         if self.command is not None and not self.command.cancelled:

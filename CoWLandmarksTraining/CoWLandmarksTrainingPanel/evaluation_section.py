@@ -9,12 +9,13 @@ from typing import Any
 import ctk
 import slicer
 from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksPanel.choices import chosenKey, chosenPath, fillComboBox
 from CoWLandmarksTrainingLib.panel_data import Evaluation, read_evaluation
 from CoWLandmarksTrainingLib.scene_plots import add_landmark_errors
 from slicer.i18n import tr as _
 
 from .command_runner import CommandRunner, endSentence
-from .filled_table import chosenKey, fillComboBox, fillTable
+from .filled_table import fillTable
 from .local_settings import LocalSettings
 
 
@@ -51,8 +52,7 @@ class EvaluationSection:
     @property
     def model(self) -> Path | None:
         """The model file that is chosen; None where none is."""
-        text = self._ui.modelFileEdit.currentPath.strip()
-        return Path(text) if text else None
+        return chosenPath(self._ui.modelFileEdit)
 
     @property
     def running(self) -> bool:
@@ -115,18 +115,10 @@ class EvaluationSection:
         self.refresh()
 
     def _onButton(self, checked: bool = False) -> None:
-        if self._runner.running:
-            self._runner.cancel()
-            self._tell(_("Cancelling..."))
-            return
-        try:
-            self._runner.start(self.words())
-        except CoWLandmarksError as error:
-            self._tell(str(error))
+        if not self._runner.startOrCancel(self.words, self._tell):
             return
         self._done = 0
         self._ui.evaluateProgressBar.maximum = 0
-        self._tell(_("Reading the cases..."))
         self.refresh()
 
     def _onLine(self, line: str) -> None:
@@ -135,7 +127,7 @@ class EvaluationSection:
             self._tell(_("{n} cases done.").format(n=self._done) if self._done > 1 else _("1 case done."))
 
     def _onEnd(self, command: Any) -> None:
-        if command.code in (0, 2) and not command.cancelled:
+        if command.delivered:
             self._onChoice()
             if self.evaluation is not None and self.evaluation.rows:
                 self.showLandmarkErrors()

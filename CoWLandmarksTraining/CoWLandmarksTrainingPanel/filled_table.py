@@ -1,4 +1,4 @@
-"""Fills table widgets and combo boxes, changing only what differs."""
+"""Fills table widgets, changing only what differs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import qt
 
 PROBLEM_COLOUR = "#b03a2e"
-QUIET_COLOUR = "#808080"
+_WIDEST = 150
 
 
 def fillTable(table: Any, rows: Sequence[Sequence[str]], colours: Sequence[str | None], tips: Sequence[str]) -> None:
@@ -30,26 +30,8 @@ def fillTable(table: Any, rows: Sequence[Sequence[str]], colours: Sequence[str |
                 item.setToolTip(tip)
 
 
-def fillComboBox(box: Any, choices: Sequence[tuple[str, str]], chosen: str | None = None) -> None:
-    """(key, text) entries, without a signal; what was chosen stays chosen where it still is, else the first is."""
-    if chosen is None:
-        chosen = chosenKey(box) if box.count else choices[0][0]
-    box.blockSignals(True)
-    box.clear()
-    for key, text in choices:
-        box.addItem(text, key)
-    box.setCurrentIndex(max(0, box.findData(chosen)))
-    box.blockSignals(False)
-
-
-def chosenKey(box: Any) -> str:
-    """The key of the entry that is chosen; empty without entries."""
-    key = box.itemData(box.currentIndex)
-    return "" if key is None else str(key)
-
-
-def choose(box: Any, key: str) -> None:
-    """Choose the entry with this key without a signal."""
-    box.blockSignals(True)
-    box.setCurrentIndex(max(0, box.findData(key)))
-    box.blockSignals(False)
+def fitColumns(table: Any, count: int) -> None:
+    """Make the columns as wide as their texts, the first `count` at most so wide that the last has room."""
+    table.resizeColumnsToContents()
+    for column in range(count):
+        table.setColumnWidth(column, min(table.columnWidth(column), _WIDEST))

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import ctk
+from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
 from CoWLandmarksTrainingLib.preset_values import preset_values
 from CoWLandmarksTrainingLib.training_command import TrainingChoices
 from slicer.i18n import tr as _
 
-from .filled_table import choose, chosenKey, fillComboBox
 from .local_settings import DEVICE, OUTPUT_FOLDER, LocalSettings
 
 PARAMETERS = {
@@ -85,8 +85,7 @@ class TrainingChoicesPanel:
     @property
     def output(self) -> Path | None:
         """The training folder; None where none is chosen."""
-        text = self._ui.outputFolderEdit.currentPath.strip()
-        return Path(text) if text else None
+        return chosenPath(self._ui.outputFolderEdit)
 
     @property
     def device(self) -> str:

@@ -18,3 +18,11 @@ def application(tmp_path: Path) -> Iterator[Any]:
 
     with Application(tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+def desk(application: Any) -> Any:
+    """A detection in the scene with the panels to review, export and compare it."""
+    from panel_desk import Desk
+
+    return Desk(application)

@@ -1,98 +1,22 @@
-"""The sections Review, Export and Compare of the panel, driven through their widgets on real MRML scenes."""
+"""The section Review of the panel, driven through its widgets on real MRML scenes."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
-from cohort_cases import bead_image, estimates, places
-from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
-from CoWLandmarksLib.markups import read_annotation, write_annotation
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.scene import add_detection, add_volume, detection_nodes, read_detection
+from CoWLandmarksLib.detection import LandmarkState
+from CoWLandmarksLib.markups import write_annotation
+from CoWLandmarksLib.scene import add_detection, detection_nodes
 from CoWLandmarksLib.scene_files import load_scene, save_scene
 from example_detection import ANATOMY
+from panel_desk import ABSENT, OUTSIDE, POINTS, UNCERTAIN, Desk, finish_editing, make_detection
 from slice_view import SliceView
-from SlicerStandIn import Application
-
-POINTS = places(ANATOMY, np.random.default_rng(5))
-ABSENT, OUTSIDE, UNCERTAIN = "L-A1-A2", "R-A2-A3", "BA-T"
-"""The three most doubtful landmarks of the example; in the table the uncertain one comes first."""
-
-
-def make_detection() -> Detection:
-    rng = np.random.default_rng(1)
-    landmarks = {
-        estimate.code: replace(estimate, confidence=float(rng.uniform(0.5, 1.0)), error_mm=float(rng.uniform(0.4, 3.0)))
-        for estimate in estimates(ANATOMY, POINTS)
-    }
-    for code, state in ((ABSENT, LandmarkState.ABSENT), (OUTSIDE, LandmarkState.OUTSIDE)):
-        landmarks[code] = replace(landmarks[code], position=None, state=state)
-    landmarks[UNCERTAIN] = replace(landmarks[UNCERTAIN], state=LandmarkState.UNCERTAIN)
-    return Detection("scan", Modality.MRA, Verdict.REVIEW, (), tuple(landmarks.values()), np.eye(4))
-
-
-def finish_editing(edit: Any) -> None:
-    """What Enter does in a line."""
-    edit.editingFinished.emit()
-
-
-class Desk:
-    """A scene with one detection, and the three panels."""
-
-    def __init__(self, application: Application) -> None:
-        from CoWLandmarksPanel.compare_panel import ComparePanel
-        from CoWLandmarksPanel.export_panel import ExportPanel
-        from CoWLandmarksPanel.review_panel import ReviewPanel
-
-        self.application = application
-        self.scene = application.scene
-        self.volume = add_volume(self.scene, replace(bead_image(POINTS), name="scan", modality=Modality.MRA))
-        self.markups = add_detection(self.scene, self.volume, make_detection(), ANATOMY).markups
-        self.review = ReviewPanel(application.container(), ANATOMY)
-        self.export = ExportPanel(application.container(), ANATOMY)
-        self.compare = ComparePanel(application.container(), ANATOMY)
-        self.changes: list[tuple[str, ...]] = []
-        self.review.onLandmarksChanged = lambda node, codes: self.changes.append(codes)
-        self.interaction = self.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        application.process_events()  # what was added to a window that is shown appears
-
-    @property
-    def ui(self) -> Any:
-        return self.review.ui
-
-    def landmark(self, code: str) -> Any:
-        return read_detection(self.markups, ANATOMY).landmark(code)
-
-    def start_review(self, initials: str = "AB") -> None:
-        self.ui.initialsEdit.text = initials
-        finish_editing(self.ui.initialsEdit)
-        self.review.setDetection(self.markups)
-
-    def cells(self, code: str) -> list[str]:
-        table = self.ui.landmarkTable
-        for row in range(table.rowCount):
-            texts = [table.item(row, column).text() for column in range(table.columnCount)]
-            if texts[1] == ANATOMY.landmark(code).name:
-                return texts
-        raise AssertionError(code)
-
-    def finish(self, running: Callable[[], bool]) -> None:
-        self.application.spin_until(lambda: not running())
-
-
-@pytest.fixture
-def desk(application: Application) -> Desk:
-    return Desk(application)
 
 
 def test_without_a_detection_the_section_says_what_to_do(desk: Desk) -> None:
@@ -408,144 +332,3 @@ def test_landmarks_of_a_file_are_loaded_for_review(desk: Desk, tmp_path: Path) -
     assert desk.review.markupsNode is detection_nodes(desk.scene)[1]
     assert desk.review.markupsNode.GetAttribute("CoWLandmarks.annotator") == "ZZ"
     assert "can be reviewed now" in desk.ui.messageLabel.text
-
-
-def test_files_are_exported_and_not_replaced_without_a_question(desk: Desk, tmp_path: Path) -> None:
-    ui = desk.export.ui
-    assert ui.exportEmptyLabel.visible and not ui.exportFrame.visible
-    desk.export.setDetection(desk.markups)
-    ui.filesButton.click()
-    assert "Choose a folder and a name" in ui.exportMessageLabel.text
-    ui.folderEdit.currentPath, ui.fileNameEdit.text = str(tmp_path / "out"), "case-7"
-    ui.segmentationCheckBox.checked = False
-    ui.filesButton.click()
-    assert ui.filesButton.text == "Cancel" and ui.exportProgressBar.visible and not ui.cohortButton.enabled
-    desk.finish(lambda: desk.export.running)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"case-7.mrk.json", "case-7.csv"}
-    assert "Written to" in ui.exportMessageLabel.text and "Only 0 of 19" in ui.exportMessageLabel.text
-    before = (tmp_path / "out" / "case-7.csv").read_bytes()
-    desk.markups.SetNthControlPointPosition(5, 1.0, 2.0, 3.0)
-    desk.application.answer(False)
-    ui.filesButton.click()
-    assert "Nothing was written" in ui.exportMessageLabel.text and not desk.export.running
-    assert (tmp_path / "out" / "case-7.csv").read_bytes() == before
-    desk.application.answer(True)
-    ui.filesButton.click()
-    desk.finish(lambda: desk.export.running)
-    assert (tmp_path / "out" / "case-7.csv").read_bytes() != before
-
-
-def test_nothing_chosen_means_nothing_to_export(desk: Desk) -> None:
-    ui = desk.export.ui
-    desk.export.setDetection(desk.markups)
-    for box in (ui.landmarksCheckBox, ui.tablesCheckBox, ui.segmentationCheckBox):
-        box.click()
-    assert not ui.filesButton.enabled
-    ui.tablesCheckBox.click()
-    assert ui.filesButton.enabled
-
-
-def test_a_case_goes_into_the_cohort_only_with_consent(desk: Desk, tmp_path: Path) -> None:
-    ui = desk.export.ui
-    desk.export.setDetection(desk.markups)
-    assert "Names, IDs and dates" in ui.consentLabel.text and not ui.cohortButton.enabled
-    ui.consentCheckBox.click()
-    assert ui.cohortButton.enabled
-    ui.cohortEdit.currentPath = ""
-    ui.cohortButton.click()
-    assert "Choose the folder of the cohort" in ui.exportMessageLabel.text
-    ui.cohortEdit.currentPath = str(tmp_path / "cohort")
-    assert ui.caseEdit.placeholderText == "case-001"
-    ui.cohortButton.click()
-    desk.finish(lambda: desk.export.running)
-    description = json.loads((tmp_path / "cohort" / "case-001" / "case.json").read_text())
-    assert (description["case"], description["reviewed"]) == ("case-001", False)
-    assert ui.caseEdit.placeholderText == "case-002"
-    for name, said in (("case-001", "is not replaced"), ("a b", "cannot be a pseudonym")):
-        ui.caseEdit.text = name
-        ui.cohortButton.click()
-        desk.finish(lambda: desk.export.running)
-        assert said in ui.exportMessageLabel.text
-    assert [path.name for path in (tmp_path / "cohort").iterdir()] == ["case-001"]
-
-
-def test_an_export_is_broken_off_by_a_second_click(desk: Desk, tmp_path: Path) -> None:
-    ui = desk.export.ui
-    desk.export.setDetection(desk.markups)
-    ui.cohortEdit.currentPath = str(tmp_path / "cohort")
-    ui.consentCheckBox.click()
-    ui.cohortButton.click()
-    assert ui.cohortButton.text == "Cancel"
-    ui.cohortButton.click()
-    assert "Broken off" in ui.exportMessageLabel.text and ui.cohortButton.text == "Add to training cohort"
-    assert not (tmp_path / "cohort").exists() or not any((tmp_path / "cohort").iterdir())
-
-
-def test_consent_is_given_for_one_scan_only(desk: Desk) -> None:
-    desk.export.setDetection(desk.markups)
-    desk.export.ui.consentCheckBox.click()
-    desk.export.ui.caseEdit.text = "mine"
-    desk.export.setDetection(desk.markups)
-    assert desk.export.ui.consentCheckBox.checked and desk.export.ui.caseEdit.text == "mine"
-    desk.export.setDetection(add_detection(desk.scene, desk.volume, make_detection(), ANATOMY).markups)
-    assert not desk.export.ui.consentCheckBox.checked and desk.export.ui.caseEdit.text == ""
-
-
-def test_a_detection_that_leaves_the_scene_during_an_export_is_still_written(desk: Desk, tmp_path: Path) -> None:
-    ui = desk.export.ui
-    desk.export.setDetection(desk.markups)
-    ui.folderEdit.currentPath, ui.fileNameEdit.text = str(tmp_path), "one"
-    ui.filesButton.click()
-    desk.scene.RemoveNode(desk.markups)
-    desk.finish(lambda: desk.export.running)
-    assert len(read_annotation(tmp_path / "one.mrk.json", ANATOMY)) == 19
-    assert "Written to" in ui.exportMessageLabel.text and ui.exportEmptyLabel.visible
-
-
-def second_annotation(desk: Desk, mm: float = 3.0) -> Any:
-    landmarks = []
-    for estimate in make_detection().landmarks:
-        if estimate.position is not None:
-            r, a, s = estimate.position
-            estimate = replace(estimate, position=(r + mm, a, s))
-        landmarks.append(estimate)
-    detection = replace(make_detection(), landmarks=tuple(landmarks))
-    return add_detection(desk.scene, desk.volume, detection, ANATOMY).markups
-
-
-def test_two_annotators_are_compared_in_a_table(desk: Desk, tmp_path: Path) -> None:
-    ui = desk.compare.ui
-    second = second_annotation(desk)
-    desk.compare.setDetection(desk.markups)
-    assert ui.firstComboBox.currentNode() is desk.markups and ui.secondComboBox.currentNode() is second
-    assert not ui.compareTable.visible
-    ui.compareButton.click()
-    assert ui.compareTable.visible and ui.compareTable.rowCount == 19
-    assert "17 landmarks placed in both: 3.00 ± 0.00 mm" in ui.compareLabel.text
-    row = ANATOMY.index("R-M1-M2")
-    assert [ui.compareTable.item(row, column).text() for column in range(1, 5)] == ["placed", "placed", "3.0", "2.0"]
-    assert desk.scene.GetFirstNodeByName(f"{desk.markups.GetName()} vs {second.GetName()}") is not None
-    ui.saveButton.click()
-    assert "Choose a file" in ui.compareLabel.text
-    ui.compareFileEdit.currentPath = str(tmp_path / "observers")
-    ui.saveButton.click()
-    rows = list(csv.reader((tmp_path / "observers.csv").open(encoding="utf-8")))
-    assert rows[20][0] == "mean" and rows[20][5] == "3.00"
-    desk.application.answer(False)
-    before = (tmp_path / "observers.csv").stat().st_mtime_ns
-    ui.saveButton.click()
-    assert "Nothing was written" in ui.compareLabel.text
-    assert (tmp_path / "observers.csv").stat().st_mtime_ns == before
-
-
-def test_a_comparison_goes_when_another_annotation_is_chosen_and_stays_when_the_scene_changes(desk: Desk) -> None:
-    ui = desk.compare.ui
-    second_annotation(desk)
-    desk.compare.setDetection(desk.markups)
-    ui.compareButton.click()
-    desk.compare.setDetection(desk.markups)  # what the panel does when anything in the scene changes
-    assert ui.compareTable.visible
-    ui.secondComboBox.setCurrentNode(desk.markups)
-    assert not ui.compareTable.visible
-    ui.compareButton.click()
-    assert "with itself" in ui.compareLabel.text and not ui.compareTable.visible
