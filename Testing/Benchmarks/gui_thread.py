@@ -3,9 +3,9 @@
     python Testing/Benchmarks/gui_thread.py [--size I J K] [--json]
 
 A scan of 512 x 512 x 160 voxels (the sample MRA on a finer grid) is detected with one click, then one landmark is moved
-and the arteries follow. Told are the longest turns of the event loop while the job ran (limit: 100 ms) and the turn in
-which the result entered the scene, and whether torch, SimpleITK or scipy were loaded into this process. Ends with 1
-where a limit is broken.
+and the arteries follow; a second detection is cancelled, and the training panel looks at a long log. Told are the
+longest turns of the event loop while a job ran (limit: 100 ms) and the turn in which the result entered the scene, and
+whether torch, SimpleITK or scipy were loaded into this process. Ends with 1 where a limit is broken.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "Testing")]
+sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining"), str(ROOT / "Testing")]
 LIMIT_SECONDS = 0.1
+CANCELLED_AFTER_SECONDS = 1.0
 FORBIDDEN = ("torch", "SimpleITK", "scipy")
 
 MAKE_SCAN = """
@@ -70,8 +71,30 @@ class Turns:
         return turns
 
 
-def measure(scan: Path, application: Any) -> dict[str, object]:
-    """Detect, move a point, measure."""
+def look_at_a_training(application: Any, folder: Path) -> float:
+    """Seconds of the longest look of the training panel at a log of 6000 entries, which it takes in pieces."""
+    from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
+    from long_log import write_long_log
+
+    folder.mkdir()
+    write_job(folder, Job("token", ("train", "aligned", "--out", str(folder)), time.time(), JobState.RUNNING, pid=1))
+    beat(folder, "token")
+    write_long_log(folder)
+    widget = application.load_module("CoWLandmarksTraining")
+
+    def choose_folder() -> None:
+        widget.ui.outputFolderEdit.currentPath = str(folder)
+
+    seconds = []
+    for action in (choose_folder, widget.ui.lossButton.click, *[widget.panel.training.advance] * 12):
+        started = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - started)
+    return max(seconds)
+
+
+def measure(scan: Path, application: Any, folder: Path) -> dict[str, object]:
+    """Detect, move a point, cancel a second detection, look at a training; measure."""
     import slicer
     from CoWLandmarksLib.scene import add_volume
     from CoWLandmarksLib.volume import Volume
@@ -99,6 +122,15 @@ def measure(scan: Path, application: Any) -> dict[str, object]:
     moved = time.perf_counter() - started
     updating = turns.until(lambda: not widget.logic.runs.busy)
     update = time.perf_counter() - started
+    widget.ui.detectButton.click()
+    begun = time.monotonic()
+    turns.until(lambda: time.monotonic() - begun > CANCELLED_AFTER_SECONDS)
+    if not widget.panel.detecting:
+        raise SystemExit("The second detection was over before it could be cancelled.")
+    started = time.perf_counter()
+    widget.ui.detectButton.click()
+    cancelled = time.perf_counter() - started
+    cancelling = turns.until(lambda: not widget.panel.detecting)
     loaded = [name for name in FORBIDDEN if name in sys.modules]
     milliseconds = {
         "click": click,
@@ -108,6 +140,9 @@ def measure(scan: Path, application: Any) -> dict[str, object]:
         "moving a point": moved,
         "longest turn while arteries follow": max(updating[:-1], default=0.0),
         "turn in which the new arteries appear": updating[-1],
+        "cancel": cancelled,
+        "longest turn while cancelling": max(cancelling, default=0.0),
+        "longest look at a long training": look_at_a_training(application, folder),
     }
     return {
         "voxels": list(stored["voxels"].shape[::-1]),
@@ -130,7 +165,7 @@ def main() -> int:
         from SlicerStandIn import Application
 
         application = Application(Path(folder) / "application")
-        result = measure(scan, application)
+        result = measure(scan, application, Path(folder) / "training")
         application.close()
     if arguments.json:
         print(json.dumps(result))

@@ -157,9 +157,7 @@ def test_cancelling_at_twenty_random_moments_leaves_the_scene_and_no_process(wid
         process = start(widget, moments.uniform(0.0, 2.5))
         if not widget.panel.detecting:
             pytest.fail("the detection was quicker than the test")
-        began = time.perf_counter()
         widget.ui.detectButton.click()
-        assert time.perf_counter() - began < 0.1
         spin_until(lambda: not widget.panel.detecting, 10.0)
         assert nodes() == before
         assert not alive(process)
