@@ -12,6 +12,7 @@ from CoWLandmarksLib.anatomy import Anatomy
 from CoWLandmarksLib.errors import AnnotationError, ConfigurationError
 
 from .cohort import AnnotatedScan, read_cohort
+from .cohort_check import annotation_problems, with_checked_annotations
 from .cohort_discovery import CASE_FILE
 from .evaluation import AnnotatedVolume
 from .problems import Severity
@@ -21,7 +22,8 @@ from .subgroups import subgroups_of
 
 @dataclass(frozen=True)
 class EvaluationCases:
-    """`scans` to evaluate; `failed` cases that could not be read; `sets` landmark sets without image, left out."""
+    """`scans` to evaluate; `failed` cases that cannot be used, with the reason; `sets` landmark sets without image,
+    left out."""
 
     scans: tuple[AnnotatedScan, ...]
     failed: tuple[dict[str, str], ...]
@@ -34,10 +36,11 @@ def evaluation_cases(
     """The cases of a cohort (case folders, scenes; in one folder or several) or of one split of it.
 
     The split comes from `splits_file` or the first folder's splits.json, whose seal is checked for the test split, else
-    from folders named after it. Raises AnnotationError when there is no such case, or the seal is broken.
+    from folders named after it. Cases whose landmarks `check` finds wrong are among the failed ones. Raises
+    AnnotationError when there is no such case, or the seal is broken.
     """
     folders = [cohort] if isinstance(cohort, Path) else list(cohort)
-    read = read_cohort(folders, anatomy)
+    read = with_checked_annotations(read_cohort(folders, anatomy))
     splits = _splits(folders[0], splits_file) if split else None
     if splits is not None and split == "test":
         splits.check(read.scans)
@@ -58,11 +61,12 @@ def evaluation_cases(
     return EvaluationCases(with_image, failed, len(usable) - len(with_image))
 
 
-def annotated_volume(scan: AnnotatedScan) -> AnnotatedVolume:
-    """Read a scan; raises VolumeError, or AnnotationError when nothing could be measured on it."""
-    if all(estimate.position is None for estimate in scan.landmarks):
-        raise AnnotationError(f"'{scan.name}' holds no placed landmark; place some, or leave the case out.")
+def annotated_volume(scan: AnnotatedScan, anatomy: Anatomy) -> AnnotatedVolume:
+    """Read a scan; raises VolumeError, or AnnotationError when its landmarks cannot be those of this scan."""
     volume = scan.read_volume()
+    for problem in annotation_problems(scan, anatomy, volume.grid):
+        if problem.severity is Severity.ERROR:
+            raise AnnotationError(f"'{scan.name}': {problem.sentence}")
     traits = subgroups_of(_description(scan.files), volume, scan.landmarks)
     return AnnotatedVolume(volume, scan.landmarks, scan.modality.value, traits)
 

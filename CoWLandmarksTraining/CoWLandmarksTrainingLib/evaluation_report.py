@@ -65,7 +65,7 @@ def evaluation_report(
     shown = _Worst(anatomy, pictures)
     for scan in cases.scans:
         try:
-            case = annotated_volume(scan)
+            case = annotated_volume(scan, anatomy)
             [result] = evaluate(detector, [case])
             shown.take(case, result, scan)
         except OutputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from beads import COUNT, bead_model, bead_places, bead_scan
+from CoWLandmarksLib.alignment import ShapeModel
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.detector import Detector
 from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.files import write_json
 from CoWLandmarksLib.markups import write_annotation
 from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.model import Model
 from CoWLandmarksLib.volume import axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main
@@ -200,7 +203,34 @@ class TestRoad:
         assert report["figures"]["subvoxel"]["all"]["scans"] == 1
         assert [failure["case"] for failure in report["failed"]] == ["a", "b", "d"]
         assert "image.nii.gz" in report["failed"][0]["error"]
-        assert "no placed landmark" in report["failed"][2]["error"]
+        assert "no landmark is placed" in report["failed"][2]["error"]
+
+    def test_cases_that_check_calls_unusable_are_listed_and_not_counted(self, tmp_path: Path) -> None:
+        places, codes = sided_places(), list(ANATOMY.codes)
+        write_case(tmp_path / "a-good", Modality.CTA)
+        swapped = places.copy()
+        pair = [codes.index("R-ICA-T"), codes.index("L-ICA-T")]
+        swapped[pair] = swapped[pair[::-1]]
+        write_case(tmp_path / "b-swapped", Modality.CTA, swapped)
+        write_case(tmp_path / "c-mirrored", Modality.CTA, places[list(ANATOMY.mirror_permutation)])
+        few = places.copy()
+        few[3:] = NAN
+        write_case(tmp_path / "d-few", Modality.CTA, few)
+        outside = places.copy()
+        outside[2, 2] += 200.0
+        write_case(tmp_path / "e-outside", Modality.CTA, outside)
+        shutil.copytree(tmp_path / "a-good", tmp_path / "f-again")
+        case = json.loads((tmp_path / "f-again" / "case.json").read_text(encoding="utf-8"))
+        write_json(tmp_path / "f-again" / "case.json", {**case, "case": "f-again"})
+        report = report_of(tmp_path)
+        assert report["figures"]["subvoxel"]["all"]["scans"] == 1
+        reasons = {failure["case"]: failure["error"] for failure in report["failed"]}
+        assert reasons.keys() == {"b-swapped", "c-mirrored", "d-few", "e-outside", "f-again"}
+        assert "lies to the left of its counterpart" in reasons["b-swapped"]
+        assert "exchanged in the whole case" in reasons["c-mirrored"]
+        assert "only 3 landmarks are placed" in reasons["d-few"]
+        assert "mm outside the scan" in reasons["e-outside"]
+        assert "same landmarks as 'a-good'" in reasons["f-again"]
 
     def test_only_the_wanted_split_is_evaluated(self, tmp_path: Path) -> None:
         for split in ("train", "test"):
@@ -223,7 +253,7 @@ class TestRoad:
 
     def test_the_report_has_tables_a_figure_and_pictures_of_failures(self, tmp_path: Path) -> None:
         write_case(tmp_path / "cohort" / "good", Modality.CTA)
-        moved = bead_places()
+        moved = sided_places()
         moved[5] += np.array([0.0, 7.0, 0.0])
         write_case(tmp_path / "cohort" / "moved", Modality.CTA, moved)
         out = tmp_path / "report"
@@ -259,7 +289,7 @@ class TestRoad:
         bad: tuple[str, ...],
         code: int,
     ) -> None:
-        monkeypatch.setattr("CoWLandmarksLib.model.load_model", lambda path: bead_model())
+        monkeypatch.setattr("CoWLandmarksLib.model.load_model", lambda path: sided_model())
         for name in ("a", "b"):
             write_case(tmp_path / "cohort" / name, Modality.CTA)
         for name in bad:
@@ -273,17 +303,37 @@ class TestRoad:
         assert ("| all |" in written.out) == (code != 1)
 
 
+def sided_places() -> np.ndarray:
+    """(19, 3) mm: beads 16 mm apart or more, those of a pair to the right and to the left, as `check` wants them."""
+    rng = np.random.default_rng(3)
+    places = rng.uniform(-1.0, 1.0, (COUNT, 3))
+    codes = list(ANATOMY.codes)
+    rows = [(j, k) for k in (-18.0, 0.0, 18.0) for j in (-18.0, 0.0, 18.0)]
+    right = [index for index, code in enumerate(codes) if code.startswith("R-")]
+    for index, (j, k) in zip(right, rows, strict=True):
+        places[index] += (18.0, j, k)
+        places[ANATOMY.mirror_permutation[index]] += (-18.0, j, k)
+    return places + np.array([0.0, 14.0, 2.5])
+
+
+def sided_model() -> Model:
+    """A bead model whose mean shape is `sided_places`."""
+    return replace(bead_model(), shape=ShapeModel(sided_places(), 4.0 * np.eye(3 * COUNT)))
+
+
 def report_of(cohort: Path, **options: Any) -> dict[str, Any]:
     """The report on a cohort of beads."""
     cases = evaluation_cases(cohort, ANATOMY, options.pop("split", None))
-    return evaluation_report(Detector(bead_model(), "cpu", mirror=False), cases, cohort.name, **options)
+    return evaluation_report(Detector(sided_model(), "cpu", mirror=False), cases, cohort.name, **options)
 
 
 def write_case(folder: Path, modality: Modality, annotated: np.ndarray | None = None) -> None:
-    """A case folder with a scan of beads and its landmarks, or those `annotated` (19, 3)."""
+    """A case folder with a scan of beads and its landmarks, or those `annotated` (19, 3); all are shifted by less than
+    1 mm that depends on the name, for no two scans have the same landmarks."""
     folder.mkdir(parents=True)
-    write_volume(bead_scan(GRID, bead_places(), modality=modality), folder / "image.nii.gz")
-    places = bead_places() if annotated is None else annotated
-    write_annotation(folder / "landmarks.mrk.json", truth_of(places), ANATOMY)
+    shift = 0.02 * (sum(folder.name.encode()) % 50)
+    write_volume(bead_scan(GRID, sided_places() + shift, modality=modality), folder / "image.nii.gz")
+    places = sided_places() if annotated is None else annotated
+    write_annotation(folder / "landmarks.mrk.json", truth_of(places + shift), ANATOMY)
     names = {"image": "image.nii.gz", "landmarks": "landmarks.mrk.json"}
     write_json(folder / "case.json", {"case": folder.name, "modality": modality.value, **names})

@@ -178,7 +178,7 @@ class TestCaseFolder:
 
     def test_the_evaluation_reads_it(self, folder: Path) -> None:
         [scan] = read_cohort([folder.parent], ANATOMY).scans
-        read = annotated_volume(scan)
+        read = annotated_volume(scan, ANATOMY)
         assert read.traits["population"] == case(Modality.CTA).record["population"]
         assert (read.volume.name, read.volume.modality, read.group) == (case(Modality.CTA).name, Modality.CTA, "cta")
 
