@@ -29,7 +29,8 @@ class FineTask:
     """What the fine network is to learn.
 
     `window` (K, J, I) voxels of the reference grid (its whole shape: no windows); `prior_sigma_mm` None: the network
-    reads the image alone; `subvoxel` False: targets are centred on voxels, as when a landmark is a voxel. Samples are
+    reads the image alone; `subvoxel` False: targets are centred on voxels, as when a landmark is a voxel;
+    `learn_absence` False: a landmark that does not exist does not count, instead of having an empty target. Samples are
     made on `device`, so that a graphics card does not wait for the processor.
     """
 
@@ -39,6 +40,7 @@ class FineTask:
     sigma_mm: float
     prior_sigma_mm: float | None
     subvoxel: bool = True
+    learn_absence: bool = True
     device: torch.device | None = None
 
     @property
@@ -98,7 +100,8 @@ def targets(placement: Placement, task: FineTask) -> tuple[torch.Tensor, torch.T
         landmarks[:, 0] = 2.0 * low + width - landmarks[:, 0]
         landmarks, status = landmarks[list(task.permutation)], status[list(task.permutation)]
         origin[0] = 2.0 * task.frame.grid.centre[0] - low - width
-    mask = torch.from_numpy((status >= ABSENT).astype(np.float32)).to(task.device)
+    counts = status >= (ABSENT if task.learn_absence else INSIDE)
+    mask = torch.from_numpy(counts.astype(np.float32)).to(task.device)
     return encode(landmarks, grid, task.sigma_mm, task.device), mask, origin
 
 

@@ -112,6 +112,7 @@ class CohortTraining:
             own.sigma_mm,
             own.prior_sigma_mm if own.priors else None,
             own.subvoxel_targets,
+            own.learn_absence,
             self.device,
         )
 

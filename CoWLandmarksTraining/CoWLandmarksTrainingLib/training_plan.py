@@ -39,6 +39,9 @@ class GeneratorSettings:
     decode_with_prior: bool = setting(True, "A maximum far from where the landmark is expected counts less.")
     sigma_mm: float = setting(1.5, "Width of the target heatmaps.")
     subvoxel_targets: bool = setting(True, "Targets centred between voxels; false: on the nearest voxel.")
+    learn_absence: bool = setting(
+        True, "A landmark that does not exist is an empty heatmap to learn; false: its channel does not count."
+    )
 
     def __post_init__(self) -> None:
         if min(self.base_width, self.levels, self.fold) < 1 or min(self.sigma_mm, self.prior_sigma_mm) <= 0:

@@ -106,7 +106,7 @@ def test_targets_of_whole_voxels_have_their_peak_on_one(cohort: AlignedCohort, c
     torch.testing.assert_close(whole, torch.ones_like(whole))
 
 
-def test_unknown_landmarks_do_not_count_and_absent_ones_are_taught_empty(
+def test_unknown_landmarks_do_not_count_and_absent_ones_are_taught_empty_or_do_not_count_either(
     cohort: AlignedCohort, cases: tuple[AlignedCase, ...]
 ) -> None:
     landmarks, status = cases[0].landmarks.copy(), cases[0].status.copy()
@@ -117,6 +117,9 @@ def test_unknown_landmarks_do_not_count_and_absent_ones_are_taught_empty(
     assert batch.channel_mask[0].tolist() == [0.0 if n in (2, 7) else 1.0 for n in range(19)]
     assert float(batch.heatmaps[0, 5].max()) == 0.0
     assert float(batch.heatmaps[0, 2].max()) == 0.0
+    masked = task(cohort, learn_absence=False)
+    batch = AlignedFineSampler([case], masked, ONLY_TRANSLATIONS, 1)(np.random.default_rng(2))
+    assert batch.channel_mask[0].tolist() == [0.0 if n in (2, 5, 7) else 1.0 for n in range(19)]
 
 
 def test_every_case_comes_once_in_an_epoch_and_the_order_changes(
