@@ -7,7 +7,8 @@ ALIGNED is a folder that `cowlandmarks-train align` has written. All arms have t
 weights and differ in one option; they are compared on the crops of the validation cases. One seed tells little:
 differences below the spread between seeds mean nothing. Weights averaged over steps (EMA) and those of the last step
 come from the same training. "Presence" is the share of pairs of an absent and a present landmark in which the present
-one has the higher heatmap (area under the ROC curve). Finished arms are kept in DIR, stopped ones go on.
+one has the higher heatmap (area under the ROC curve). The model of the common setting is kept for adversary_sweep.py.
+Finished arms are kept in DIR, stopped ones go on.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--width", type=int, default=16, help="channels of the first level")
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--arm", action="append", choices=list(ARMS), help="only this one (can be repeated)")
     arguments = parser.parse_args()
     import torch
@@ -79,6 +81,7 @@ def main() -> int:
 def trained(arguments: argparse.Namespace, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Figures of one arm, of its averaged and of its last weights."""
     import torch
+    from CoWLandmarksLib.model import save_model
     from CoWLandmarksTrainingLib.aligned import AlignedCohort
     from CoWLandmarksTrainingLib.processes import Processes
     from CoWLandmarksTrainingLib.training import CohortTraining
@@ -100,6 +103,8 @@ def trained(arguments: argparse.Namespace, changes: Mapping[str, Mapping[str, An
             "learning_rate": 1e-3,
             "final_learning_rate": 1e-4,
             "average_decay": 0.98,
+            "batch_size": arguments.batch,
+            "mixed_precision": False,
             "validate_every": 0,
             "checkpoint_seconds": 120.0,
             "seed": arguments.seed,
@@ -112,6 +117,8 @@ def trained(arguments: argparse.Namespace, changes: Mapping[str, Mapping[str, An
     trainer = training.fine_trainer()
     trainer.resume()
     trainer.run()
+    if not changes:
+        save_model(training.model(training.coarse_trainer(), trainer), training.model_file)
     averaged = figures(training, trainer.averaged_generator())
     last = figures(training, trainer.generator.eval())
     return {"averaged": averaged, "last": last, "processor_seconds": round(time.process_time() - began)}
