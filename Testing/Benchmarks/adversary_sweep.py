@@ -54,6 +54,7 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"sweep-{arguments.seed}.json"
     rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for name in arguments.arm or ARMS:

@@ -119,3 +119,19 @@ def test_a_mirrored_pair_reads_a_scan_and_its_mirror_image_alike(with_priors: bo
     other = read(torch.flip(x, dims=(4,))[:, exchanged])
     torch.testing.assert_close(other, torch.flip(one, dims=(4,))[:, list(permutation)])
     assert not torch.allclose(SingleReading(network)(x), one)
+
+
+@pytest.mark.parametrize("depth", [2, 4, 6, 8], ids=lambda depth: f"deepest level {depth // 2} voxels deep")
+def test_gradients_in_mixed_precision_are_those_of_full_precision(depth: int) -> None:
+    network = seeded(GeneratorConfig(base_width=16, levels=2)).to(memory_format=torch.channels_last_3d)
+    image, target = torch.rand(2, 1, depth, 16, 16), torch.rand(2, 19, depth, 16, 16)
+
+    def gradients(mixed: bool) -> list[torch.Tensor]:
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            heatmaps = network(image.to(memory_format=torch.channels_last_3d))
+        (heatmaps.float() - target).square().mean().backward()
+        return [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
+
+    for exact, mixed in zip(gradients(False), gradients(True), strict=True):
+        assert float((mixed - exact).norm()) < 0.15 * float(exact.norm())
