@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from .arteries_lumen import CrossSections
 from .arteries_path import Corridor, Costs, cheapest_ways, window_of
 from .arteries_region import Region
+from .arteries_residual import without
 from .arteries_vesselness import reach_voxels, tubularity
 from .resampling import resample
 from .volume import Grid, apply_affine
@@ -65,6 +67,16 @@ class CostMap:
         self._look(corridor)
         cost = self.cost if not taken or end is None else self._avoiding(taken, start, end)
         return cheapest_ways(cost, self.spacing_mm, corridor, self.voxel(start))
+
+    def without(self, artery: CrossSections) -> CostMap:
+        """The cost map of the same scan with one artery taken out; what is a clear vessel stays the same."""
+        rest = copy(self)
+        rest.region = without(self.region, artery)
+        rest._image = resample(torch.from_numpy(rest.region.boneless), rest.region.grid, self.grid).numpy()
+        rest._known = np.zeros_like(self._known)
+        rest.vesselness = np.zeros_like(self.vesselness)
+        rest.cost = rest._cost_of(rest.vesselness)
+        return rest
 
     def snapped(self, point: np.ndarray, error_mm: float = 0.0) -> np.ndarray:
         """A landmark (RAS mm) moved across its vessel to where the centre is most likely; never along the vessel."""

@@ -45,7 +45,7 @@ def label_map(grid: Grid, tubes: Sequence[Tube]) -> np.ndarray:
 def _voxels_of(grid: Grid, tube: Tube) -> tuple[np.ndarray, np.ndarray]:
     """Flat indices of the voxels of a tube, and their distance to the axis in parts of the radius there."""
     sections = tube.sections
-    candidates = _candidates(grid, sections)
+    candidates = candidates_near(grid, sections.points, float(sections.radii.max()))
     ijk = np.stack(np.unravel_index(candidates, grid.shape)[::-1], axis=1)
     places = apply_affine(grid.ijk_to_ras, ijk)
     _, nearest = cKDTree(sections.points).query(places)
@@ -67,13 +67,13 @@ def _voxels_of(grid: Grid, tube: Tube) -> tuple[np.ndarray, np.ndarray]:
     return candidates[inside], (distance / radius)[inside].astype(np.float32)
 
 
-def _candidates(grid: Grid, sections: CrossSections) -> np.ndarray:
-    """Flat indices of all voxels within the largest radius of the centreline."""
-    reach = float(sections.radii.max()) + float(grid.spacing.max())
+def candidates_near(grid: Grid, points: np.ndarray, reach_mm: float) -> np.ndarray:
+    """Flat indices of all voxels that may lie within reach of the points (n, 3) RAS mm of a centreline."""
+    reach = reach_mm + float(grid.spacing.max())
     half = np.ceil(reach / grid.spacing).astype(int)
     offsets = np.stack(np.meshgrid(*(np.arange(-h, h + 1) for h in half), indexing="ij"), axis=-1).reshape(-1, 3)
     near = np.linalg.norm(offsets @ grid.ijk_to_ras[:3, :3].T, axis=1) <= reach
-    centres = np.unique(np.rint(apply_affine(grid.ras_to_ijk, sections.points)).astype(int), axis=0)
+    centres = np.unique(np.rint(apply_affine(grid.ras_to_ijk, points)).astype(int), axis=0)
     voxels = (centres[:, None] + offsets[near]).reshape(-1, 3)
     voxels = voxels[((voxels >= 0) & (voxels < grid.size)).all(axis=1)]
     flat = (voxels[:, 2] * grid.shape[1] + voxels[:, 1]) * grid.shape[2] + voxels[:, 0]

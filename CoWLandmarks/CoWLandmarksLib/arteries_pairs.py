@@ -21,6 +21,9 @@ INSIDE = 0.4
 SECOND_VESSEL = 0.35
 """Least contrast of a second vessel beside the first one, as a share of the first one's."""
 
+GAP_SHARE = 0.05
+"""Of two ways to share two vessels the better one has no gap: its second path stands out but for this share of it."""
+
 
 class ArteryPairs:
     """Settles what concerns both sides; `points` are the landmarks (RAS mm) that the arteries' `ends` name."""
@@ -71,10 +74,11 @@ class ArteryPairs:
             for first, second in ((code, other), (other, code)):
                 if second in kept or ends[second].way is Way.ACROSS:
                     continue
-                path = self._router.path(self._anatomy.artery(second), ends[second], self._points, [sections[first]])
-                if path is not None:
-                    traced = centred(self._region, path)
-                    options.append((float(np.quantile(_contrast(traced), 0.2)), second, traced))
+                traced = self._router.beside(
+                    self._anatomy.artery(second), ends[second], self._points, sections[first]
+                )
+                if traced is not None:
+                    options.append((float(np.quantile(_contrast(traced), GAP_SHARE)), second, traced))
             apart = [o for o in options if self._apart(o[2], sections[other if o[1] == code else code])]
             if apart:
                 _, second, traced = max(apart, key=lambda option: option[0])

@@ -10,7 +10,7 @@ from .anatomy import Artery
 from .arteries_costs import CostMap
 from .arteries_ends import Ends, Way
 from .arteries_frame import BASILAR_JUNCTION_MM, mean_landmark
-from .arteries_lumen import CrossSections, arc_length, evenly_spaced, smoothed
+from .arteries_lumen import CrossSections, arc_length, centred, evenly_spaced, smoothed
 from .arteries_path import Corridor, Costs, corridor_between, corridor_box
 from .volume import Grid, apply_affine
 
@@ -55,6 +55,14 @@ class Router:
         if ends.way is Way.BASILAR:
             return self._basilar(points[str(ends.end)])
         return None
+
+    def beside(
+        self, artery: Artery, ends: Ends, points: Mapping[str, np.ndarray], first: CrossSections
+    ) -> CrossSections | None:
+        """An artery traced in the scan without the artery `first` that it touches; None where no path is found."""
+        rest = self._costs.without(first)
+        path = Router(rest, self._to_scan).path(artery, ends, points)
+        return None if path is None else centred(rest.region, path)
 
     def across(
         self, fed: Artery, ends: Ends, points: Mapping[str, np.ndarray], taken: Sequence[CrossSections]
