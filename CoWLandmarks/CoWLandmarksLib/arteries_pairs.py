@@ -12,6 +12,7 @@ from .arteries_lumen import CrossSections, centred
 from .arteries_measures import counterpart_codes
 from .arteries_presence import shared_part
 from .arteries_region import Region
+from .arteries_residual import without
 from .arteries_routes import Router
 
 SHARED = 0.25
@@ -21,7 +22,9 @@ INSIDE = 0.4
 SECOND_VESSEL = 0.35
 """Least contrast of a second vessel beside the first one, as a share of the first one's."""
 
-GAP_SHARE = 0.05
+SIDE_BY_SIDE_MM = 10.0
+"""Arteries whose ends lie closer than this run side by side; those that part (P1) leave each other soon."""
+GAP_SHARE, SIDE_BY_SIDE_GAP_SHARE = 0.2, 0.05
 """Of two ways to share two vessels the better one has no gap: its second path stands out but for this share of it."""
 
 
@@ -74,21 +77,40 @@ class ArteryPairs:
             for first, second in ((code, other), (other, code)):
                 if second in kept or ends[second].way is Way.ACROSS:
                     continue
-                traced = self._router.beside(
-                    self._anatomy.artery(second), ends[second], self._points, sections[first]
-                )
+                artery, gap_share = self._anatomy.artery(second), GAP_SHARE
+                if self._side_by_side(code, other):
+                    traced = self._router.beside(artery, ends[second], self._points, sections[first])
+                    gap_share = SIDE_BY_SIDE_GAP_SHARE
+                else:
+                    path = self._router.path(artery, ends[second], self._points, [sections[first]])
+                    traced = None if path is None else centred(self._region, path)
                 if traced is not None:
-                    options.append((float(np.quantile(_contrast(traced), GAP_SHARE)), second, traced))
+                    options.append((float(np.quantile(_contrast(traced), gap_share)), second, traced))
             apart = [o for o in options if self._apart(o[2], sections[other if o[1] == code else code])]
             if apart:
                 _, second, traced = max(apart, key=lambda option: option[0])
                 sections[second] = traced
+                first = other if second == code else code
+                if first not in kept and self._side_by_side(code, other):
+                    sections[first] = centred(without(self._region, traced), sections[first].points)
                 continue
             # One vessel for both: an azygos artery, or a second one too near or too thin to be told from the first.
             fainter = sorted((code, other), key=lambda c: (c in kept, float(_contrast(sections[c]).mean())))[0]
             del sections[fainter]
             merged[fainter] = other if fainter == code else code
         return merged
+
+    def _side_by_side(self, code: str, other: str) -> bool:
+        """Whether two arteries begin and end close to each other but not in one point (both A2)."""
+        for one, two in (
+            (self._ends[code].start, self._ends[other].start),
+            (self._ends[code].end, self._ends[other].end),
+        ):
+            if one is None or two is None or one == two:
+                return False
+            if np.linalg.norm(self._points[one] - self._points[two]) > SIDE_BY_SIDE_MM:
+                return False
+        return True
 
     def _apart(self, traced: CrossSections, first: CrossSections) -> bool:
         """Whether a second path found a vessel of its own beside the first one."""
