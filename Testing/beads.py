@@ -57,10 +57,14 @@ def bead_scan(
 
 
 class CoarseBeadReader(torch.nn.Module):
-    """(1, 2, K, J, I) at 2 mm -> heatmaps: every whole bead goes to the channel of its brightness."""
+    """(1, 2, K, J, I) at `spacing_mm` -> heatmaps: every whole bead goes to the channel of its brightness."""
 
-    reach = 3
     multiple = 1
+
+    def __init__(self, spacing_mm: float = POOLED_SPACING_MM) -> None:
+        super().__init__()
+        self.spacing_mm = spacing_mm
+        self.reach = round(6.0 / spacing_mm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The mean channel round each bead, divided by the brightness."""
@@ -71,16 +75,29 @@ class CoarseBeadReader(torch.nn.Module):
             kernel, padding = ([n if axis == a else rest for a in range(3)] for n, rest in ((side, 1), (self.reach, 0)))
             highest = functional.max_pool3d(highest, kernel, stride=1, padding=padding)
         local_maximum = (highest == mean) & (mean > 0.1)
-        share = math.erf(side * POOLED_SPACING_MM / 2.0 / SIGMA_MM / math.sqrt(2.0)) ** 3
+        share = math.erf(side * self.spacing_mm / 2.0 / SIGMA_MM / math.sqrt(2.0)) ** 3
         whole = (2.0 * math.pi) ** 1.5 * SIGMA_MM**3 * share
         for _, _, k, j, i in local_maximum.nonzero().tolist():
             place = tuple(slice(max(0, n - self.reach), n + self.reach + 1) for n in (k, j, i))
-            mass = float(mean[0, 0][place].sum()) * POOLED_SPACING_MM**3 / whole
+            mass = float(mean[0, 0][place].sum()) * self.spacing_mm**3 / whole
             gap = np.abs(np.log(max(mass, 1e-6) / BRIGHTNESS))
             channel = int(gap.argmin())
             if gap[channel] < 0.035:
                 out[0, channel][place] = mean[0, 0][place] / BRIGHTNESS[channel]
         return out
+
+
+class ConfusedBeadReader(CoarseBeadReader):
+    """A coarse reader that takes two beads for each other."""
+
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__()
+        self.order = list(range(COUNT))
+        self.order[one], self.order[other] = other, one
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One heatmap per landmark, two of them exchanged."""
+        return super().forward(x)[:, self.order]
 
 
 class FineBeadReader(torch.nn.Module):
@@ -139,7 +156,9 @@ def whole_grid_model() -> Model:
     return replace(model, fine=fine, window=model.grid.shape, decode_with_prior=False, read_mirrored=False)
 
 
-def bead_model(coarse: torch.nn.Module | None = None, fine: torch.nn.Module | None = None) -> Model:
+def bead_model(
+    coarse: torch.nn.Module | None = None, fine: torch.nn.Module | None = None, circle: torch.nn.Module | None = None
+) -> Model:
     """A model whose networks read beads (or the networks given); its mean shape is `bead_places`."""
     calibration = replace(UNCALIBRATED, absent_below=0.2, uncertain_below=0.5)
 
@@ -161,6 +180,7 @@ def bead_model(coarse: torch.nn.Module | None = None, fine: torch.nn.Module | No
         provenance={"training_data": "none"},
         licence="Apache-2.0",
         card="Reads beads; for tests.",
+        circle=None if circle is None else part(circle, 2),
     )
 
 
@@ -173,4 +193,5 @@ def tiny_model(seed: int = 5) -> Model:
         weights = {n: value.to(torch.float16).to(torch.float32) for n, value in Generator(config).state_dict().items()}
         return NetworkPart(config, weights, sigma_mm, UNCALIBRATED)
 
-    return replace(bead_model(), name="tiny", coarse=part(2, 4.0), fine=part(1 + COUNT, 1.5), window=(16, 16, 16))
+    parts = {"coarse": part(2, 4.0), "fine": part(1 + COUNT, 1.5), "circle": part(2, 2.5)}
+    return replace(bead_model(), name="tiny", window=(16, 16, 16), **parts)  # type: ignore[arg-type]

@@ -12,11 +12,13 @@ import torch
 
 from . import __version__
 from .alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly, side_turn_deg
+from .calibration import Calibration
+from .circle import read_circle
 from .detection import Detection, LandmarkEstimate, LandmarkState
 from .errors import ConfigurationError
 from .generator import HeatmapReader, MirroredPair, SingleReading
 from .intensity import hounsfield_offset, recognise_modality
-from .localizer import CoarseLandmarks, localise, read_aligned
+from .localizer import RoughLandmarks, localise, read_aligned
 from .modality import Modality
 from .model import Model
 from .network_image import NetworkImage
@@ -30,6 +32,7 @@ ProgressCallback = Callable[[str, float, str], None]
 SEARCH_BEYOND_MM = 6.0
 REFINEMENT_PASSES = 2
 COARSE_TURNS = 1
+CIRCLE_READINGS = 1
 _TURNED_AT_LEAST = 0.9
 MIN_HINTS = 3
 HINT_SPREAD_MM = 6.0
@@ -49,12 +52,16 @@ class Stage(str, Enum):
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where the circle lies: `fit` (scan RAS -> reference frame), the rough landmarks and the prior they give."""
+    """Where the circle lies: `fit` (scan RAS -> reference frame), the rough landmarks and the prior they give.
+
+    `circle` are the landmarks of the circle network where the model has one; then fit and prior are theirs.
+    """
 
     fit: SimilarityFit
-    coarse: CoarseLandmarks
+    coarse: RoughLandmarks
     coarse_confidence: np.ndarray
     prior: ShapePosterior
+    circle: RoughLandmarks | None = None
 
 
 def choose_device(name: str) -> torch.device:
@@ -102,13 +109,16 @@ class Detector:
         passes: int = REFINEMENT_PASSES,
         mirror: bool = True,
         turns: int = COARSE_TURNS,
+        circle_readings: int = CIRCLE_READINGS,
     ) -> None:
         """`passes` over a fine network that is told where to look (another needs one); `mirror`: also read the mirror
         image and average (twice the time), where the model allows it; `turns`: how often the coarse network reads
-        again with the head turned upright by what it found before."""
+        again with the head turned upright by what it found before; `circle_readings` of the circle network, where the
+        model has one, each aligned by the one before."""
         self.turns = turns
+        self.circle_readings = circle_readings
         self.model = model
-        self.passes = max(1, passes) if model.reads_priors else 1
+        self.passes = max(1, passes) if model.reads_priors and model.circle is None else 1
         self.mirror = mirror
         self.decoding = decoding
         self._load_networks(choose_device(device))
@@ -159,6 +169,12 @@ class Detector:
         self._search: HeatmapReader = SingleReading(coarse, quick=True)
         self._coarse: HeatmapReader = SingleReading(coarse)
         self._fine: HeatmapReader = SingleReading(fine)
+        self._circle: HeatmapReader | None = None
+        if self.model.circle is not None:
+            circle = self.model.circle.build(device)
+            self._circle = (
+                MirroredPair(circle, permutation, with_priors=False) if self.mirror else SingleReading(circle)
+            )
         if self.mirror:
             self._coarse = MirroredPair(coarse, permutation, with_priors=False)
         if self.mirror and self.model.read_mirrored:
@@ -177,6 +193,9 @@ class Detector:
         kind, image, warnings = self._prepared(volume, modality)
         tell(Stage.LOCALISE.value, 0.15, "looking for the circle of Willis")
         alignment = self._align(image, hint)
+        if self._circle is not None:
+            tell(Stage.LOCALISE.value, 0.4, "reading the whole circle")
+            alignment = self._align_by_circle(image, alignment, hint)
         tell(Stage.REFINE.value, 0.5, "placing the landmarks")
         to_reference = alignment.fit.transform
         expected = apply_affine(np.linalg.inv(to_reference), alignment.prior.mean)
@@ -222,12 +241,38 @@ class Detector:
             alignment = self._fitted(coarse, placed)
         return alignment
 
-    def _fitted(self, coarse: CoarseLandmarks, placed: Mapping[int, np.ndarray]) -> Alignment:
-        """Alignment by rough landmarks, of which those with the indices `placed` were put by a person (RAS mm)."""
+    def _align_by_circle(
+        self, image: NetworkImage, coarse: Alignment, hint: Mapping[str, np.ndarray] | None
+    ) -> Alignment:
+        """Alignment and expected places by what the circle network reads with the scan aligned as in `coarse`."""
+        part = self.model.circle
+        assert part is not None
+        assert self._circle is not None
+        placed, alignment = self._hinted(hint, image.grid), coarse
+        for _ in range(self.circle_readings):
+            circle = read_circle(
+                self._circle, image, alignment.fit.transform, np.array(self.model.grid.centre), part.sigma_mm
+            )
+            fitted, prior, _ = self._fit(circle, placed, part.calibration)
+            alignment = replace(coarse, fit=fitted, prior=prior, circle=circle)
+        return alignment
+
+    def _fitted(self, coarse: RoughLandmarks, placed: Mapping[int, np.ndarray]) -> Alignment:
+        """Alignment by the landmarks of the coarse network; `placed` as in `_fit`."""
+        fit, prior, confidence = self._fit(coarse, placed, self.model.coarse.calibration)
+        return Alignment(fit, coarse, confidence, prior)
+
+    def _fit(
+        self, found: RoughLandmarks, placed: Mapping[int, np.ndarray], table: Calibration
+    ) -> tuple[SimilarityFit, ShapePosterior, np.ndarray]:
+        """Similarity fit, expected places and confidences (n,) by rough landmarks and their calibration.
+
+        Those with the indices `placed` were put by a person (RAS mm).
+        """
         model = self.model
-        confidence = model.coarse.calibration.confidence_of(coarse.peaks)
-        error = model.coarse.calibration.expected_error_mm(coarse.peaks)
-        positions = coarse.positions.copy()
+        confidence = table.confidence_of(found.peaks)
+        error = table.expected_error_mm(found.peaks)
+        positions = found.positions.copy()
         for index, point in placed.items():
             positions[index], confidence[index], error[index] = point, 1.0, 0.5
         if placed:
@@ -240,7 +285,7 @@ class Detector:
         observed = apply_affine(fit.transform, positions)
         noise = np.maximum(error, 0.5) / np.sqrt(3.0)
         prior = model.shape.posterior(np.where(confidence[:, None] > 0.02, observed, np.nan), noise)
-        return Alignment(fit, coarse, confidence, prior)
+        return fit, prior, confidence
 
     def _updated_prior(self, fine: FineLandmarks) -> ShapePosterior:
         """Where the landmarks are expected after a pass: sure ones pull the doubtful ones to where they fit."""

@@ -25,8 +25,9 @@ _FEWEST_BRIGHT = 60
 
 
 @dataclass(frozen=True)
-class CoarseLandmarks:
-    """`positions` (n, 3) RAS mm of the scan; `peaks` (n,) height of the heatmap's maximum."""
+class RoughLandmarks:
+    """What the networks before the last find: `positions` (n, 3) RAS mm of the scan; `peaks` (n,) height of the
+    heatmap's maximum."""
 
     positions: np.ndarray
     peaks: np.ndarray
@@ -70,7 +71,7 @@ def crop_or_pad(image: torch.Tensor, start: np.ndarray, shape: tuple[int, int, i
     return out
 
 
-def localise(search: HeatmapReader, read: HeatmapReader, image: NetworkImage, sigma_mm: float) -> CoarseLandmarks:
+def localise(search: HeatmapReader, read: HeatmapReader, image: NetworkImage, sigma_mm: float) -> RoughLandmarks:
     """Rough landmarks of a scan.
 
     Windows over the whole field of view are looked through with `search`; the most promising places are then read
@@ -86,7 +87,7 @@ def localise(search: HeatmapReader, read: HeatmapReader, image: NetworkImage, si
         _read_window(search, pooled, grid, start, sigma_mm, fill) for start in starts if _shows_something(pooled, start)
     ] or [_read_window(search, pooled, grid, starts[0], sigma_mm, fill)]
     found.sort(key=lambda reading: -reading.peaks.sum())
-    best: CoarseLandmarks | None = None
+    best: RoughLandmarks | None = None
     seen: list[np.ndarray] = []
     for candidate in found:
         if len(seen) == _CANDIDATES:
@@ -104,7 +105,7 @@ def localise(search: HeatmapReader, read: HeatmapReader, image: NetworkImage, si
 
 def read_aligned(
     read: HeatmapReader, image: NetworkImage, ras_to_reference: np.ndarray, centre: np.ndarray, sigma_mm: float
-) -> CoarseLandmarks:
+) -> RoughLandmarks:
     """Read one window with the head turned as in the reference frame and the circle's `centre` (3,) mm in the middle.
 
     `ras_to_reference` (4, 4) similarity, whose scale is left out: the network knows heads of all sizes. Positions
@@ -118,7 +119,7 @@ def read_aligned(
     upright = axis_aligned_grid(np.zeros(3), np.full(3, SAMPLING_SPACING_MM), shape)
     pooled, grid = pool_for_localizer(image.sampled(upright.transformed(to_scan)), upright)
     found = _read_window(read, pooled, grid, np.zeros(3, int), sigma_mm, image.padding)
-    return CoarseLandmarks(apply_affine(to_scan, found.positions), found.peaks)
+    return RoughLandmarks(apply_affine(to_scan, found.positions), found.peaks)
 
 
 def pooled_field_of_view(image: NetworkImage) -> tuple[torch.Tensor, Grid]:
@@ -140,15 +141,15 @@ def _shows_something(pooled: torch.Tensor, start: np.ndarray) -> bool:
     return int(bright.sum()) >= _FEWEST_BRIGHT
 
 
-def _centre_of(found: CoarseLandmarks) -> np.ndarray:
+def _centre_of(found: RoughLandmarks) -> np.ndarray:
     """(3,) RAS mm: median of the two thirds of the landmarks with the highest peaks."""
     order = np.argsort(-found.peaks, kind="stable")[: max(3, len(found.peaks) * 2 // 3)]
     return np.median(found.positions[order], axis=0)
 
 
 def _centred(
-    read: HeatmapReader, pooled: torch.Tensor, grid: Grid, found: CoarseLandmarks, sigma_mm: float, fill: float
-) -> CoarseLandmarks:
+    read: HeatmapReader, pooled: torch.Tensor, grid: Grid, found: RoughLandmarks, sigma_mm: float, fill: float
+) -> RoughLandmarks:
     """Read the window centred on the landmarks found so far."""
     centre = apply_affine(grid.ras_to_ijk, _centre_of(found))[::-1]
     start = np.rint(centre).astype(int) - np.array(WINDOW) // 2
@@ -158,13 +159,13 @@ def _centred(
 
 def _read_window(
     read: HeatmapReader, pooled: torch.Tensor, grid: Grid, start: np.ndarray, sigma_mm: float, fill: float
-) -> CoarseLandmarks:
+) -> RoughLandmarks:
     window = crop_or_pad(pooled, start, WINDOW, fill)
     heatmaps = read(window[None])[0]
     positions, peaks = decode_subvoxel(
         heatmaps, grid.window((int(start[2]), int(start[1]), int(start[0])), WINDOW), sigma_mm
     )
-    return CoarseLandmarks(positions, peaks)
+    return RoughLandmarks(positions, peaks)
 
 
 def _tile_starts(shape: tuple[int, int, int]) -> list[np.ndarray]:

@@ -14,17 +14,20 @@ import torch
 from .alignment import ShapeModel, shape_model_from_dict, shape_model_to_dict
 from .anatomy import Anatomy, anatomy_from_dict
 from .calibration import Calibration, calibration_from_dict
+from .circle import CIRCLE_SHAPE
 from .errors import ConfigurationError, ModelError
 from .files import atomic_path
 from .generator import Generator, GeneratorConfig
 from .intensity import IntensityRule
 from .localizer import WINDOW as COARSE_WINDOW
 from .modality import Modality
+from .packed_weights import pack_weights, unpack_weights
 from .verdict import LEAST_RECOGNITION
 from .volume import Grid, axis_aligned_grid
 
 FORMAT = "cow-landmarks-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 MOST_LEVELS, MOST_WIDTH, MOST_FOLD = 8, 512, 8
 MOST_WEIGHTS = 2**28
 MOST_WINDOW_VOXELS = 2**24
@@ -70,7 +73,8 @@ class Model:
     the rough positions; one with a single input channel reads the image alone. `decode_with_prior`: a maximum far
     from where the landmark is expected counts less. `read_mirrored`: the fine network was trained on mirror images
     too, so it may read them. `least_recognition`: a scan below it (`verdict.recognition`) shows no circle of Willis.
-    `shape` is the landmark shape model in the reference frame.
+    `shape` is the landmark shape model in the reference frame. `circle` (None: the model has none) reads the whole
+    circle between the two and gives the fine network its expected places.
     """
 
     name: str
@@ -89,6 +93,7 @@ class Model:
     decode_with_prior: bool = True
     read_mirrored: bool = True
     least_recognition: float = LEAST_RECOGNITION
+    circle: NetworkPart | None = None
 
     @property
     def reads_priors(self) -> bool:
@@ -96,15 +101,17 @@ class Model:
         return self.fine.config.in_channels > 1
 
 
-def save_model(model: Model, path: Path) -> None:
-    """Write a model file atomically, weights in fp16; raises ModelError when it could not be read again."""
+def save_model(model: Model, path: Path, *, eight_bit: bool = False) -> None:
+    """Write a model file atomically, weights in fp16 or, at half the size, in 8 bits; raises ModelError when it could
+    not be read again."""
     content = {
         "format": FORMAT,
         "format_version": model.format_version,
         "name": model.name,
         "anatomy": model.anatomy.source,
-        "coarse": _part_to_dict(model.coarse),
-        "fine": _part_to_dict(model.fine),
+        "coarse": _part_to_dict(model.coarse, eight_bit),
+        "fine": _part_to_dict(model.fine, eight_bit),
+        **({} if model.circle is None else {"circle": _part_to_dict(model.circle, eight_bit)}),
         "window": [int(value) for value in model.window],
         "prior_sigma_mm": float(model.prior_sigma_mm),
         "decode_with_prior": bool(model.decode_with_prior),
@@ -146,7 +153,7 @@ def load_model(path: Path) -> Model:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"'{path.name}' is no model of this program; use a '.cow.pt' file.")
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise ModelError(
             f"'{path.name}' has model format {version}, this program reads format {FORMAT_VERSION}; "
             "update the older of the two."
@@ -184,6 +191,7 @@ def _model_from_dict(content: dict[str, Any]) -> Model:
         decode_with_prior=bool(content.get("decode_with_prior", True)),
         read_mirrored=bool(content.get("read_mirrored", True)),
         least_recognition=float(content.get("least_recognition", LEAST_RECOGNITION)),
+        circle=_part_from_dict(content["circle"]) if "circle" in content else None,
     )
     _check(model)
     return model
@@ -193,7 +201,10 @@ def _check(model: Model) -> None:
     """Raise ValueError (or what the network raises) when the parts of a model do not fit together."""
     count = len(model.anatomy)
     fine_channels = 1 + count if model.reads_priors else 1
-    for part, channels, window in ((model.coarse, 2, COARSE_WINDOW), (model.fine, fine_channels, model.window)):
+    parts = [(model.coarse, 2, COARSE_WINDOW), (model.fine, fine_channels, model.window)]
+    if model.circle is not None:
+        parts.append((model.circle, 2, CIRCLE_SHAPE))
+    for part, channels, window in parts:
         if (part.config.in_channels, part.config.out_channels) != (channels, count):
             raise ValueError(f"its networks do not fit its {count} landmarks")
         config, weights = part.config, sum(value.numel() for value in part.weights.values())
@@ -223,10 +234,11 @@ def _check(model: Model) -> None:
         raise ValueError("its intensity rules do not cover MRA and CTA")
 
 
-def _part_to_dict(part: NetworkPart) -> dict[str, Any]:
+def _part_to_dict(part: NetworkPart, eight_bit: bool) -> dict[str, Any]:
+    halves = {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in part.weights.items()}
     return {
         "config": part.config.to_dict(),
-        "weights": {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in part.weights.items()},
+        "weights": pack_weights(part.weights) if eight_bit else halves,
         "sigma_mm": float(part.sigma_mm),
         "calibration": part.calibration.to_dict(),
     }
@@ -235,7 +247,7 @@ def _part_to_dict(part: NetworkPart) -> dict[str, Any]:
 def _part_from_dict(content: dict[str, Any]) -> NetworkPart:
     return NetworkPart(
         GeneratorConfig(**content["config"]),
-        dict(content["weights"]),
+        unpack_weights(content["weights"]),
         float(content["sigma_mm"]),
         calibration_from_dict(content["calibration"]),
     )

@@ -104,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes", type=float, metavar="N", help="time limit for each network (default: the preset's)"
     )
     default.add_argument(
-        "--only", choices=["cases", "coarse", "fine", "assemble"], help="one step alone, to run steps side by side"
+        "--only",
+        choices=["cases", "coarse", "circle", "fine", "assemble"],
+        help="one step alone, to run steps side by side",
     )
     default.add_argument(
         "--start-from",
@@ -176,7 +178,8 @@ def _default(arguments: argparse.Namespace) -> int:
     from CoWLandmarksLib.detector import choose_device
     from CoWLandmarksLib.model import load_model
 
-    from .default_model import PRESETS, run_recipe
+    from .default_model import run_recipe
+    from .default_presets import PRESETS
 
     def show(entry: dict[str, Any]) -> None:
         print(" ".join(f"{key}={value}" for key, value in entry.items() if key != "schema"), flush=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,110 +15,34 @@ from CoWLandmarksLib import __version__
 from CoWLandmarksLib.alignment import REFERENCE_CENTRE_MM, REFERENCE_SHAPE, REFERENCE_SPACING_MM, ShapeModel
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.calibration import UNCALIBRATED
-from CoWLandmarksLib.detector import Detector
 from CoWLandmarksLib.errors import ConfigurationError, StoppedError
-from CoWLandmarksLib.generator import Generator, GeneratorConfig
+from CoWLandmarksLib.generator import Generator
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
-from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.model import GridSpec, Model, NetworkPart, save_model
-from CoWLandmarksLib.verdict import recognition
+from CoWLandmarksLib.packed_weights import pack_weights, unpack_weights
 
-from .calibrating import calibration_of
-from .evaluation import AnnotatedVolume, CaseResult, evaluate
+from .batch import Sampler
+from .default_calibration import ABSENCE_SEED, CALIBRATION_SEED, absence_scans, calibrated
+from .default_presets import Preset, continued
 from .parallel import end_with_parent
 from .phantom.atlas import default_atlas
-from .phantom.cohort import make_case
+from .phantom.case_cache import cache_training_cases, training_case_path
 from .phantom.geometry import sample_phantom
-from .phantom.training_cases import FINE_WINDOW, cache_training_cases, training_case_path
+from .phantom.training_cases import FINE_WINDOW
 from .phantom.vessel import PHANTOM_VERSION
-from .samples import CaseFolder, CoarseSampler, FineSampler
+from .samples import CaseFolder, CircleSampler, CoarseSampler, FineSampler
 from .shape import shape_model_of
-from .trainer import Trainer, TrainerConfig
+from .trainer import CHECKPOINT_NAME, Trainer
 
 COARSE_SIGMA_MM = 4.0
+CIRCLE_SIGMA_MM = 2.5
 FINE_SIGMA_MM = 1.5
 PRIOR_SIGMA_MM = 5.0
-PART_NAMES = ("coarse", "fine")
-CALIBRATION_SEED = 7001
-CALIBRATION_ENRICHMENT = 4.0
-ABSENCE_SEED = 7002
-ABSENCE_ENRICHMENT = 16.0
-ABSENCE_SHARE = 0.6
-"""Phantom cohorts used for calibration only (the second is rich in absent arteries and has this share of the scans of
-the first); tests use other seeds (Docs/model-card.md)."""
-ALLOWED_TO_FAIL = 0.02
-RECOGNITION_SLACK = 0.05
+PART_NAMES = ("coarse", "circle", "fine")
 CARD = (
     "CoW Landmarks default model. Trained on synthetic phantoms only (TOF-MRA and CTA). Research use only; not a "
     "medical device; its accuracy on patients is not established. Check every point."
 )
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Size of a training: number of phantom cases, networks, optimiser steps, time limit per network."""
-
-    name: str
-    cases: int
-    coarse: GeneratorConfig
-    fine: GeneratorConfig
-    training: TrainerConfig
-    batch_size: int
-    renderers: int
-    validation_cases: int
-    shape_samples: int = 400
-    seed: int = 1
-
-
-_CPU = Preset(
-    name="cpu",
-    cases=1600,
-    coarse=GeneratorConfig(in_channels=2, base_width=32, levels=4, fold=2),
-    fine=GeneratorConfig(in_channels=20, base_width=32, levels=4, fold=2),
-    training=TrainerConfig(steps=9000, learning_rate=1e-3, final_learning_rate=1e-5, time_limit_seconds=5400.0),
-    batch_size=2,
-    renderers=2,
-    validation_cases=40,
-)
-_GPU = replace(
-    _CPU,
-    name="gpu",
-    cases=12000,
-    coarse=GeneratorConfig(in_channels=2, base_width=24, levels=4, fold=2),
-    fine=GeneratorConfig(in_channels=20, base_width=16, levels=5, max_width=192, fold=1),
-    training=replace(_CPU.training, steps=40000, time_limit_seconds=3000.0),
-    batch_size=8,
-    renderers=14,
-    validation_cases=128,
-)
-_SMALL = replace(
-    _CPU,
-    name="small",
-    cases=4,
-    coarse=GeneratorConfig(in_channels=2, base_width=8, levels=2, fold=2),
-    fine=GeneratorConfig(in_channels=20, base_width=8, levels=2, fold=2),
-    training=replace(_CPU.training, steps=4, warm_up_steps=1),
-    batch_size=1,
-    renderers=1,
-    validation_cases=2,
-    shape_samples=40,
-)
-CONTINUED_LEARNING_RATE = 5e-4
-PRESETS = {preset.name: preset for preset in (_CPU, _GPU, _SMALL)}
-
-
-def continued(preset: Preset, start: Model) -> Preset:
-    """The preset for going on from the weights of `start`: its networks, new cases, a lower learning rate.
-
-    The seed is one above the model's, so no case that it was trained on comes again.
-    """
-    return replace(
-        preset,
-        coarse=start.coarse.config,
-        fine=start.fine.config,
-        training=replace(preset.training, learning_rate=CONTINUED_LEARNING_RATE),
-        seed=int(start.provenance.get("seed", 0)) + 1,
-    )
 
 
 def render_cases(
@@ -171,27 +95,45 @@ def _render_share(folder: Path, seed: int, first: int, count: int, step: int) ->
 def make_trainer(
     part: str, preset: Preset, cases: Path, folder: Path, device: torch.device, start: Model | None = None
 ) -> Trainer:
-    """The trainer of the "coarse" or the "fine" network, resumed from `folder` when it holds a checkpoint.
+    """The trainer of a network (one of PART_NAMES), resumed from `folder` when it holds a checkpoint.
 
-    Without a checkpoint it begins with the weights of `start` (whose networks the preset must have), or afresh.
+    Without a checkpoint it begins with the weights of `start` (whose networks the preset must have), or afresh. The
+    circle network has the form of the coarse one and begins with its weights where `start` has none of its own.
     """
+    if part not in PART_NAMES:
+        raise ConfigurationError(f"'{part}' is no part of the model; use one of {', '.join(PART_NAMES)}.")
     permutation = default_anatomy().mirror_permutation
     torch.manual_seed(preset.seed)
-    sampler: CoarseSampler | FineSampler
+    folder_of_cases, size = CaseFolder(cases), preset.batch_size
+    generator: Generator
+    sampler: Sampler
     if part == "coarse":
         generator = Generator(preset.coarse)
-        sampler = CoarseSampler(CaseFolder(cases), permutation, COARSE_SIGMA_MM, preset.batch_size)
-    elif part == "fine":
-        generator = Generator(preset.fine)
-        sampler = FineSampler(CaseFolder(cases), permutation, FINE_SIGMA_MM, PRIOR_SIGMA_MM, preset.batch_size)
+        sampler = CoarseSampler(folder_of_cases, permutation, COARSE_SIGMA_MM, size)
+    elif part == "circle":
+        generator = Generator(preset.coarse)
+        sampler = CircleSampler(folder_of_cases, permutation, CIRCLE_SIGMA_MM, max(1, size // 2))
     else:
-        raise ConfigurationError(f"'{part}' is no part of the model; use one of {', '.join(PART_NAMES)}.")
-    if start is not None:
-        network = start.coarse if part == "coarse" else start.fine
-        generator.load_state_dict({name: value.to(torch.float32) for name, value in network.weights.items()})
+        generator = Generator(preset.fine)
+        sampler = FineSampler(folder_of_cases, permutation, FINE_SIGMA_MM, PRIOR_SIGMA_MM, size)
+    weights = _first_weights(part, folder, start)
+    if weights is not None:
+        generator.load_state_dict({name: value.to(torch.float32) for name, value in weights.items()})
     trainer = Trainer(generator, sampler, replace(preset.training, seed=preset.seed), folder, device)
     trainer.resume()
     return trainer
+
+
+def _first_weights(part: str, folder: Path, start: Model | None) -> dict[str, torch.Tensor] | None:
+    """Weights that a network begins with; None: random ones."""
+    if start is not None:
+        network = {"coarse": start.coarse, "circle": start.circle or start.coarse, "fine": start.fine}[part]
+        return network.weights
+    coarse = folder.with_name("coarse") / CHECKPOINT_NAME
+    if part == "circle" and coarse.exists():
+        weights: dict[str, torch.Tensor] = torch.load(coarse, map_location="cpu", weights_only=True)["average"]
+        return weights
+    return None
 
 
 def train_part(
@@ -211,12 +153,12 @@ def train_part(
 
 
 def assemble(
-    preset: Preset, coarse: Trainer, fine: Trainer, path: Path, *, work: Path, start: Model | None = None
+    preset: Preset, trainers: Mapping[str, Trainer], path: Path, *, work: Path, start: Model | None = None
 ) -> Model:
-    """Put the averaged networks, the shape model and their calibrations into one model file.
+    """Put the averaged networks (`trainers` by part), the shape model and the calibrations into one model file.
 
-    A network that was not trained a step is that of `start`. Calibration uses phantoms of a seed of its own (neither
-    trained on nor tested on).
+    A network that was not trained a step is that of `start`. Weights are rounded to 8 bits first, so that calibration
+    sees what is stored; it uses phantoms of a seed of its own (neither trained on nor tested on).
     """
     shape = phantom_shape_model(preset.seed, preset.shape_samples)
     provenance = {
@@ -226,13 +168,12 @@ def assemble(
         "preset": preset.name,
         "seed": preset.seed,
         "cases": len(list((work / "cases").glob("*.npz"))),
-        "coarse": {"steps": coarse.step, "seconds": round(coarse.seconds_before), "batch_size": preset.batch_size},
-        "fine": {"steps": fine.step, "seconds": round(fine.seconds_before), "batch_size": preset.batch_size},
+        **{part: _training_of(trainer) for part, trainer in trainers.items()},
         "calibration": {
             "seed": CALIBRATION_SEED,
             "scans": 2 * (preset.validation_cases // 2),
             "absence_seed": ABSENCE_SEED,
-            "absence_scans": _absence_scans(preset.validation_cases),
+            "absence_scans": absence_scans(preset.validation_cases),
         },
     }
     if start is not None:
@@ -240,8 +181,9 @@ def assemble(
     model = Model(
         name=f"default-{preset.name}",
         anatomy=default_anatomy(),
-        coarse=_network(coarse, COARSE_SIGMA_MM, None if start is None else start.coarse),
-        fine=_network(fine, FINE_SIGMA_MM, None if start is None else start.fine),
+        coarse=_network(trainers["coarse"], COARSE_SIGMA_MM, None if start is None else start.coarse),
+        circle=_network(trainers["circle"], CIRCLE_SIGMA_MM, None if start is None else start.circle),
+        fine=_network(trainers["fine"], FINE_SIGMA_MM, None if start is None else start.fine),
         window=FINE_WINDOW,
         prior_sigma_mm=PRIOR_SIGMA_MM,
         shape=shape,
@@ -252,15 +194,21 @@ def assemble(
         card=CARD,
     )
     model = calibrated(model, preset.validation_cases)
-    save_model(model, path)
+    save_model(model, path, eight_bit=True)
     return model
+
+
+def _training_of(trainer: Trainer) -> dict[str, int]:
+    size = getattr(trainer.sampler, "batch_size", 0)
+    return {"steps": trainer.step, "seconds": round(trainer.seconds_before), "batch_size": size}
 
 
 def _network(trainer: Trainer, sigma_mm: float, start: NetworkPart | None) -> NetworkPart:
     """What a trainer made, not yet calibrated; `start` where it made nothing."""
     if trainer.step == 0 and start is not None:
-        return replace(start, calibration=UNCALIBRATED)
-    return NetworkPart(trainer.generator.config, trainer.averaged_generator().state_dict(), sigma_mm, UNCALIBRATED)
+        return replace(start, weights=unpack_weights(pack_weights(start.weights)), calibration=UNCALIBRATED)
+    weights = unpack_weights(pack_weights(trainer.averaged_generator().state_dict()))
+    return NetworkPart(trainer.generator.config, weights, sigma_mm, UNCALIBRATED)
 
 
 def phantom_shape_model(seed: int, count: int) -> ShapeModel:
@@ -271,57 +219,6 @@ def phantom_shape_model(seed: int, count: int) -> ShapeModel:
         phantom = sample_phantom(rng)
         configurations[index] = np.where(np.isfinite(phantom.landmarks), phantom.landmarks, phantom.anchors)
     return shape_model_of(configurations, default_atlas().shape_models["patients"].mean)
-
-
-def calibrated(model: Model, scans: int) -> Model:
-    """The model with both calibrations measured on phantoms: first the coarse network, then, with it, the fine one.
-
-    The cohort is enriched in variants. A second one, in which arteries are often absent, serves only to see how high
-    the peaks of absent landmarks are.
-    """
-    permutation = model.anatomy.mirror_permutation
-    cases = _calibration_cases(CALIBRATION_SEED, scans, CALIBRATION_ENRICHMENT)
-    results = evaluate(Detector(model, "cpu", passes=1), cases)
-    coarse = calibration_of(results, "coarse", "coarse_peaks", permutation)
-    # The second pass relies on a table of the first.
-    first = calibration_of(results, "subvoxel", "peaks", permutation)
-    model = replace(
-        model, coarse=replace(model.coarse, calibration=coarse), fine=replace(model.fine, calibration=first)
-    )
-    detector = Detector(model, "cpu")
-    results = evaluate(detector, cases)
-    rich = evaluate(detector, _calibration_cases(ABSENCE_SEED, _absence_scans(scans), ABSENCE_ENRICHMENT))
-    absent_peaks = np.concatenate([result.peaks[result.absent] for result in rich])
-    final = calibration_of(results, "subvoxel", "peaks", permutation, absent_peaks)
-    model = replace(model, fine=replace(model.fine, calibration=final))
-    return replace(model, least_recognition=least_recognition(model, results))
-
-
-def least_recognition(model: Model, results: list[CaseResult]) -> float:
-    """The limit of `verdict.recognition` that the worst recognised of these scans, all of heads, just passes.
-
-    One scan in fifty may fail it: those are the scans on which the networks went astray.
-    """
-    values = []
-    for result in results:
-        inside = np.isfinite(result.truth).all(axis=1)
-        coarse = model.coarse.calibration.confidence_of(result.coarse_peaks)
-        fine = model.fine.calibration.confidence_of(result.peaks)
-        values.append(recognition(coarse[inside], fine[inside] >= model.fine.calibration.uncertain_below))
-    return float(np.quantile(values, ALLOWED_TO_FAIL)) - RECOGNITION_SLACK
-
-
-def _absence_scans(scans: int) -> int:
-    return 2 * max(1, round(ABSENCE_SHARE * scans / 2))
-
-
-def _calibration_cases(seed: int, scans: int, enrichment: float) -> list[AnnotatedVolume]:
-    return [
-        AnnotatedVolume(case.volume, case.truth, modality.value)
-        for index in range(scans // 2)
-        for modality in Modality
-        for case in [make_case(seed, index, modality, enrichment=enrichment)]
-    ]
 
 
 def run_recipe(
@@ -354,7 +251,8 @@ def run_recipe(
         return None
     trainers = {part: make_trainer(part, preset, work / "cases", work / part, device, start) for part in PART_NAMES}
     untrained = [part for part, trainer in trainers.items() if trainer.step == 0]
-    if untrained and (start is None or len(untrained) == len(trainers)):
+    missing = [part for part in untrained if start is None or (part == "circle" and start.circle is None)]
+    if missing or len(untrained) == len(trainers):
         raise ConfigurationError(f"The {untrained[0]} network in '{work}' is not trained yet; train it first.")
-    assemble(preset, trainers["coarse"], trainers["fine"], out, work=work, start=start)
+    assemble(preset, trainers, out, work=work, start=start)
     return out

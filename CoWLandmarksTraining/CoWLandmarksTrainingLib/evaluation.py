@@ -53,6 +53,8 @@ class CaseResult:
     verdict: str
     placed: np.ndarray
     traits: dict[str, str] = field(default_factory=dict)
+    circle: np.ndarray | None = None
+    circle_peaks: np.ndarray | None = None
 
 
 def evaluate(
@@ -73,6 +75,7 @@ def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detect
     detection = detector.judge(measurement, {})
     by_code = {estimate.code: estimate for estimate in case.truth}
     listed = [by_code.get(code) for code in detector.model.anatomy.codes]
+    circle = measurement.alignment.circle
     return CaseResult(
         name=case.volume.name,
         group=case.group,
@@ -88,6 +91,8 @@ def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detect
         verdict=detection.verdict.value,
         placed=_positions(detection.landmarks),
         traits=case.traits,
+        circle=None if circle is None else circle.positions,
+        circle_peaks=None if circle is None else circle.peaks,
     )
 
 
@@ -97,7 +102,8 @@ def _positions(estimates: Sequence[LandmarkEstimate | None]) -> np.ndarray:
 
 
 def figures(results: list[CaseResult], which: str) -> dict[str, Any]:
-    """Figures of merit over scans for one kind of position ("subvoxel", "argmax", "expected", "coarse").
+    """Figures of merit over scans for one kind of position ("subvoxel", "argmax", "expected", "coarse",
+    "circle").
 
     Every landmark that exists inside the scan counts, whatever state the detector gave it.
     """

@@ -88,8 +88,8 @@ def evaluation_report(
         "split": split,
         "figures": {
             which: {name: figures(part, which) for name, part in members.items()}
-            for which in ("subvoxel", "argmax", "expected", "coarse")
-            if results
+            for which in ("subvoxel", "argmax", "expected", "coarse", "circle")
+            if results and getattr(results[0], which) is not None
         },
         "subgroups": figures_by_trait(results, "subvoxel"),
         "presence": {name: presence_figures(part) for name, part in members.items()},

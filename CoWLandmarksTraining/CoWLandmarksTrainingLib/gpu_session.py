@@ -26,11 +26,12 @@ from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.model import load_model
 
 from .checkpoint import random_state
-from .default_model import PART_NAMES, Preset, assemble, make_trainer, render_cases, train_part
+from .default_model import PART_NAMES, assemble, make_trainer, render_cases, train_part
+from .default_presets import Preset
 from .evaluation import AnnotatedVolume, evaluate, figures
 from .feed import Place
 from .phantom.cohort import make_case
-from .trainer import Trainer
+from .trainer import CHECKPOINT_NAME, Trainer
 
 LARGEST_FILE = 16 * 2**20
 """A file that travels has to be smaller."""
@@ -45,9 +46,9 @@ class Piece:
     """One call: `work` stays on the machine (cases, checkpoints), `out` holds what travels, `carried` what an earlier
     call left in its `out` (None: nothing).
 
-    The call ends about `minutes` after its start; `part_minutes` are those that the coarse and the fine network are
-    trained in all, over all calls. Training begins with `fewest_cases` cases and takes up those rendered meanwhile.
-    `evaluated` scans of each modality judge the model.
+    The call ends about `minutes` after its start; `part_minutes` are those that the coarse, the circle and the fine
+    network are trained in all, over all calls. Training begins with `fewest_cases` cases and takes up those
+    rendered meanwhile. `evaluated` scans of each modality judge the model.
     """
 
     preset: Preset
@@ -56,7 +57,7 @@ class Piece:
     device: torch.device
     carried: Path | None = None
     minutes: float = 9.0
-    part_minutes: tuple[float, float] = (7.0, 15.0)
+    part_minutes: tuple[float, float, float] = (5.0, 8.0, 10.0)
     fewest_cases: int = 200
     evaluated: int = 10
 
@@ -91,7 +92,7 @@ def run_piece(
             raise StoppedError("The networks are trained; the next call makes the model.")
         on_log({"stage": "calibration"})
         path = piece.work / MODEL_FILE
-        assemble(piece.preset, trainers["coarse"], trainers["fine"], path, work=piece.work)
+        assemble(piece.preset, trainers, path, work=piece.work)
         on_log({"stage": "evaluation"})
         write_json(piece.work / "evaluation.json", evaluated(piece, path))
         stage = "delivered"
@@ -103,7 +104,7 @@ def run_piece(
 
 
 def restore(piece: Piece) -> bool:
-    """Fetch the state that `carried` holds where the machine has none; whether both networks are trained to the end."""
+    """Fetch the state that `carried` holds where the machine has none; whether all networks are trained to the end."""
     done = []
     for part in PART_NAMES:
         preset = _preset_of(part, piece)
@@ -166,23 +167,25 @@ def evaluated(piece: Piece, path: Path) -> dict[str, Any]:
 
 
 def pack(piece: Piece, stage: str) -> None:
-    """Leave in `out` what travels: both networks' states, logs, the model and its figures, and a record of all.
+    """Leave in `out` what travels: all networks' states, logs, the model and its figures, and a record of all.
 
     Raises OutputError when a file would be too large to travel.
     """
     piece.out.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {"schema": "cow-session/1", "stage": stage, "cases": 0, "parts": {}}
     record["cases"] = len(list((piece.work / "cases").glob("*.npz")))
+    lines: list[str] = []
     for part in PART_NAMES:
-        checkpoint = piece.work / part / "checkpoint.pt"
+        checkpoint = piece.work / part / CHECKPOINT_NAME
         if checkpoint.exists():
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)
             record["parts"][part] = {"step": state["step"], "seconds": round(state["seconds"], 1)}
             _write_state(piece.out / f"state-{part}.pt", state)
         log = piece.work / part / "log.jsonl"
         if log.exists():
-            lines = log.read_text(encoding="utf-8").splitlines()[-_LOG_LINES:]
-            (piece.out / f"log-{part}.jsonl").write_text("\n".join([*lines, ""]), encoding="utf-8")
+            kept = log.read_text(encoding="utf-8").splitlines()[-_LOG_LINES:]
+            lines += [json.dumps({"network": part, **json.loads(line)}) for line in kept]
+    (piece.out / "log.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     if stage == "delivered":
         for name in (MODEL_FILE, "evaluation.json"):
             shutil.copyfile(piece.work / name, piece.out / name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from CoWLandmarksLib.alignment import REFERENCE_SPACING_MM
+from CoWLandmarksLib.circle import CIRCLE_SPACING_MM, circle_grid
 from CoWLandmarksLib.errors import ConfigurationError
 from CoWLandmarksLib.heatmap import encode
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
@@ -18,7 +19,9 @@ from CoWLandmarksLib.volume import axis_aligned_grid
 from .augmentation import jittered, mirrored
 from .batch import Batch, stacked
 from .phantom.atlas import default_atlas
-from .phantom.training_cases import FINE_WINDOWS_PER_CASE, dequantise, read_coarse_case, read_fine_case
+from .phantom.case_cache import read_circle_case, read_coarse_case, read_fine_case
+from .phantom.circle_cases import MARGIN, case_grid
+from .phantom.training_cases import FINE_WINDOWS_PER_CASE, dequantise
 
 
 class CaseFolder:
@@ -75,6 +78,40 @@ class CoarseSampler:
         grid = axis_aligned_grid(np.zeros(3), np.full(3, POOLED_SPACING_MM), self.window)
         local = landmarks - start[::-1] * POOLED_SPACING_MM + grid.ijk_to_ras[:3, 3]
         return crop, encode(local, grid, self.sigma_mm), torch.from_numpy((status >= 0).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class CircleSampler:
+    """The whole circle for the circle network: mean and maximum channels at 1 mm, randomly shifted and mirrored."""
+
+    cases: CaseFolder
+    permutation: tuple[int, ...]
+    sigma_mm: float
+    batch_size: int = 1
+
+    def __call__(self, rng: np.random.Generator) -> Batch:
+        """One batch."""
+        return stacked([self._sample(rng) for _ in range(self.batch_size)])
+
+    def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        case = read_circle_case(self.cases.draw(rng))
+        image = jittered(
+            dequantise(torch.from_numpy(case.image), DEFAULT_INTENSITY_RULES[Modality(case.modality)]), rng
+        )
+        landmarks = case.landmarks.astype(float) - case_grid().ijk_to_ras[:3, 3]
+        status = case.status
+        if rng.random() < 0.5:
+            width = (image.shape[3] - 1) * CIRCLE_SPACING_MM
+            image, landmarks, status = mirrored(image, landmarks, status, width, self.permutation)
+        start = rng.integers(0, 2 * MARGIN + 1, 3)
+        grid = circle_grid()
+        k, j, i = (slice(first, first + side) for first, side in zip(start, grid.shape, strict=True))
+        local = landmarks - start[::-1] * CIRCLE_SPACING_MM + grid.ijk_to_ras[:3, 3]
+        return (
+            image[:, k, j, i],
+            encode(local, grid, self.sigma_mm),
+            torch.from_numpy((status >= 0).astype(np.float32)),
+        )
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ from .training_log import TrainingLog, memory_mb
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINT_NAME = "checkpoint.pt"
+
 
 @dataclass(frozen=True)
 class TrainerConfig:
@@ -118,7 +120,7 @@ class Trainer:
     @property
     def checkpoint_file(self) -> Path:
         """Where the state is kept."""
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT_NAME
 
     @property
     def adversarial(self) -> bool:

@@ -39,8 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--preset", choices=list(PRESETS), default="gpu")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--minutes", type=float, default=9.0, help="of this call (default: 9)")
-    parser.add_argument("--coarse-minutes", type=float, default=7.0, help="training in all calls (default: 7)")
-    parser.add_argument("--fine-minutes", type=float, default=15.0, help="training in all calls (default: 15)")
+    parser.add_argument("--coarse-minutes", type=float, default=5.0, help="training in all calls (default: 5)")
+    parser.add_argument("--circle-minutes", type=float, default=8.0, help="training in all calls (default: 8)")
+    parser.add_argument("--fine-minutes", type=float, default=10.0, help="training in all calls (default: 10)")
     parser.add_argument("--fewest-cases", type=int, default=200, help="cases to begin with (default: 200)")
     parser.add_argument("--calibrate", type=int, metavar="N", help="scans for the calibration (default: the preset's)")
     parser.add_argument("--evaluate", type=int, default=10, metavar="N", help="scans of each modality (default: 10)")
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             choose_device(arguments.device),
             arguments.carried,
             arguments.minutes,
-            (arguments.coarse_minutes, arguments.fine_minutes),
+            (arguments.coarse_minutes, arguments.circle_minutes, arguments.fine_minutes),
             arguments.fewest_cases,
             arguments.evaluate,
         )

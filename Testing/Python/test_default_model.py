@@ -22,16 +22,9 @@ from CoWLandmarksLib.report import read_detection_json
 from CoWLandmarksLib.volume import Volume, axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main as train_main
-from CoWLandmarksTrainingLib.default_model import (
-    PRESETS,
-    RECOGNITION_SLACK,
-    continued,
-    least_recognition,
-    make_trainer,
-    phantom_shape_model,
-    render_cases,
-    run_recipe,
-)
+from CoWLandmarksTrainingLib.default_calibration import RECOGNITION_SLACK, least_recognition
+from CoWLandmarksTrainingLib.default_model import make_trainer, phantom_shape_model, render_cases, run_recipe
+from CoWLandmarksTrainingLib.default_presets import PRESETS, continued
 from CoWLandmarksTrainingLib.evaluation import CaseResult
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 

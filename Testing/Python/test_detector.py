@@ -9,7 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from beads import BRIGHTNESS, COUNT, UNITS, bead_model, bead_places, bead_scan
+from beads import (
+    BRIGHTNESS,
+    COUNT,
+    UNITS,
+    CoarseBeadReader,
+    ConfusedBeadReader,
+    bead_model,
+    bead_places,
+    bead_scan,
+)
 from CoWLandmarksLib.alignment import ShapePosterior
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
@@ -53,6 +62,34 @@ def stored(volume: Volume, axes: tuple[int, ...], flips: tuple[bool, ...]) -> Vo
             matrix[:3, n] *= -1
             voxels = np.flip(voxels, 2 - n)
     return Volume(voxels, matrix, volume.name, volume.modality)
+
+
+class TestCircle:
+    """The network that reads the whole circle between the other two."""
+
+    pose = pose_matrix(14, -6, 5, 1.0, np.array([4.0, -3.0, 2.0]))
+
+    def test_it_tells_apart_what_the_coarse_network_took_for_each_other(self) -> None:
+        one, other = 4, 11
+        scan = bead_scan(GRID, posed(self.pose))
+        confused = Detector(bead_model(ConfusedBeadReader(one, other)), "cpu", mirror=False)
+        helped = Detector(bead_model(ConfusedBeadReader(one, other), circle=CoarseBeadReader(1.0)), "cpu", mirror=False)
+        assert confused.measure(scan).alignment.circle is None
+        measured = helped.measure(scan)
+        assert measured.alignment.circle is not None
+        read = np.linalg.norm(measured.alignment.circle.positions - posed(self.pose), axis=1)
+        assert read.max() < 0.3
+        expected = np.linalg.norm(measured.expected_positions() - posed(self.pose), axis=1)
+        assert expected.max() < 1.0
+        assert errors(helped.judge(measured, {}), posed(self.pose)).max() < 0.1
+
+    def test_the_places_a_person_gave_stand_before_what_it_reads(self) -> None:
+        helped = Detector(bead_model(circle=CoarseBeadReader(1.0)), "cpu", mirror=False)
+        truth = posed(self.pose)
+        hint = {CODES[n]: truth[n] + (0.0, 0.0, 3.0 if n == 2 else 0.0) for n in (0, 2, 9, 14)}
+        plain = helped.measure(bead_scan(GRID, truth)).expected_positions()[2]
+        hinted = helped.measure(bead_scan(GRID, truth), hint=hint).expected_positions()[2]
+        assert hinted[2] - plain[2] > 1.5
 
 
 class TestPlaces:

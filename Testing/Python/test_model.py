@@ -206,13 +206,13 @@ class TestForeignFiles:
 class TestUnfitContent:
     """A file of the right kind whose parts do not fit together."""
 
-    @pytest.mark.parametrize("version", [0, 2, 99, "1", None])
+    @pytest.mark.parametrize("version", [0, 3, 99, "1", None])
     def test_another_format_version_is_told(self, tmp_path: Path, model_file: Path, version: object) -> None:
         content = torch.load(model_file, weights_only=True)
         content["format_version"] = version
         torch.save(content, tmp_path / "future.cow.pt")
         with pytest.raises(
-            ModelError, match=f"'future.cow.pt' has model format {version}, this program reads format 1"
+            ModelError, match=f"'future.cow.pt' has model format {version}, this program reads format 2"
         ):
             load_model(tmp_path / "future.cow.pt")
 
@@ -277,3 +277,39 @@ class TestUnfitContent:
                 assert "incomplete or damaged" in str(error), name
                 assert "\n" not in str(error), name
         assert accepted == []
+
+
+def test_eight_bit_weights_are_half_as_large_and_move_by_no_more_than_half_a_step(tmp_path: Path) -> None:
+    model = tiny_model()
+    save_model(model, tmp_path / "half.cow.pt")
+    save_model(model, tmp_path / "eight.cow.pt", eight_bit=True)
+    loaded = load_model(tmp_path / "eight.cow.pt")
+    assert loaded.circle is not None
+    assert model.circle is not None
+    for part, read in ((model.coarse, loaded.coarse), (model.circle, loaded.circle), (model.fine, loaded.fine)):
+        for name, value in part.weights.items():
+            axes = tuple(range(1, value.ndim))
+            step = value.abs().amax(dim=axes, keepdim=True) / 127.0 if axes else torch.full_like(value, 1e-3)
+            assert bool(((read.weights[name].float() - value).abs() <= 0.501 * step).all()), name
+    save_model(loaded, tmp_path / "again.cow.pt", eight_bit=True)
+    again = load_model(tmp_path / "again.cow.pt")
+    for name, value in loaded.fine.weights.items():
+        torch.testing.assert_close(again.fine.weights[name], value, rtol=1e-6, atol=1e-9)
+    kernels = sum(v.numel() for part in (model.coarse, model.circle, model.fine) for v in part.weights.values())
+    smaller = (tmp_path / "half.cow.pt").stat().st_size - (tmp_path / "eight.cow.pt").stat().st_size
+    assert smaller > 0.6 * kernels
+
+
+@pytest.mark.parametrize("damage", ["factor", "number", "kind"])
+def test_damaged_eight_bit_weights_are_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "m.cow.pt"
+    save_model(tiny_model(), path, eight_bit=True)
+    content = torch.load(path, weights_only=True)
+    kernel = content["circle"]["weights"]["stem.weight"]
+    if damage == "kind":
+        kernel["number"] = kernel["number"].float()
+    else:
+        del kernel[damage]
+    torch.save(content, path)
+    with pytest.raises(ModelError, match="incomplete or damaged"):
+        load_model(path)

@@ -14,18 +14,20 @@ from CoWLandmarksLib.heatmap import decode_argmax, encode
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.localizer import POOLED_SPACING_MM
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import axis_aligned_grid
+from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
+from CoWLandmarksTrainingLib.batch import Sampler
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
+from CoWLandmarksTrainingLib.phantom.case_cache import read_coarse_case, read_fine_case
+from CoWLandmarksTrainingLib.phantom.circle_cases import case_grid, render_circle_case
 from CoWLandmarksTrainingLib.phantom.training_cases import (
     FINE_WINDOWS_PER_CASE,
     dequantise,
     landmark_status,
     quantise,
-    read_coarse_case,
-    read_fine_case,
 )
 from CoWLandmarksTrainingLib.samples import (
     CaseFolder,
+    CircleSampler,
     CoarseSampler,
     FineSampler,
     jittered,
@@ -59,6 +61,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = {"modality": np.array("mra")}
     for part, shape, spacing in (
         ("coarse", COARSE_SHAPE, np.full(3, POOLED_SPACING_MM)),
+        ("circle", case_grid().shape, case_grid().spacing),
         ("fine", FINE_SHAPE, REFERENCE_SPACING_MM),
     ):
         centre = (np.array(shape[::-1]) - 1) * spacing / 2.0
@@ -66,9 +69,11 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
         turned[ABSENT] = np.nan
         image = spots(turned, shape, spacing)
         repeat = FINE_WINDOWS_PER_CASE
-        content[f"{part}_image"] = np.stack([image] * (2 if part == "coarse" else repeat))
-        content[f"{part}_landmarks"] = turned.astype(np.float32) if part == "coarse" else np.stack([turned] * repeat)
-        content[f"{part}_status"] = status if part == "coarse" else np.stack([status] * repeat)
+        if part == "circle":
+            turned = turned + case_grid().ijk_to_ras[:3, 3]
+        content[f"{part}_image"] = np.stack([image] * (repeat if part == "fine" else 2))
+        content[f"{part}_landmarks"] = np.stack([turned] * repeat) if part == "fine" else turned.astype(np.float32)
+        content[f"{part}_status"] = np.stack([status] * repeat) if part == "fine" else status
     np.savez(folder / "1-0000000.npz", **content)
     return folder
 
@@ -100,18 +105,20 @@ def test_mirroring_twice_changes_nothing() -> None:
     np.testing.assert_array_equal(status_again, status)
 
 
-def sampler(kind: str, cases: Path, permutation: tuple[int, ...] = PERMUTATION) -> CoarseSampler | FineSampler:
+def sampler(kind: str, cases: Path, permutation: tuple[int, ...] = PERMUTATION) -> Sampler:
+    if kind == "circle":
+        return CircleSampler(CaseFolder(cases), permutation, 2.5, 2)
     if kind == "coarse":
         return CoarseSampler(CaseFolder(cases), permutation, 4.0, 2, off_target_share=0.0)
     return FineSampler(CaseFolder(cases), permutation, 1.5, 5.0, 2)
 
 
-@pytest.mark.parametrize("kind", ["coarse", "fine"])
+@pytest.mark.parametrize("kind", ["coarse", "circle", "fine"])
 @pytest.mark.parametrize("seed", range(3))
 def test_every_target_lies_on_its_bright_spot(cases: Path, kind: str, seed: int) -> None:
     batch = sampler(kind, cases)(np.random.default_rng(seed))
     assert batch.image.shape[0] == batch.heatmaps.shape[0] == 2
-    assert batch.image.shape[1] == (2 if kind == "coarse" else 20)
+    assert batch.image.shape[1] == (20 if kind == "fine" else 2)
     assert batch.heatmaps.shape[2:] == batch.image.shape[2:]
     grid = axis_aligned_grid(np.zeros(3), np.ones(3), tuple(batch.heatmaps.shape[2:]))  # type: ignore[arg-type]
     judged = 0
@@ -125,7 +132,7 @@ def test_every_target_lies_on_its_bright_spot(cases: Path, kind: str, seed: int)
     assert judged > 20
 
 
-@pytest.mark.parametrize("kind", ["coarse", "fine"])
+@pytest.mark.parametrize("kind", ["coarse", "circle", "fine"])
 def test_absent_landmarks_are_taught_empty_and_outside_ones_are_not_judged(cases: Path, kind: str) -> None:
     seen = set()
     for seed in range(4):
@@ -149,7 +156,7 @@ def test_the_prior_does_not_give_the_absence_of_a_landmark_away(cases: Path) -> 
         assert float(image[1 + absent].max()) > 0.9
 
 
-@pytest.mark.parametrize("kind", ["coarse", "fine"])
+@pytest.mark.parametrize("kind", ["coarse", "circle", "fine"])
 def test_the_same_random_numbers_give_the_same_batch(cases: Path, kind: str) -> None:
     torch.manual_seed(1)
     one = sampler(kind, cases)(np.random.default_rng(3))
@@ -214,3 +221,18 @@ def test_a_folder_without_cases_is_told_and_new_cases_are_noticed(tmp_path: Path
     (tmp_path / "1-0000000.npz").touch()
     (tmp_path / "1-0000001.123.tmp").touch()
     assert folder.draw(np.random.default_rng(1)).name == "1-0000000.npz"
+
+
+def test_a_circle_case_shows_its_vessels_where_its_landmarks_are() -> None:
+    case = render_circle_case(7, 3, torch.device("cpu"))
+    again = render_circle_case(7, 3, torch.device("cpu"))
+    grid = case_grid()
+    assert case.image.shape == (2, *grid.shape)
+    assert (case.image[1] >= case.image[0]).all()
+    np.testing.assert_array_equal(case.image, again.image)
+    np.testing.assert_array_equal(case.landmarks, again.landmarks)
+    inside = case.status == 1
+    assert inside.sum() > 5
+    ijk = np.rint(apply_affine(grid.ras_to_ijk, case.landmarks[inside])).astype(int)
+    near = np.array([case.image[1, k - 1 : k + 2, j - 1 : j + 2, i - 1 : i + 2].max() for i, j, k in ijk])
+    assert np.median(near) > np.quantile(case.image[1], 0.9)

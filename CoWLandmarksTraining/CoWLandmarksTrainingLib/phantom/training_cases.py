@@ -1,12 +1,9 @@
 """Phantom cases for training: one low-resolution field of view for the coarse network, a few full-resolution
-windows in the reference grid for the fine network, cached as small files."""
+windows in the reference grid for the fine network."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -162,50 +159,3 @@ def _native_grid(window: Grid, rng: np.random.Generator) -> Grid:
             high[axis] -= share * (high - low)[axis]
     size = np.ceil((high - low) / spacing).astype(int)
     return axis_aligned_grid((low + high) / 2, spacing, (int(size[2]), int(size[1]), int(size[0])))
-
-
-def training_case_path(folder: Path, seed: int, index: int) -> Path:
-    """The file of one cached case."""
-    return folder / f"{seed}-{index:07d}.npz"
-
-
-def cache_training_cases(folder: Path, seed: int, indices: Iterator[int] | range, device: torch.device) -> None:
-    """Render cases into `folder` (one file each, written atomically); existing ones are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in indices:
-        path = training_case_path(folder, seed, index)
-        if path.exists():
-            continue
-        coarse, fine = render_training_case(seed, index, device)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as stream:
-            np.savez(
-                stream,
-                modality=np.array(coarse.modality),
-                coarse_image=coarse.image,
-                coarse_landmarks=coarse.landmarks,
-                coarse_status=coarse.status,
-                fine_image=np.stack([case.image for case in fine]),
-                fine_landmarks=np.stack([case.landmarks for case in fine]),
-                fine_status=np.stack([case.status for case in fine]),
-            )
-        temporary.replace(path)
-
-
-def read_coarse_case(path: Path) -> CoarseCase:
-    """The coarse part of a cached case."""
-    with np.load(path) as content:
-        return CoarseCase(
-            content["coarse_image"], content["coarse_landmarks"], content["coarse_status"], str(content["modality"])
-        )
-
-
-def read_fine_case(path: Path, window: int) -> FineCase:
-    """One fine window of a cached case."""
-    with np.load(path) as content:
-        return FineCase(
-            content["fine_image"][window],
-            content["fine_landmarks"][window],
-            content["fine_status"][window],
-            str(content["modality"]),
-        )

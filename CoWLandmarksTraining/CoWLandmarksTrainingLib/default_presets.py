@@ -1,0 +1,77 @@
+"""Sizes of the training of the shipped model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from CoWLandmarksLib.generator import GeneratorConfig
+from CoWLandmarksLib.model import Model
+
+from .trainer import TrainerConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Size of a training: number of phantom cases, networks, optimiser steps, time limit per network."""
+
+    name: str
+    cases: int
+    coarse: GeneratorConfig
+    fine: GeneratorConfig
+    training: TrainerConfig
+    batch_size: int
+    renderers: int
+    validation_cases: int
+    shape_samples: int = 400
+    seed: int = 1
+
+
+_CPU = Preset(
+    name="cpu",
+    cases=1600,
+    coarse=GeneratorConfig(in_channels=2, base_width=32, levels=4, fold=2),
+    fine=GeneratorConfig(in_channels=20, base_width=32, levels=4, fold=2),
+    training=TrainerConfig(steps=9000, learning_rate=1e-3, final_learning_rate=1e-5, time_limit_seconds=5400.0),
+    batch_size=2,
+    renderers=2,
+    validation_cases=40,
+)
+_GPU = replace(
+    _CPU,
+    name="gpu",
+    cases=12000,
+    coarse=GeneratorConfig(in_channels=2, base_width=24, levels=4, fold=2),
+    fine=GeneratorConfig(in_channels=20, base_width=16, levels=5, max_width=192, fold=1),
+    training=replace(_CPU.training, steps=40000, time_limit_seconds=3000.0),
+    batch_size=8,
+    renderers=14,
+    validation_cases=128,
+)
+_SMALL = replace(
+    _CPU,
+    name="small",
+    cases=4,
+    coarse=GeneratorConfig(in_channels=2, base_width=8, levels=2, fold=2),
+    fine=GeneratorConfig(in_channels=20, base_width=8, levels=2, fold=2),
+    training=replace(_CPU.training, steps=4, warm_up_steps=1),
+    batch_size=1,
+    renderers=1,
+    validation_cases=2,
+    shape_samples=40,
+)
+CONTINUED_LEARNING_RATE = 5e-4
+PRESETS = {preset.name: preset for preset in (_CPU, _GPU, _SMALL)}
+
+
+def continued(preset: Preset, start: Model) -> Preset:
+    """The preset for going on from the weights of `start`: its networks, new cases, a lower learning rate.
+
+    The seed is one above the model's, so no case that it was trained on comes again.
+    """
+    return replace(
+        preset,
+        coarse=start.coarse.config,
+        fine=start.fine.config,
+        training=replace(preset.training, learning_rate=CONTINUED_LEARNING_RATE),
+        seed=int(start.provenance.get("seed", 0)) + 1,
+    )

@@ -1,0 +1,110 @@
+"""Phantom cases for the circle network: the whole circle at 1 mm in the reference frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from CoWLandmarksLib.alignment import fit_similarity_robustly
+from CoWLandmarksLib.circle import CIRCLE_SHAPE, circle_grid, halved
+from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
+from CoWLandmarksLib.localizer import pool_for_localizer
+from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.resampling import resample
+from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
+from scipy.spatial.transform import Rotation
+
+from .appearance import Family
+from .atlas import default_atlas
+from .render import Scene, render
+from .training_cases import (
+    TRAINING_ENRICHMENT,
+    landmark_status,
+    quantise,
+    sample_field_of_view,
+    sample_scene,
+)
+from .variants import VariantRates
+
+MARGIN = 4
+"""Voxels by which a cached case is larger than the network's window on every side, for random shifts."""
+_STREAM = 2**41
+"""Cases of this network are other draws than those of the others with the same seed and index."""
+
+
+@dataclass(frozen=True)
+class CircleCase:
+    """`image` uint8 [2, k, j, i] (mean, maximum) on `case_grid()`; `landmarks` (n, 3) mm of the reference frame;
+    `status` (n,) 1 inside, 0 absent, -1 beyond the scan or the image."""
+
+    image: np.ndarray
+    landmarks: np.ndarray
+    status: np.ndarray
+    modality: str
+
+
+def case_grid() -> Grid:
+    """The grid of a cached case: that of the network with a margin."""
+    k, j, i = CIRCLE_SHAPE
+    return circle_grid().window((-MARGIN, -MARGIN, -MARGIN), (k + 2 * MARGIN, j + 2 * MARGIN, i + 2 * MARGIN))
+
+
+def render_circle_case(seed: int, index: int, device: torch.device) -> CircleCase:
+    """Case number `index` of the endless stream `seed`, as a detector with coarse errors would align it."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, _STREAM + index]))
+    modality = (Modality.MRA, Modality.CTA)[index % 2]
+    rule = DEFAULT_INTENSITY_RULES[modality]
+    rates = VariantRates().enriched(TRAINING_ENRICHMENT) if rng.random() < 0.5 else None
+    scene = sample_scene(rng, modality, Family.TRAINING, "training", rates)
+    truth = apply_affine(scene.pose, scene.phantom.landmarks)
+    to_reference = _simulated_alignment(truth, rng)
+    halves = halved(case_grid())
+    in_scan = halves.transformed(np.linalg.inv(to_reference))
+    native = _native_grid(in_scan, np.nanmean(truth, axis=0), rng)
+    image = _rendered(scene, native, rule, in_scan, rng, device)
+    pooled, _ = pool_for_localizer(image, halves)
+    landmarks = apply_affine(to_reference, truth)
+    status = landmark_status(truth, native)
+    beyond = (status == 1) & (landmark_status(landmarks, case_grid()) != 1)
+    return CircleCase(
+        quantise(pooled, rule), landmarks.astype(np.float32), np.where(beyond, -1, status), modality.value
+    )
+
+
+def _rendered(
+    scene: Scene, native: Grid, rule: IntensityRule, target: Grid, rng: np.random.Generator, device: torch.device
+) -> torch.Tensor:
+    """The scan on `native` in network units, resampled to `target`."""
+    image = render(scene, native, device).image
+    scale = rule.scale(image.cpu().numpy(), float(np.prod(native.spacing))) * float(np.exp(rng.normal(0, 0.05)))
+    return resample(rule.apply(image, scale), native, target, padding=rule.padding())
+
+
+def _simulated_alignment(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A similarity from the scan to the reference frame with errors like those of the coarse step."""
+    mean = default_atlas().shape_models["patients"].mean
+    noisy = truth + rng.normal(0, rng.uniform(0.5, 2.5), truth.shape)
+    aligned = fit_similarity_robustly(noisy, mean).transform
+    spread_deg = 8.0 if rng.random() < 0.15 else 3.0
+    turn = np.eye(4)
+    turn[:3, :3] = (
+        np.exp(rng.normal(0, 0.03)) * Rotation.from_rotvec(rng.normal(0, spread_deg, 3), degrees=True).as_matrix()
+    )
+    centre = circle_grid().centre
+    turn[:3, 3] = centre - turn[:3, :3] @ centre
+    return turn @ aligned
+
+
+def _native_grid(target: Grid, circle: np.ndarray, rng: np.random.Generator) -> Grid:
+    """A scanner's voxel grid, axis-aligned in scan RAS: the part of a drawn field of view that `target` needs."""
+    in_plane, slices = rng.uniform(0.4, 0.8), rng.uniform(0.5, 1.2)
+    if rng.random() < 0.15:
+        in_plane, slices = rng.uniform(0.6, 1.0), rng.uniform(0.8, 1.5)
+    spacing = np.array([in_plane, in_plane, slices])
+    field = sample_field_of_view(rng, circle).corners()
+    corners = target.corners()
+    low = np.maximum(corners.min(axis=0) - 1.0, field.min(axis=0))
+    high = np.minimum(corners.max(axis=0) + 1.0, field.max(axis=0))
+    size = np.ceil((high - low) / spacing).astype(int)
+    return axis_aligned_grid((low + high) / 2, spacing, (int(size[2]), int(size[1]), int(size[0])))
