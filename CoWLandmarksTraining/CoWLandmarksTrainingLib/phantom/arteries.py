@@ -38,6 +38,10 @@ OPHTHALMIC_RULE = 0.30
 """16, 17 without an ophthalmic artery: this part of the way from 18 to 14."""
 TURN_ARM_MM = 5.0
 TURN_REACH_MM = 4.0
+TRUNKS_APART_MM = 7.0
+"""Arc length at which the trunks of the middle cerebral artery are furthest apart."""
+EARLY_TRUNKS_WIDER, EARLY_TRUNKS_APART_MM = 1.5, 10.0
+"""After an early division they lie this many times as far from each other, over this length at least."""
 GENU_REACH_MM = 7.0
 
 
@@ -217,7 +221,12 @@ class _Builder:
             side_way = np.cross(direction, up)
             slope = np.tan(np.radians(np.clip(self.rng.normal(41, 12), 12, 62)))
             along = arc_length(control)
-            bump = along * np.exp(-along / 7.0)
+            if form == "early":
+                # They stay apart for as long as M1 would have run on, or the division could not be seen.
+                slope *= EARLY_TRUNKS_WIDER
+                held = max(length(rest), EARLY_TRUNKS_APART_MM)
+                along = along - np.clip(along - TRUNKS_APART_MM, 0.0, held)
+            bump = along * np.exp(-along / TRUNKS_APART_MM)
             push = turn * up if turn else 0.7 * self.rng.choice([-1.0, 1.0]) * side_way
             control = control + slope * bump[:, None] * push
         return self.finished(control, 0.6)
