@@ -34,7 +34,8 @@ def describe_scan(volume: Volume) -> str:
 def describe_model(model: Model, file_bytes: int) -> str:
     """What is in a model file of `file_bytes`, where it comes from, its licence and its card."""
     origin = model.provenance
-    steps = [f"{part} {_of(_of(origin, part), 'steps')}" for part in ("coarse", "fine")]
+    parts = ("coarse", "fine") if model.circle is None else ("coarse", "circle", "fine")
+    steps = [f"{part} {_of(_of(origin, part), 'steps')}" for part in parts]
     return "\n".join(
         [
             f"kind         model '{model.name}', format version {model.format_version}",

@@ -22,7 +22,7 @@ _MOST_SCANS = 40
 def calibrated_on_crops(model: Model, cases: Sequence[AlignedCase], device: str) -> Model:
     """The model with calibrations measured on cached validation scans; as it is when there is none.
 
-    The coarse network is judged on whole scans at 1 mm, the fine one, with it, on the crops.
+    The coarse network is judged on whole scans at 1 mm, the others, with it, on the crops.
     """
     cases = cases[:_MOST_SCANS]
     if not cases:
@@ -38,8 +38,11 @@ def calibrated_on_crops(model: Model, cases: Sequence[AlignedCase], device: str)
     coarse = calibration_of(results, "coarse", "coarse_peaks", partner)
     trial = replace(trial, coarse=replace(trial.coarse, calibration=coarse))
     crops = [_crop(case, model) for case in cases]
-    for _ in range(2 if model.reads_priors else 1):  # the second pass relies on a table of the first
+    for _ in range(2 if model.reads_priors else 1):  # the second pass relies on tables of the first
         results = evaluate(Detector(trial, device), crops)
+        if trial.circle is not None:
+            circle = calibration_of(results, "circle", "circle_peaks", partner)
+            trial = replace(trial, circle=replace(trial.circle, calibration=circle))
         fine = calibration_of(results, "subvoxel", "peaks", partner)
         trial = replace(trial, fine=replace(trial.fine, calibration=fine))
     return replace(trial, intensity=model.intensity)

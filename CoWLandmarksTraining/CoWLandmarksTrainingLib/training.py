@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 MODEL_FILE = "model.cow.pt"
 PLAN_FILE = "plan.json"
 _MOST_VALIDATED = 8
+_SAME_FRAME_MM = 6.0
 _PRIOR_CASES, _PRIOR_SD_MM = 10.0, 3.0
 """A shape model of few cases is mixed with that many cases of independent variation."""
 
@@ -87,6 +88,21 @@ class CohortTraining:
             raise ModelError(f"'{Path(own).name}' has another input than this training; change training.start_from.")
         logger.warning("The default model reads another input; the fine network begins from nothing.")
         return None
+
+    @cached_property
+    def circle_kept(self) -> NetworkPart | None:
+        """The circle network of the model that the fine network begins with, where it fits this cohort's frame.
+
+        It is not trained here; without it a model made from the default one would find less than that one.
+        """
+        model = self._start_model(self.plan.training.start_from)
+        if model is None or model.circle is None or not self.plan.generator.priors:
+            return None
+        off = np.linalg.norm(cohort_shape_model(self.cohort).mean - model.shape.mean, axis=1).mean()
+        if off > _SAME_FRAME_MM:
+            logger.warning("The circle network of the model to begin from is left out: it knows another frame.")
+            return None
+        return replace(model.circle, calibration=UNCALIBRATED)
 
     def _start_model(self, start_from: str) -> Model | None:
         path = start_model_path(start_from)
@@ -208,6 +224,7 @@ class CohortTraining:
             card=_card(self, frame.notes),
             decode_with_prior=own.decode_with_prior,
             read_mirrored=self.plan.augmentation.mirror,
+            circle=self.circle_kept,
         )
 
     def _provenance(self, coarse: Trainer, fine: Trainer) -> dict[str, Any]:
@@ -222,6 +239,7 @@ class CohortTraining:
             "validation_scans": len(self.validation_cases),
             "alignment": self.cohort.frame.method,
             "coarse": {"steps": coarse.step, "seconds": round(coarse.seconds_before)},
+            **({} if self.circle_kept is None else {"circle": {"steps": 0}}),
             "fine": {"steps": fine.step, "seconds": round(fine.seconds_before)},
             "plan": self.plan.to_dict(),
         }

@@ -22,7 +22,7 @@ from CoWLandmarksLib.errors import ConfigurationError
 from CoWLandmarksLib.generator import Generator, GeneratorConfig
 from CoWLandmarksLib.heatmap import decode_subvoxel, encode
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.model import load_model
+from CoWLandmarksLib.model import load_model, save_model
 from CoWLandmarksLib.volume import Volume, axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main
@@ -335,3 +335,25 @@ class TestStudy:
         assert main(command(aligned, tmp_path / "second", config)) == 0
         one, other = (load_model(tmp_path / name / "model.cow.pt") for name in ("first", "second"))
         assert all(torch.equal(value, other.coarse.weights[name]) for name, value in one.coarse.weights.items())
+
+    @pytest.mark.parametrize("off_mm", [0.0, 20.0])
+    def test_the_circle_network_is_kept_where_it_knows_the_frame(
+        self, aligned: Path, config: Path, tmp_path: Path, off_mm: float
+    ) -> None:
+        toy = {**TOY, "generator": {**TOY["generator"], "priors": True}}
+        config.write_text(json.dumps(toy), encoding="utf-8")
+        assert main(command(aligned, tmp_path / "first", config)) == 0
+        first = load_model(tmp_path / "first" / "model.cow.pt")
+        assert first.circle is None
+        shape = replace(first.shape, mean=first.shape.mean + off_mm)
+        save_model(replace(first, circle=first.coarse, shape=shape), tmp_path / "start.cow.pt")
+        training = {**TOY["training"], "start_from": str(tmp_path / "start.cow.pt")}
+        config.write_text(json.dumps({**toy, "training": training}), encoding="utf-8")
+        assert main(command(aligned, tmp_path / "second", config)) == 0
+        second = load_model(tmp_path / "second" / "model.cow.pt")
+        if off_mm:
+            assert second.circle is None
+        else:
+            assert second.circle is not None
+            assert torch.equal(second.circle.weights["stem.weight"], first.coarse.weights["stem.weight"])
+            assert second.provenance["circle"] == {"steps": 0}
