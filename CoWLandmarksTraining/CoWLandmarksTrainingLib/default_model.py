@@ -23,7 +23,7 @@ from CoWLandmarksLib.packed_weights import pack_weights, unpack_weights
 
 from .batch import Sampler
 from .default_calibration import ABSENCE_SEED, CALIBRATION_SEED, absence_scans, calibrated
-from .default_presets import Preset, continued
+from .default_presets import LEARNING_RATE, Preset, continued
 from .parallel import end_with_parent
 from .phantom.atlas import default_atlas
 from .phantom.case_cache import cache_training_cases, training_case_path
@@ -119,7 +119,10 @@ def make_trainer(
     weights = _first_weights(part, folder, start)
     if weights is not None:
         generator.load_state_dict({name: value.to(torch.float32) for name, value in weights.items()})
-    trainer = Trainer(generator, sampler, replace(preset.training, seed=preset.seed), folder, device)
+    training = replace(preset.training, seed=preset.seed)
+    if part == "circle" and (start is None or start.circle is None):
+        training = replace(training, learning_rate=LEARNING_RATE)  # what it begins with knew another scale
+    trainer = Trainer(generator, sampler, training, folder, device)
     trainer.resume()
     return trainer
 

@@ -10,6 +10,9 @@ from CoWLandmarksLib.model import Model
 from .trainer import TrainerConfig
 
 
+LEARNING_RATE, CONTINUED_LEARNING_RATE = 1e-3, 5e-4
+
+
 @dataclass(frozen=True)
 class Preset:
     """Size of a training: number of phantom cases, networks, optimiser steps, time limit per network."""
@@ -31,7 +34,9 @@ _CPU = Preset(
     cases=1600,
     coarse=GeneratorConfig(in_channels=2, base_width=32, levels=4, fold=2),
     fine=GeneratorConfig(in_channels=20, base_width=32, levels=4, fold=2),
-    training=TrainerConfig(steps=9000, learning_rate=1e-3, final_learning_rate=1e-5, time_limit_seconds=5400.0),
+    training=TrainerConfig(
+        steps=9000, learning_rate=LEARNING_RATE, final_learning_rate=1e-5, time_limit_seconds=5400.0
+    ),
     batch_size=2,
     renderers=2,
     validation_cases=40,
@@ -59,7 +64,6 @@ _SMALL = replace(
     validation_cases=2,
     shape_samples=40,
 )
-CONTINUED_LEARNING_RATE = 5e-4
 PRESETS = {preset.name: preset for preset in (_CPU, _GPU, _SMALL)}
 
 
