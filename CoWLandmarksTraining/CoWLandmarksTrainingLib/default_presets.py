@@ -9,7 +9,6 @@ from CoWLandmarksLib.model import Model
 
 from .trainer import TrainerConfig
 
-
 LEARNING_RATE, CONTINUED_LEARNING_RATE = 1e-3, 5e-4
 
 
