@@ -67,6 +67,7 @@ class TrainingSettings:
     final_learning_rate: float = setting(1e-5, "Rate at the end of the cosine decay; the paper has none.")
     warm_up_steps: int = setting(50, "Steps in which the rate rises from zero.")
     alpha: float = setting(1000.0, "Base of the exponential weight of Eq. 2 (the paper's).")
+    final_alpha: float = setting(0.0, "What alpha falls to between 40 and 70 % of the steps; 0: it stays (paper).")
     average_decay: float = setting(0.995, "Averaging of the weights over steps (EMA); 0: none.")
     gradient_norm: float = setting(1.0, "Longest gradient; 0: any.")
     deep_supervision: int = setting(0, "Coarser levels of the decoder that predict heatmaps as well.")
@@ -87,8 +88,10 @@ class TrainingSettings:
             raise ValueError("pretrain_steps and adversarial_steps must not be negative and not both be zero.")
         if min(self.batch_size, self.accumulate, self.log_every) < 1 or self.batch_size % self.accumulate:
             raise ValueError("batch_size and log_every must be at least 1 and accumulate must divide batch_size.")
-        if self.learning_rate <= 0 or self.alpha <= 0 or not 0 <= self.average_decay < 1:
-            raise ValueError("learning_rate and alpha must be above zero, average_decay from 0 to below 1.")
+        if self.learning_rate <= 0 or self.alpha <= 0 or self.final_alpha < 0 or not 0 <= self.average_decay < 1:
+            raise ValueError(
+                "learning_rate and alpha must be above zero, final_alpha not below it, average_decay from 0 to below 1."
+            )
         if self.image_modality == self.prior:
             raise ValueError(f"prior must not be '{self.prior}' as the images are; use another, or none.")
 
@@ -199,6 +202,7 @@ class TrainingPlan:
         return TrainerConfig(
             steps=self.coarse.steps,
             learning_rate=self.coarse.learning_rate,
+            final_alpha=own.final_alpha,
             warm_up_steps=min(50, self.coarse.steps // 4),
             mixed_precision=own.mixed_precision,
             checkpoint_seconds=own.checkpoint_seconds,

@@ -18,6 +18,7 @@ from CoWLandmarksLib.heatmap import encode
 from CoWLandmarksLib.volume import axis_aligned_grid
 from CoWLandmarksTrainingLib.batch import Batch
 from CoWLandmarksTrainingLib.checkpoint import previous
+from CoWLandmarksTrainingLib.losses import exponentially_weighted_l2
 from CoWLandmarksTrainingLib.phantom.tubes import capsules_of_polyline, joined, rasterise
 from CoWLandmarksTrainingLib.trainer import Trainer, TrainerConfig
 
@@ -192,3 +193,18 @@ def test_masked_landmarks_do_not_teach(tmp_path: Path) -> None:
     change = (learner.generator.head.weight.detach() - before).abs().flatten(1).sum(dim=1)
     assert float(change[0]) > 0.0
     assert float(change[1]) == 0.0
+
+
+def test_alpha_falls_from_forty_to_seventy_percent_of_the_training() -> None:
+    config = TrainerConfig(steps=100, alpha=1000.0, final_alpha=10.0)
+    assert [round(config.alpha_at(p), 6) for p in (0.0, 0.4, 0.55, 0.7, 1.0)] == [1000.0, 1000.0, 100.0, 10.0, 10.0]
+    assert TrainerConfig(steps=100).alpha_at(1.0) == 1000.0
+
+
+@pytest.mark.parametrize(("alpha", "height"), [(1000.0, 1000 / 1003), (10.0, 10 / 13), (1.0, 1 / 4)])
+def test_the_best_answer_to_a_landmark_that_may_be_elsewhere_depends_on_alpha(alpha: float, height: float) -> None:
+    """A landmark at one place in one case of four: the peak that costs least there is alpha p / (alpha p + 1 - p)."""
+    target = torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(4, 1, 1, 1, 1)
+    heights = torch.linspace(0.0, 1.0, 2001)
+    costs = [float(exponentially_weighted_l2(torch.full_like(target, float(h)), target, alpha)) for h in heights]
+    assert float(heights[int(np.argmin(costs))]) == pytest.approx(height, abs=1e-3)
