@@ -34,7 +34,7 @@ _CPU = Preset(
     coarse=GeneratorConfig(in_channels=2, base_width=32, levels=4, fold=2),
     fine=GeneratorConfig(in_channels=20, base_width=32, levels=4, fold=2),
     training=TrainerConfig(
-        steps=9000, learning_rate=LEARNING_RATE, final_learning_rate=1e-5, time_limit_seconds=5400.0
+        steps=9000, learning_rate=LEARNING_RATE, final_learning_rate=1e-5, time_limit_seconds=5400.0, final_alpha=10.0
     ),
     batch_size=2,
     renderers=2,

@@ -67,7 +67,7 @@ class TrainerConfig:
     ahead: int = 0
 
     def alpha_at(self, progress: float) -> float:
-        """Base of the weight of Eq. 2: `alpha`, and between 40 % and 70 % of the training down to `final_alpha` (0: not).
+        """Base of the weight of Eq. 2: `alpha`, falling from 40 to 70 % of the training to `final_alpha` (0: it stays).
 
         With alpha = 1000 the best answer to a landmark that lies at a place with probability p is a peak of
         1000 p / (1000 p + 1 - p) there: 0.91 where p is 1 %. Such peaks find landmarks soon, but do not tell which of
