@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from CoWLandmarksLib.detector import Detector
@@ -12,6 +12,7 @@ from CoWLandmarksLib.verdict import recognition
 
 from .calibrating import calibration_of
 from .evaluation import AnnotatedVolume, CaseResult, evaluate
+from .parallel import in_processes
 from .phantom.cohort import make_case
 
 CALIBRATION_SEED = 7001
@@ -23,6 +24,8 @@ ABSENCE_SHARE = 0.6
 the first); tests use other seeds (Docs/model-card.md)."""
 ALLOWED_TO_FAIL = 0.02
 RECOGNITION_SLACK = 0.05
+FEWEST_IN_PROCESSES = 8
+"""So many scans are worth the start of further processes."""
 
 
 def calibrated(model: Model, scans: int) -> Model:
@@ -32,8 +35,7 @@ def calibrated(model: Model, scans: int) -> Model:
     the peaks of absent landmarks are.
     """
     permutation = model.anatomy.mirror_permutation
-    cases = _calibration_cases(CALIBRATION_SEED, scans, CALIBRATION_ENRICHMENT)
-    results = evaluate(Detector(model, "cpu"), cases)
+    results = _results(model, CALIBRATION_SEED, scans, CALIBRATION_ENRICHMENT)
     coarse = calibration_of(results, "coarse", "coarse_peaks", permutation)
     # Where there is no circle network the second pass of the fine one relies on a table of the first.
     first = calibration_of(results, "subvoxel", "peaks", permutation)
@@ -43,9 +45,8 @@ def calibrated(model: Model, scans: int) -> Model:
     if model.circle is not None:
         circle = calibration_of(results, "circle", "circle_peaks", permutation)
         model = replace(model, circle=replace(model.circle, calibration=circle))
-    detector = Detector(model, "cpu")
-    results = evaluate(detector, cases)
-    rich = evaluate(detector, _calibration_cases(ABSENCE_SEED, absence_scans(scans), ABSENCE_ENRICHMENT))
+    results = _results(model, CALIBRATION_SEED, scans, CALIBRATION_ENRICHMENT)
+    rich = _results(model, ABSENCE_SEED, absence_scans(scans), ABSENCE_ENRICHMENT)
     absent_peaks = np.concatenate([result.peaks[result.absent] for result in rich])
     final = calibration_of(results, "subvoxel", "peaks", permutation, absent_peaks)
     model = replace(model, fine=replace(model.fine, calibration=final))
@@ -71,10 +72,29 @@ def absence_scans(scans: int) -> int:
     return 2 * max(1, round(ABSENCE_SHARE * scans / 2))
 
 
-def _calibration_cases(seed: int, scans: int, enrichment: float) -> list[AnnotatedVolume]:
-    return [
-        AnnotatedVolume(case.volume, case.truth, modality.value)
-        for index in range(scans // 2)
-        for modality in Modality
-        for case in [make_case(seed, index, modality, enrichment=enrichment)]
-    ]
+@dataclass(frozen=True)
+class _Job:
+    """One phantom to be read with a model."""
+
+    model: Model
+    seed: int
+    enrichment: float
+    index: int
+    modality: Modality
+
+
+def _results(model: Model, seed: int, scans: int, enrichment: float) -> list[CaseResult]:
+    """What the model reads on phantoms, half of them MRA, several at a time where there are many."""
+    jobs = [_Job(model, seed, enrichment, index, modality) for index in range(scans // 2) for modality in Modality]
+    read = {
+        (job.index, job.modality): result
+        for job, result in in_processes(_result, jobs, 1 if len(jobs) < FEWEST_IN_PROCESSES else 0)
+    }
+    return [read[job.index, job.modality] for job in jobs]
+
+
+def _result(job: _Job) -> CaseResult:
+    case = make_case(job.seed, job.index, job.modality, enrichment=job.enrichment)
+    scan = AnnotatedVolume(case.volume, case.truth, job.modality.value)
+    [result] = evaluate(Detector(job.model, "cpu"), [scan])
+    return result

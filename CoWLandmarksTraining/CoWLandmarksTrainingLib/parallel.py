@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import TypeVar
 
@@ -41,7 +42,7 @@ def in_processes(
                 yield waiting[done], done.result()
         except BrokenProcessPool as error:
             raise CoWLandmarksError(
-                "A process of the alignment was killed, most likely out of memory; use fewer (--processes 1)."
+                "A process was killed, most likely out of memory; use fewer (--processes 1)."
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -64,9 +65,11 @@ def _end_after(sentinel: int) -> None:
 
 
 def _begin() -> None:
-    import SimpleITK as sitk
     import torch
 
     end_with_parent()
     torch.set_num_threads(1)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    with suppress(ImportError):  # training of the default model does without SimpleITK
+        import SimpleITK as sitk
+
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
