@@ -217,7 +217,7 @@ _CURED = DiscriminatorConfig(objective=Objective.LEAST_SQUARES, view=View.SQUARE
 """Kept after a sweep on validation cases: no other cure was better, a larger gradient_share did harm (Docs/training.md,
 "Does the discriminator help?")."""
 
-_CPU = TrainingPlan(discriminator=_CURED)
+_CPU = TrainingPlan(discriminator=_CURED, training=TrainingSettings(final_alpha=10.0))
 _GPU = TrainingPlan(
     name="gpu",
     generator=GeneratorSettings(
@@ -228,6 +228,7 @@ _GPU = TrainingPlan(
         pretrain_steps=20000,
         adversarial_steps=10000,
         learning_rate=1e-3,
+        final_alpha=10.0,
         warm_up_steps=200,
         ahead=4,
         validate_every=500,
