@@ -23,7 +23,7 @@ from .modality import Modality
 from .model import Model
 from .network_image import NetworkImage
 from .orientation import stored_along_ras
-from .refinement import FineLandmarks, refine
+from .refinement import DECODING_SLACK_MM, FineLandmarks, refine
 from .verdict import LARGEST_TILT_DEG, gather_evidence, verdict_of
 from .volume import EDGE_MM, Grid, Volume, apply_affine, validated
 
@@ -33,6 +33,8 @@ SEARCH_BEYOND_MM = 6.0
 REFINEMENT_PASSES = 2
 COARSE_TURNS = 1
 CIRCLE_READINGS = 1
+CIRCLE_SURE, CIRCLE_SLACK_MM = 0.5, 2.5
+"""From this confidence on the fine step looks where the circle network saw a landmark, and this near it."""
 _TURNED_AT_LEAST = 0.9
 MIN_HINTS = 3
 HINT_SPREAD_MM = 6.0
@@ -54,7 +56,8 @@ class Stage(str, Enum):
 class Alignment:
     """Where the circle lies: `fit` (scan RAS -> reference frame), the rough landmarks and the prior they give.
 
-    `circle` are the landmarks of the circle network where the model has one; then fit and prior are theirs.
+    `circle` are the landmarks of the circle network where the model has one; then fit and prior are theirs, and a
+    landmark that it is sure of is expected where it lies. `slack_mm` (n,): how far from there it may well be.
     """
 
     fit: SimilarityFit
@@ -62,6 +65,7 @@ class Alignment:
     coarse_confidence: np.ndarray
     prior: ShapePosterior
     circle: RoughLandmarks | None = None
+    slack_mm: float | np.ndarray = DECODING_SLACK_MM
 
 
 def choose_device(name: str) -> torch.device:
@@ -204,7 +208,7 @@ class Detector:
         for _ in range(self.passes - 1):
             prior = self._updated_prior(refine(self._fine, self.model, image, to_reference, prior, wanted))
             tell(Stage.REFINE.value, 0.65, "looking again with what was learned")
-        fine = refine(self._fine, self.model, image, to_reference, prior, wanted)
+        fine = refine(self._fine, self.model, image, to_reference, prior, wanted, alignment.slack_mm)
         return Measurement(volume, kind, alignment, fine, warnings)
 
     def _prepared(self, volume: Volume, modality: Modality | None) -> tuple[Modality, NetworkImage, tuple[str, ...]]:
@@ -253,8 +257,12 @@ class Detector:
             circle = read_circle(
                 self._circle, image, alignment.fit.transform, np.array(self.model.grid.centre), part.sigma_mm
             )
-            fitted, prior, _ = self._fit(circle, placed, part.calibration)
-            alignment = replace(coarse, fit=fitted, prior=prior, circle=circle)
+            fitted, prior, confidence = self._fit(circle, placed, part.calibration)
+            sure = confidence >= CIRCLE_SURE
+            sure[list(placed)] = False  # the prior holds what a person placed
+            mean = np.where(sure[:, None], apply_affine(fitted.transform, circle.positions), prior.mean)
+            slack = np.where(sure, CIRCLE_SLACK_MM, DECODING_SLACK_MM)
+            alignment = replace(coarse, fit=fitted, prior=replace(prior, mean=mean), circle=circle, slack_mm=slack)
         return alignment
 
     def _fitted(self, coarse: RoughLandmarks, placed: Mapping[int, np.ndarray]) -> Alignment:

@@ -16,7 +16,8 @@ from .network_image import NetworkImage
 from .volume import Grid, apply_affine
 
 _MARGIN_MM = 8.0
-_DECODING_SLACK_MM = 5.0
+DECODING_SLACK_MM = 5.0
+"""How far from its expected place, beside the doubt of the shape model, a landmark may well lie."""
 HEATMAP_REACH_MM = 12.0
 
 
@@ -86,11 +87,12 @@ def refine(
     ras_to_reference: np.ndarray,
     prior: ShapePosterior,
     wanted: np.ndarray,
+    slack_mm: float | np.ndarray = DECODING_SLACK_MM,
 ) -> FineLandmarks:
     """Exact landmarks of a scan.
 
     `scan` is in network units; `prior` says where the landmarks are expected in the reference frame; only
-    landmarks with `wanted` (n,) are sought.
+    landmarks with `wanted` (n,) are sought. `slack_mm`, one number or (n,), is how far from there they may well lie.
     """
     count = len(prior.mean)
     parts: dict[int, HeatmapPart] = {}
@@ -98,7 +100,7 @@ def refine(
     reference = model.grid.grid()
     to_scan = np.linalg.inv(ras_to_reference)
     expected = np.where(wanted[:, None], prior.mean, np.nan)
-    slack = np.sqrt(prior.sd_mm**2 + _DECODING_SLACK_MM**2)
+    slack = np.sqrt(prior.sd_mm**2 + np.asarray(slack_mm) ** 2)
     for window in choose_windows(expected, reference, model.window):
         local = reference.window(window.start, model.window)
         heatmaps = read_window(read, model, scan, local, to_scan, prior.mean)
