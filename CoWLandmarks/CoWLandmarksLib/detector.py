@@ -295,6 +295,12 @@ class Detector:
         prior = model.shape.posterior(np.where(confidence[:, None] > 0.02, observed, np.nan), noise)
         return fit, prior, confidence
 
+    def _circle_confidence(self, alignment: Alignment) -> np.ndarray | None:
+        """(n,) how sure the circle network was of each landmark; None where the model has none."""
+        if self.model.circle is None or alignment.circle is None:
+            return None
+        return self.model.circle.calibration.confidence_of(alignment.circle.peaks)
+
     def _updated_prior(self, fine: FineLandmarks) -> ShapePosterior:
         """Where the landmarks are expected after a pass: sure ones pull the doubtful ones to where they fit."""
         error = self.model.fine.calibration.expected_error_mm(fine.peaks)
@@ -364,6 +370,8 @@ class Detector:
             table.uncertain_below,
             None if hint else alignment.coarse_confidence,
             model.least_recognition,
+            self._circle_confidence(alignment),
+            np.array([estimate.state is not LandmarkState.OUTSIDE for estimate in estimates]),
         )
         verdict, reasons = verdict_of(evidence, estimates)
         provenance = {

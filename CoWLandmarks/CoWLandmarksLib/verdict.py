@@ -45,15 +45,15 @@ class Evidence:
     least_recognition: float = LEAST_RECOGNITION
 
 
-def recognition(coarse_confidence: np.ndarray, sure: np.ndarray) -> float:
-    """How surely a circle of Willis was recognised, 0 to 2: mean of the coarse network's confidence plus share of sure
-    points.
+def recognition(coarse_confidence: np.ndarray, second: np.ndarray) -> float:
+    """How surely a circle of Willis was recognised, 0 to 2: mean of the coarse network's confidence plus that of
+    `second`.
 
-    Both (m,) over the landmarks that lie in the scan; `sure` whether the fine network's reading needs no check. The
-    fine network is told where to look and finds something bright everywhere; the coarse one looks at the whole, so
-    each sees through what the other takes for arteries.
+    Both (m,). `second` is the confidence of the circle network, over all landmarks that should lie in the scan, absent
+    ones too: in a head stored upside down it still sees some. For a model without one it is whether the fine network's
+    reading needs no check, over the landmarks that were placed.
     """
-    return float(np.mean(coarse_confidence) + np.mean(sure)) if len(sure) else 0.0
+    return float(np.mean(coarse_confidence) + np.mean(second)) if len(second) else 0.0
 
 
 def gather_evidence(
@@ -65,13 +65,16 @@ def gather_evidence(
     uncertain_below: float = 0.7,
     coarse_confidence: np.ndarray | None = None,
     least_recognition: float = LEAST_RECOGNITION,
+    circle_confidence: np.ndarray | None = None,
+    in_scan: np.ndarray | None = None,
 ) -> Evidence:
     """Evidence from a detection.
 
     `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
     `error_mm` (n,) of the same landmarks; `ras_to_reference` (4, 4); a confidence below `uncertain_below` needs a
     check. `coarse_confidence` (n,) of the coarse network (None: a person showed where the circle is, so that
-    the head may be pitched by any angle), `least_recognition` the model's limit.
+    the head may be pitched by any angle), `least_recognition` the model's limit. `circle_confidence` (n,) of the
+    circle network where the model has one, `in_scan` (n,) whether a landmark should lie in the scan (None: all).
     """
     placed = np.isfinite(positions).all(axis=1)
     tilt = side_turn_deg(ras_to_reference) if coarse_confidence is None else rotation_deg(ras_to_reference)
@@ -84,7 +87,11 @@ def gather_evidence(
     noise = np.repeat(np.maximum(error_mm[placed], 0.5) ** 2 / 3.0, 3)
     covariance = shape.covariance[np.ix_(flat, flat)] + np.diag(noise)
     sure = confidence[placed] >= uncertain_below
-    coarse = np.ones(len(sure)) if coarse_confidence is None else coarse_confidence[placed]
+    coarse = np.ones(len(placed)) if coarse_confidence is None else coarse_confidence
+    inside = np.ones(len(placed), bool) if in_scan is None else in_scan
+    seen = recognition(coarse[placed], sure)
+    if circle_confidence is not None:
+        seen = recognition(coarse[inside], circle_confidence[inside])
     strangeness = float(residual @ np.linalg.solve(covariance, residual) / len(residual))
     return Evidence(
         landmarks=int(placed.sum()),
@@ -94,7 +101,7 @@ def gather_evidence(
         strangeness=strangeness,
         tilt_deg=tilt,
         scale=scale * fit.scale,
-        recognition=recognition(coarse, sure),
+        recognition=seen,
         least_recognition=least_recognition,
     )
 

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one piece; returns the exit code."""
     from CoWLandmarksLib.detector import choose_device
     from CoWLandmarksLib.errors import CoWLandmarksError
-    from CoWLandmarksTrainingLib.default_model import PRESETS
+    from CoWLandmarksTrainingLib.default_presets import PRESETS
     from CoWLandmarksTrainingLib.gpu_session import Piece, run_piece
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

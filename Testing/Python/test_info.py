@@ -32,7 +32,7 @@ def test_a_model_tells_where_it_comes_from(tmp_path: Path, capsys: pytest.Captur
     assert main(["info", str(path)]) == 0
     written = capsys.readouterr().out
     told = rows(written)
-    assert told["kind"] == "model 'tiny', format version 1"
+    assert told["kind"] == "model 'tiny', format version 2"
     assert told["file"] == f"{path.stat().st_size / 1e6:.1f} MB"
     assert told["trained"] == "on   synthetic phantoms (cases: 1200)"
     assert told["preset"] == "gpu"
@@ -46,4 +46,4 @@ def test_what_was_not_recorded_is_said() -> None:
     told = rows(describe_model(replace(tiny_model(), provenance={"fine": "many"}), 2_500_000))
     assert told["file"] == "2.5 MB"
     assert told["preset"] == "not recorded"
-    assert told["steps"] == "coarse not recorded, fine not recorded"
+    assert told["steps"] == "coarse not recorded, circle not recorded, fine not recorded"
