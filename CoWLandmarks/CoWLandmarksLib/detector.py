@@ -33,7 +33,7 @@ SEARCH_BEYOND_MM = 6.0
 REFINEMENT_PASSES = 2
 COARSE_TURNS = 1
 CIRCLE_READINGS = 1
-CIRCLE_SURE, CIRCLE_SLACK_MM = 0.5, 2.5
+CIRCLE_SURE, CIRCLE_SLACK_MM = 0.8, 2.5
 """From this confidence on the fine step looks where the circle network saw a landmark, and this near it."""
 _TURNED_AT_LEAST = 0.9
 MIN_HINTS = 3
@@ -350,7 +350,9 @@ class Detector:
             if expected_depth[index] < -SEARCH_BEYOND_MM or depth[index] < EDGE_MM:
                 state, position = LandmarkState.OUTSIDE, None
             elif peak < table.absent_below:
-                state, position = LandmarkState.ABSENT, None
+                # What is not seen where it is expected at the edge lies beyond it.
+                at_edge = expected_depth[index] < EDGE_MM
+                state, position = LandmarkState.OUTSIDE if at_edge else LandmarkState.ABSENT, None
             elif confidence[index] < table.uncertain_below:
                 state = LandmarkState.UNCERTAIN
             else:

@@ -128,7 +128,7 @@ def test_one_click_adds_points_arteries_and_table_beside_the_scan(widget: Any) -
     assert len(folders) == 1
     assert hierarchy.GetItemParent(folders.pop()) == hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume))
     words = widget.panel.result.ui
-    assert words.verdictLabel.text == "To be reviewed - some points are uncertain"
+    assert words.verdictLabel.text == "No problem noticed - every point still needs a look"
     assert words.summaryLabel.text.startswith("19 found")
     assert widget.ui.detectButton.text == "Detect landmarks"
     logic = slicer.modules.volumerendering.logic()
@@ -344,7 +344,7 @@ def test_all_volumes_of_the_scene_are_detected_and_failures_listed(widget: Any) 
     assert batch.running and batch.ui.batchButton.text == "Cancel" and not widget.ui.detectButton.enabled
     spin_until(lambda: not batch.running)
     assert batch.ui.batchLabel.text == "1 of 2 scans done; 1 failed (no voxels)."
-    assert [batch.ui.batchTable.item(row, 1).text() for row in range(2)] == ["review", "failed"]
+    assert [batch.ui.batchTable.item(row, 1).text() for row in range(2)] == ["ok", "failed"]
     table = slicer.mrmlScene.GetFirstNodeByName("CoW Landmarks batch").GetTable()
     assert table.GetNumberOfRows() == 2
     assert widget.ui.detectButton.enabled

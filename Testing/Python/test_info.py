@@ -36,7 +36,7 @@ def test_a_model_tells_where_it_comes_from(tmp_path: Path, capsys: pytest.Captur
     assert told["file"] == f"{path.stat().st_size / 1e6:.1f} MB"
     assert told["trained"] == "on   synthetic phantoms (cases: 1200)"
     assert told["preset"] == "gpu"
-    assert told["steps"] == "coarse 4000, fine 9000"
+    assert told["steps"] == "coarse 4000, circle not recorded, fine 9000"
     assert told["calibration"] == "48 scans"
     assert told["licence"] == "Apache-2.0"
     assert written.strip().endswith("Reads beads; for tests.")
