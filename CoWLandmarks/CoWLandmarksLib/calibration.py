@@ -9,7 +9,7 @@ import numpy as np
 
 CONFIDENT_WITHIN_MM = 3.0
 LARGEST_ERROR_MM = 15.0
-LARGEST_FALSE_ABSENCE = 0.01
+LARGEST_FALSE_ABSENCE = 0.003
 FEWEST_ABSENT = 10
 PRIOR_COUNT = 10.0
 """How many average landmarks are mixed into the correction of each one, which rests on few cases."""
@@ -87,7 +87,7 @@ def fit_calibration(
     `peaks`, `errors_mm` (m,) of landmarks that are present; `absent_peaks` (a,) of landmarks that are not;
     `elsewhere_peaks` of landmarks beyond the scan, which count as wrong wherever they were put. Equal-count bins,
     made monotone by pooling adjacent violators (isotonic regression); a peak of 0 means no confidence. Errors count
-    up to 15 mm. The threshold for absence is the highest that calls at most 1 % of the present landmarks absent.
+    up to 15 mm. The threshold for absence is the highest that calls at most 0.3 % of the present landmarks absent.
     Without any peak the plain guess remains.
     """
     if len(peaks) == 0:

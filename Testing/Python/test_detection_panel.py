@@ -27,6 +27,7 @@ from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.errors import ConfigurationError, VolumeError
 from CoWLandmarksLib.scene import add_volume, landmarks_from_node
 from CoWLandmarksLib.scene_results import result_of
+from CoWLandmarksLib.scene_states import state_rows
 from CoWLandmarksLib.volume import Volume
 from CoWLandmarksPanel import detection_panel, script_runs
 from CoWLandmarksPanel.machine_settings import MachineSettings
@@ -322,7 +323,7 @@ def test_arteries_follow_the_newest_correction_in_the_same_nodes(widget: Any) ->
     place = np.zeros(3)
     points.GetNthControlPointPositionWorld(index, place)
     before = found.table.GetTable().GetColumnByName("length_mm").GetValue(6)
-    for shift in (6.0, 3.0, -5.0):
+    for shift in (6.0, 3.0, -2.5):
         points.SetNthControlPointPositionWorld(index, place[0] + shift, place[1], place[2])
         widget.panel.onLandmarksChanged(points, ("R-M1-M2",))
     spin_until(lambda: not widget.logic.runs.busy)
@@ -330,7 +331,7 @@ def test_arteries_follow_the_newest_correction_in_the_same_nodes(widget: Any) ->
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == [found.segmentation]
     assert widget.ui.messageLabel.text == ""
     length = found.table.GetTable().GetColumnByName("length_mm").GetValue(6)
-    assert length < before - 2.0, "the artery ends at the last place"
+    assert length < before - 1.0, "the artery ends at the last place"
     widget.panel.onLandmarksChanged(points, ("R-M1-M2",))
     assert not widget.logic.runs.busy, "an accepted point does not trace anything"
 
@@ -387,12 +388,16 @@ def test_the_card_of_the_model_is_shown_and_a_missing_file_told(widget: Any) -> 
 
 
 def test_heatmaps_of_doubtful_points_are_kept_when_asked_for(widget: Any) -> None:
-    load_sample(widget)
+    voxels = slicer.util.arrayFromVolume(load_sample(widget))
+    rng = np.random.default_rng(3)
+    voxels[:] = np.clip(voxels + rng.normal(0.0, 0.35 * np.quantile(voxels, 0.999), voxels.shape), 0, None)
     widget.panel.advanced.ui.arteriesCheckBox.click()
     widget.panel.advanced.ui.heatmapsCheckBox.click()
-    detect(widget)
+    rows = state_rows(result_of(detect(widget)).states)
+    doubtful = [code for code, row in rows.items() if row["state"] == "uncertain"]
+    assert 0 < len(doubtful) < len(rows)
     names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
-    assert sorted(names)[1:] == [f"{MRA.name} heatmap L-M1-M2", f"{MRA.name} heatmap R-M1-M2"]
+    assert sorted(names)[1:] == sorted(f"{MRA.name} heatmap {code}" for code in doubtful)
     assert widget.ui.inputSelector.currentNode().GetName() == MRA.name
 
 
