@@ -18,8 +18,10 @@ WEAK_SHARE = 0.2
 """The value that all but this share of an artery's own part exceed decides."""
 SHORT_MM = 2.2
 """With less outside the lumens that it joins, an artery cannot be enclosed by a wall of its own."""
-SHORT_CONTRAST, SHORT_WEIGHT = 0.67, 12.0
-"""Where arteries pass each other so closely, blur fills the gap in part; an artery is as bright as they are."""
+SHORT_CONTRAST, SHORT_WEIGHT = ((1.2, 0.67), (SHORT_MM, 0.42)), 12.0
+"""Contrast needed for (gap in mm, contrast): blur fills a gap between arteries in part, the less the wider it is."""
+HIDDEN_MM, HIDDEN_RADIUS_MM = 1.0, 0.75
+"""With less outside the lumens that it joins, a width cannot be seen; half the typical width of an ACoA (1.5 mm)."""
 SHORT_OWN_MM = 4.0
 """With less outside the lumens that it joins, an artery is measured where it is narrowest."""
 MOST_CONTRAST, MOST_SIGNAL_TO_NOISE = 0.8, 6.0
@@ -67,9 +69,14 @@ def own_part(sections: CrossSections, others: Iterable[CrossSections]) -> np.nda
     return own
 
 
-def own_radius(sections: CrossSections, own: np.ndarray) -> float:
-    """Typical radius in mm of an artery outside the arteries that it joins; its narrowest where that is too little."""
+def own_radius(sections: CrossSections, own: np.ndarray, *, bridge: bool) -> float:
+    """Typical radius in mm of an artery outside the arteries that it joins; its narrowest where that is too little.
+
+    `bridge`: it joins two arteries side by side (ACoA). What is seen where it is hidden in both is their width.
+    """
     step = float(arc_length(sections.points)[-1]) / max(len(sections.points) - 1, 1)
+    if bridge and own.sum() * step < HIDDEN_MM:
+        return min(float(sections.radius.min()), HIDDEN_RADIUS_MM)
     if own.sum() * step < SHORT_OWN_MM:
         return float(sections.radius.min())
     return float(np.median(sections.radius[own]))
@@ -117,7 +124,8 @@ def judge(found: Evidence, *, optional: bool, unseen: bool = False) -> Judgement
         score = 3.0 * (min(margin, 2.0) - 1.0)
         return _judgement(score, "no vessel stands out along its best path")
     if found.own_mm < SHORT_MM:
-        score = SHORT_WEIGHT * (found.contrast - SHORT_CONTRAST) + UNSEEN_PENALTY * unseen
+        needed = float(np.interp(found.own_mm, *zip(*SHORT_CONTRAST, strict=True)))
+        score = SHORT_WEIGHT * (found.contrast - needed) + UNSEEN_PENALTY * unseen
         return _judgement(score, "no more than blur fills the gap between the arteries that it would join")
     values = {
         "contrast": min(found.contrast, MOST_CONTRAST),

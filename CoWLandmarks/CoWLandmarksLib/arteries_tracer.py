@@ -257,7 +257,8 @@ class ArteryTracer:
             for end in (other.start, other.end)
         } - {None}
         sections = self._sections[code]
-        widest = WIDEST_ROOT * own_radius(sections, self.evidence[code].own)
+        bridge = artery.optional and artery.side == "midline"
+        widest = WIDEST_ROOT * own_radius(sections, self.evidence[code].own, bridge=bridge)
         return Tube(artery.label, sections, artery.start not in goes_on, artery.end not in goes_on, widest)
 
 

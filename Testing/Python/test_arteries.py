@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from CoWLandmarksLib.arteries import ArteryMap, ArteryState
-from CoWLandmarksLib.arteries_presence import Evidence, judge
+from CoWLandmarksLib.arteries_lumen import RAYS, CrossSections
+from CoWLandmarksLib.arteries_presence import HIDDEN_RADIUS_MM, Evidence, judge, own_radius
 from CoWLandmarksLib.arteries_tracer import ArteryTracer
 from CoWLandmarksLib.detection import LandmarkState
 from CoWLandmarksLib.modality import Modality
@@ -122,12 +123,27 @@ def test_without_a1_and_without_an_a2_of_its_own_nothing_is_made_up() -> None:
     assert traced.artery("R-ACA-A2").state is ArteryState.PRESENT
 
 
-@pytest.mark.parametrize(("contrast", "present"), [(0.62, False), (0.80, True)])
-def test_a_gap_between_close_arteries_that_blur_fills_in_part_is_no_artery(contrast: float, present: bool) -> None:
-    found = Evidence(np.ones(3, bool), 1.1, contrast, 0.75, 0.83, 10.0, 1.0)
+@pytest.mark.parametrize(
+    ("gap_mm", "contrast", "present"), [(1.1, 0.62, False), (1.1, 0.80, True), (2.1, 0.35, False), (2.1, 0.62, True)]
+)
+def test_what_blur_leaves_of_a_gap_between_close_arteries_is_no_artery_and_a_wide_gap_is_filled_less(
+    gap_mm: float, contrast: float, present: bool
+) -> None:
+    found = Evidence(np.ones(3, bool), gap_mm, contrast, 0.75, 0.83, 10.0, 1.0)
     judgement = judge(found, optional=True)
     assert judgement.present is present
     assert bool(judgement.reason) is not present
+
+
+def test_an_artery_hidden_in_those_it_joins_does_not_count_as_wide_as_they_are() -> None:
+    points = np.stack([0.4 * np.arange(6), np.zeros(6), np.zeros(6)], axis=1)
+    flat = np.ones(6)
+    tangents, normals = np.tile([1.0, 0.0, 0.0], (6, 1)), np.tile(np.eye(3)[1:], (6, 1, 1))
+    sections = CrossSections(points, tangents, normals, np.full((6, RAYS), 1.3), flat, 0.0 * flat, flat)
+    hidden, seen = np.zeros(6, bool), np.ones(6, bool)
+    assert own_radius(sections, hidden, bridge=True) == HIDDEN_RADIUS_MM
+    assert own_radius(sections, hidden, bridge=False) == pytest.approx(1.3)
+    assert own_radius(sections, seen, bridge=True) == pytest.approx(1.3)
 
 
 def test_a_short_communicating_artery_between_close_arteries_is_told_from_a_gap() -> None:
