@@ -18,8 +18,8 @@ WEAK_SHARE = 0.2
 """The value that all but this share of an artery's own part exceed decides."""
 SHORT_MM = 2.2
 """With less outside the lumens that it joins, an artery cannot be enclosed by a wall of its own."""
-SHORT_CONTRAST, SHORT_WEIGHT = ((1.2, 0.67), (SHORT_MM, 0.42)), 12.0
-"""Contrast needed for (gap in mm, contrast): blur fills a gap between arteries in part, the less the wider it is."""
+SHORT_GAPS_MM, SHORT_CONTRASTS, SHORT_WEIGHT = (1.2, SHORT_MM), (0.67, 0.42), 12.0
+"""Contrasts needed for these gaps: blur fills a gap between arteries in part, the less the wider it is."""
 HIDDEN_MM, HIDDEN_RADIUS_MM = 1.0, 0.75
 """With less outside the lumens that it joins, a width cannot be seen; half the typical width of an ACoA (1.5 mm)."""
 SHORT_OWN_MM = 4.0
@@ -124,7 +124,7 @@ def judge(found: Evidence, *, optional: bool, unseen: bool = False) -> Judgement
         score = 3.0 * (min(margin, 2.0) - 1.0)
         return _judgement(score, "no vessel stands out along its best path")
     if found.own_mm < SHORT_MM:
-        needed = float(np.interp(found.own_mm, *zip(*SHORT_CONTRAST, strict=True)))
+        needed = float(np.interp(found.own_mm, SHORT_GAPS_MM, SHORT_CONTRASTS))
         score = SHORT_WEIGHT * (found.contrast - needed) + UNSEEN_PENALTY * unseen
         return _judgement(score, "no more than blur fills the gap between the arteries that it would join")
     values = {
