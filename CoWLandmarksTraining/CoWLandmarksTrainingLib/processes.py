@@ -65,6 +65,8 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size()), device
+        us = Processes(distributed.get_rank(), distributed.get_world_size())
+        yield us, device
+        us.wait()  # whoever leaves first closes connections on which the others may still be working
     finally:
         distributed.destroy_process_group()

@@ -18,10 +18,14 @@ from CoWLandmarksLib.volume import axis_aligned_grid
 
 from .augmentation import jittered, mirrored
 from .batch import Batch, stacked
+from .intensity_variation import varied
 from .phantom.atlas import default_atlas
 from .phantom.case_cache import read_circle_case, read_coarse_case, read_fine_case
 from .phantom.circle_cases import MARGIN, case_grid
 from .phantom.training_cases import FINE_WINDOWS_PER_CASE, dequantise
+
+CIRCLE_ERRORS_SHARE = 0.6
+"""How often the fine network is told where the circle network would put the points, instead of the coarse one."""
 
 
 class CaseFolder:
@@ -60,8 +64,9 @@ class CoarseSampler:
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_coarse_case(self.cases.draw(rng))
-        rule = DEFAULT_INTENSITY_RULES[Modality(case.modality)]
-        image = dequantise(torch.from_numpy(case.image), rule)
+        modality = Modality(case.modality)
+        rule = DEFAULT_INTENSITY_RULES[modality]
+        image = varied(dequantise(torch.from_numpy(case.image), rule), rng, modality)
         landmarks, status = case.landmarks.astype(float), case.status
         if rng.random() < 0.5:
             width = (image.shape[3] - 1) * POOLED_SPACING_MM
@@ -95,9 +100,9 @@ class CircleSampler:
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_circle_case(self.cases.draw(rng))
-        image = jittered(
-            dequantise(torch.from_numpy(case.image), DEFAULT_INTENSITY_RULES[Modality(case.modality)]), rng
-        )
+        modality = Modality(case.modality)
+        image = dequantise(torch.from_numpy(case.image), DEFAULT_INTENSITY_RULES[modality])
+        image = jittered(varied(image, rng, modality), rng)
         landmarks = case.landmarks.astype(float) - case_grid().ijk_to_ras[:3, 3]
         status = case.status
         if rng.random() < 0.5:
@@ -116,7 +121,8 @@ class CircleSampler:
 
 @dataclass(frozen=True)
 class FineSampler:
-    """Windows of the reference grid for the fine network, with prior heatmaps from simulated coarse errors."""
+    """Windows of the reference grid for the fine network, with prior heatmaps from simulated errors of the steps before
+    it: those of the circle network, which are small, or of the coarse one, which a model may go by alone."""
 
     cases: CaseFolder
     permutation: tuple[int, ...]
@@ -130,11 +136,13 @@ class FineSampler:
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_fine_case(self.cases.draw(rng), int(rng.integers(FINE_WINDOWS_PER_CASE)))
-        rule = DEFAULT_INTENSITY_RULES[Modality(case.modality)]
-        image = jittered(dequantise(torch.from_numpy(case.image), rule)[None], rng)
+        modality = Modality(case.modality)
+        image = dequantise(torch.from_numpy(case.image), DEFAULT_INTENSITY_RULES[modality])[None]
+        image = jittered(varied(image, rng, modality), rng)
         landmarks, status = case.landmarks.astype(float), case.status
         mean = default_atlas().shape_models["patients"].mean
-        expected = simulated_coarse_estimate(with_expected_places(landmarks, mean), rng, mean)
+        estimate = simulated_circle_estimate if rng.random() < CIRCLE_ERRORS_SHARE else simulated_coarse_estimate
+        expected = estimate(with_expected_places(landmarks, mean), rng, mean)
         grid = axis_aligned_grid(np.zeros(3), REFERENCE_SPACING_MM, image.shape[1:])  # type: ignore[arg-type]
         if rng.random() < 0.5:
             width = (image.shape[3] - 1) * REFERENCE_SPACING_MM[0]
@@ -173,4 +181,18 @@ def simulated_coarse_estimate(landmarks: np.ndarray, rng: np.random.Generator, m
     spread = rng.uniform(0.6, 2.5)
     far = rng.random(n) < rng.uniform(0.0, 0.3)
     noise = rng.normal(0, 1, (n, 3)) * np.where(far, 4.5, spread)[:, None] + rng.normal(0, 0.8, 3)
+    return landmarks + pull * (usual - landmarks) + noise
+
+
+def simulated_circle_estimate(landmarks: np.ndarray, rng: np.random.Generator, mean: np.ndarray) -> np.ndarray:
+    """Landmarks (n, 3) with errors like those of the circle step: mostly a millimetre, one in twenty far off.
+
+    Those far off lie elsewhere along a vessel or where they usually lie (`mean` (n, 3); same axes).
+    """
+    n = len(landmarks)
+    usual = mean + np.median(landmarks - mean, axis=0)
+    far = rng.random(n) < rng.uniform(0.0, 0.12)
+    pull = np.where(far, rng.uniform(0.0, 1.0, n), rng.uniform(0.0, 0.15, n))[:, None]
+    spread = np.where(far, 3.0, rng.uniform(0.3, 1.0))[:, None]
+    noise = rng.normal(0, 1, (n, 3)) * spread + rng.normal(0, 0.3, 3)
     return landmarks + pull * (usual - landmarks) + noise

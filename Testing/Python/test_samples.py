@@ -32,6 +32,7 @@ from CoWLandmarksTrainingLib.samples import (
     FineSampler,
     jittered,
     mirrored,
+    simulated_circle_estimate,
     simulated_coarse_estimate,
     with_expected_places,
 )
@@ -179,6 +180,15 @@ def test_simulated_coarse_errors_are_a_few_millimetres_and_sometimes_more() -> N
     )
     assert 2.0 < np.median(errors) < 4.0
     assert 0.02 < (errors > 8.0).mean() < 0.12
+
+
+def test_simulated_errors_of_the_circle_step_are_small_but_for_a_few() -> None:
+    rng = np.random.default_rng(4)
+    errors = np.array(
+        [np.linalg.norm(simulated_circle_estimate(CIRCLE, rng, CIRCLE) - CIRCLE, axis=1) for _ in range(200)]
+    )
+    assert 0.8 < np.median(errors) < 1.6
+    assert 0.02 < (errors > 3.5).mean() < 0.12
 
 
 def test_jitter_changes_contrast_but_not_much_and_is_reproducible() -> None:
