@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,9 +85,9 @@ LOOKS: Mapping[str, Callable[[Scan], np.ndarray]] = {
 }
 
 
-def measured(detector: Detector, seed: int, cases: int) -> dict[str, list[CaseResult]]:
+def measured(detector: Detector, seed: int, cases: int, looks: Iterable[str]) -> dict[str, list[CaseResult]]:
     """Results by look."""
-    results: dict[str, list[CaseResult]] = {name: [] for name in LOOKS}
+    results: dict[str, list[CaseResult]] = {name: [] for name in looks}
     for index in range(cases):
         modality = (Modality.MRA, Modality.CTA)[index % 2]
         case = make_case(seed, index, modality)
@@ -96,9 +96,9 @@ def measured(detector: Detector, seed: int, cases: int) -> dict[str, list[CaseRe
         artery = (
             350.0 if modality is Modality.CTA else float(np.quantile(values, 1 - 5000.0 / values.size / spacing.prod()))
         )
-        for name, change in LOOKS.items():
+        for name in results:
             scan = Scan(values, spacing, artery, modality, np.random.default_rng(20 + index))
-            volume = replace(case.volume, voxels=np.clip(np.rint(change(scan)), -32000, 32000).astype(np.int16))
+            volume = replace(case.volume, voxels=np.clip(np.rint(LOOKS[name](scan)), -32000, 32000).astype(np.int16))
             results[name] += evaluate(detector, [AnnotatedVolume(volume, case.truth, modality.value)])
     return results
 
@@ -108,10 +108,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--cases", type=int, default=16)
+    parser.add_argument("--look", action="append", choices=list(LOOKS), help="only this one (can be repeated)")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL_FILE)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    results = measured(Detector(load_model(arguments.model), "cpu"), arguments.seed, arguments.cases)
+    detector = Detector(load_model(arguments.model), "cpu")
+    results = measured(detector, arguments.seed, arguments.cases, arguments.look or LOOKS)
     print(
         "| look | MRE (SD over scans) mm | median | 95 % | 2 mm | 4 mm | confusions | circle network MRE | coarse MRE |"
     )
