@@ -41,6 +41,24 @@ def check_complete(path: Path) -> tuple[str, ...]:
     return ()
 
 
+def files_of_image(path: Path) -> tuple[Path, ...]:
+    """The image file and, where its voxels lie in another one (`.mhd`, `.nhdr`, `.hdr`), that one.
+
+    A file that cannot be read stands for itself; whoever reads its voxels will say so.
+    """
+    name = path.name.lower()
+    data: Path | None = None
+    if name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
+        try:
+            header = read_nrrd_header(path) if name.endswith((".nrrd", ".nhdr")) else read_metaimage_header(path)
+        except (OSError, ValueError):
+            return (path,)
+        data = header.data if header is not None else None
+    elif name.endswith((".hdr", ".hdr.gz")):
+        data = _voxel_file(path)
+    return (path,) if data is None or data == path or not data.is_file() else (path, data)
+
+
 def _damaged(path: Path) -> VolumeError:
     return VolumeError(f"'{path}' is cut off or damaged; copy or export it again.")
 

@@ -231,7 +231,7 @@ class AlignedCoarseSampler:
         pooled, grid = pool_for_localizer(image, window)
         pooled = jittered(pooled, rng, self._augmentation.gain, self._augmentation.gamma, self._augmentation.noise)
         status, first = case.status, grid.ijk_to_ras[:3, 3]
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and self._augmentation.mirror:
             width = (grid.size[0] - 1) * grid.spacing[0]
             pooled, local, status = mirrored(pooled, local - first, status, width, self._permutation)
             local = local + first

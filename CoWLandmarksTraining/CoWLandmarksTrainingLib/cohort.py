@@ -11,6 +11,7 @@ import numpy as np
 from CoWLandmarksLib.anatomy import Anatomy
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.errors import AnnotationError
+from CoWLandmarksLib.file_integrity import files_of_image
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Volume, validated
 
@@ -71,7 +72,7 @@ class AnnotatedScan:
         """The files that hold the voxels: the image, or everything a scene consists of."""
         if self.image is None:
             return ()
-        return self.files if self.image.node else (self.image.path,)
+        return self.files if self.image.node else files_of_image(self.image.path)
 
     def read_volume(self) -> Volume:
         """The scan, checked; raises VolumeError or AnnotationError."""

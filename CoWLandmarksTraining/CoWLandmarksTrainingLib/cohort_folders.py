@@ -9,6 +9,7 @@ from typing import Any
 
 from CoWLandmarksLib.anatomy import Anatomy
 from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.file_integrity import files_of_image
 from CoWLandmarksLib.intensity import recognise_modality
 from CoWLandmarksLib.markups import read_points
 from CoWLandmarksLib.modality import Modality
@@ -95,7 +96,11 @@ def _read(
     problems += told
     if modality is None:
         return [], [*problems, error(name, "whether it is MRA or CTA is said nowhere; write it into case.json.")]
-    files = [place.file, annotation, *(file for file in (image, mask) if file is not None)]
+    files = [
+        place.file,
+        annotation,
+        *(file for own in (image, mask) if own is not None for file in files_of_image(own)),
+    ]
     scan = AnnotatedScan(
         name=name,
         modality=modality,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from CoWLandmarksLib.alignment import ShapePosterior
+from CoWLandmarksLib.errors import OutputError
 from CoWLandmarksLib.generator import Generator, SingleReading
 from CoWLandmarksLib.localizer import localise
 from CoWLandmarksLib.model import Model
@@ -19,6 +21,8 @@ from .aligned import INSIDE, AlignedCase
 from .error_picture import write_error_picture
 from .metrics import confusions, mean_radial_error, radial_errors, successful_detection_rate
 from .samples import simulated_coarse_estimate, with_expected_places
+
+logger = logging.getLogger(__name__)
 
 _EXPECTED_SD_MM = 2.5
 
@@ -43,15 +47,18 @@ class FineValidation:
         first = self.cases[0]
         errors = radial_errors(found[0], truth[0])
         mean = float(np.nanmean(errors)) if np.isfinite(errors).any() else float("nan")
-        write_error_picture(
-            self.pictures / f"step-{step:06d}.png",
-            np.asarray(first.crop(), np.float32),
-            self.model.grid.grid(),
-            truth[0],
-            found[0],
-            self.model.anatomy,
-            f"{first.name}, step {step}: mean error {mean:.1f} mm (rings: truth, discs: network)",
-        )
+        try:
+            write_error_picture(
+                self.pictures / f"step-{step:06d}.png",
+                np.asarray(first.crop(), np.float32),
+                self.model.grid.grid(),
+                truth[0],
+                found[0],
+                self.model.anatomy,
+                f"{first.name}, step {step}: mean error {mean:.1f} mm (rings: truth, discs: network)",
+            )
+        except (OSError, OutputError) as error:
+            logger.warning("No picture of step %d (%s); training goes on.", step, error)
         return validation_figures(found, truth)
 
     def _read(self, read: SingleReading, case: AlignedCase, number: int) -> np.ndarray:

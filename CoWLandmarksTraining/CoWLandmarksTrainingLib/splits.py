@@ -150,16 +150,28 @@ def _count(share: float, patients: int) -> int:
 
 
 def content_hash(scan: AnnotatedScan) -> str:
-    """SHA-256 of what a case says: its landmarks (to 1 micrometre), and the bytes of its image file.
+    """SHA-256 of what a case says: its landmarks (to 1 micrometre), and the bytes of its image file or files.
 
-    Saving a scene again without changes keeps it. Raises AnnotationError when the image cannot be read.
+    Of a scene the voxels and their geometry count, so that saving it again without changes keeps the hash. Raises
+    AnnotationError or VolumeError when the image cannot be read.
     """
     landmarks = [
         [estimate.code, estimate.state.value, [round(x, 3) for x in estimate.position or ()]]
         for estimate in scan.landmarks
     ]
-    image = sha256_of(scan.image.path) if scan.image is not None and not scan.image.node else ""
+    image = "" if scan.image is None else _image_hash(scan)
     return _hash_of([scan.patient, scan.modality.value, landmarks, image])
+
+
+def _image_hash(scan: AnnotatedScan) -> str:
+    assert scan.image is not None
+    if not scan.image.node:
+        hashes = [sha256_of(file) for file in scan.image_files()]
+        return hashes[0] if len(hashes) == 1 else _hash_of(hashes)
+    volume = scan.read_volume()
+    voxels = np.ascontiguousarray(volume.voxels)
+    affine = (np.round(volume.ijk_to_ras, 6) + 0.0).tolist()
+    return _hash_of([hashlib.sha256(voxels.tobytes()).hexdigest(), str(voxels.dtype), voxels.shape, affine])
 
 
 def _seal_of(patients: Sequence[str], cases: Mapping[str, str]) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,22 @@ class TrainerConfig:
         return decay * min(1.0, (step + 1) / max(1, self.warm_up_steps))
 
 
+FINE_MEMORY_ADVICE = (
+    "raise training.accumulate, or use training.checkpoint_activations, mixed_precision, a smaller batch_size or "
+    "generator.base_width"
+)
+COARSE_MEMORY_ADVICE = "use a smaller coarse.batch_size or coarse.base_width"
+
+
+@contextmanager
+def enough_memory(what: str, advice: str = FINE_MEMORY_ADVICE) -> Iterator[None]:
+    """ConfigurationError in place of torch's words when a graphics card is too small for `what` happens inside."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise ConfigurationError(f"The graphics card has too little memory for {what}; {advice}.") from error
+
+
 LogSink = Callable[[dict[str, Any]], None]
 Validation = Callable[[Generator, int], dict[str, Any]]
 """Judges the averaged generator at a step; what it returns goes into the log."""
@@ -107,8 +123,10 @@ class Trainer:
         *,
         adversary: Adversary | None = None,
         processes: Processes | None = None,
+        memory_advice: str = FINE_MEMORY_ADVICE,
     ) -> None:
         self.config = config
+        self.memory_advice = memory_advice
         self.folder = folder
         self.device = device
         self.sampler = sampler
@@ -174,9 +192,10 @@ class Trainer:
                 for group in self.optimiser.param_groups:
                     group["lr"] = rate
                 before = time.monotonic()
-                batch = next(self.feed)
-                waited += time.monotonic() - before
-                losses.append(self._guarded_step(batch))
+                with enough_memory(f"step {self.step}", self.memory_advice):
+                    batch = next(self.feed)
+                    waited += time.monotonic() - before
+                    losses.append(self.train_step(batch))
                 if self.step % self.config.log_every == 0:
                     now = time.monotonic()
                     tell(self._log_entry(losses, rate, elapsed, now - logged, waited))
@@ -209,6 +228,7 @@ class Trainer:
             else:  # the same predictions again below: memory for one part at a time, for one more forward pass
                 with torch.no_grad():
                     shown = [self._predict(part)[0] for part in parts]
+            self._check_predictions(shown, parts)
             opponent.update(parts, shown)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
@@ -320,6 +340,15 @@ class Trainer:
         guilty = [name for name, error in zip(part.names, errors.isfinite().tolist(), strict=False) if not error]
         raise self._not_finite("loss", tuple(guilty))
 
+    def _check_predictions(self, predictions: list[torch.Tensor], parts: list[Batch]) -> None:
+        """Before the discriminator sees them, which would only say that its own loss is not finite."""
+        finite = [prediction.detach().flatten(1).isfinite().all(dim=1) for prediction in predictions]
+        wrong = torch.stack([(~each).sum() for each in finite]).sum()
+        if int(self.processes.sum(wrong)) == 0:
+            return
+        pairs = zip((name for part in parts for name in part.names), torch.cat(finite).tolist(), strict=False)
+        raise self._not_finite("prediction", tuple(name for name, good in pairs if not good))
+
     def _not_finite(self, what: str, names: tuple[str, ...]) -> ConfigurationError:
         kept = "the last checkpoint is kept" if self.checkpoint_file.exists() else "no checkpoint was written yet"
         case = f" with case {', '.join(names)}" if names else ""
@@ -327,15 +356,6 @@ class Trainer:
             f"The {what} is not finite at step {self.step}{case} ({kept} in '{self.folder}'); "
             "look at that case, or use a lower learning rate."
         )
-
-    def _guarded_step(self, batch: Batch) -> float:
-        try:
-            return self.train_step(batch)
-        except torch.cuda.OutOfMemoryError as error:
-            raise ConfigurationError(
-                f"The graphics card has too little memory for step {self.step}; raise training.accumulate, or use "
-                "training.checkpoint_activations, mixed_precision, a smaller batch_size or generator.base_width."
-            ) from error
 
     def _update_average(self) -> None:
         decay = min(self.config.average_decay, (1 + self.step) / (10 + self.step))
@@ -369,7 +389,8 @@ class Trainer:
 
     def _validate(self, validate: Validation, tell: LogSink) -> None:
         if self.processes.first:
-            result = validate(self.averaged_generator().to(self.device), self.step)
+            with enough_memory(f"the validation after step {self.step}", self.memory_advice):
+                result = validate(self.averaged_generator().to(self.device), self.step)
             tell(self.log.append({"step": self.step, "validation": result}))
         self.processes.wait()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -23,11 +24,12 @@ from CoWLandmarksLib.model import GridSpec, Model, NetworkPart, load_model, save
 from .adversary import Adversary
 from .aligned import INSIDE, AlignedCase, AlignedCohort
 from .aligned_samples import AlignedCoarseSampler, AlignedFineSampler, CoarsePose, FineTask, RealSampler, usable
+from .augmentation import AugmentationConfig
 from .crop_calibration import calibrated_on_crops
 from .crop_validation import CoarseValidation, FineValidation
 from .processes import Processes
 from .shape import shape_model_of
-from .trainer import LogSink, Trainer, Validation
+from .trainer import COARSE_MEMORY_ADVICE, LogSink, Trainer, Validation, enough_memory
 from .training_plan import DEFAULT_START, TrainingPlan, start_model_path
 
 logger = logging.getLogger(__name__)
@@ -117,6 +119,18 @@ class CohortTraining:
         return None
 
     @cached_property
+    def augmentation(self) -> AugmentationConfig:
+        """The plan's, without mirroring where a landmark of one side has no counterpart on the other."""
+        own = self.plan.augmentation
+        alone = [
+            mark.code for mark in self.cohort.anatomy.landmarks if mark.side != "midline" and mark.mirror == mark.code
+        ]
+        if not own.mirror or not alone:
+            return own
+        logger.warning("Nothing is mirrored: %s has no counterpart on the other side.", ", ".join(alone))
+        return replace(own, mirror=False)
+
+    @cached_property
     def task(self) -> FineTask:
         """What the fine network learns."""
         own = self.plan.generator
@@ -142,14 +156,20 @@ class CohortTraining:
             own.sigma_mm,
             own.batch_size,
             CoarsePose(own.pitch_deg, own.roll_yaw_deg, own.scale),
-            plan.augmentation,
+            self.augmentation,
             device=self.device,
             seed=plan.training.seed,
             processes=self.processes,
         )
         generator = self._network(config, self.coarse_start, 0)
         return Trainer(
-            generator, sampler, plan.coarse_trainer_config(), self.out / "coarse", self.device, processes=self.processes
+            generator,
+            sampler,
+            plan.coarse_trainer_config(),
+            self.out / "coarse",
+            self.device,
+            processes=self.processes,
+            memory_advice=COARSE_MEMORY_ADVICE,
         )
 
     def fine_trainer(self) -> Trainer:
@@ -160,7 +180,7 @@ class CohortTraining:
         sampler = AlignedFineSampler(
             self.train_cases,
             self.task,
-            plan.augmentation,
+            self.augmentation,
             plan.training.batch_size,
             seed=plan.training.seed,
             processes=self.processes,
@@ -174,7 +194,7 @@ class CohortTraining:
                 plan.discriminator,
                 self.grid_spec,
                 own.sigma_mm,
-                RealSampler(self.real_cases, self.task, plan.augmentation, plan.training.batch_size, self.processes),
+                RealSampler(self.real_cases, self.task, self.augmentation, plan.training.batch_size, self.processes),
                 self.device,
                 seed=plan.training.seed,
                 processes=self.processes,
@@ -223,7 +243,7 @@ class CohortTraining:
             licence="of the data it was trained on; not stated",
             card=_card(self, frame.notes),
             decode_with_prior=own.decode_with_prior,
-            read_mirrored=self.plan.augmentation.mirror,
+            read_mirrored=self.augmentation.mirror,
             circle=self.circle_kept,
         )
 
@@ -282,7 +302,9 @@ def train(
     if training.processes.first:
         tell({"network": "both", "stage": "calibration on validation scans"})
         model = training.model(coarse, fine)
-        save_model(calibrated_on_crops(model, training.validation_cases, training.device.type), training.model_file)
+        with enough_memory("the calibration on validation scans"):
+            model = calibrated_on_crops(model, training.validation_cases, training.device.type)
+        save_model(model, training.model_file)
     training.processes.wait()
     return training.model_file
 
@@ -311,11 +333,17 @@ def check_cohort(training: CohortTraining) -> None:
         )
     if any(side > whole for side, whole in zip(window, grid, strict=True)):
         raise ConfigurationError(f"generator.window {window} is larger than the crop {grid}; make it smaller.")
-    seen = np.any([case.status == INSIDE for case in cohort.cases("train")], axis=0)
+    without = [m.value.upper() for m in own.image_modalities if not usable(cohort.cases("train", m, has_image=True))]
+    if without:
+        raise ConfigurationError(
+            f"The aligned cohort has no {without[0]} training scan with at least three landmarks; add annotated scans, "
+            "or change training.image_modality."
+        )
+    seen = np.any([case.status == INSIDE for case in training.train_cases], axis=0)
     if not seen.all():
         codes = [code for code, known in zip(cohort.anatomy.codes, seen, strict=True) if not known]
         raise ConfigurationError(
-            f"No training case has the landmark {', '.join(codes)}; annotate it, or use an anatomy without it."
+            f"No training scan has the landmark {', '.join(codes)}; annotate it, or use an anatomy without it."
         )
 
 
@@ -355,12 +383,23 @@ def claim(training: CohortTraining, resume: bool) -> None:
 
 
 def _fingerprint(training: CohortTraining) -> list[list[Any]]:
-    """Name and landmarks of every case that is trained on, rounded to a micrometre."""
-    cases = {case.name: case for case in (*training.train_cases, *training.real_cases)}
+    """The frame, and landmarks and states of every case that is trained on or judged by."""
+    cases = {case.name: case for case in (*training.train_cases, *training.real_cases, *training.validation_cases)}
+    frame, spec = training.cohort.frame, training.grid_spec
+    common = [*spec.shape, *spec.spacing, *spec.centre, *frame.mean_landmarks.ravel().tolist()]
     return [
-        [name, round(float(np.nansum(case.landmarks * np.arange(1, 4))), 3), int(case.has_image)]
-        for name, case in sorted(cases.items())
+        ["frame", _sum_of(common), list(training.cohort.anatomy.codes)],
+        *(
+            [name, _sum_of(np.nan_to_num(case.landmarks)), case.status.tolist(), int(case.has_image)]
+            for name, case in sorted(cases.items())
+        ),
     ]
+
+
+def _sum_of(values: Any) -> str:
+    """SHA-256 of numbers, rounded to a micrometre."""
+    rounded = np.round(np.asarray(values, np.float64), 3) + 0.0
+    return hashlib.sha256(rounded.tobytes()).hexdigest()
 
 
 def _part(trainer: Trainer, sigma_mm: float) -> NetworkPart:

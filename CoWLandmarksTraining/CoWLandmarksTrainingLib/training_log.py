@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from CoWLandmarksLib.files import plain, write_text
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = "cow-training-log/1"
 LOG_SCHEMA_FILE = Path(__file__).parent / "Resources" / "Schemas" / "training-log.schema.json"
@@ -18,13 +21,23 @@ class TrainingLog:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self._broken = False
 
     def append(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Write one entry; returns it with its schema."""
+        """Write one entry; returns it with its schema. Where it cannot be written that is warned of once."""
         line = {"schema": SCHEMA, **entry}
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(plain(line), allow_nan=False) + "\n")
+            # After an entry that could not be written, or in part, the next one begins a line of its own.
+            text = "\n" * self._broken + json.dumps(plain(line), allow_nan=False) + "\n"
+            try:
+                with self.path.open("a", encoding="utf-8") as stream:
+                    stream.write(text)
+            except OSError as error:
+                if not self._broken:
+                    logger.warning("'%s' cannot be written (%s); training goes on.", self.path, error.strerror or error)
+                self._broken = True
+            else:
+                self._broken = False
         return line
 
     def cut_after(self, step: int) -> None:

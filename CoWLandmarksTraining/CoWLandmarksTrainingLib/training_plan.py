@@ -214,8 +214,8 @@ class TrainingPlan:
 
 
 _CURED = DiscriminatorConfig(objective=Objective.LEAST_SQUARES, view=View.SQUARED, r1=0.1)
-"""Kept after a sweep on validation cases: no other cure was better, a larger gradient_share did harm (Docs/training.md,
-"Does the discriminator help?")."""
+"""The cure of the study with three seeds. A sweep on validation cases showed none to be better than another, and that a
+larger gradient_share does harm (Docs/training.md, "Does the discriminator help?")."""
 
 _CPU = TrainingPlan(discriminator=_CURED, training=TrainingSettings(final_alpha=10.0))
 _GPU = TrainingPlan(

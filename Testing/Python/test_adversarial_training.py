@@ -21,8 +21,10 @@ from CoWLandmarksLib.generator import Generator
 from CoWLandmarksTrainingLib.batch import Batch
 from CoWLandmarksTrainingLib.checkpoint import previous
 from CoWLandmarksTrainingLib.discriminator import View
+from CoWLandmarksTrainingLib.feed import Feed
 from CoWLandmarksTrainingLib.losses import Objective
 from CoWLandmarksTrainingLib.trainer import Trainer
+from CoWLandmarksTrainingLib.training_log import TrainingLog
 from toy_training import CONFIG, CPU, DISCRIMINATOR, NETWORK, ToySampler, everything, toy_trainer
 
 SCRIPT = Path(__file__).resolve().parents[1] / "toy_training.py"
@@ -260,6 +262,39 @@ class TestTrouble:
         assert again.resume()
         assert again.step == 3
 
+    def test_in_phase_2_as_well_before_the_discriminator_complains(self, tmp_path: Path) -> None:
+        sampler = ToySampler()
+
+        def spoilt(rng: np.random.Generator) -> Batch:
+            batch = sampler(rng)
+            if sampler.position > 12:
+                batch.image[2] = float("nan")
+            return batch
+
+        trainer = toy_trainer(tmp_path, adversarial_from=0)
+        trainer.feed = Feed(spoilt, trainer.rng, 0)
+        with pytest.raises(ConfigurationError, match=r"The prediction is not finite at step 3 with case case-14 \("):
+            trainer.run()
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+    def test_a_log_that_cannot_be_written_ends_no_training(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        trainer = toy_trainer(tmp_path, steps=4, log_every=1)
+        (tmp_path / "log.jsonl").symlink_to("/dev/full")
+        trainer.run()
+        assert trainer.step == 4
+        assert caplog.text.count("cannot be written") == 1
+
+    def test_an_entry_after_a_broken_one_has_a_line_of_its_own(self, tmp_path: Path) -> None:
+        log = TrainingLog(tmp_path / "missing" / "log.jsonl")
+        log.append({"step": 1})
+        (tmp_path / "missing").mkdir()
+        assert log.path is not None
+        log.path.write_text('{"step": 1, "los', encoding="utf-8")
+        log.append({"step": 2})
+        assert json.loads(log.path.read_text(encoding="utf-8").splitlines()[1])["step"] == 2
+
     def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
         self, tmp_path: Path, whole: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -329,6 +364,14 @@ class TestTrouble:
         trainer.generator.stem.register_forward_pre_hook(full)
         with pytest.raises(ConfigurationError, match=r"too little memory for step 0; raise training\.accumulate"):
             trainer.run()
+
+    def test_so_is_one_that_is_full_in_a_validation(self, tmp_path: Path) -> None:
+        def full(*_: Any) -> dict[str, Any]:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+        trainer = toy_trainer(tmp_path, steps=2, validate_every=1)
+        with pytest.raises(ConfigurationError, match="too little memory for the validation after step 1; raise"):
+            trainer.run(validate=full)
 
     def test_a_phase_without_a_discriminator_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="needs a discriminator"):

@@ -25,6 +25,7 @@ from CoWLandmarksTrainingLib.annotation_geometry import absurd_distances, swappe
 from CoWLandmarksTrainingLib.cohort import AnnotatedScan, Cohort, Role, read_cohort
 from CoWLandmarksTrainingLib.cohort_check import CohortReport, annotation_problems, check_cohort
 from CoWLandmarksTrainingLib.problems import Problem, Severity
+from CoWLandmarksTrainingLib.splits import content_hash
 
 ANATOMY = default_anatomy()
 POINTS = places(ANATOMY, np.random.default_rng(1))
@@ -126,6 +127,18 @@ class TestReading:
         again = scan.read_volume()
         np.testing.assert_array_equal(again.voxels, volume.voxels)
         np.testing.assert_allclose(again.ijk_to_ras, volume.ijk_to_ras, atol=1e-6)
+
+    def test_the_voxels_of_a_scene_count_in_its_hash_and_saving_it_again_does_not(self, tmp_path: Path) -> None:
+        hashes = []
+        for number, change in enumerate((0, 0, 1)):
+            scene, volume = create_scene(), replace(bead_image(POINTS), name="angio")
+            volume.voxels[5, 5, 5] += change
+            detection = Detection("scan", Modality.MRA, Verdict.OK, (), estimates(ANATOMY, POINTS), np.eye(4))
+            add_detection(scene, add_volume(scene, volume), detection, ANATOMY)
+            (tmp_path / str(number)).mkdir()
+            save_scene(scene, tmp_path / str(number) / "p9_tof.mrb")
+            hashes.append(content_hash(read_cohort([tmp_path / str(number)], ANATOMY).scans[0]))
+        assert hashes[0] == hashes[1] != hashes[2]
 
     def test_what_a_person_drew_by_hand_in_a_scene(self, tmp_path: Path) -> None:
         import slicer

@@ -129,6 +129,19 @@ def test_the_hash_of_a_case_is_that_of_its_content(tmp_path: Path) -> None:
     assert content_hash(scan) != content_hash(replace(scan, patient="other"))
 
 
+def test_voxels_beside_their_header_are_sealed_too(tmp_path: Path) -> None:
+    header, voxels = tmp_path / "scan.mhd", tmp_path / "scan.raw"
+    header.write_text(
+        "NDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = scan.raw\n", encoding="utf-8"
+    )
+    voxels.write_bytes(bytes(8))
+    scan = replace(scans_of(tmp_path, 1)[0], image=ImageSource(header))
+    assert scan.image_files() == (header, voxels)
+    before = content_hash(scan)
+    voxels.write_bytes(bytes(range(8)))
+    assert content_hash(scan) != before
+
+
 def test_wrong_shares_and_files_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="shares"):
         draw_splits([], 1, 0.5, 0.5)

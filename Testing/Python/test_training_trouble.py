@@ -12,14 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from aligned_beads import write_bead_cohort
 from cohort_cases import places, tilted, write_case, write_cohort
-from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.anatomy import anatomy_from_dict, default_anatomy
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.model import load_model
 from CoWLandmarksLib.volume import apply_affine
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.aligned import AlignedCohort
+from CoWLandmarksTrainingLib.aligned import UNKNOWN, AlignedCohort
+from CoWLandmarksTrainingLib.processes import Processes
+from CoWLandmarksTrainingLib.training import CohortTraining
+from CoWLandmarksTrainingLib.training_plan import PRESETS
 from head_images import head_image
 
 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
@@ -117,6 +121,60 @@ def test_values_that_are_no_numbers_stop_a_training_which_names_the_case_and_can
     assert train(aligned, out, toy, "--resume") == 0
     weights = load_model(out / "model.cow.pt").fine.weights
     assert all(np.isfinite(value.float().numpy()).all() for value in weights.values())
+
+
+def test_a_landmark_that_only_sets_have_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    aligned, toy = tmp_path / "aligned", written(tmp_path, "toy.json", TOY)
+    cohort = write_bead_cohort(aligned, mra=2, sets=2, validation=0)
+    content = json.loads((aligned / "aligned.json").read_text(encoding="utf-8"))
+    for case in content["cases"]:
+        if case["name"].startswith("mra"):
+            case["status"][3] = UNKNOWN
+    (aligned / "aligned.json").write_text(json.dumps(content), encoding="utf-8")
+    assert train(aligned, tmp_path / "out", toy) == 1
+    assert f"No training scan has the landmark {cohort.anatomy.codes[3]};" in capsys.readouterr().err
+
+
+def test_both_modalities_need_scans_of_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    aligned, toy = tmp_path / "aligned", written(tmp_path, "toy.json", TOY)
+    write_bead_cohort(aligned, mra=2, sets=2, validation=0)
+    assert train(aligned, tmp_path / "out", toy, "--image-modality", "both") == 1
+    assert "no CTA training scan" in capsys.readouterr().err
+
+
+def test_a_cohort_in_another_frame_is_no_reason_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
+    write_bead_cohort(aligned, mra=2, sets=0, validation=1)
+    assert train(aligned, out, toy) == 0
+    content = json.loads((aligned / "aligned.json").read_text(encoding="utf-8"))
+    content["frame"]["mean_landmarks"][0][0] += 1.0
+    (aligned / "aligned.json").write_text(json.dumps(content), encoding="utf-8")
+    capsys.readouterr()
+    assert train(aligned, out, toy, "--resume") == 1
+    assert "Settings or cases differ" in capsys.readouterr().err
+
+
+def test_landmarks_of_one_side_alone_are_never_mirrored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = ANATOMY.source
+    kept = [entry for entry in source["landmarks"] if entry["side"] != "right"]
+    one_sided = anatomy_from_dict(
+        {**source, "landmarks": [{**entry, "mirror": entry["code"]} for entry in kept], "arteries": []}
+    )
+    cohort = write_bead_cohort(tmp_path, mra=1, sets=0, validation=0, anatomy=one_sided)
+    plan = PRESETS["cpu"].with_values(**TOY)
+    training = CohortTraining(cohort, plan, tmp_path / "out", torch.device("cpu"), Processes())
+    assert plan.augmentation.mirror
+    assert not training.augmentation.mirror
+    assert "L-ICA-T" in caplog.text
+    assert "has no counterpart on the other side" in caplog.text
+    sampler = training.coarse_trainer().sampler
+    left, middle = one_sided.codes.index("L-M1-M2"), one_sided.codes.index("BA-T")
+    for seed in range(6):
+        batch = sampler(np.random.default_rng(seed))
+        widest = batch.heatmaps[0, left].amax(dim=(0, 1))
+        other = batch.heatmaps[0, middle].amax(dim=(0, 1))
+        if widest.max() > 0.1 and other.max() > 0.1:
+            assert widest.argmax() < other.argmax()
 
 
 def test_a_training_whose_checkpoints_are_both_damaged_says_what_to_delete(
