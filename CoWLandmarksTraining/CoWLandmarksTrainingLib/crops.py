@@ -16,7 +16,7 @@ from CoWLandmarksLib.intensity import IntensityRule, hounsfield_offset
 from CoWLandmarksLib.localizer import field_of_view_grid
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.resampling import resample
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine
+from CoWLandmarksLib.volume import EDGE_MM, Grid, Volume, apply_affine
 
 from .aligned import COARSE_FILE, CROP_FILE, write_arrays
 from .cohort import AnnotatedScan
@@ -66,6 +66,11 @@ def make_crop(job: CropJob) -> MadeCrop:
         made = _made(job)
     except CoWLandmarksError as error:
         return MadeCrop((), failure=str(error))
+    deepest = float(np.nanmin(made.depth_mm, initial=np.inf))
+    if deepest < -EDGE_MM:
+        return MadeCrop(
+            inputs, failure=f"a landmark lies {-deepest:.1f} mm outside the scan; cowlandmarks-train check names it."
+        )
     grid = made.coarse_grid
     assert grid is not None
     record = {

@@ -23,11 +23,12 @@ from .subgroups import subgroups_of
 @dataclass(frozen=True)
 class EvaluationCases:
     """`scans` to evaluate; `failed` cases that cannot be used, with the reason; `sets` landmark sets without image,
-    left out."""
+    left out; `seal` that of the splits which chose them."""
 
     scans: tuple[AnnotatedScan, ...]
     failed: tuple[dict[str, str], ...]
     sets: int
+    seal: str | None = None
 
 
 def evaluation_cases(
@@ -47,7 +48,8 @@ def evaluation_cases(
     chosen = [scan for scan in read.scans if split is None or _split_of(scan, splits) == split]
     if not chosen and read.scans and split:
         raise AnnotationError(
-            f"No case of '{folders[0]}' is in the split '{split}'; make splits with cowlandmarks-train split."
+            f"No case of '{folders[0]}' is in the split '{split}'; name the splits file that the model "
+            "was trained with (--splits), or make splits with cowlandmarks-train split."
         )
     names = {scan.name for scan in chosen}
     known = {scan.name for scan in read.scans}
@@ -58,7 +60,8 @@ def evaluation_cases(
     usable = [scan for scan in chosen if scan.name not in told]
     with_image = tuple(scan for scan in usable if scan.image is not None)
     failed = tuple({"case": case, "error": sentence} for case, sentence in told.items())
-    return EvaluationCases(with_image, failed, len(usable) - len(with_image))
+    seal = None if splits is None else splits.seal
+    return EvaluationCases(with_image, failed, len(usable) - len(with_image), seal)
 
 
 def annotated_volume(scan: AnnotatedScan, anatomy: Anatomy) -> AnnotatedVolume:

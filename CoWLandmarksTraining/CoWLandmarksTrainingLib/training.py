@@ -258,6 +258,7 @@ class CohortTraining:
             "landmark_sets": len(self.real_cases) if self.plan.training.adversarial_steps else 0,
             "validation_scans": len(self.validation_cases),
             "alignment": self.cohort.frame.method,
+            "test_seal": self.cohort.provenance.get("test_seal"),
             "coarse": {"steps": coarse.step, "seconds": round(coarse.seconds_before)},
             **({} if self.circle_kept is None else {"circle": {"steps": 0}}),
             "fine": {"steps": fine.step, "seconds": round(fine.seconds_before)},

@@ -126,6 +126,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     model = load_model(arguments.model)
     cases = evaluation_cases(arguments.cohort, model.anatomy, arguments.split, arguments.splits)
+    known = model.provenance.get("test_seal")
+    if cases.seal is not None and known is not None and cases.seal != known:
+        print(
+            "warning: the model was trained with other splits; what is a test case here may have taught it.",
+            file=sys.stderr,
+        )
     if cases.sets:
         print(f"{cases.sets} landmark sets without an image are left out.")
     whole = arguments.out is not None and arguments.out.suffix.lower() != ".json"

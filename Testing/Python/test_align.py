@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from cohort_cases import GRID, estimates, places, seven_points, tilted, write_case, write_cohort
+from cohort_cases import GRID, bead_image, estimates, places, seven_points, tilted, write_case, write_cohort
 from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
 from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.files import write_json
@@ -133,6 +133,20 @@ def test_a_case_that_does_not_fit_is_told_and_left_out(tmp_path: Path) -> None:
     assert reasons.keys() == {"shuffled", "three"}
     assert "left and right above all" in reasons["shuffled"]
     assert reasons["three"] == "it has 3 placed landmarks; 4 are needed to align it."
+
+
+def test_a_case_with_a_landmark_outside_its_scan_is_left_out(tmp_path: Path) -> None:
+    anatomy = default_anatomy()
+    written = write_cohort(tmp_path / "cohort", anatomy, 2)
+    points = written[0].copy()
+    image = bead_image(points)
+    points[0] += (0.0, 0.0, 70.0)
+    write_case(tmp_path / "cohort" / "slipped", anatomy, points, image=image)
+    cohort = aligned(tmp_path / "cohort", anatomy, tmp_path / "out", replace(CONFIG, largest_residual_mm=100.0))
+    assert len(cohort.cases()) == 2
+    [failed] = cohort.rejected()
+    assert failed.name == "slipped"
+    assert "outside the scan" in failed.reason
 
 
 def test_a_scan_that_misses_the_crop_is_left_out(tmp_path: Path) -> None:

@@ -280,6 +280,20 @@ class TestRoad:
         assert rows[6].split(",")[0] == ANATOMY.codes[5]
         assert float(rows[6].split(",")[1]) == pytest.approx(3.5, abs=0.1)
 
+    def test_a_model_that_was_trained_with_other_splits_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("a", "b", "c"):
+            write_case(tmp_path / name, Modality.CTA)
+        splits = draw_splits(read_cohort([tmp_path], ANATOMY).scans, 1, 0.0, 0.4)
+        splits.write(tmp_path / "splits.json")
+        words = ["evaluate", "m.cow.pt", str(tmp_path), "--device", "cpu", "--split", "test"]
+        for seal, told in ((splits.seal, False), ("of another cohort", True)):
+            model = replace(sided_model(), provenance={"test_seal": seal})
+            monkeypatch.setattr("CoWLandmarksLib.model.load_model", lambda _, model=model: model)
+            assert main(words) == 0
+            assert ("trained with other splits" in capsys.readouterr().err) is told
+
     @pytest.mark.parametrize(("bad", "code"), [((), 0), (("a",), 2), (("a", "b"), 1)])
     def test_the_command_tells_by_its_exit_code_whether_cases_failed(
         self,
