@@ -14,7 +14,7 @@ from .arteries_labels import Tube, label_map
 from .arteries_lumen import CrossSections, centred, cross_sections
 from .arteries_measures import measured, with_side_ratios
 from .arteries_pairs import ArteryPairs
-from .arteries_presence import Evidence, evidence, judge, own_radius
+from .arteries_presence import Evidence, evidence, judge, leaning, own_radius
 from .arteries_region import Region
 from .arteries_summary import summary_of
 from .arteries_surroundings import Surroundings, anchors_at, holds, surroundings_of
@@ -195,6 +195,7 @@ class ArteryTracer:
                 found,
                 optional=self._anatomy.artery(code).optional and ends[code].way is not Way.ACROSS,
                 unseen=ends[code].by_rule,
+                lean=leaning(code),
             )
             for code, found in self.evidence.items()
         }
