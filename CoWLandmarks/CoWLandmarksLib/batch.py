@@ -201,7 +201,8 @@ def sentence_of(error: Exception) -> str:
     """One sentence for people about any error."""
     if isinstance(error, CoWLandmarksError):
         return " ".join(str(error).split())
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    full = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch on the CPU
+    if full or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "There is not enough memory for this scan; close other programs, or crop the scan around the head."
     detail = " ".join(str(error).split())[:200]
     kind = type(error).__name__

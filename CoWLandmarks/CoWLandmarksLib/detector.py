@@ -68,6 +68,9 @@ class Alignment:
     slack_mm: float | np.ndarray = DECODING_SLACK_MM
 
 
+CARD_FULL = "The graphics card has too little memory; the CPU was used."
+
+
 def choose_device(name: str) -> torch.device:
     """Device for "auto", "cpu", "cuda" or "mps"; raises ConfigurationError when it is not there."""
     if name == "auto":
@@ -79,6 +82,14 @@ def choose_device(name: str) -> torch.device:
     if name not in ("cpu", "cuda", "mps"):
         raise ConfigurationError(f"'{name}' is no device; use auto, cpu, cuda or mps.")
     return torch.device(name)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a graphics card had too little memory, in the words of torch, cuDNN, cuBLAS or Apple's backend."""
+    words = str(error).lower()
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(
+        said in words for said in ("out of memory", "alloc_failed", "not_initialized")
+    )
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,16 @@ class Detector:
         self.passes = max(1, passes) if model.reads_priors and model.circle is None else 1
         self.mirror = mirror
         self.decoding = decoding
-        self._load_networks(choose_device(device))
+        self._warnings: tuple[str, ...] = ()
+        wanted = choose_device(device)
+        try:
+            self._load_networks(wanted)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._warnings = (CARD_FULL,)
+        if self._warnings:
+            self._load_networks(torch.device("cpu"))
 
     def detect(
         self,
@@ -156,15 +176,20 @@ class Detector:
         hint: Mapping[str, np.ndarray] | None = None,
         progress: ProgressCallback | None = None,
     ) -> Measurement:
-        """Run the networks; arguments and errors as in `detect`. A full graphics card is left for the CPU."""
+        """Run the networks; arguments and errors as in `detect`. A full graphics card is left for the CPU, for good."""
         try:
-            return self._measure(volume, modality, hint, progress)
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
+            measurement = self._measure(volume, modality, hint, progress)
+        except RuntimeError as error:
+            if self.device.type == "cpu" or not is_out_of_memory(error):
+                raise
+            self._warnings = (CARD_FULL,)
+            measurement = None
+        if measurement is None:  # out of the handler, whose traceback holds the tensors on the card
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             self._load_networks(torch.device("cpu"))
             measurement = self._measure(volume, modality, hint, progress)
-            warning = "The graphics card has too little memory for this scan; the CPU was used."
-            return replace(measurement, warnings=(*measurement.warnings, warning))
+        return replace(measurement, warnings=(*measurement.warnings, *self._warnings))
 
     def _load_networks(self, device: torch.device) -> None:
         self.device = device
@@ -375,7 +400,7 @@ class Detector:
             self._circle_confidence(alignment),
             np.array([estimate.state is not LandmarkState.OUTSIDE for estimate in estimates]),
         )
-        verdict, reasons = verdict_of(evidence, estimates)
+        verdict, reasons = verdict_of(replace(evidence, sides=volume.sides), estimates)
         provenance = {
             "program": f"CoW Landmarks {__version__}",
             "model": model.name,

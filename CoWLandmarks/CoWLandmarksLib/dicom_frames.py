@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from .coordinates import swap_lps_ras
 from .dicom_sequences import PIXEL_DATA, Item, read_sequences, read_what_is_there
 from .errors import VolumeError
 from .native_output import libraries_silenced
+from .scan_files import is_readable_name
 
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 _PLANE_POSITION, _PLANE_ORIENTATION = 0x00209113, 0x00209116
@@ -97,6 +99,8 @@ def is_dicom(path: Path) -> bool:
 
 def _gdcm_can_read(path: Path) -> bool:
     """Whether GDCM takes the file for a DICOM image."""
+    if not is_readable_name(path):
+        return False
     with libraries_silenced():
         return bool(sitk.ImageFileReader.GetImageIOFromFileName(str(path)) == "GDCMImageIO")
 
@@ -145,7 +149,7 @@ def _file(path: Path, raw_text: Callable[[str], str]) -> DicomFile:
         path=path,
         instance=text("0008|0018") or str(path),
         series_uid=text("0020|000e"),
-        series_number=int(number[0]) if number else None,
+        series_number=int(number[0]) if number and math.isfinite(number[0]) else None,
         modality=text("0008|0060").upper() or "DICOM",
         description=" ".join(text("0008|103e").split()),
         image_type=tuple(part.strip().upper() for part in text("0008|0008").split("\\")),
@@ -227,6 +231,8 @@ def compact(voxels: np.ndarray, widest: int = 4) -> np.ndarray:
 
 
 def _reader(path: Path) -> sitk.ImageFileReader:
+    if not is_readable_name(path):
+        raise VolumeError(f"The name of {str(path)!a} holds bytes that are no text (UTF-8); rename it.")
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +14,19 @@ import numpy as np
 from .errors import VolumeError
 from .nifti_header import ENDINGS, NiftiHeader, check_nifti_header, header_file, read_nifti_header
 from .text_headers import TextHeader, read_metaimage_header, read_nrrd_header
-from .volume import MOST_NOT_A_NUMBER_PERCENT
+from .volume import MOST_NOT_A_NUMBER_PERCENT, NO_ORIENTATION
 
 _BLOCK = 1 << 20
 _UNUSED_BEHIND = 16 * _BLOCK
 """Packed bytes behind the voxels are not unpacked further than this."""
 _ZLIB_OR_GZIP = 47
 _GZIP = b"\x1f\x8b"
+
+
+_MILLIMETRES = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "none", "s", "ms", "")
+_NRRD_SPACES = (
+    "right-anterior-superior", "left-anterior-superior", "left-posterior-superior", "ras", "las", "lps"
+)  # fmt: skip
 
 
 def check_complete(path: Path) -> tuple[str, ...]:
@@ -144,7 +151,14 @@ def _check_text(
 def _nrrd_doubts(path: Path, header: TextHeader) -> tuple[str, ...]:
     if not {"spacings", "spacedirections"} & set(header.fields):
         raise VolumeError(f"'{path}' records no voxel size; export it again with its geometry.")
-    return () if {"space", "spacedimension"} & set(header.fields) else (_NO_ORIENTATION,)
+    units = header.fields.get("spaceunits", "").replace('"', " ").split()
+    if any(unit.lower() not in _MILLIMETRES for unit in units):
+        raise VolumeError(f"'{path}' records voxel sizes in {units[0]}; export it again in millimetres.")
+    sizes = header.fields.get("spacings", "").split()[-3:]
+    if any(not 0.0 < float(size) < math.inf for size in sizes):
+        raise VolumeError(f"'{path}' records an impossible voxel size ({' '.join(sizes)}); export it again.")
+    space = header.fields.get("space", "").lower().removesuffix("-time")
+    return () if space in _NRRD_SPACES else (NO_ORIENTATION,)
 
 
 def _metaimage_doubts(path: Path, header: TextHeader) -> tuple[str, ...]:
@@ -153,10 +167,7 @@ def _metaimage_doubts(path: Path, header: TextHeader) -> tuple[str, ...]:
         raise VolumeError(f"'{path}' records no voxel size; export it again with its geometry.")
     if any(float(size) < 0 for size in sizes.split()):
         raise VolumeError(f"'{path}' records a negative voxel size ({sizes}); export it again with its geometry.")
-    return () if {"transformmatrix", "rotation", "orientation"} & set(header.fields) else (_NO_ORIENTATION,)
-
-
-_NO_ORIENTATION = "The file records no orientation; left and right cannot be told for sure."
+    return () if {"transformmatrix", "rotation", "orientation"} & set(header.fields) else (NO_ORIENTATION,)
 
 
 def _is_packed(path: Path) -> bool:

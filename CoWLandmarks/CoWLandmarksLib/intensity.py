@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _SAMPLE_VOXELS = 2_000_000
 _STORED_OFFSET = 1024.0
+_RESCALED_UP_TO = 10.0
+"""Values rescaled to [0, 1] say nothing of what they were."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def recognise_modality(voxels: np.ndarray) -> tuple[Modality, bool]:
     if soft_with_contrast and np.mean(kept > 700) > 0.002:
         return Modality.CTA, False
     only_vessels = kept.size < 0.1 * values.size
-    return Modality.MRA, not (soft_with_contrast or only_vessels)
+    rescaled = np.asarray(voxels).dtype.kind == "f" and float(values.max()) <= _RESCALED_UP_TO
+    return Modality.MRA, not (soft_with_contrast or only_vessels or rescaled)
 
 
 def hounsfield_offset(voxels: np.ndarray) -> float:

@@ -227,7 +227,12 @@ def _check(model: Model) -> None:
         raise ValueError(f"its shape model does not fit its {count} landmarks")
     if not np.isfinite(model.shape.mean).all() or not np.isfinite(model.shape.covariance).all():
         raise ValueError("its shape model is not finite")
-    lengths = [*model.grid.shape, *model.grid.spacing, model.coarse.sigma_mm, model.fine.sigma_mm, model.prior_sigma_mm]
+    tables = [part.calibration for part, *_ in parts]
+    limits = [limit for table in tables for limit in (table.absent_below, table.uncertain_below)]
+    if not np.isfinite([*limits, model.least_recognition]).all():
+        raise ValueError("its limits are not finite")
+    sigmas = [part.sigma_mm for part, *_ in parts]
+    lengths = [*model.grid.shape, *model.grid.spacing, *sigmas, model.prior_sigma_mm]
     if not (np.isfinite(lengths).all() and min(lengths) > 0 and np.isfinite(model.grid.centre).all()):
         raise ValueError("its grid or its heatmap widths are no lengths")
     if set(model.intensity) != set(Modality):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import VolumeError
-from .volume import Grid
+from .volume import NO_ORIENTATION, Grid, Sides
 
 ENDINGS = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz")
 _BYTES = 348
@@ -174,21 +174,25 @@ def _refuse_contradiction(columns: np.ndarray, sizes: np.ndarray, header: NiftiH
     )
 
 
-def geometry_doubts(header: NiftiHeader, grid: Grid) -> tuple[str, ...]:
-    """Sentences about a header that leaves left and right, or the place, unsure; `grid` is how it was understood."""
+def geometry_doubts(header: NiftiHeader, grid: Grid) -> tuple[tuple[str, ...], Sides]:
+    """Sentences about a header that leaves left and right, or the place, unsure, and what it says of the sides.
+
+    `grid` is how it was understood.
+    """
     if header.sform_code <= 0 and header.qform_code <= 0:
-        return ("The file records no orientation; left and right cannot be told for sure.",)
+        return (NO_ORIENTATION,), Sides.UNRECORDED
     if header.sform_code <= 0 or header.qform_code <= 0:
-        return ()
+        return (), Sides.RECORDED
     corners = np.c_[grid.size * np.indices((2, 2, 2)).reshape(3, -1).T, np.ones(8)]
     sform, qform = header.sform(), header.qform()
     apart = float(np.abs(corners @ (sform - qform).T).max())
     if apart <= _DISAGREEMENT_MM:
-        return ()
+        return (), Sides.RECORDED
     gaps = [float(np.abs(corners @ (matrix - grid.ijk_to_ras).T).max()) for matrix in (sform, qform)]
     used = f"the {'sform' if gaps[0] <= gaps[1] else 'qform'} was used"
     if min(gaps) > _DISAGREEMENT_MM:
         used = "the sform was used with the voxel sizes of the qform, as in 3D Slicer"
     mirrored = np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0
     sides = ", of which one mirrors the other, so that left and right are unsure" if mirrored else ""
-    return (f"The file records two positions {apart:.0f} mm apart (sform, qform){sides}; {used}.",)
+    sentence = f"The file records two positions {apart:.0f} mm apart (sform, qform){sides}; {used}."
+    return (sentence,), Sides.CONTRADICTORY if mirrored else Sides.RECORDED

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from .errors import OutputError, short_path
+from .scan_files import is_readable_name
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class ResultNames:
 
 def check_free(directory: Path, name: str, force: bool) -> None:
     """Raise OutputError if `directory/name` holds something that this call may not replace."""
+    if not is_readable_name(directory):
+        raise OutputError(f"The name of {str(directory)!a} holds bytes that are no text (UTF-8); choose another.")
     target = directory / name
     try:
         if target.is_symlink() or (target.exists() and not target.is_dir()):

@@ -7,6 +7,16 @@ from pathlib import Path
 
 from .errors import VolumeError
 
+
+def is_readable_name(path: Path) -> bool:
+    """Whether a path is text. Image libraries end the process on names whose bytes are no UTF-8 (Latin-1, old CDs)."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 _DICOM_MARK = b"DICM"
 _DICOM_MARK_AT = 128

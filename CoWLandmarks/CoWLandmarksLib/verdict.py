@@ -9,6 +9,7 @@ import numpy as np
 
 from .alignment import ShapeModel, fit_similarity_robustly, rotation_deg, side_turn_deg
 from .detection import LandmarkEstimate, LandmarkState, Verdict
+from .volume import Sides
 
 FEWEST_LANDMARKS = 5
 LEAST_CONFIDENCE = 0.5
@@ -30,6 +31,7 @@ class Evidence:
     share of them that fits one configuration;
     `recognition` how sure both networks are (see there); `least_recognition` what the model asks of a circle of Willis;
     `strangeness` squared Mahalanobis distance of the configuration per coordinate (about 1 for a usual one);
+    `sides` what the file says of left and right;
     `tilt_deg` rotation of the head against the axes of the scan (with a hint: of its sides alone); `scale` mean circle
     over this circle.
     """
@@ -43,6 +45,7 @@ class Evidence:
     scale: float
     recognition: float = 2.0
     least_recognition: float = LEAST_RECOGNITION
+    sides: Sides = Sides.RECORDED
 
 
 def recognition(coarse_confidence: np.ndarray, second: np.ndarray) -> float:
@@ -109,6 +112,8 @@ def gather_evidence(
 def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tuple[Verdict, tuple[str, ...]]:
     """Verdict and the sentences behind it."""
     reasons = []
+    if evidence.sides is Sides.CONTRADICTORY:
+        reasons.append("The file says two things about left and right; convert it again from the original images.")
     if (
         evidence.landmarks < FEWEST_LANDMARKS
         or evidence.confidence < LEAST_CONFIDENCE
@@ -127,7 +132,10 @@ def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tup
         reasons.append("The head lies implausibly in the scan; check the orientation in its header (left and right!).")
     if reasons:
         return Verdict.DO_NOT_TRUST, tuple(reasons)
+    check = []
+    if evidence.sides is Sides.UNRECORDED:
+        check.append("The file does not say which side is left; check it against the original images.")
     doubtful = [estimate.code for estimate in estimates if estimate.state is LandmarkState.UNCERTAIN]
     if doubtful:
-        return Verdict.REVIEW, (f"To check: {', '.join(doubtful)}.",)
-    return Verdict.OK, ()
+        check.append(f"To check: {', '.join(doubtful)}.")
+    return (Verdict.REVIEW if check else Verdict.OK), tuple(check)

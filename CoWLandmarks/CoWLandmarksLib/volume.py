@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +16,8 @@ FEWEST_VOXELS, MOST_VOXELS = 8, 2**31
 FINEST_MM, COARSEST_MM = 0.05, 10.0
 MOST_SHEAR = 0.01
 """Largest cosine between two axes (0.6 degrees off a right angle)."""
+LARGEST_FIELD_MM3 = 1e9
+NO_ORIENTATION = "The file records no orientation; left and right cannot be told for sure."
 SMALLEST_EXTENT_MM, LARGEST_EXTENT_MM = 8.0, 2500.0
 FARTHEST_MM = 1e5
 MOST_NOT_A_NUMBER_PERCENT = 1.0
@@ -83,6 +86,14 @@ def axis_aligned_grid(centre: np.ndarray, spacing: np.ndarray, shape: tuple[int,
     return Grid(shape, matrix)
 
 
+class Sides(str, Enum):
+    """What a file says of left and right: RECORDED, nothing (UNRECORDED), or two things that mirror each other."""
+
+    RECORDED = "recorded"
+    UNRECORDED = "unrecorded"
+    CONTRADICTORY = "contradictory"
+
+
 @dataclass(frozen=True)
 class Volume:
     """A scan: `voxels` [k, j, i] and `ijk_to_ras` (4, 4, RAS mm); `name` never holds patient data."""
@@ -92,6 +103,7 @@ class Volume:
     name: str = "scan"
     modality: Modality | None = None
     warnings: tuple[str, ...] = ()
+    sides: Sides = Sides.RECORDED
 
     @cached_property
     def grid(self) -> Grid:
@@ -168,6 +180,11 @@ def _check_geometry(matrix: np.ndarray, shape: tuple[int, ...], name: str) -> No
         raise VolumeError(
             f"'{name}' measures {sizes} mm; a scan of the head of {SMALLEST_EXTENT_MM:g} to {LARGEST_EXTENT_MM:g} mm "
             "along every axis is needed, so check the voxel size or crop the scan."
+        )
+    if extent.prod() > LARGEST_FIELD_MM3:
+        litres = extent.prod() / 1e6
+        raise VolumeError(
+            f"'{name}' covers {litres:.0f} litres; check the voxel size, or crop the scan around the head."
         )
     away = np.abs(matrix[:3, 3]).max()
     if away > FARTHEST_MM:

@@ -16,7 +16,8 @@ from .errors import OutputError, VolumeError, short_path
 from .file_integrity import check_complete
 from .native_output import libraries_silenced
 from .nifti_header import geometry_doubts, header_file, read_nifti_header
-from .volume import MOST_VOXELS, Volume
+from .scan_files import is_readable_name
+from .volume import MOST_VOXELS, NO_ORIENTATION, Sides, Volume
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 _KNOWN = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -29,6 +30,8 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
     keep their type, except that 64-bit values become 32-bit ones. Raises VolumeError with one sentence.
     """
     path = Path(path)
+    if not is_readable_name(path):
+        raise VolumeError(f"The name of {str(path)!a} holds bytes that are no text (UTF-8); rename it.")
     try:
         if not path.exists():
             raise VolumeError(f"'{path}' does not exist; check the path.")
@@ -133,8 +136,10 @@ def _read_image_file(path: Path) -> Volume:
     except RuntimeError as error:
         raise VolumeError(_unreadable(path, str(error))) from error
     nifti = read_nifti_header(header_file(path))
-    doubts = () if nifti is None else geometry_doubts(nifti, volume.grid)
-    return Volume(volume.voxels, volume.ijk_to_ras, volume.name, None, (*doubts, *warnings))
+    doubts, sides = ((), Sides.RECORDED) if nifti is None else geometry_doubts(nifti, volume.grid)
+    if NO_ORIENTATION in warnings:
+        sides = Sides.UNRECORDED
+    return Volume(volume.voxels, volume.ijk_to_ras, volume.name, None, (*doubts, *warnings), sides)
 
 
 def _unreadable(path: Path, reason: str) -> str:

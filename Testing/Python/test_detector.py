@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from beads import (
 from CoWLandmarksLib.alignment import ShapePosterior
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
-from CoWLandmarksLib.detector import Detector, Stage, choose_device
+from CoWLandmarksLib.detector import Detector, Measurement, Stage, choose_device
 from CoWLandmarksLib.errors import ConfigurationError, VolumeError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.network_image import NetworkImage
@@ -62,6 +63,55 @@ def stored(volume: Volume, axes: tuple[int, ...], flips: tuple[bool, ...]) -> Vo
             matrix[:3, n] *= -1
             voxels = np.flip(voxels, 2 - n)
     return Volume(voxels, matrix, volume.name, volume.modality)
+
+
+class TestFullCard:
+    """A graphics card without room is left for the processor, whoever says so, and every detection tells."""
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            torch.cuda.OutOfMemoryError("CUDA out of memory."),
+            RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+            RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        ],
+    )
+    @pytest.mark.parametrize("when", ["loading", "detecting"])
+    def test_the_processor_takes_over(self, monkeypatch: pytest.MonkeyPatch, error: RuntimeError, when: str) -> None:
+        card, loaded, load = torch.device("meta"), [], Detector._load_networks
+
+        def on_card(self: Detector, device: torch.device) -> None:
+            loaded.append(device.type)
+            if device == card and when == "loading":
+                raise error
+            load(self, torch.device("cpu"))
+            self.device = device
+
+        measure = Detector._measure
+
+        def full(self: Detector, *arguments: Any) -> Measurement:
+            if self.device == card:
+                raise error
+            return measure(self, *arguments)
+
+        monkeypatch.setattr("CoWLandmarksLib.detector.choose_device", lambda _: card)
+        monkeypatch.setattr(Detector, "_load_networks", on_card)
+        monkeypatch.setattr(Detector, "_measure", full)
+        pose = pose_matrix(4, 2, 1, 1.0, np.zeros(3))
+        detector = Detector(bead_model(), "auto", mirror=False)
+        for _ in range(2):
+            detection = detector.detect(bead_scan(GRID, posed(pose)))
+            assert errors(detection, posed(pose)).max() < 0.5
+            assert [w for w in detection.warnings if "graphics card has too little memory" in w]
+        assert loaded == ["meta", "cpu"]
+
+    def test_another_error_is_not_taken_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(*_: Any) -> None:
+            raise RuntimeError("invalid device function")
+
+        monkeypatch.setattr(Detector, "_measure", broken)
+        with pytest.raises(RuntimeError, match="invalid device function"):
+            Detector(bead_model(), "cpu").detect(bead_scan(GRID, posed(np.eye(4))))
 
 
 class TestCircle:

@@ -133,6 +133,7 @@ def large_field_mr() -> np.ndarray:
         (large_field_mr(), Modality.MRA, True),
         (mr(200.0), Modality.MRA, True),
         (mr(0.0), Modality.MRA, True),
+        (((ct(-1000.0) + 1000.0) / 3000.0).astype(np.float32), Modality.MRA, False),
         (head(900.0, 0.0, vessel_voxels=900).astype(np.uint16), Modality.MRA, False),
     ],
     ids=[
@@ -148,6 +149,7 @@ def large_field_mr() -> np.ndarray:
         "TOF with much air",
         "TOF",
         "TOF with dark background",
+        "CT rescaled to 0 to 1",
         "vessels only",
     ],
 )

@@ -262,6 +262,10 @@ class TestUnfitContent:
             "a shape of fewer landmarks": replace(model, shape=ShapeModel(model.shape.mean[:5], np.eye(15))),
             "a covariance of another size": replace(model, shape=ShapeModel(model.shape.mean, np.eye(56))),
             "a shape that is not numbers": replace(model, shape=ShapeModel(nan_mean, np.eye(57))),
+            "a limit that is no number": replace(model, least_recognition=float("nan")),
+            "an absence that is no number": replace(
+                model, fine=replace(model.fine, calibration=replace(table, absent_below=float("nan")))
+            ),
             "no spacing": replace(model, grid=replace(model.grid, spacing=(1.0, 0.0, 1.0))),
             "no width": replace(model, prior_sigma_mm=float("nan")),
             "no rule for CTA": replace(model, intensity={Modality.MRA: model.intensity[Modality.MRA]}),

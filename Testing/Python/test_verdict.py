@@ -9,6 +9,7 @@ import pytest
 from CoWLandmarksLib.alignment import ShapeModel
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState, Verdict
 from CoWLandmarksLib.verdict import Evidence, gather_evidence, recognition, verdict_of
+from CoWLandmarksLib.volume import Sides
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 ATLAS = default_atlas().shape_models["patients"]
@@ -87,6 +88,15 @@ def test_doubtful_points_ask_for_a_review_and_are_named() -> None:
     doubtful = replace(FOUND, code="R-M1-M2", state=LandmarkState.UNCERTAIN)
     assert verdict_of(SURE, [FOUND, doubtful]) == (Verdict.REVIEW, ("To check: R-M1-M2.",))
     assert verdict_of(SURE, [FOUND]) == (Verdict.OK, ())
+
+
+def test_a_file_that_does_not_say_which_side_is_left_is_never_ok() -> None:
+    verdict, [reason] = verdict_of(replace(SURE, sides=Sides.UNRECORDED), [FOUND])
+    assert verdict is Verdict.REVIEW
+    assert "which side is left" in reason
+    verdict, [reason] = verdict_of(replace(SURE, sides=Sides.CONTRADICTORY), [FOUND])
+    assert verdict is Verdict.DO_NOT_TRUST
+    assert "two things about left and right" in reason
 
 
 def test_the_share_of_sure_points_is_counted_among_the_placed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 import SimpleITK as sitk
 from CoWLandmarksLib import volume_io
 from CoWLandmarksLib.errors import OutputError, VolumeError
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.outputs import check_free
+from CoWLandmarksLib.volume import Sides, Volume, validated
 from CoWLandmarksLib.volume_io import (
     WRITABLE,
     image_from_volume,
@@ -254,9 +256,68 @@ class TestNiftiGeometry:
         (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(512))
         assert "left and right cannot be told" in read_volume(tmp_path / "x.nrrd").warnings[0]
 
+    @pytest.mark.parametrize(
+        ("fields", "told"),
+        [
+            ("space dimension: 3", "left and right cannot be told"),
+            ("space: 3D-right-handed", "left and right cannot be told"),
+            ("space: scanner-xyz", "left and right cannot be told"),
+            ("space: left-posterior-superior", ""),
+        ],
+    )
+    def test_only_an_anatomical_space_of_an_nrrd_tells_left_from_right(
+        self, tmp_path: Path, fields: str, told: str
+    ) -> None:
+        axes = "space directions: (1,0,0) (0,1,0) (0,0,1)"
+        header = f"NRRD0004\ntype: uchar\ndimension: 3\n{fields}\nsizes: 8 8 8\n{axes}\nencoding: raw\n\n"
+        (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(512))
+        volume = read_volume(tmp_path / "x.nrrd")
+        assert told in " ".join(volume.warnings)
+        assert volume.sides is (Sides.UNRECORDED if told else Sides.RECORDED)
+
+    @pytest.mark.parametrize("fields", ["spacings: nan nan nan", "spacings: 2 2 nan", "spacings: -2 2 2"])
+    def test_an_impossible_voxel_size_of_an_nrrd_is_refused(self, tmp_path: Path, fields: str) -> None:
+        header = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 8 8 8\n{fields}\nencoding: raw\n\n"
+        (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(512))
+        with pytest.raises(VolumeError, match="an impossible voxel size"):
+            read_volume(tmp_path / "x.nrrd")
+
+    def test_an_nrrd_in_inches_is_refused(self, tmp_path: Path) -> None:
+        units = 'space: left-posterior-superior\nspace units: "inch" "inch" "inch"'
+        axes = "space directions: (1,0,0) (0,1,0) (0,0,1)"
+        header = f"NRRD0004\ntype: uchar\ndimension: 3\n{units}\nsizes: 8 8 8\n{axes}\nencoding: raw\n\n"
+        (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(512))
+        with pytest.raises(VolumeError, match="in inch; export it again in millimetres"):
+            read_volume(tmp_path / "x.nrrd")
+
+    def test_a_sform_that_mirrors_the_qform_contradicts_it(self, tmp_path: Path) -> None:
+        mirrored = np.array(STRAIGHT)
+        mirrored[0] *= -1.0
+        volume = read_volume(nifti(tmp_path / "x.nii", sform=mirrored, qform=1))
+        assert volume.sides is Sides.CONTRADICTORY
+        assert read_volume(nifti(tmp_path / "y.nii")).sides is Sides.UNRECORDED
+
 
 class TestPaths:
     """Paths that lead nowhere."""
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+    @pytest.mark.parametrize("name", [b"h\xff.mha", b"Sch\xe4del.nii.gz", b"Sch\xe4del"])
+    def test_a_name_that_is_no_text_is_a_sentence_and_no_crash(self, tmp_path: Path, name: bytes) -> None:
+        path = tmp_path / os.fsdecode(name)
+        write_volume(Volume(np.zeros((8, 8, 8), np.int16), np.eye(4)), tmp_path / "plain.mha")
+        if name.endswith(b"del"):
+            path.mkdir()
+        (path / "1.dcm" if path.is_dir() else path).write_bytes((tmp_path / "plain.mha").read_bytes())
+        with pytest.raises(VolumeError, match=r"holds bytes that are no text \(UTF-8\); rename it"):
+            read_volume(path)
+        with pytest.raises(OutputError, match="choose another"):
+            check_free(path, "scan", force=False)
+
+    def test_a_field_of_view_of_thousands_of_litres_is_refused(self) -> None:
+        voxels = np.random.default_rng(1).integers(0, 200, (220, 220, 220), np.uint8)
+        with pytest.raises(VolumeError, match="covers 10648 litres; check the voxel size"):
+            validated(Volume(voxels, np.diag([10.0, 10.0, 10.0, 1.0])))
 
     def test_a_path_that_does_not_exist(self, tmp_path: Path) -> None:
         with pytest.raises(VolumeError, match="does not exist"):
