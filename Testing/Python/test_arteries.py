@@ -135,12 +135,10 @@ def test_what_blur_leaves_of_a_gap_between_close_arteries_is_no_artery_and_a_wid
     assert bool(judgement.reason) is not present
 
 
-def test_a_faint_pcoa_is_taken_for_one_and_a_faint_p1_is_not() -> None:
-    faint = Evidence(np.ones(9, bool), 6.0, 0.4, 0.75, 0.85, 3.4, 1.2)
-    confidences = {code: judge(faint, optional=True, lean=leaning(code)) for code in ("R-PCoA", "L-PCA-P1", "ACoA")}
-    assert confidences["R-PCoA"].present
-    assert not confidences["L-PCA-P1"].present
-    assert leaning("ACoA") == leaning("R-ACA-A1") == 0.0
+def test_a_faint_pcoa_is_taken_for_one_rather_than_another_faint_artery() -> None:
+    faint = Evidence(np.ones(9, bool), 6.0, 0.38, 0.75, 0.85, 3.0, 1.2)
+    present = {code: judge(faint, optional=True, lean=leaning(code)).present for code in ("R-PCoA", "L-PCA-P1", "ACoA")}
+    assert present == {"R-PCoA": True, "L-PCA-P1": False, "ACoA": False}
 
 
 def test_an_artery_hidden_in_those_it_joins_does_not_count_as_wide_as_they_are() -> None:
