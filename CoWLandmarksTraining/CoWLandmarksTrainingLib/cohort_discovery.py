@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume_io import scan_name
 
 from .aligned import ALIGNED_FILE, SPLITS
+
+logger = logging.getLogger(__name__)
 
 CASE_FILE = "case.json"
 _SCENES = (".mrb", ".mrml")
@@ -108,7 +111,11 @@ def _below(folder: Path, root: Path) -> Iterator[CasePlace]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as problem:
-        raise AnnotationError(f"'{folder}' cannot be read ({problem.strerror}); check its permissions.") from problem
+        sentence = f"'{folder}' cannot be read ({problem.strerror}); check its permissions."
+        if folder != root:  # one closed folder does not hide the cases in the others
+            logger.warning("%s", sentence)
+            return
+        raise AnnotationError(sentence) from problem
     if any(entry.name == ALIGNED_FILE for entry in entries):
         return
     if (described := folder / CASE_FILE).is_file():

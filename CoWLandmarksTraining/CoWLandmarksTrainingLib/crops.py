@@ -61,9 +61,7 @@ def make_crop(job: CropJob) -> MadeCrop:
         inputs = tuple(InputFile.of(file, job.out) for file in job.scan.files)
         key = _key(job, inputs)
         kept = _kept(job.folder, key)
-        if kept is not None:
-            return replace(kept, inputs=inputs)
-        made = _made(job)
+        made = kept or _made(job)
     except CoWLandmarksError as error:
         return MadeCrop((), failure=str(error))
     deepest = float(np.nanmin(made.depth_mm, initial=np.inf))
@@ -71,6 +69,8 @@ def make_crop(job: CropJob) -> MadeCrop:
         return MadeCrop(
             inputs, failure=f"a landmark lies {-deepest:.1f} mm outside the scan; cowlandmarks-train check names it."
         )
+    if kept is not None:
+        return replace(kept, inputs=inputs)
     grid = made.coarse_grid
     assert grid is not None
     record = {

@@ -57,12 +57,12 @@ def evaluation_report(
     """Everything `cowlandmarks-train evaluate` reports of annotated scans, by modality and subgroup.
 
     A case that cannot be read or measured is listed in "failed" and left out of the figures, which are empty
-    when no case is left. Pictures of the worst failures go to the folder `pictures`.
+    when no case is left. Pictures of the first failures, twenty at most, go to the folder `pictures`.
     """
     anatomy = detector.model.anatomy
     results: list[CaseResult] = []
     failed = list(cases.failed)
-    shown = _Worst(anatomy, pictures)
+    shown = _Pictures(anatomy, pictures)
     for scan in cases.scans:
         try:
             case = annotated_volume(scan, anatomy)
@@ -126,7 +126,7 @@ def failures(results: Sequence[CaseResult], anatomy: Anatomy) -> list[dict[str, 
     return sorted(listed, key=lambda entry: -len(entry["landmarks"]))
 
 
-class _Worst:
+class _Pictures:
     """Draws failures as they come, as many as there is room for."""
 
     def __init__(self, anatomy: Anatomy, folder: Path | None) -> None:
