@@ -25,6 +25,7 @@ RIM_MM = 1.4
 BONE_EDGE_MM = 0.75
 THIN_VOXELS, WIDE_VOXELS = 1.5, 2.2
 """Up to the first radius a faint vessel is taken to be thin, from the second on to be faint only."""
+SHORTEST_STEP_MM = 1e-3
 SMOOTHING_MM = 0.8
 CENTRING_PASSES = 3
 FIXED_END_MM = 1.0
@@ -66,10 +67,13 @@ def evenly_spaced(points: np.ndarray, step_mm: float = STEP_MM) -> np.ndarray:
 
 
 def smoothed(points: np.ndarray, sigma_mm: float) -> np.ndarray:
-    """Gaussian smoothing of an evenly spaced polyline; both ends stay (reflection through the end points)."""
+    """Gaussian smoothing of an evenly spaced polyline; both ends stay (reflection through the end points).
+
+    One that is hardly longer than a point stays as it is.
+    """
     step = float(arc_length(points)[-1]) / max(len(points) - 1, 1)
     reach = min(int(4.0 * sigma_mm / max(step, 1e-6)) + 1, len(points) - 1)
-    if reach < 1 or step <= 0:
+    if reach < 1 or step < SHORTEST_STEP_MM:
         return points
     head, tail = 2 * points[0] - points[reach:0:-1], 2 * points[-1] - points[-2 : -reach - 2 : -1]
     padded = np.concatenate((head, points, tail))

@@ -23,7 +23,7 @@ ABSENCE_SHARE = 0.6
 """Phantom cohorts used for calibration only (the second is rich in absent arteries and has this share of the scans of
 the first); tests use other seeds (Docs/model-card.md)."""
 ALLOWED_TO_FAIL = 0.02
-RECOGNITION_SLACK = 0.15
+RECOGNITION_SLACK = 0.2
 FEWEST_IN_PROCESSES = 8
 """So many scans are worth the start of further processes."""
 

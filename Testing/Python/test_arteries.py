@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from CoWLandmarksLib.arteries import ArteryMap, ArteryState
-from CoWLandmarksLib.arteries_lumen import RAYS, CrossSections
+from CoWLandmarksLib.arteries_lumen import RAYS, CrossSections, smoothed
 from CoWLandmarksLib.arteries_presence import HIDDEN_RADIUS_MM, Evidence, judge, leaning, own_radius
 from CoWLandmarksLib.arteries_tracer import ArteryTracer
 from CoWLandmarksLib.detection import LandmarkState
@@ -133,6 +133,12 @@ def test_what_blur_leaves_of_a_gap_between_close_arteries_is_no_artery_and_a_wid
     judgement = judge(found, optional=True)
     assert judgement.present is present
     assert bool(judgement.reason) is not present
+
+
+@pytest.mark.parametrize("apart_mm", [0.0, 1e-10, 1e-4])
+def test_two_landmarks_at_one_place_need_no_memory(apart_mm: float) -> None:
+    points = np.linspace([0.0, 0.0, 0.0], [apart_mm, 0.0, 0.0], 3)
+    np.testing.assert_array_equal(smoothed(points, 1.0), points)
 
 
 def test_a_faint_pcoa_is_taken_for_one_rather_than_another_faint_artery() -> None:

@@ -390,7 +390,7 @@ def test_the_card_of_the_model_is_shown_and_a_missing_file_told(widget: Any) -> 
 def test_heatmaps_of_doubtful_points_are_kept_when_asked_for(widget: Any) -> None:
     voxels = slicer.util.arrayFromVolume(load_sample(widget))
     rng = np.random.default_rng(3)
-    voxels[:] = np.clip(voxels + rng.normal(0.0, 0.35 * np.quantile(voxels, 0.999), voxels.shape), 0, None)
+    voxels[:] = np.clip(voxels + rng.normal(0.0, 0.8 * np.quantile(voxels, 0.999), voxels.shape), 0, None)
     widget.panel.advanced.ui.arteriesCheckBox.click()
     widget.panel.advanced.ui.heatmapsCheckBox.click()
     rows = state_rows(result_of(detect(widget)).states)
