@@ -72,9 +72,9 @@ def smoothed(points: np.ndarray, sigma_mm: float) -> np.ndarray:
     One that is hardly longer than a point stays as it is.
     """
     step = float(arc_length(points)[-1]) / max(len(points) - 1, 1)
-    reach = min(int(4.0 * sigma_mm / max(step, 1e-6)) + 1, len(points) - 1)
-    if reach < 1 or step < SHORTEST_STEP_MM:
+    if len(points) < 2 or step < SHORTEST_STEP_MM:
         return points
+    reach = min(int(4.0 * sigma_mm / step) + 1, len(points) - 1)
     head, tail = 2 * points[0] - points[reach:0:-1], 2 * points[-1] - points[-2 : -reach - 2 : -1]
     padded = np.concatenate((head, points, tail))
     return np.asarray(ndimage.gaussian_filter1d(padded, sigma_mm / step, axis=0)[reach : reach + len(points)])

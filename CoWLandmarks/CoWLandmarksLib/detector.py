@@ -137,15 +137,15 @@ class Detector:
         self.mirror = mirror
         self.decoding = decoding
         self._warnings: tuple[str, ...] = ()
-        wanted = choose_device(device)
+        wanted, full = choose_device(device), False
         try:
             self._load_networks(wanted)
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            full = is_out_of_memory(error)
+            if not full:
                 raise
-            self._warnings = (CARD_FULL,)
-        if self._warnings:
-            self._load_networks(torch.device("cpu"))
+        if full:
+            self._leave_card()
 
     def detect(
         self,
@@ -182,14 +182,18 @@ class Detector:
         except RuntimeError as error:
             if self.device.type == "cpu" or not is_out_of_memory(error):
                 raise
-            self._warnings = (CARD_FULL,)
             measurement = None
-        if measurement is None:  # out of the handler, whose traceback holds the tensors on the card
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            self._load_networks(torch.device("cpu"))
+        if measurement is None:
+            self._leave_card()
             measurement = self._measure(volume, modality, hint, progress)
         return replace(measurement, warnings=(*measurement.warnings, *self._warnings))
+
+    def _leave_card(self) -> None:
+        """Go on with the CPU; call it outside the handler, whose traceback holds the tensors on the card."""
+        self._warnings = (CARD_FULL,)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._load_networks(torch.device("cpu"))
 
     def _load_networks(self, device: torch.device) -> None:
         self.device = device

@@ -14,7 +14,7 @@ from .coordinates import swap_lps_ras
 from .dicom_sequences import PIXEL_DATA, Item, read_sequences, read_what_is_there
 from .errors import VolumeError
 from .native_output import libraries_silenced
-from .scan_files import is_readable_name
+from .scan_files import check_readable_name, is_readable_name
 
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 _PLANE_POSITION, _PLANE_ORIENTATION = 0x00209113, 0x00209116
@@ -231,8 +231,7 @@ def compact(voxels: np.ndarray, widest: int = 4) -> np.ndarray:
 
 
 def _reader(path: Path) -> sitk.ImageFileReader:
-    if not is_readable_name(path):
-        raise VolumeError(f"The name of {str(path)!a} holds bytes that are no text (UTF-8); rename it.")
+    check_readable_name(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))

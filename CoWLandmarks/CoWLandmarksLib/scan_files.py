@@ -7,6 +7,11 @@ from pathlib import Path
 
 from .errors import VolumeError
 
+ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+_DICOM_MARK = b"DICM"
+_DICOM_MARK_AT = 128
+_LOOKED_AT = 3
+
 
 def is_readable_name(path: Path) -> bool:
     """Whether a path is text. Image libraries end the process on names whose bytes are no UTF-8 (Latin-1, old CDs)."""
@@ -17,10 +22,10 @@ def is_readable_name(path: Path) -> bool:
     return True
 
 
-ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
-_DICOM_MARK = b"DICM"
-_DICOM_MARK_AT = 128
-_LOOKED_AT = 3
+def check_readable_name(path: Path) -> None:
+    """Raise VolumeError where an image library would end the process on this path (see `is_readable_name`)."""
+    if not is_readable_name(path):
+        raise VolumeError(f"The name of {str(path)!a} holds bytes that are no text (UTF-8); rename it.")
 
 
 def find_scans(folder: Path, leave_out: Path | None = None) -> list[Path]:

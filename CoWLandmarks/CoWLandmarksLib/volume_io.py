@@ -16,7 +16,7 @@ from .errors import OutputError, VolumeError, short_path
 from .file_integrity import check_complete
 from .native_output import libraries_silenced
 from .nifti_header import geometry_doubts, header_file, read_nifti_header
-from .scan_files import is_readable_name
+from .scan_files import check_readable_name
 from .volume import MOST_VOXELS, NO_ORIENTATION, Sides, Volume
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -30,8 +30,7 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
     keep their type, except that 64-bit values become 32-bit ones. Raises VolumeError with one sentence.
     """
     path = Path(path)
-    if not is_readable_name(path):
-        raise VolumeError(f"The name of {str(path)!a} holds bytes that are no text (UTF-8); rename it.")
+    check_readable_name(path)
     try:
         if not path.exists():
             raise VolumeError(f"'{path}' does not exist; check the path.")

@@ -64,9 +64,7 @@ class CoarseSampler:
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_coarse_case(self.cases.draw(rng))
-        modality = Modality(case.modality)
-        rule = DEFAULT_INTENSITY_RULES[modality]
-        image = varied(dequantise(torch.from_numpy(case.image), rule), rng, modality)
+        image = _with_another_look(case.image, case.modality, rng)
         landmarks, status = case.landmarks.astype(float), case.status
         if rng.random() < 0.5:
             width = (image.shape[3] - 1) * POOLED_SPACING_MM
@@ -79,7 +77,9 @@ class CoarseSampler:
         else:
             middle = np.nanmean(landmarks, axis=0)[::-1] / POOLED_SPACING_MM
             start = np.rint(middle + rng.uniform(-1, 1, 3) * (15, 20, 20)).astype(int) - window // 2
-        crop = crop_or_pad(jittered(image, rng), start, self.window, rule.padding())
+        crop = crop_or_pad(
+            jittered(image, rng), start, self.window, DEFAULT_INTENSITY_RULES[Modality(case.modality)].padding()
+        )
         grid = axis_aligned_grid(np.zeros(3), np.full(3, POOLED_SPACING_MM), self.window)
         local = landmarks - start[::-1] * POOLED_SPACING_MM + grid.ijk_to_ras[:3, 3]
         return crop, encode(local, grid, self.sigma_mm), torch.from_numpy((status >= 0).astype(np.float32))
@@ -100,9 +100,7 @@ class CircleSampler:
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_circle_case(self.cases.draw(rng))
-        modality = Modality(case.modality)
-        image = dequantise(torch.from_numpy(case.image), DEFAULT_INTENSITY_RULES[modality])
-        image = jittered(varied(image, rng, modality), rng)
+        image = jittered(_with_another_look(case.image, case.modality, rng), rng)
         landmarks = case.landmarks.astype(float) - case_grid().ijk_to_ras[:3, 3]
         status = case.status
         if rng.random() < 0.5:
@@ -136,9 +134,7 @@ class FineSampler:
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_fine_case(self.cases.draw(rng), int(rng.integers(FINE_WINDOWS_PER_CASE)))
-        modality = Modality(case.modality)
-        image = dequantise(torch.from_numpy(case.image), DEFAULT_INTENSITY_RULES[modality])[None]
-        image = jittered(varied(image, rng, modality), rng)
+        image = jittered(_with_another_look(case.image[None], case.modality, rng), rng)
         landmarks, status = case.landmarks.astype(float), case.status
         mean = default_atlas().shape_models["patients"].mean
         estimate = simulated_circle_estimate if rng.random() < CIRCLE_ERRORS_SHARE else simulated_coarse_estimate
@@ -155,6 +151,12 @@ class FineSampler:
             encode(local, grid, self.sigma_mm),
             torch.from_numpy((status >= 0).astype(np.float32)),
         )
+
+
+def _with_another_look(image: np.ndarray, modality: str, rng: np.random.Generator) -> torch.Tensor:
+    """A cached image (C, K, J, I) in network units, its look changed at random."""
+    kind = Modality(modality)
+    return varied(dequantise(torch.from_numpy(image), DEFAULT_INTENSITY_RULES[kind]), rng, kind)
 
 
 def with_expected_places(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:

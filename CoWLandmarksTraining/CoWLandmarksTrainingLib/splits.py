@@ -63,7 +63,10 @@ class Splits:
         """Whether a test case is what was sealed; seals made before voxels of scenes counted hold as well."""
         if scan is None or sealed is None:
             return False
-        return sealed in (content_hash(scan), content_hash(scan, scene_voxels=False))
+        if content_hash(scan) == sealed:
+            return True
+        in_scene = scan.image is not None and bool(scan.image.node)
+        return in_scene and content_hash(scan, scene_voxels=False) == sealed
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write the splits file; raises OutputError."""

@@ -313,10 +313,11 @@ def train(
 def check_cohort(training: CohortTraining) -> None:
     """Raise ConfigurationError when the cohort cannot be trained on, with what is missing."""
     own, cohort = training.plan.training, training.cohort
-    if not training.train_cases:
+    without = [m.value.upper() for m in own.image_modalities if not usable(cohort.cases("train", m, has_image=True))]
+    if without:
         raise ConfigurationError(
-            f"The aligned cohort has no {own.image_modality.upper()} training scan with at least three landmarks; "
-            "add annotated scans, or change training.image_modality."
+            f"The aligned cohort has no {without[0]} training scan with at least three landmarks; add annotated scans, "
+            "or change training.image_modality."
         )
     if own.adversarial_steps and own.prior != "none":
         missing = [m for m in own.real_modalities if not usable(cohort.cases("train", m))]
@@ -334,12 +335,6 @@ def check_cohort(training: CohortTraining) -> None:
         )
     if any(side > whole for side, whole in zip(window, grid, strict=True)):
         raise ConfigurationError(f"generator.window {window} is larger than the crop {grid}; make it smaller.")
-    without = [m.value.upper() for m in own.image_modalities if not usable(cohort.cases("train", m, has_image=True))]
-    if without:
-        raise ConfigurationError(
-            f"The aligned cohort has no {without[0]} training scan with at least three landmarks; add annotated scans, "
-            "or change training.image_modality."
-        )
     seen = np.any([case.status == INSIDE for case in training.train_cases], axis=0)
     if not seen.all():
         codes = [code for code, known in zip(cohort.anatomy.codes, seen, strict=True) if not known]

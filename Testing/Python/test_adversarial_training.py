@@ -18,7 +18,7 @@ import pytest
 import torch
 from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError
 from CoWLandmarksLib.generator import Generator
-from CoWLandmarksTrainingLib.batch import Batch
+from CoWLandmarksTrainingLib.batch import Batch, Sampler
 from CoWLandmarksTrainingLib.checkpoint import previous
 from CoWLandmarksTrainingLib.discriminator import View
 from CoWLandmarksTrainingLib.feed import Feed
@@ -243,19 +243,24 @@ def trained_on(folder: Path, **changes: Any) -> dict[str, torch.Tensor]:
     return everything(trainer)
 
 
+def spoilt_from(position: int) -> Sampler:
+    """The toy sampler; after this many cases the third of a batch holds no numbers."""
+    sampler = ToySampler()
+
+    def spoilt(rng: np.random.Generator) -> Batch:
+        batch = sampler(rng)
+        if sampler.position > position:
+            batch.image[2] = float("nan")
+        return batch
+
+    return spoilt
+
+
 class TestTrouble:
     """Nothing is lost."""
 
     def test_the_case_that_spoils_the_loss_is_named(self, tmp_path: Path) -> None:
-        sampler = ToySampler()
-
-        def spoilt(rng: np.random.Generator) -> Batch:
-            batch = sampler(rng)
-            if sampler.position > 12:
-                batch.image[2] = float("nan")
-            return batch
-
-        trainer = Trainer(Generator(NETWORK), spoilt, replace(CONFIG, adversarial_from=None), tmp_path, CPU)
+        trainer = Trainer(Generator(NETWORK), spoilt_from(12), replace(CONFIG, adversarial_from=None), tmp_path, CPU)
         with pytest.raises(ConfigurationError, match=r"not finite at step 3 with case case-14 \(the last checkpoint"):
             trainer.run()
         again = toy_trainer(tmp_path)
@@ -263,16 +268,8 @@ class TestTrouble:
         assert again.step == 3
 
     def test_in_phase_2_as_well_before_the_discriminator_complains(self, tmp_path: Path) -> None:
-        sampler = ToySampler()
-
-        def spoilt(rng: np.random.Generator) -> Batch:
-            batch = sampler(rng)
-            if sampler.position > 12:
-                batch.image[2] = float("nan")
-            return batch
-
         trainer = toy_trainer(tmp_path, adversarial_from=0)
-        trainer.feed = Feed(spoilt, trainer.rng, 0)
+        trainer.feed = Feed(spoilt_from(12), trainer.rng, 0)
         with pytest.raises(ConfigurationError, match=r"The prediction is not finite at step 3 with case case-14 \("):
             trainer.run()
 
