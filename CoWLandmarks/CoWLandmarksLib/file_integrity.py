@@ -152,8 +152,9 @@ def _nrrd_doubts(path: Path, header: TextHeader) -> tuple[str, ...]:
     if not {"spacings", "spacedirections"} & set(header.fields):
         raise VolumeError(f"'{path}' records no voxel size; export it again with its geometry.")
     units = header.fields.get("spaceunits", "").replace('"', " ").split()
-    if any(unit.lower() not in _MILLIMETRES for unit in units):
-        raise VolumeError(f"'{path}' records voxel sizes in {units[0]}; export it again in millimetres.")
+    other = next((unit for unit in units if unit.lower() not in _MILLIMETRES), None)
+    if other is not None:
+        raise VolumeError(f"'{path}' records voxel sizes in {other}; export it again in millimetres.")
     sizes = header.fields.get("spacings", "").split()[-3:]
     if any(not 0.0 < float(size) < math.inf for size in sizes):
         raise VolumeError(f"'{path}' records an impossible voxel size ({' '.join(sizes)}); export it again.")
