@@ -16,7 +16,7 @@ from .arteries import ArteryMap
 from .delivery import PICTURE_FILE, Delivery
 from .detection import Detection
 from .dicom_frames import is_dicom
-from .errors import CoWLandmarksError
+from .errors import CoWLandmarksError, is_out_of_memory
 from .modality import Modality
 from .outcome import ScanOutcome
 from .outputs import ResultNames, check_free, result_folder
@@ -201,8 +201,7 @@ def sentence_of(error: Exception) -> str:
     """One sentence for people about any error."""
     if isinstance(error, CoWLandmarksError):
         return " ".join(str(error).split())
-    full = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch on the CPU
-    if full or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return "There is not enough memory for this scan; close other programs, or crop the scan around the head."
     detail = " ".join(str(error).split())[:200]
     kind = type(error).__name__

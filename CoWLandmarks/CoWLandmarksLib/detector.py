@@ -15,7 +15,7 @@ from .alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly, s
 from .calibration import Calibration
 from .circle import read_circle
 from .detection import Detection, LandmarkEstimate, LandmarkState
-from .errors import ConfigurationError
+from .errors import ConfigurationError, is_out_of_memory
 from .generator import HeatmapReader, MirroredPair, SingleReading
 from .intensity import hounsfield_offset, recognise_modality
 from .localizer import RoughLandmarks, localise, read_aligned
@@ -82,14 +82,6 @@ def choose_device(name: str) -> torch.device:
     if name not in ("cpu", "cuda", "mps"):
         raise ConfigurationError(f"'{name}' is no device; use auto, cpu, cuda or mps.")
     return torch.device(name)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a graphics card had too little memory, in the words of torch, cuDNN, cuBLAS or Apple's backend."""
-    words = str(error).lower()
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(
-        said in words for said in ("out of memory", "alloc_failed", "not_initialized")
-    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 _LONGEST_PATH = 300
+_MEMORY_WORDS = (
+    "out of memory",
+    "alloc_failed",
+    "not_initialized",
+    "can't allocate memory",
+    "not enough memory",
+)
 
 
 def short_path(path: Path) -> str:
@@ -12,6 +19,14 @@ def short_path(path: Path) -> str:
     text = str(path)
     half = _LONGEST_PATH // 2
     return text if len(text) <= _LONGEST_PATH else f"{text[:half]}...{text[-half:]}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether more memory was asked for than there is: Python, or torch, cuDNN, cuBLAS or Apple's backend."""
+    if isinstance(error, MemoryError):
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(said in words for said in _MEMORY_WORDS)
 
 
 class CoWLandmarksError(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 
 from CoWLandmarksLib import __version__
 from CoWLandmarksLib.command_line import Parser, UsageError, missing_library
-from CoWLandmarksLib.errors import CoWLandmarksError, StoppedError
+from CoWLandmarksLib.errors import CoWLandmarksError, StoppedError, is_out_of_memory
 
 from .cohort_commands import add_cohort_commands
 from .run_command import add_run_command
@@ -43,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence = f"{place} cannot be used ({error.strerror or error}); check the place and its permissions."
     except KeyboardInterrupt:
         sentence = "Stopped before all was delivered."
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sentence = "The memory is full; close other programs, or use a smaller batch, smaller crops or fewer processes."
     print(f"error: {sentence}", file=sys.stderr)
     return FAILED
 

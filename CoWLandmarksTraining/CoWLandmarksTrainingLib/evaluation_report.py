@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 FAILURE_MM = 6.0
 """A scan with a landmark further off than this, or with a confusion, is listed as a failure."""
+FEWEST_COUNTED = 30
+"""A share of fewer says little."""
 _PICTURE_MM = 0.7
 _MOST_PICTURES = 20
 
@@ -197,6 +199,7 @@ def markdown_report(report: dict[str, Any]) -> str:
             lines.append(
                 f"- {name}: sensitivity {100 * row['sensitivity']:.1f} % of {row['present']} present landmarks, "
                 f"specificity {specificity} of {row['absent']} absent ones"
+                + (f" (under {FEWEST_COUNTED}: an anecdote, no rate)" if row["absent"] < FEWEST_COUNTED else "")
             )
         lines += ["", "## Landmarks", "", "| code | MRE mm | median mm | n |", "|---|---|---|---|"]
         lines += [

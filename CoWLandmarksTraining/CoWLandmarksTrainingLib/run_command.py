@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .training_commands import PRESET_NAMES
+
 DELIVERED, PARTLY_FAILED = 0, 2
 
 
@@ -15,9 +17,7 @@ def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None
     run = commands.add_parser("run", help="align a cohort and train on it, all by one configuration file")
     run.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (init writes one)")
     run.add_argument("--out", type=Path, metavar="DIR", help="model and log (default: training beside the file)")
-    run.add_argument(
-        "--preset", choices=["paper", "cpu", "gpu"], default="cpu", help="where missing settings come from"
-    )
+    run.add_argument("--preset", choices=PRESET_NAMES, help="where missing settings come from (default: cpu)")
     run.add_argument("--resume", action="store_true", help="go on where a training was stopped")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     run.add_argument("--json-progress", action="store_true", help="print the log as JSON lines")
@@ -33,8 +33,8 @@ def _run(arguments: argparse.Namespace, main: Callable[[Sequence[str]], int]) ->
     if aligning not in (DELIVERED, PARTLY_FAILED):
         return aligning
     out = arguments.out or config.parent / "training"
-    words = ["train", str(aligned), "--out", str(out), "--config", str(config), "--preset", arguments.preset]
-    words += ["--device", arguments.device]
+    words = ["train", str(aligned), "--out", str(out), "--config", str(config), "--device", arguments.device]
+    words += ["--preset", arguments.preset] if arguments.preset else []
     words += ["--resume"] if arguments.resume else []
     words += ["--json-progress"] if arguments.json_progress else []
     return main(words) or aligning

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError
+from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError, is_out_of_memory
 from CoWLandmarksLib.generator import Generator
 from torch.nn.parallel import DistributedDataParallel
 
@@ -95,11 +95,13 @@ COARSE_MEMORY_ADVICE = "use a smaller coarse.batch_size or coarse.base_width"
 
 @contextmanager
 def enough_memory(what: str, advice: str = FINE_MEMORY_ADVICE) -> Iterator[None]:
-    """ConfigurationError in place of torch's words when a graphics card is too small for `what` happens inside."""
+    """ConfigurationError in place of torch's words when there is too little memory for `what` happens inside."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise ConfigurationError(f"The graphics card has too little memory for {what}; {advice}.") from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ConfigurationError(f"There is too little memory for {what}; {advice}.") from error
 
 
 LogSink = Callable[[dict[str, Any]], None]

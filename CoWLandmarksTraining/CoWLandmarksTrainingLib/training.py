@@ -20,13 +20,15 @@ from CoWLandmarksLib.errors import ConfigurationError, ModelError, OutputError
 from CoWLandmarksLib.files import write_json
 from CoWLandmarksLib.generator import Generator, GeneratorConfig
 from CoWLandmarksLib.model import GridSpec, Model, NetworkPart, load_model, save_model
+from CoWLandmarksLib.volume import Grid
 
 from .adversary import Adversary
-from .aligned import INSIDE, AlignedCase, AlignedCohort
+from .aligned import CROP_FILE, INSIDE, AlignedCase, AlignedCohort
 from .aligned_samples import AlignedCoarseSampler, AlignedFineSampler, CoarsePose, FineTask, RealSampler, usable
 from .augmentation import AugmentationConfig
 from .crop_calibration import calibrated_on_crops
 from .crop_validation import CoarseValidation, FineValidation
+from .input_files import sha256_of
 from .processes import Processes
 from .shape import shape_model_of
 from .trainer import COARSE_MEMORY_ADVICE, LogSink, Trainer, Validation, enough_memory
@@ -335,12 +337,18 @@ def check_cohort(training: CohortTraining) -> None:
         )
     if any(side > whole for side, whole in zip(window, grid, strict=True)):
         raise ConfigurationError(f"generator.window {window} is larger than the crop {grid}; make it smaller.")
-    seen = np.any([case.status == INSIDE for case in training.train_cases], axis=0)
+    seen = np.any([_in_crop(case, cohort.frame.grid) for case in training.train_cases], axis=0)
     if not seen.all():
         codes = [code for code, known in zip(cohort.anatomy.codes, seen, strict=True) if not known]
         raise ConfigurationError(
-            f"No training scan has the landmark {', '.join(codes)}; annotate it, or use an anatomy without it."
+            f"No training scan has the landmark {', '.join(codes)} in its crop; annotate it, make the crop larger "
+            "(align.shape), or use an anatomy without it."
         )
+
+
+def _in_crop(case: AlignedCase, grid: Grid) -> np.ndarray:
+    """(n,) bool: landmarks of which there is an image in the crop."""
+    return (case.status == INSIDE) & (grid.depth_mm(np.nan_to_num(case.landmarks, nan=1e6)) >= 0.0)
 
 
 def cohort_shape_model(cohort: AlignedCohort) -> ShapeModel:
@@ -356,7 +364,7 @@ def claim(training: CohortTraining, resume: bool) -> None:
     """Note what is trained in `training.out`, or make sure that it is the same as what was begun there.
 
     Raises OutputError when something was begun and `resume` is not wanted, ConfigurationError when it was another
-    training.
+    training. Images that have been replaced since, as after a repair, are named in a warning.
     """
     path = training.out / PLAN_FILE
     now = {"schema": "cow-training-plan/1", "plan": training.plan.to_dict(), "cases": _fingerprint(training)}
@@ -367,29 +375,43 @@ def claim(training: CohortTraining, resume: bool) -> None:
             before = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"'{path}' is damaged ({error}); choose another --out.") from error
+        images = before.pop("images", {}) if isinstance(before, dict) else {}
         if before != json.loads(json.dumps(now)):
             raise ConfigurationError(
                 f"Settings or cases differ from those that '{training.out}' was begun with; "
                 "use the same ones to resume, or choose another --out."
             )
+        replaced = sorted(name for name, content in _images(training).items() if images.get(name, content) != content)
+        if replaced:
+            logger.warning(
+                "Images replaced since the training was begun are learnt from now on: %s.", ", ".join(replaced)
+            )
     training.processes.wait()
     if training.processes.first and not path.exists():
-        write_json(path, now)
+        write_json(path, {**now, "images": _images(training)})
     training.processes.wait()
 
 
 def _fingerprint(training: CohortTraining) -> list[list[Any]]:
-    """The frame, and landmarks and states of every case that is trained on or judged by."""
+    """The frame, the intensity rules, and pose, landmarks and states of every case that is learnt or judged by."""
     cases = {case.name: case for case in (*training.train_cases, *training.real_cases, *training.validation_cases)}
     frame, spec = training.cohort.frame, training.grid_spec
     common = [*spec.shape, *spec.spacing, *spec.centre, *frame.mean_landmarks.ravel().tolist()]
     return [
         ["frame", _sum_of(common), list(training.cohort.anatomy.codes)],
-        *(
-            [name, _sum_of(np.nan_to_num(case.landmarks)), case.status.tolist(), int(case.has_image)]
-            for name, case in sorted(cases.items())
-        ),
+        ["intensity", {modality.value: rule.to_dict() for modality, rule in training.cohort.rules.items()}],
+        *([name, *_content_of(case)] for name, case in sorted(cases.items())),
     ]
+
+
+def _content_of(case: AlignedCase) -> list[Any]:
+    numbers = [*np.nan_to_num(case.landmarks).ravel(), *case.ras_to_reference.ravel()]
+    return [_sum_of(numbers), case.status.tolist(), int(case.has_image)]
+
+
+def _images(training: CohortTraining) -> dict[str, str]:
+    cases = (*training.train_cases, *training.validation_cases)
+    return {case.name: sha256_of(case.folder / CROP_FILE) for case in cases if case.folder is not None}
 
 
 def _sum_of(values: Any) -> str:

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ from .config_file import settings_of_options
 
 DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
 PRESET_NAMES = ("paper", "cpu", "gpu")
+DEFAULT_PRESET = "cpu"
+OWN_PLAN = "own"
+"""Name of a plan of which a configuration file sets everything."""
 
 
 class StopRequest(Protocol):
@@ -56,7 +60,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting (can be repeated)"
     )
-    parser.add_argument("--preset", choices=PRESET_NAMES, default="cpu", help="where settings come from (default: cpu)")
+    parser.add_argument("--preset", choices=PRESET_NAMES, help=f"where settings come from (default: {DEFAULT_PRESET})")
     parser.add_argument("--image-modality", choices=["mra", "cta", "both"], help="scans to learn from and to detect in")
     parser.add_argument(
         "--prior", choices=["mra", "cta", "both", "none"], help="whose landmark sets the discriminator sees as well"
@@ -167,9 +171,17 @@ def chosen_plan(arguments: argparse.Namespace) -> Any:
     from .training_config import read_config
     from .training_plan import PRESETS, TRAINING_SECTIONS
 
-    plan = PRESETS[arguments.preset]
+    plan = PRESETS[arguments.preset or DEFAULT_PRESET]
     if arguments.config is not None:
-        plan = plan.with_file(read_config(arguments.config))
+        config = read_config(arguments.config)
+        plan = plan.with_file(config)
+        if all(replace(preset.with_file(config), name=plan.name) == plan for preset in PRESETS.values()):
+            plan = replace(plan, name=OWN_PLAN)
+            if arguments.preset:
+                print(
+                    f"warning: '{arguments.config}' sets everything; --preset {arguments.preset} changes nothing.",
+                    file=sys.stderr,
+                )
     if arguments.set:
         plan = plan.with_file(settings_of_options(arguments.set, TRAINING_SECTIONS))
     changes = {

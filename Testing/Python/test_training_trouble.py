@@ -16,9 +16,11 @@ import torch
 from aligned_beads import write_bead_cohort
 from cohort_cases import places, tilted, write_case, write_cohort
 from CoWLandmarksLib.anatomy import anatomy_from_dict, default_anatomy
+from CoWLandmarksLib.detector import Detector
+from CoWLandmarksLib.errors import ConfigurationError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.model import load_model
-from CoWLandmarksLib.volume import apply_affine
+from CoWLandmarksLib.volume import Volume, apply_affine
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.aligned import UNKNOWN, AlignedCohort
 from CoWLandmarksTrainingLib.processes import Processes
@@ -132,7 +134,7 @@ def test_a_landmark_that_only_sets_have_is_told(tmp_path: Path, capsys: pytest.C
             case["status"][3] = UNKNOWN
     (aligned / "aligned.json").write_text(json.dumps(content), encoding="utf-8")
     assert train(aligned, tmp_path / "out", toy) == 1
-    assert f"No training scan has the landmark {cohort.anatomy.codes[3]};" in capsys.readouterr().err
+    assert f"No training scan has the landmark {cohort.anatomy.codes[3]} in its crop;" in capsys.readouterr().err
 
 
 def test_both_modalities_need_scans_of_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,3 +236,91 @@ def test_a_terminated_align_ends_with_code_75_and_goes_on_from_what_it_has(tmp_p
     assert main(command[3:]) == 0
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
     assert len(AlignedCohort.read(out).cases()) == 3
+
+
+def test_images_replaced_before_resuming_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
+    write_bead_cohort(aligned, mra=2, sets=0, validation=1)
+    assert train(aligned, out, toy) == 0
+    assert train(aligned, out, toy, "--resume") == 0
+    assert "replaced" not in caplog.text
+    crop = aligned / "mra-1" / "crop.npy"
+    np.save(crop, np.load(crop) * np.float16(0.5))
+    assert train(aligned, out, toy, "--resume") == 0
+    [told] = [line for line in caplog.messages if "replaced" in line]
+    assert told.endswith(": mra-1.")
+
+
+def test_a_landmark_beyond_the_crop_of_every_scan_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    aligned, toy = tmp_path / "aligned", written(tmp_path, "toy.json", TOY)
+    cohort = write_bead_cohort(aligned, mra=2, sets=0, validation=0)
+    content = json.loads((aligned / "aligned.json").read_text(encoding="utf-8"))
+    for case in content["cases"]:
+        case["landmarks"][3][2] += 200.0
+    (aligned / "aligned.json").write_text(json.dumps(content), encoding="utf-8")
+    assert train(aligned, tmp_path / "out", toy) == 1
+    error = capsys.readouterr().err
+    assert f"the landmark {cohort.anatomy.codes[3]} in its crop;" in error
+    assert "align.shape" in error
+
+
+@pytest.mark.parametrize("which", ["coarse", "fine"])
+def test_too_little_memory_is_told_with_the_settings_of_that_network(which: str, tmp_path: Path) -> None:
+    cohort = write_bead_cohort(tmp_path / "aligned", mra=1, sets=0, validation=0)
+    plan = PRESETS["cpu"].with_values(**TOY)
+    training = CohortTraining(cohort, plan, tmp_path / "out", torch.device("cpu"), Processes())
+    trainer = training.coarse_trainer() if which == "coarse" else training.fine_trainer()
+    trainer.generator.register_forward_pre_hook(lambda *_: torch.empty(1 << 60))
+    trainer.generator.stem.register_forward_pre_hook(lambda *_: torch.empty(1 << 60))
+    advice = r"a smaller coarse\.batch_size" if which == "coarse" else r"raise training\.accumulate"
+    with pytest.raises(ConfigurationError, match=f"too little memory for step 0; .*{advice}"):
+        trainer.run()
+
+
+def test_a_network_larger_than_the_memory_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    huge = {**TOY, "generator": {**TOY["generator"], "base_width": 1 << 24, "max_width": 1 << 24}}
+    write_bead_cohort(tmp_path / "aligned", mra=1, sets=0, validation=0)
+    assert train(tmp_path / "aligned", tmp_path / "out", written(tmp_path, "huge.json", huge)) == 1
+    [error] = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: The memory is full;")
+
+
+def test_pictures_that_cannot_be_written_do_not_end_a_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    aligned, out = tmp_path / "aligned", tmp_path / "out"
+    write_bead_cohort(aligned, mra=1, sets=0, validation=1)
+    toy = {**TOY, "training": {**TOY["training"], "validate_every": 1}}
+    (out / "fine").mkdir(parents=True)
+    (out / "fine" / "pictures").write_text("no folder", encoding="utf-8")
+    assert train(aligned, out, written(tmp_path, "toy.json", toy)) == 0
+    assert "picture" in caplog.text
+    assert load_model(out / "model.cow.pt").provenance["scans"] == 1
+
+
+def test_a_preset_that_changes_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_bead_cohort(tmp_path / "aligned", mra=1, sets=0, validation=0)
+    whole = tmp_path / "whole.json"
+    assert main(["init", str(whole)]) == 0
+    small = written(tmp_path, "toy.json", TOY)
+    for config, warned in ((whole, True), (small, False)):
+        words = ["study", str(tmp_path / "aligned"), "--out", str(tmp_path / "out"), "--config", str(config)]
+        main([*words, "--preset", "gpu", "--arm", "no such arm", "--device", "cpu"])
+        assert ("sets everything; --preset gpu changes nothing" in capsys.readouterr().err) == warned
+
+
+@pytest.mark.parametrize(
+    ("image", "prior", "scans", "sets"), [("cta", "mra", 2, 5), ("both", "none", 5, 5), ("cta", "none", 2, 2)]
+)
+def test_other_modalities_are_trained_to_a_model_that_detects(
+    image: str, prior: str, scans: int, sets: int, tmp_path: Path
+) -> None:
+    toy = {**TOY, "training": {**TOY["training"], "adversarial_steps": 2}}
+    write_bead_cohort(tmp_path / "aligned", mra=3, cta=2, sets=0, validation=1)
+    words = ["--image-modality", image, "--prior", prior]
+    assert train(tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", toy), *words) == 0
+    model = load_model(tmp_path / "out" / "model.cow.pt")
+    assert (model.provenance["scans"], model.provenance["landmark_sets"]) == (scans, sets)
+    rng = np.random.default_rng(3)
+    volume = Volume(rng.normal(size=(40, 40, 40)).astype(np.float32), np.diag([4.0, 4.0, 4.0, 1.0]), "noise")
+    assert len(Detector(model, "cpu").detect(volume, modality=Modality.CTA).landmarks) == 19
