@@ -62,6 +62,11 @@ class Judgement:
     confidence: float
     reason: str
 
+    @property
+    def presence(self) -> float:
+        """How sure it is that the vessel is there, [0, 1]."""
+        return self.confidence if self.present else 1.0 - self.confidence
+
 
 def own_part(sections: CrossSections, others: Iterable[CrossSections]) -> np.ndarray:
     """bool (n,): cross-sections whose centre lies outside the lumens of other arteries."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +13,8 @@ from .arteries_ends import Ends, Way, ends_across, ends_of, positions_in_scan
 from .arteries_labels import Tube, label_map
 from .arteries_lumen import CrossSections, centred, cross_sections
 from .arteries_measures import measured, with_side_ratios
-from .arteries_pairs import ArteryPairs
-from .arteries_presence import Evidence, evidence, judge, leaning, own_radius
+from .arteries_pairs import SHARED, ArteryPairs
+from .arteries_presence import Evidence, Judgement, evidence, judge, leaning, own_radius, shared_part
 from .arteries_region import Region
 from .arteries_summary import summary_of
 from .arteries_surroundings import Surroundings, anchors_at, holds, surroundings_of
@@ -94,19 +94,25 @@ class ArteryTracer:
         points = {str(code): costs.snapped(positions[str(code)], errors[str(code)]) for code in wanted}
         sections = self._kept_sections(hanging, before, region)
         kept = set(sections)
-        # Optional arteries come last: their paths keep out of the lumens of the others.
-        for artery in sorted(hanging, key=lambda artery: artery.optional):
-            if ends[artery.code].way is Way.ACROSS:
-                continue
-            path = router.path(artery, ends[artery.code], points, list(sections.values()) if artery.optional else ())
-            if path is not None:
-                sections[artery.code] = centred(region, path)
+        between = [artery for artery in hanging if ends[artery.code].way is not Way.ACROSS]
+
+        def find(artery: Artery, taken: Sequence[CrossSections] = ()) -> CrossSections | None:
+            path = router.path(artery, ends[artery.code], points, taken)
+            return None if path is None else centred(region, path)
+
+        for artery in between:
+            if not artery.optional and (found := find(artery)) is not None:
+                sections[artery.code] = found
+        absent = self._trace_optional([a for a in between if a.optional], ends, sections, find)
         pairs = ArteryPairs(self._anatomy, region, router, ends, points)
         pairs.trace_across(hanging, sections)
         self._merged = pairs.part(sections, kept)
         self._sections = sections
+        there = [found for code, found in sections.items() if code not in absent]
         self.evidence = {
-            artery.code: self._evidence(artery.code, region) for artery in hanging if artery.code in sections
+            artery.code: self._evidence(artery.code, sections[artery.code], there)
+            for artery in hanging
+            if artery.code in sections
         }
         self._last = self._map_of(landmarks, hanging, ends, region, before)
         return self._last
@@ -173,12 +179,51 @@ class ArteryTracer:
             if trace.traced and trace.code not in renewed
         }
 
-    def _evidence(self, code: str, region: Region) -> Evidence:
-        others = [found for other, found in self._sections.items() if other != code]
+    def _trace_optional(
+        self,
+        arteries: Sequence[Artery],
+        ends: Mapping[str, Ends],
+        sections: dict[str, CrossSections],
+        find: Callable[[Artery, Sequence[CrossSections]], CrossSections | None],
+    ) -> set[str]:
+        """Add the arteries that may be absent to `sections`, the surest first; returns those that seem to be absent.
+
+        All keep out of the lumens of `sections`. The best path of an absent artery often runs in another one; it must
+        not take that one's lumen, so that only arteries that seem to be there are kept out of by those after them.
+        """
+        fixed = list(sections.values())
+        waiting = {artery.code: path for artery in arteries if (path := find(artery, fixed)) is not None}
+        there: list[CrossSections] = []
+        while waiting:
+            judged = {
+                code: self._judged(code, self._evidence(code, own, fixed + there), ends)
+                for code, own in waiting.items()
+            }
+            surest = max(judged, key=lambda code: judged[code].presence)
+            if not judged[surest].present:
+                break
+            there.append(waiting.pop(surest))
+            sections[surest] = there[-1]
+            for code, own in list(waiting.items()):
+                if shared_part(own, there[-1], 1.0) <= SHARED:
+                    continue
+                if path := find(self._anatomy.artery(code), fixed + there):
+                    waiting[code] = path
+        sections.update(waiting)
+        return set(waiting)
+
+    def _evidence(self, code: str, own: CrossSections, others: Sequence[CrossSections]) -> Evidence:
+        assert self.surroundings is not None
+        region = self.surroundings.region
         typical = max(region.vessel - region.background, CLEAR_NOISES * region.noise)
         # An artery that is hardly ever absent may share much of its course with its counterpart.
         whole = not self._anatomy.artery(code).optional
-        return evidence(self._sections[code], others, typical, region.noise, whole=whole)
+        return evidence(own, [other for other in others if other is not own], typical, region.noise, whole=whole)
+
+    def _judged(self, code: str, found: Evidence, ends: Mapping[str, Ends]) -> Judgement:
+        # An artery that the other side feeds shows that the midline artery is there.
+        optional = self._anatomy.artery(code).optional and ends[code].way is not Way.ACROSS
+        return judge(found, optional=optional, unseen=ends[code].by_rule, lean=leaning(code))
 
     def _map_of(
         self,
@@ -189,16 +234,7 @@ class ArteryTracer:
         before: ArteryMap | None,
     ) -> ArteryMap:
         """States, labels and measures of the arteries traced now, with the others as they were before."""
-        judgements = {
-            # An artery that the other side feeds shows that the midline artery is there.
-            code: judge(
-                found,
-                optional=self._anatomy.artery(code).optional and ends[code].way is not Way.ACROSS,
-                unseen=ends[code].by_rule,
-                lean=leaning(code),
-            )
-            for code, found in self.evidence.items()
-        }
+        judgements = {code: self._judged(code, found, ends) for code, found in self.evidence.items()}
         present = {code for code, judgement in judgements.items() if judgement.present}
         kept = {trace.code: trace for trace in before.arteries} if before is not None else {}
         for artery in hanging:
