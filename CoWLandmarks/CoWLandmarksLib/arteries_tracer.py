@@ -107,12 +107,12 @@ class ArteryTracer:
         pairs = ArteryPairs(self._anatomy, region, router, ends, points)
         pairs.trace_across(hanging, sections)
         self._merged = pairs.part(sections, kept)
-        self._sections = sections
-        there = [found for code, found in sections.items() if code not in absent]
+        there = list(sections.values())
+        self._sections = sections | absent
         self.evidence = {
-            artery.code: self._evidence(artery.code, sections[artery.code], there)
+            artery.code: self._evidence(artery.code, self._sections[artery.code], there)
             for artery in hanging
-            if artery.code in sections
+            if artery.code in self._sections
         }
         self._last = self._map_of(landmarks, hanging, ends, region, before)
         return self._last
@@ -185,10 +185,10 @@ class ArteryTracer:
         ends: Mapping[str, Ends],
         sections: dict[str, CrossSections],
         find: Callable[[Artery, Sequence[CrossSections]], CrossSections | None],
-    ) -> set[str]:
-        """Add the arteries that may be absent to `sections`, the surest first; returns those that seem to be absent.
+    ) -> dict[str, CrossSections]:
+        """Add the optional arteries that seem to be there to `sections`, the surest first; returns the others.
 
-        All keep out of the lumens of `sections`. The best path of an absent artery often runs in another one; it must
+        All keep out of the lumens of `sections`. The best path of an absent artery often runs in another one and must
         not take that one's lumen, so that only arteries that seem to be there are kept out of by those after them.
         """
         fixed = list(sections.values())
@@ -209,8 +209,7 @@ class ArteryTracer:
                     continue
                 if path := find(self._anatomy.artery(code), fixed + there):
                     waiting[code] = path
-        sections.update(waiting)
-        return set(waiting)
+        return waiting
 
     def _evidence(self, code: str, own: CrossSections, others: Sequence[CrossSections]) -> Evidence:
         assert self.surroundings is not None

@@ -12,6 +12,7 @@ from CoWLandmarksLib.arteries_presence import HIDDEN_RADIUS_MM, Evidence, judge,
 from CoWLandmarksLib.arteries_tracer import ArteryTracer
 from CoWLandmarksLib.detection import LandmarkState
 from CoWLandmarksLib.modality import Modality
+from CoWLandmarksTrainingLib.phantom.cohort import make_case
 from storage_orders import stored
 from tube_circle import ANATOMY, diameter, landmarks, position, tube_scan
 
@@ -69,6 +70,16 @@ def test_an_artery_that_is_not_there_is_absent_with_a_reason() -> None:
         assert not (traced.labels == ANATOMY.artery(code).label).any()
     assert "right PCoA absent" in traced.summary
     assert sum(trace.traced for trace in traced.arteries) == 18
+
+
+def test_the_path_of_an_absent_artery_takes_nothing_from_the_one_it_runs_in() -> None:
+    case = make_case(7700, 200_016, Modality.CTA)  # without a PCoA, whose cheapest path leads through the right P1
+    traced = ArteryTracer(case.volume, Modality.CTA, ANATOMY).trace([replace(e, by_rule=False) for e in case.truth])
+    assert traced.artery("R-PCoA").state is ArteryState.ABSENT
+    assert traced.artery("R-PCA-P1").state is ArteryState.PRESENT
+    found = traced.label_volume("found").voxels == ANATOMY.artery("R-PCA-P1").label
+    truth = case.labels.voxels == ANATOMY.artery("R-PCA-P1").label
+    assert 2.0 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
 
 
 def test_however_the_scan_is_stored_the_arteries_are_the_same(whole: ArteryMap) -> None:

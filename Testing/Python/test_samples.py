@@ -18,7 +18,7 @@ from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
 from CoWLandmarksTrainingLib.batch import Sampler
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.phantom.case_cache import read_coarse_case, read_fine_case
-from CoWLandmarksTrainingLib.phantom.circle_cases import case_grid, render_circle_case
+from CoWLandmarksTrainingLib.phantom.circle_cases import ABSENT_EVERY, case_grid, render_circle_case
 from CoWLandmarksTrainingLib.phantom.training_cases import (
     FINE_WINDOWS_PER_CASE,
     dequantise,
@@ -231,6 +231,14 @@ def test_a_folder_without_cases_is_told_and_new_cases_are_noticed(tmp_path: Path
     (tmp_path / "1-0000000.npz").touch()
     (tmp_path / "1-0000001.123.tmp").touch()
     assert folder.draw(np.random.default_rng(1)).name == "1-0000000.npz"
+
+
+@pytest.mark.parametrize("index", [2 * ABSENT_EVERY - 2, 2 * ABSENT_EVERY - 1])
+def test_every_tenth_circle_case_of_a_modality_lacks_a_landmark(index: int) -> None:
+    case = render_circle_case(7, index, torch.device("cpu"))
+    assert case.modality == ("mra", "cta")[index % 2]
+    assert not np.isfinite(case.landmarks).all()
+    np.testing.assert_array_equal(np.isfinite(case.landmarks).all(axis=1), case.status != 0)
 
 
 def test_a_circle_case_shows_its_vessels_where_its_landmarks_are() -> None:

@@ -29,6 +29,8 @@ from .variants import VariantRates
 
 MARGIN = 4
 """Voxels by which a cached case is larger than the network's window on every side, for random shifts."""
+ABSENT_EVERY, ABSENT_ENRICHMENT = 10, 16.0
+"""One case in so many lacks a landmark; uncommon variants are that much more likely in it."""
 _STREAM = 2**41
 """Cases of this network are other draws than those of the others with the same seed and index."""
 
@@ -55,8 +57,7 @@ def render_circle_case(seed: int, index: int, device: torch.device) -> CircleCas
     rng = np.random.Generator(np.random.Philox(key=[seed, _STREAM + index]))
     modality = (Modality.MRA, Modality.CTA)[index % 2]
     rule = DEFAULT_INTENSITY_RULES[modality]
-    rates = VariantRates().enriched(TRAINING_ENRICHMENT) if rng.random() < 0.5 else None
-    scene = sample_scene(rng, modality, Family.TRAINING, "training", rates)
+    scene = _scene(rng, modality, absent=(index // 2) % ABSENT_EVERY == ABSENT_EVERY - 1)
     truth = apply_affine(scene.pose, scene.phantom.landmarks)
     to_reference = _simulated_alignment(truth, rng)
     halves = halved(case_grid())
@@ -70,6 +71,16 @@ def render_circle_case(seed: int, index: int, device: torch.device) -> CircleCas
     return CircleCase(
         quantise(pooled, rule), landmarks.astype(np.float32), np.where(beyond, -1, status), modality.value
     )
+
+
+def _scene(rng: np.random.Generator, modality: Modality, *, absent: bool) -> Scene:
+    """A drawn head; with `absent` one in which at least one landmark does not exist."""
+    while True:
+        enrichment = ABSENT_ENRICHMENT if absent else TRAINING_ENRICHMENT
+        rates = VariantRates().enriched(enrichment) if absent or rng.random() < 0.5 else None
+        scene = sample_scene(rng, modality, Family.TRAINING, "training", rates)
+        if not absent or not np.isfinite(scene.phantom.landmarks).all():
+            return scene
 
 
 def _rendered(
