@@ -29,9 +29,9 @@ MOST_CONTRAST, MOST_SIGNAL_TO_NOISE = 0.8, 6.0
 WEIGHTS = {"contrast": 3.5, "closed": 2.5, "closed_mean": 6.0, "tortuosity": -4.5, "signal_to_noise": 0.33}
 OFFSETS = {"contrast": 0.0, "closed": 0.8, "closed_mean": 0.88, "tortuosity": 1.2, "signal_to_noise": 0.0}
 BIAS, UNSEEN_PENALTY = -2.3, -2.5
-LEANINGS = {"PCoA": 1.0}
-"""Added to the score of these arteries. The whole number at which sensitivity and specificity are alike (on 80 phantoms
-of seed 7400; Docs/arteries.md); the loss of a faint PCoA and of one that is not there weigh the same."""
+LEANINGS = {"PCoA": 1.0, "PCA-P1": -1.0}
+"""Added to the score of these arteries: whole numbers at which sensitivity and specificity come near each other (on 80
+phantoms of seed 7400; Docs/arteries.md). A P1 that is there is missed less often than one that is not is made up."""
 NEEDED_CONTRAST, NEEDED_SIGNAL_TO_NOISE = 0.1, 1.0
 """What an artery needs that is hardly ever absent."""
 

@@ -11,7 +11,7 @@ from .anatomy import Anatomy, Artery
 from .arteries import ArteryMap, ArteryState, ArteryTrace
 from .arteries_ends import Ends, Way, ends_across, ends_of, positions_in_scan
 from .arteries_labels import Tube, label_map
-from .arteries_lumen import CrossSections, centred, cross_sections
+from .arteries_lumen import CrossSections, arc_length, centred, cross_sections
 from .arteries_measures import measured, with_side_ratios
 from .arteries_pairs import SHARED, ArteryPairs
 from .arteries_presence import Evidence, Judgement, evidence, judge, leaning, own_radius, shared_part
@@ -27,6 +27,8 @@ HYPOPLASTIC_MM = 1.0
 """An artery with a smaller mean diameter is hypoplastic."""
 WIDEST_ROOT = 1.25
 """Where an artery leaves a wider one, its lumen counts as at most this many times as wide as its own part."""
+SHORT_WIDTHS, SAME_VESSEL = 1.5, 1.15
+"""A first piece shorter than so many times its width is at most so many times as wide as the next piece."""
 REPRESENTATIVE = 0.4
 """With a smaller share of its own, an artery that is hardly ever absent is measured over its whole length."""
 CLEAR_NOISES = 5.0
@@ -261,7 +263,7 @@ class ArteryTracer:
                     ArteryTrace(code, ArteryState.ABSENT, judgements[code].reason, judgements[code].confidence)
                 )
             else:
-                sections, own = self._sections[code], self.evidence[code].own
+                sections, own = self._as_wide_as_it_goes_on(artery), self.evidence[code].own
                 if not artery.optional and own.mean() < REPRESENTATIVE:
                     own = np.ones(len(own), bool)
                 voxel_mm3 = float(np.prod(region.grid.spacing))
@@ -283,6 +285,21 @@ class ArteryTracer:
         anchors = {} if self.surroundings is None else self.surroundings.anchors
         return ArteryMap(final, labels, region.start, grid, summary, tuple(landmarks), anchors)
 
+    def _as_wide_as_it_goes_on(self, artery: Artery) -> CrossSections:
+        """Its cross-sections; a piece shorter than it is wide (C5) is little wider than the artery it goes on as.
+
+        Its rays meet no wall where the vessel bends at both its ends.
+        """
+        own = self._sections[artery.code]
+        if artery.optional or arc_length(own.points)[-1] > SHORT_WIDTHS * 2.0 * float(np.median(own.radius)):
+            return own
+        before = [other for other in self._anatomy.arteries if other.end == artery.start]
+        after = [other for other in self._anatomy.arteries if other.start == artery.end and not other.optional]
+        if before or len(after) != 1 or after[0].code not in self._sections:
+            return own
+        widest = SAME_VESSEL * float(np.median(self._sections[after[0].code].radius))
+        return replace(own, radii=np.minimum(own.radii, widest))
+
     def _tube(self, code: str, present: Iterable[str]) -> Tube:
         """The artery as a tube, cut by a plane where no other present artery goes on."""
         artery = self._anatomy.artery(code)
@@ -292,7 +309,7 @@ class ArteryTracer:
             if other.code in present and other.code != code
             for end in (other.start, other.end)
         } - {None}
-        sections = self._sections[code]
+        sections = self._as_wide_as_it_goes_on(artery)
         bridge = artery.optional and artery.side == "midline"
         widest = WIDEST_ROOT * own_radius(sections, self.evidence[code].own, bridge=bridge)
         return Tube(artery.label, sections, artery.start not in goes_on, artery.end not in goes_on, widest)
