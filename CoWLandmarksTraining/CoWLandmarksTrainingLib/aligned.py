@@ -86,6 +86,11 @@ class AlignedCase:
         """float16 [k, j, i] in network units on `coarse_grid`, memory-mapped; raises AnnotationError."""
         return self._array(COARSE_FILE)
 
+    def placed_in(self, grid: Grid) -> np.ndarray:
+        """(n,) bool: landmarks placed inside the scan that also lie on a grid of the reference frame."""
+        depth = grid.depth_mm(np.nan_to_num(self.landmarks, nan=1e6))
+        return np.asarray((self.status == INSIDE) & (depth >= 0.0))
+
     def landmarks_in_scan(self) -> np.ndarray:
         """(n, 3) RAS mm of the scan, NaN like `landmarks`; for use with `coarse()`."""
         return apply_affine(np.linalg.inv(self.ras_to_reference), self.landmarks)

@@ -113,5 +113,4 @@ def validation_figures(found: list[np.ndarray], truth: list[np.ndarray]) -> dict
 
 def _inside(case: AlignedCase, model: Model) -> np.ndarray:
     """(n, 3) true landmarks that lie in the crop, NaN for the others."""
-    depth = model.grid.grid().depth_mm(np.nan_to_num(case.landmarks, nan=1e6))
-    return np.where(((case.status == INSIDE) & (depth >= 0.0))[:, None], case.landmarks, np.nan)
+    return np.where(case.placed_in(model.grid.grid())[:, None], case.landmarks, np.nan)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .training_commands import PRESET_NAMES
+from .training_commands import DEFAULT_PRESET, PRESET_NAMES
 
 DELIVERED, PARTLY_FAILED = 0, 2
 
@@ -17,7 +17,9 @@ def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None
     run = commands.add_parser("run", help="align a cohort and train on it, all by one configuration file")
     run.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (init writes one)")
     run.add_argument("--out", type=Path, metavar="DIR", help="model and log (default: training beside the file)")
-    run.add_argument("--preset", choices=PRESET_NAMES, help="where missing settings come from (default: cpu)")
+    run.add_argument(
+        "--preset", choices=PRESET_NAMES, help=f"where missing settings come from (default: {DEFAULT_PRESET})"
+    )
     run.add_argument("--resume", action="store_true", help="go on where a training was stopped")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     run.add_argument("--json-progress", action="store_true", help="print the log as JSON lines")

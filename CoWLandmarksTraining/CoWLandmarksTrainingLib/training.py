@@ -20,10 +20,9 @@ from CoWLandmarksLib.errors import ConfigurationError, ModelError, OutputError
 from CoWLandmarksLib.files import write_json
 from CoWLandmarksLib.generator import Generator, GeneratorConfig
 from CoWLandmarksLib.model import GridSpec, Model, NetworkPart, load_model, save_model
-from CoWLandmarksLib.volume import Grid
 
 from .adversary import Adversary
-from .aligned import CROP_FILE, INSIDE, AlignedCase, AlignedCohort
+from .aligned import CROP_FILE, AlignedCase, AlignedCohort
 from .aligned_samples import AlignedCoarseSampler, AlignedFineSampler, CoarsePose, FineTask, RealSampler, usable
 from .augmentation import AugmentationConfig
 from .crop_calibration import calibrated_on_crops
@@ -337,18 +336,13 @@ def check_cohort(training: CohortTraining) -> None:
         )
     if any(side > whole for side, whole in zip(window, grid, strict=True)):
         raise ConfigurationError(f"generator.window {window} is larger than the crop {grid}; make it smaller.")
-    seen = np.any([_in_crop(case, cohort.frame.grid) for case in training.train_cases], axis=0)
+    seen = np.any([case.placed_in(cohort.frame.grid) for case in training.train_cases], axis=0)
     if not seen.all():
         codes = [code for code, known in zip(cohort.anatomy.codes, seen, strict=True) if not known]
         raise ConfigurationError(
             f"No training scan has the landmark {', '.join(codes)} in its crop; annotate it, make the crop larger "
             "(align.shape), or use an anatomy without it."
         )
-
-
-def _in_crop(case: AlignedCase, grid: Grid) -> np.ndarray:
-    """(n,) bool: landmarks of which there is an image in the crop."""
-    return (case.status == INSIDE) & (grid.depth_mm(np.nan_to_num(case.landmarks, nan=1e6)) >= 0.0)
 
 
 def cohort_shape_model(cohort: AlignedCohort) -> ShapeModel:
