@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .training_commands import DEFAULT_PRESET, PRESET_NAMES
-
 DELIVERED, PARTLY_FAILED = 0, 2
 
 
@@ -18,7 +16,7 @@ def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None
     run.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (init writes one)")
     run.add_argument("--out", type=Path, metavar="DIR", help="model and log (default: training beside the file)")
     run.add_argument(
-        "--preset", choices=PRESET_NAMES, help=f"where missing settings come from (default: {DEFAULT_PRESET})"
+        "--preset", choices=["paper", "cpu", "gpu"], default="cpu", help="where missing settings come from"
     )
     run.add_argument("--resume", action="store_true", help="go on where a training was stopped")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -35,8 +33,8 @@ def _run(arguments: argparse.Namespace, main: Callable[[Sequence[str]], int]) ->
     if aligning not in (DELIVERED, PARTLY_FAILED):
         return aligning
     out = arguments.out or config.parent / "training"
-    words = ["train", str(aligned), "--out", str(out), "--config", str(config), "--device", arguments.device]
-    words += ["--preset", arguments.preset] if arguments.preset else []
+    words = ["train", str(aligned), "--out", str(out), "--config", str(config), "--preset", arguments.preset]
+    words += ["--device", arguments.device]
     words += ["--resume"] if arguments.resume else []
     words += ["--json-progress"] if arguments.json_progress else []
     return main(words) or aligning

@@ -60,7 +60,9 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting (can be repeated)"
     )
-    parser.add_argument("--preset", choices=PRESET_NAMES, help=f"where settings come from (default: {DEFAULT_PRESET})")
+    parser.add_argument(
+        "--preset", choices=PRESET_NAMES, default=DEFAULT_PRESET, help="where settings come from (default: %(default)s)"
+    )
     parser.add_argument("--image-modality", choices=["mra", "cta", "both"], help="scans to learn from and to detect in")
     parser.add_argument(
         "--prior", choices=["mra", "cta", "both", "none"], help="whose landmark sets the discriminator sees as well"
@@ -171,13 +173,13 @@ def chosen_plan(arguments: argparse.Namespace) -> Any:
     from .training_config import read_config
     from .training_plan import PRESETS, TRAINING_SECTIONS
 
-    plan = PRESETS[arguments.preset or DEFAULT_PRESET]
+    plan = PRESETS[arguments.preset]
     if arguments.config is not None:
         config = read_config(arguments.config)
         plan = plan.with_file(config)
         if all(replace(preset.with_file(config), name=plan.name) == plan for preset in PRESETS.values()):
             plan = replace(plan, name=OWN_PLAN)
-            if arguments.preset:
+            if arguments.preset != DEFAULT_PRESET:
                 print(
                     f"warning: '{arguments.config}' sets everything; --preset {arguments.preset} changes nothing.",
                     file=sys.stderr,
