@@ -133,7 +133,7 @@ class Detector:
         try:
             self._load_networks(wanted)
         except RuntimeError as error:
-            full = is_out_of_memory(error)
+            full = wanted.type != "cpu" and is_out_of_memory(error)
             if not full:
                 raise
         if full:
