@@ -109,13 +109,13 @@ def make_trainer(
     sampler: Sampler
     if part == "coarse":
         generator = Generator(preset.coarse)
-        sampler = CoarseSampler(folder_of_cases, permutation, COARSE_SIGMA_MM, size)
+        sampler = CoarseSampler(folder_of_cases, permutation, COARSE_SIGMA_MM, size, device=device)
     elif part == "circle":
         generator = Generator(preset.coarse)
-        sampler = CircleSampler(folder_of_cases, permutation, CIRCLE_SIGMA_MM, max(1, size // 2))
+        sampler = CircleSampler(folder_of_cases, permutation, CIRCLE_SIGMA_MM, max(1, size // 2), device)
     else:
         generator = Generator(preset.fine)
-        sampler = FineSampler(folder_of_cases, permutation, FINE_SIGMA_MM, PRIOR_SIGMA_MM, size)
+        sampler = FineSampler(folder_of_cases, permutation, FINE_SIGMA_MM, PRIOR_SIGMA_MM, size, device)
     weights = _first_weights(part, folder, start)
     if weights is not None:
         generator.load_state_dict({name: value.to(torch.float32) for name, value in weights.items()})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from CoWLandmarksLib.generator import GeneratorConfig
 from CoWLandmarksLib.model import Model
@@ -46,7 +48,7 @@ _GPU = replace(
     cases=12000,
     coarse=GeneratorConfig(in_channels=2, base_width=24, levels=4, fold=2),
     fine=GeneratorConfig(in_channels=20, base_width=16, levels=5, max_width=192, fold=1),
-    training=replace(_CPU.training, steps=40000, time_limit_seconds=3000.0),
+    training=replace(_CPU.training, steps=40000, time_limit_seconds=3000.0, ahead=1),
     batch_size=8,
     renderers=14,
     validation_cases=128,
@@ -69,12 +71,23 @@ PRESETS = {preset.name: preset for preset in (_CPU, _GPU, _SMALL)}
 def continued(preset: Preset, start: Model) -> Preset:
     """The preset for going on from the weights of `start`: its networks, new cases, a lower learning rate.
 
-    The seed is one above the model's, so no case that it was trained on comes again.
+    alpha is the one that the model was left with. The seed is above all of the model's, so no case that it was trained
+    on comes again.
     """
+    alpha = preset.training.final_alpha or preset.training.alpha
     return replace(
         preset,
         coarse=start.coarse.config,
         fine=start.fine.config,
-        training=replace(preset.training, learning_rate=CONTINUED_LEARNING_RATE),
-        seed=int(start.provenance.get("seed", 0)) + 1,
+        training=replace(preset.training, learning_rate=CONTINUED_LEARNING_RATE, alpha=alpha, final_alpha=0.0),
+        seed=1 + max(_seeds(start.provenance), default=0),
     )
+
+
+def _seeds(provenance: Mapping[str, Any]) -> Iterator[int]:
+    """Seeds that a model's provenance tells: its own, its networks', those of their cases and of the model before."""
+    for key, value in provenance.items():
+        if isinstance(value, Mapping) and key != "calibration":
+            yield from _seeds(value)
+        elif key in ("seed", "case_seeds"):
+            yield from value if isinstance(value, (list, tuple)) else [int(value)]

@@ -7,12 +7,16 @@ go on. Needs torch, numpy and scipy alone.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import queue
 import shutil
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +27,14 @@ from CoWLandmarksLib.detector import Detector
 from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError
 from CoWLandmarksLib.files import atomic_path, write_json
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.model import load_model
+from CoWLandmarksLib.model import Model, load_model
 
 from .checkpoint import random_state
 from .default_model import PART_NAMES, assemble, make_trainer, render_cases, train_part
 from .default_presets import Preset
 from .evaluation import AnnotatedVolume, evaluate, figures
 from .feed import Place
+from .parallel import end_with_parent
 from .phantom.cohort import make_case
 from .trainer import CHECKPOINT_NAME, Trainer
 
@@ -39,6 +44,7 @@ EVALUATION_SEED = 7003
 """Phantoms that show how good the model is; neither trained on nor calibrated with, and no test cohort."""
 MODEL_FILE, RECORD_FILE = "model.cow.pt", "session.json"
 _LOG_LINES = 2000
+_STOPPED = 75
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class Piece:
 
     The call ends about `minutes` after its start; `part_minutes` are those that the coarse, the circle and the fine
     network are trained in all, over all calls. Training begins with `fewest_cases` cases and takes up those
-    rendered meanwhile. `evaluated` scans of each modality judge the model.
+    rendered meanwhile. `evaluated` scans of each modality judge the model. With `start` (a model file) all networks go
+    on from that model, side by side in processes, for none has to wait for another; `preset` must then be `continued`.
     """
 
     preset: Preset
@@ -60,6 +67,7 @@ class Piece:
     part_minutes: tuple[float, float, float] = (5.0, 8.0, 10.0)
     fewest_cases: int = 200
     evaluated: int = 10
+    start: Path | None = None
 
 
 def run_piece(
@@ -82,17 +90,18 @@ def run_piece(
         trainers = {}
         with rendering(piece, on_log) as enough:
             enough(over)
-            for part in PART_NAMES:
+            if piece.start is not None:
+                stage = "all networks"
+                _train_side_by_side(piece, on_log, over)
+            for part in PART_NAMES:  # those that are trained to the end are only read
                 stage = part
-                preset, folder = _preset_of(part, piece), piece.work / part
-                tell = _named(part, on_log)
-                trainers[part] = train_part(part, preset, piece.work / "cases", folder, piece.device, tell, over)
+                trainers[part] = _train(part, piece, _named(part, on_log), over)
         stage = "model"
         if over() or not (began_trained or _time_for_model(deadline)):
             raise StoppedError("The networks are trained; the next call makes the model.")
         on_log({"stage": "calibration"})
         path = piece.work / MODEL_FILE
-        assemble(piece.preset, trainers, path, work=piece.work)
+        assemble(piece.preset, trainers, path, work=piece.work, start=_start_of(piece))
         on_log({"stage": "evaluation"})
         write_json(piece.work / "evaluation.json", evaluated(piece, path))
         stage = "delivered"
@@ -108,7 +117,7 @@ def restore(piece: Piece) -> bool:
     done = []
     for part in PART_NAMES:
         preset = _preset_of(part, piece)
-        trainer = make_trainer(part, preset, piece.work / "cases", piece.work / part, piece.device)
+        trainer = make_trainer(part, preset, piece.work / "cases", piece.work / part, piece.device, _start_of(piece))
         state = None if piece.carried is None else piece.carried / f"state-{part}.pt"
         if trainer.step == 0 and state is not None and state.exists():
             _take_over(trainer, state)
@@ -126,7 +135,7 @@ def rendering(piece: Piece, on_log: Callable[[dict[str, Any]], None]) -> Iterato
     """
     cases, stop = piece.work / "cases", threading.Event()
     problems: list[Exception] = []
-    count = max(1, (os.cpu_count() or 2) - 2)
+    count = max(1, (os.cpu_count() or 2) - (2 if piece.start is None else 1 + len(PART_NAMES)))
 
     def render() -> None:
         try:
@@ -202,6 +211,51 @@ def read_record(out: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"'{out}' holds no state of a session ({error}); name the folder of one.") from error
     return record
+
+
+def _train(
+    part: str, piece: Piece, on_log: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]
+) -> Trainer:
+    folder = piece.work / part
+    start = _start_of(piece)
+    return train_part(
+        part, _preset_of(part, piece), piece.work / "cases", folder, piece.device, on_log, should_stop, start
+    )
+
+
+def _train_side_by_side(piece: Piece, on_log: Callable[[dict[str, Any]], None], over: Callable[[], bool]) -> None:
+    """Train every network in a process of its own; raises StoppedError when `over` ended one of them."""
+    context = multiprocessing.get_context("spawn")
+    told, stop = context.Queue(), context.Event()
+    workers = {part: context.Process(target=_train_alone, args=(part, piece, told, stop)) for part in PART_NAMES}
+    for worker in workers.values():
+        worker.start()
+    while any(worker.is_alive() for worker in workers.values()) or not told.empty():
+        if over():
+            stop.set()
+        with suppress(queue.Empty):
+            on_log(told.get(timeout=0.2))
+    failed = [part for part, worker in workers.items() if worker.exitcode not in (0, _STOPPED)]
+    if failed:
+        raise ConfigurationError(f"Training the {failed[0]} network failed; see the messages above.")
+    if any(worker.exitcode == _STOPPED for worker in workers.values()):
+        raise StoppedError("Stopped; the next call goes on.")
+
+
+def _train_alone(part: str, piece: Piece, told: Any, stop: Any) -> None:
+    end_with_parent()
+    if piece.device.type == "cpu":
+        torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the process that started this one says when to stop
+    try:
+        _train(part, piece, _named(part, told.put), stop.is_set)
+    except StoppedError:
+        sys.exit(_STOPPED)
+
+
+def _start_of(piece: Piece) -> Model | None:
+    return None if piece.start is None else load_model(piece.start)
 
 
 def _write_state(path: Path, state: dict[str, Any]) -> None:

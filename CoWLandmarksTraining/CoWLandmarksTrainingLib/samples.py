@@ -24,6 +24,8 @@ from .phantom.case_cache import read_circle_case, read_coarse_case, read_fine_ca
 from .phantom.circle_cases import MARGIN, case_grid
 from .phantom.training_cases import FINE_WINDOWS_PER_CASE, dequantise
 
+CPU = torch.device("cpu")
+"""Where batches are made unless a sampler is given another `device`."""
 CIRCLE_ERRORS_SHARE = 0.6
 """How often the fine network is told where the circle network would put the points, instead of the coarse one."""
 
@@ -57,6 +59,7 @@ class CoarseSampler:
     batch_size: int = 2
     window: tuple[int, int, int] = WINDOW
     off_target_share: float = 0.08
+    device: torch.device = CPU
 
     def __call__(self, rng: np.random.Generator) -> Batch:
         """One batch."""
@@ -64,7 +67,7 @@ class CoarseSampler:
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_coarse_case(self.cases.draw(rng))
-        image = _with_another_look(case.image, case.modality, rng)
+        image = _with_another_look(case.image, case.modality, rng, self.device)
         landmarks, status = case.landmarks.astype(float), case.status
         if rng.random() < 0.5:
             width = (image.shape[3] - 1) * POOLED_SPACING_MM
@@ -82,7 +85,7 @@ class CoarseSampler:
         )
         grid = axis_aligned_grid(np.zeros(3), np.full(3, POOLED_SPACING_MM), self.window)
         local = landmarks - start[::-1] * POOLED_SPACING_MM + grid.ijk_to_ras[:3, 3]
-        return crop, encode(local, grid, self.sigma_mm), torch.from_numpy((status >= 0).astype(np.float32))
+        return crop, encode(local, grid, self.sigma_mm, self.device), torch.from_numpy((status >= 0).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class CircleSampler:
     permutation: tuple[int, ...]
     sigma_mm: float
     batch_size: int = 1
+    device: torch.device = CPU
 
     def __call__(self, rng: np.random.Generator) -> Batch:
         """One batch."""
@@ -100,7 +104,7 @@ class CircleSampler:
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_circle_case(self.cases.draw(rng))
-        image = jittered(_with_another_look(case.image, case.modality, rng), rng)
+        image = jittered(_with_another_look(case.image, case.modality, rng, self.device), rng)
         landmarks = case.landmarks.astype(float) - case_grid().ijk_to_ras[:3, 3]
         status = case.status
         if rng.random() < 0.5:
@@ -112,7 +116,7 @@ class CircleSampler:
         local = landmarks - start[::-1] * CIRCLE_SPACING_MM + grid.ijk_to_ras[:3, 3]
         return (
             image[:, k, j, i],
-            encode(local, grid, self.sigma_mm),
+            encode(local, grid, self.sigma_mm, self.device),
             torch.from_numpy((status >= 0).astype(np.float32)),
         )
 
@@ -127,6 +131,7 @@ class FineSampler:
     sigma_mm: float
     prior_sigma_mm: float
     batch_size: int = 2
+    device: torch.device = CPU
 
     def __call__(self, rng: np.random.Generator) -> Batch:
         """One batch."""
@@ -134,7 +139,7 @@ class FineSampler:
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         case = read_fine_case(self.cases.draw(rng), int(rng.integers(FINE_WINDOWS_PER_CASE)))
-        image = jittered(_with_another_look(case.image[None], case.modality, rng), rng)
+        image = jittered(_with_another_look(case.image[None], case.modality, rng, self.device), rng)
         landmarks, status = case.landmarks.astype(float), case.status
         mean = default_atlas().shape_models["patients"].mean
         estimate = simulated_circle_estimate if rng.random() < CIRCLE_ERRORS_SHARE else simulated_coarse_estimate
@@ -145,18 +150,20 @@ class FineSampler:
             _, expected, _ = mirrored(image, expected, status, width, self.permutation)
             image, landmarks, status = mirrored(image, landmarks, status, width, self.permutation)
         local = landmarks + grid.ijk_to_ras[:3, 3]
-        prior = encode(expected + grid.ijk_to_ras[:3, 3], grid, self.prior_sigma_mm)
+        prior = encode(expected + grid.ijk_to_ras[:3, 3], grid, self.prior_sigma_mm, self.device)
         return (
             torch.cat([image, prior]),
-            encode(local, grid, self.sigma_mm),
+            encode(local, grid, self.sigma_mm, self.device),
             torch.from_numpy((status >= 0).astype(np.float32)),
         )
 
 
-def _with_another_look(image: np.ndarray, modality: str, rng: np.random.Generator) -> torch.Tensor:
-    """A cached image (C, K, J, I) in network units, its look changed at random."""
+def _with_another_look(
+    image: np.ndarray, modality: str, rng: np.random.Generator, device: torch.device
+) -> torch.Tensor:
+    """A cached image (C, K, J, I) in network units on `device`, its look changed at random."""
     kind = Modality(modality)
-    return varied(dequantise(torch.from_numpy(image), DEFAULT_INTENSITY_RULES[kind]), rng, kind)
+    return varied(dequantise(torch.from_numpy(image).to(device), DEFAULT_INTENSITY_RULES[kind]), rng, kind)
 
 
 def with_expected_places(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -128,6 +128,7 @@ class Trainer:
         memory_advice: str = FINE_MEMORY_ADVICE,
     ) -> None:
         self.config = config
+        torch.backends.cudnn.benchmark |= device.type == "cuda"  # every step has the shapes of the first
         self.memory_advice = memory_advice
         self.folder = folder
         self.device = device

@@ -29,13 +29,16 @@ def main(argv: list[str] | None = None) -> int:
     """Run one piece; returns the exit code."""
     from CoWLandmarksLib.detector import choose_device
     from CoWLandmarksLib.errors import CoWLandmarksError
-    from CoWLandmarksTrainingLib.default_presets import PRESETS
+    from CoWLandmarksLib.model import load_model
+    from CoWLandmarksTrainingLib.default_presets import PRESETS, continued
     from CoWLandmarksTrainingLib.gpu_session import Piece, run_piece
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="cases and checkpoints, for calls on this machine")
     parser.add_argument("--out", type=Path, required=True, help="what travels")
     parser.add_argument("--carried", type=Path, help="what an earlier call left in --out, on another machine")
+    parser.add_argument("--start-from", type=Path, metavar="MODEL", help="train on from a model, all networks at once")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="instead of the preset's")
     parser.add_argument("--preset", choices=list(PRESETS), default="gpu")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--minutes", type=float, default=9.0, help="of this call (default: 9)")
@@ -49,10 +52,14 @@ def main(argv: list[str] | None = None) -> int:
     preset = PRESETS[arguments.preset]
     if arguments.calibrate:
         preset = replace(preset, validation_cases=arguments.calibrate)
+    if arguments.batch_size:
+        preset = replace(preset, batch_size=arguments.batch_size)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
+        if arguments.start_from:
+            preset = continued(preset, load_model(arguments.start_from))
         piece = Piece(
             preset,
             arguments.work,
@@ -63,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
             (arguments.coarse_minutes, arguments.circle_minutes, arguments.fine_minutes),
             arguments.fewest_cases,
             arguments.evaluate,
+            arguments.start_from,
         )
         delivered = run_piece(piece, show, stop.is_set)
     except CoWLandmarksError as error:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from CoWLandmarksLib.errors import ConfigurationError, OutputError
-from CoWLandmarksLib.model import load_model
+from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model
 from CoWLandmarksTrainingLib import gpu_session
-from CoWLandmarksTrainingLib.default_model import make_trainer
-from CoWLandmarksTrainingLib.default_presets import PRESETS
+from CoWLandmarksTrainingLib.default_model import assemble, make_trainer
+from CoWLandmarksTrainingLib.default_presets import PRESETS, continued
 from CoWLandmarksTrainingLib.gpu_session import LARGEST_FILE, Piece, pack, read_record, restore, run_piece
 
 SCRIPT = Path(__file__).resolve().parents[2] / "CoWLandmarksTraining" / "Scripts" / "gpu_session.py"
@@ -75,6 +75,39 @@ def test_a_session_goes_on_to_a_model_without_simpleitk_vtk_and_slicer(tmp_path:
     assert max(files.values()) < LARGEST_FILE
     assert load_model(own.out / "model.cow.pt").provenance["fine"]["steps"] == steps
     assert json.loads((own.out / "evaluation.json").read_text(encoding="utf-8"))["scans"] == 2
+
+
+def test_from_a_model_all_networks_go_on_side_by_side(tmp_path: Path) -> None:
+    preset = PRESETS["small"]
+    trainers = {}
+    for part in ("coarse", "circle", "fine"):
+        trainers[part] = make_trainer(part, preset, tmp_path / "none", tmp_path / "before" / part, CPU)
+        trainers[part].step = 1
+    path = tmp_path / "start.cow.pt"
+    start = assemble(preset, trainers, path, work=tmp_path)
+    own = replace(piece(tmp_path), preset=continued(SMALL, start), start=path)
+    seen = []
+    assert run_piece(own, on_log=seen.append)
+    assert {entry["network"] for entry in seen if "network" in entry} == {"coarse", "circle", "fine"}
+    model = load_model(own.out / "model.cow.pt")
+    assert [model.provenance[part]["steps"] for part in ("coarse", "circle", "fine")] == 3 * [SMALL.training.steps]
+    assert model.provenance["started_from"]["seed"] == start.provenance["seed"] == model.provenance["seed"] - 1
+
+
+def test_side_by_side_trainings_stop_together_and_one_that_fails_is_named(tmp_path: Path) -> None:
+    start = load_model(DEFAULT_MODEL_FILE)
+    preset = replace(continued(SMALL, start), cases=2)
+    own = replace(piece(tmp_path, fewest_cases=2), preset=preset, start=DEFAULT_MODEL_FILE)
+    assert not run_piece(own, should_stop=lambda: any(own.work.rglob("*.npz")) and _started(own))
+    assert read_record(own.out)["stage"] == "all networks"
+    shutil.rmtree(own.work / "circle")
+    (own.work / "circle").write_text("no folder", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"Training the circle network failed"):
+        run_piece(own)
+
+
+def _started(own: Piece) -> bool:
+    return (own.work / "fine" / "log.jsonl").exists()
 
 
 def test_a_bare_machine_goes_on_from_what_was_carried(tmp_path: Path) -> None:
