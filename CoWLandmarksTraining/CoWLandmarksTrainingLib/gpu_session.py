@@ -139,7 +139,8 @@ def rendering(piece: Piece, on_log: Callable[[dict[str, Any]], None]) -> Iterato
 
     def render() -> None:
         try:
-            render_cases(replace(piece.preset, renderers=count), cases, stop.is_set, on_log, log_seconds=60.0)
+            preset = replace(piece.preset, renderers=count)
+            render_cases(preset, cases, stop.is_set, on_log, log_seconds=60.0, device=piece.device)
         except StoppedError:
             pass
         except Exception as problem:

@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--batches", type=int, nargs="+", default=[2])
     parser.add_argument("--steps", type=int, default=10, help="steps that count, after three that do not")
-    parser.add_argument("--no-detection", action="store_true")
+    parser.add_argument("--only", choices=["rendering", "training", "detection"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(arguments.device)
@@ -45,10 +45,11 @@ def main() -> int:
 
     card = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
     print(f"{machine()}{card}; one thread\n", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        rendering(Path(folder), device)
-        training(Path(folder), device, arguments.batches, arguments.steps)
-    if not arguments.no_detection:
+    if arguments.only in (None, "rendering"):
+        rendering(device)
+    if arguments.only in (None, "training"):
+        training(device, arguments.batches, arguments.steps)
+    if arguments.only in (None, "detection"):
         detection(device)
     return 0
 
@@ -64,14 +65,12 @@ def seconds(work: Callable[..., Any], device: torch.device, *words: Any) -> floa
     return time.perf_counter() - began
 
 
-def rendering(folder: Path, device: torch.device) -> None:
-    """Seconds a case; the cases stay in `folder`."""
-    from CoWLandmarksTrainingLib.phantom.case_cache import cache_training_cases
+def rendering(device: torch.device) -> None:
+    """Seconds a case."""
     from CoWLandmarksTrainingLib.phantom.circle_cases import render_circle_case
     from CoWLandmarksTrainingLib.phantom.training_cases import render_training_case
 
     cpu = torch.device("cpu")
-    cache_training_cases(folder, SEED, range(CASES), cpu)
     print("| seconds a case | coarse and fine | circle |\n|---|---|---|")
     for place in dict.fromkeys([cpu, device]):
         render_circle_case(SEED, CASES, place)
@@ -82,35 +81,38 @@ def rendering(folder: Path, device: torch.device) -> None:
         print(f"| {place.type} | {coarse:.2f} | {circle:.2f} |", flush=True)
 
 
-def training(folder: Path, device: torch.device, batches: list[int], steps: int) -> None:
+def training(device: torch.device, batches: list[int], steps: int) -> None:
     """Seconds of a step and of its batch."""
     from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model
     from CoWLandmarksTrainingLib.default_model import PART_NAMES, make_trainer
     from CoWLandmarksTrainingLib.default_presets import PRESETS, continued
+    from CoWLandmarksTrainingLib.phantom.case_cache import cache_training_cases
     from CoWLandmarksTrainingLib.training_log import memory_mb
 
     model = load_model(DEFAULT_MODEL_FILE)
     print("\n| network | samples a batch | batch, ms | step, ms | with sampling, ms | samples a second | memory, MB |")
     print("|---|---|---|---|---|---|---|")
-    for part in PART_NAMES:
-        for size in batches:
-            preset = replace(continued(PRESETS["gpu"], model), batch_size=size)
-            with tempfile.TemporaryDirectory() as out:
-                trainer = make_trainer(part, preset, folder, Path(out) / part, device, model)
-                rng = np.random.default_rng(SEED)
-                made = [trainer.sampler(rng) for _ in range(2)]
-                sampled = statistics.median(seconds(trainer.sampler, device, rng) for _ in range(steps))
-                train(trainer, itertools.cycle(made), 3)
-                step = seconds(train, device, trainer, itertools.cycle(made), steps) / steps
-                next(trainer.feed)
-                both = seconds(train, device, trainer, trainer.feed, steps) / steps
-                trainer.feed.close()
-            count = len(made[0])
-            print(
-                f"| {part} | {count} | {1e3 * sampled:.0f} | {1e3 * step:.0f} | {1e3 * both:.0f} | "
-                f"{count / both:.1f} | {memory_mb(device) or 0:.0f} |",
-                flush=True,
-            )
+    with tempfile.TemporaryDirectory() as folder:
+        cache_training_cases(Path(folder), SEED, range(CASES), device)
+        for part in PART_NAMES:
+            for size in batches:
+                preset = replace(continued(PRESETS["gpu"], model), batch_size=size)
+                with tempfile.TemporaryDirectory() as out:
+                    trainer = make_trainer(part, preset, Path(folder), Path(out) / part, device, model)
+                    rng = np.random.default_rng(SEED)
+                    made = [trainer.sampler(rng) for _ in range(2)]
+                    sampled = statistics.median(seconds(trainer.sampler, device, rng) for _ in range(steps))
+                    train(trainer, itertools.cycle(made), 3)
+                    step = seconds(train, device, trainer, itertools.cycle(made), steps) / steps
+                    next(trainer.feed)
+                    both = seconds(train, device, trainer, trainer.feed, steps) / steps
+                    trainer.feed.close()
+                count = len(made[0])
+                print(
+                    f"| {part} | {count} | {1e3 * sampled:.0f} | {1e3 * step:.0f} | {1e3 * both:.0f} | "
+                    f"{count / both:.1f} | {memory_mb(device) or 0:.0f} |",
+                    flush=True,
+                )
 
 
 def train(trainer: Any, batches: Iterator[Any], steps: int) -> None:
@@ -134,7 +136,7 @@ def detection(device: torch.device) -> None:
     for place in dict.fromkeys(["cpu", device.type]):
         detector = Detector(load_model(DEFAULT_MODEL_FILE), place)
         times = []
-        for _ in range(4):
+        for _ in range(3):
             began = time.perf_counter()
             found = detector.detect(volume)
             times.append(time.perf_counter() - began)
