@@ -30,7 +30,7 @@ from .phantom.case_cache import cache_training_cases, training_case_path
 from .phantom.geometry import sample_phantom
 from .phantom.training_cases import FINE_WINDOW
 from .phantom.vessel import PHANTOM_VERSION
-from .samples import CPU, CaseFolder, CircleSampler, CoarseSampler, FineSampler
+from .samples import CaseFolder, CircleSampler, CoarseSampler, FineSampler
 from .shape import shape_model_of
 from .trainer import CHECKPOINT_NAME, Trainer
 
@@ -51,9 +51,8 @@ def render_cases(
     should_stop: Callable[[], bool] = lambda: False,
     on_log: Callable[[dict[str, Any]], None] | None = None,
     log_seconds: float = 10.0,
-    device: torch.device = CPU,
 ) -> None:
-    """Render the preset's training cases into `folder`, in parallel processes of one thread each; circles on `device`.
+    """Render the preset's training cases into `folder`, in parallel processes of one thread each.
 
     `on_log` is told every `log_seconds` and at the end how many cases are there.
     """
@@ -66,7 +65,7 @@ def render_cases(
 
     context = multiprocessing.get_context("spawn")
     workers = [
-        context.Process(target=_render_share, args=(folder, preset.seed, first, preset.cases, preset.renderers, device))
+        context.Process(target=_render_share, args=(folder, preset.seed, first, preset.cases, preset.renderers))
         for first in range(preset.renderers)
     ]
     for worker in workers:
@@ -87,10 +86,10 @@ def render_cases(
         raise ConfigurationError(f"Rendering training cases into '{folder}' failed; see the messages above.")
 
 
-def _render_share(folder: Path, seed: int, first: int, count: int, step: int, device: torch.device) -> None:
+def _render_share(folder: Path, seed: int, first: int, count: int, step: int) -> None:
     end_with_parent()
     torch.set_num_threads(1)
-    cache_training_cases(folder, seed, range(first, count, step), device)
+    cache_training_cases(folder, seed, range(first, count, step), torch.device("cpu"))
 
 
 def make_trainer(
@@ -247,7 +246,7 @@ def run_recipe(
     if minutes is not None:
         preset = replace(preset, training=replace(preset.training, time_limit_seconds=60.0 * minutes))
     if only in (None, "cases"):
-        render_cases(preset, work / "cases", should_stop, on_log, device=device)
+        render_cases(preset, work / "cases", should_stop, on_log)
     for part in PART_NAMES:
         if only in (None, part):
             train_part(part, preset, work / "cases", work / part, device, on_log, should_stop, start)

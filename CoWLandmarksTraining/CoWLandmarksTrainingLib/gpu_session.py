@@ -139,8 +139,7 @@ def rendering(piece: Piece, on_log: Callable[[dict[str, Any]], None]) -> Iterato
 
     def render() -> None:
         try:
-            preset = replace(piece.preset, renderers=count)
-            render_cases(preset, cases, stop.is_set, on_log, log_seconds=60.0, device=piece.device)
+            render_cases(replace(piece.preset, renderers=count), cases, stop.is_set, on_log, log_seconds=60.0)
         except StoppedError:
             pass
         except Exception as problem:
@@ -232,7 +231,7 @@ def _train_side_by_side(piece: Piece, on_log: Callable[[dict[str, Any]], None], 
     for worker in workers.values():
         worker.start()
     while any(worker.is_alive() for worker in workers.values()) or not told.empty():
-        if over():
+        if over() or any(worker.exitcode for worker in workers.values()):
             stop.set()
         with suppress(queue.Empty):
             on_log(told.get(timeout=0.2))

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from CoWLandmarksLib.errors import ConfigurationError, OutputError
-from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model
+from CoWLandmarksLib.generator import Generator
+from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, NetworkPart, load_model, save_model
 from CoWLandmarksTrainingLib import gpu_session
-from CoWLandmarksTrainingLib.default_model import assemble, make_trainer
+from CoWLandmarksTrainingLib.default_model import make_trainer
 from CoWLandmarksTrainingLib.default_presets import PRESETS, continued
 from CoWLandmarksTrainingLib.gpu_session import LARGEST_FILE, Piece, pack, read_record, restore, run_piece
 
@@ -77,37 +78,48 @@ def test_a_session_goes_on_to_a_model_without_simpleitk_vtk_and_slicer(tmp_path:
     assert json.loads((own.out / "evaluation.json").read_text(encoding="utf-8"))["scans"] == 2
 
 
-def test_from_a_model_all_networks_go_on_side_by_side(tmp_path: Path) -> None:
-    preset = PRESETS["small"]
-    trainers = {}
-    for part in ("coarse", "circle", "fine"):
-        trainers[part] = make_trainer(part, preset, tmp_path / "none", tmp_path / "before" / part, CPU)
-        trainers[part].step = 1
-    path = tmp_path / "start.cow.pt"
-    start = assemble(preset, trainers, path, work=tmp_path)
-    own = replace(piece(tmp_path), preset=continued(SMALL, start), start=path)
-    seen = []
-    assert run_piece(own, on_log=seen.append)
-    assert {entry["network"] for entry in seen if "network" in entry} == {"coarse", "circle", "fine"}
-    model = load_model(own.out / "model.cow.pt")
-    assert [model.provenance[part]["steps"] for part in ("coarse", "circle", "fine")] == 3 * [SMALL.training.steps]
-    assert model.provenance["started_from"]["seed"] == start.provenance["seed"] == model.provenance["seed"] - 1
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with networks of the small preset."""
+    shipped, small = load_model(DEFAULT_MODEL_FILE), PRESETS["small"]
+    configs = {"coarse": small.coarse, "circle": small.coarse, "fine": small.fine}
+    parts = {
+        part: NetworkPart(config, Generator(config).state_dict(), 2.0, getattr(shipped, part).calibration)
+        for part, config in configs.items()
+    }
+    path = tmp_path_factory.mktemp("start") / "start.cow.pt"
+    save_model(replace(shipped, **parts), path)  # type: ignore[arg-type]
+    return path
 
 
-def test_side_by_side_trainings_stop_together_and_one_that_fails_is_named(tmp_path: Path) -> None:
-    start = load_model(DEFAULT_MODEL_FILE)
-    preset = replace(continued(SMALL, start), cases=2)
-    own = replace(piece(tmp_path, fewest_cases=2), preset=preset, start=DEFAULT_MODEL_FILE)
-    assert not run_piece(own, should_stop=lambda: any(own.work.rglob("*.npz")) and _started(own))
+def test_from_a_model_all_networks_go_on_side_by_side(tmp_path: Path, start: Path) -> None:
+    own = replace(piece(tmp_path), preset=continued(SMALL, load_model(start)), start=start)
+    done: set[str] = set()
+
+    def note(entry: dict[str, object]) -> None:
+        if entry.get("step") == SMALL.training.steps:
+            done.add(str(entry["network"]))
+
+    assert not run_piece(own, note, should_stop=lambda: done == {"coarse", "circle", "fine"})
+    record = read_record(own.out)
+    assert record["stage"] == "model"
+    assert [part["step"] for part in record["parts"].values()] == 3 * [SMALL.training.steps]
+    begun = load_model(start).fine.weights
+    trained = torch.load(own.out / "state-fine.pt", weights_only=True)["average"]
+    moved = {name: float((trained[name].float() - value).abs().max()) for name, value in begun.items()}
+    assert 0.0 < max(moved.values()) < 0.05  # a few steps from where the model was
+
+
+def test_side_by_side_trainings_stop_together_and_one_that_fails_is_named(tmp_path: Path, start: Path) -> None:
+    preset = replace(continued(SMALL, load_model(start)), cases=2)
+    preset = replace(preset, training=replace(preset.training, steps=100_000))
+    own = replace(piece(tmp_path, fewest_cases=2), preset=preset, start=start)
+    assert not run_piece(own, should_stop=lambda: (own.work / "fine" / "log.jsonl").exists())
     assert read_record(own.out)["stage"] == "all networks"
     shutil.rmtree(own.work / "circle")
     (own.work / "circle").write_text("no folder", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"Training the circle network failed"):
         run_piece(own)
-
-
-def _started(own: Piece) -> bool:
-    return (own.work / "fine" / "log.jsonl").exists()
 
 
 def test_a_bare_machine_goes_on_from_what_was_carried(tmp_path: Path) -> None:
@@ -146,8 +158,6 @@ def test_a_file_that_is_too_large_to_travel_is_told(tmp_path: Path, monkeypatch:
 
 
 def test_the_networks_of_the_card_s_preset_travel_in_their_files() -> None:
-    from CoWLandmarksLib.generator import Generator
-
     gpu = PRESETS["gpu"]
     sizes = [sum(p.numel() for p in Generator(c).parameters()) for c in (gpu.coarse, gpu.coarse, gpu.fine)]
     assert sum(sizes) < 0.98 * LARGEST_FILE  # the model: three networks in 8 bits, and little else

@@ -19,17 +19,13 @@ def training_case_path(folder: Path, seed: int, index: int) -> Path:
 
 
 def cache_training_cases(folder: Path, seed: int, indices: Iterator[int] | range, device: torch.device) -> None:
-    """Render cases into `folder` (one file each, written atomically); existing ones are kept.
-
-    The circles are rendered on `device`; the small images of the other networks gain little from a card. Noise drawn on
-    a card is another than that of the processor.
-    """
+    """Render cases into `folder` (one file each, written atomically); existing ones are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in indices:
         path = training_case_path(folder, seed, index)
         if path.exists():
             continue
-        coarse, fine = render_training_case(seed, index, torch.device("cpu"))
+        coarse, fine = render_training_case(seed, index, device)
         circle = render_circle_case(seed, index, device)
         write_case(
             path,
