@@ -31,6 +31,7 @@ FEW_SCANS = {
     "training.pretrain_steps": 120,
     "training.adversarial_steps": 40,
     "training.learning_rate": 2e-4,
+    "training.alpha": 10.0,
 }
 """Begin from the model that ships: its coarse network as it is, the fine one trained on for a few minutes."""
 
