@@ -46,10 +46,8 @@ _GPU = replace(
     _CPU,
     name="gpu",
     cases=12000,
-    coarse=GeneratorConfig(in_channels=2, base_width=24, levels=4, fold=2),
-    fine=GeneratorConfig(in_channels=20, base_width=16, levels=5, max_width=192, fold=1),
     training=replace(_CPU.training, steps=40000, time_limit_seconds=3000.0),
-    batch_size=8,
+    batch_size=16,
     renderers=14,
     validation_cases=128,
 )

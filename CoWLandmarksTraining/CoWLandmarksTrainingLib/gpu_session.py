@@ -87,19 +87,21 @@ def run_piece(
 
     try:
         began_trained = restore(piece)
-        trainers = {}
-        with rendering(piece, on_log) as enough:
-            enough(over)
-            if piece.start is not None:
-                stage = "all networks"
-                _train_side_by_side(piece, on_log, over)
-            for part in PART_NAMES:  # those that are trained to the end are only read
-                stage = part
-                trainers[part] = _train(part, piece, _named(part, on_log), over)
+        if not began_trained:
+            with rendering(piece, on_log) as enough:
+                enough(over)
+                if piece.start is not None:
+                    stage = "all networks"
+                    _train_side_by_side(piece, on_log, over)
+                else:
+                    for part in PART_NAMES:
+                        stage = part
+                        _train(part, piece, _named(part, on_log), over)
         stage = "model"
         if over() or not (began_trained or _time_for_model(deadline)):
             raise StoppedError("The networks are trained; the next call makes the model.")
         on_log({"stage": "calibration"})
+        trainers = {part: _trainer(part, piece) for part in PART_NAMES}
         path = piece.work / MODEL_FILE
         assemble(piece.preset, trainers, path, work=piece.work, start=_start_of(piece))
         on_log({"stage": "evaluation"})
@@ -116,13 +118,12 @@ def restore(piece: Piece) -> bool:
     """Fetch the state that `carried` holds where the machine has none; whether all networks are trained to the end."""
     done = []
     for part in PART_NAMES:
-        preset = _preset_of(part, piece)
-        trainer = make_trainer(part, preset, piece.work / "cases", piece.work / part, piece.device, _start_of(piece))
+        trainer = _trainer(part, piece)
         state = None if piece.carried is None else piece.carried / f"state-{part}.pt"
         if trainer.step == 0 and state is not None and state.exists():
             _take_over(trainer, state)
-        limit = preset.training.time_limit_seconds
-        done.append(trainer.step >= preset.training.steps or trainer.seconds_before >= limit)
+        limit = trainer.config.time_limit_seconds
+        done.append(trainer.step >= trainer.config.steps or trainer.seconds_before >= limit)
         trainer.feed.close()
     return all(done)
 
@@ -178,7 +179,8 @@ def evaluated(piece: Piece, path: Path) -> dict[str, Any]:
 def pack(piece: Piece, stage: str) -> None:
     """Leave in `out` what travels: all networks' states, logs, the model and its figures, and a record of all.
 
-    Raises OutputError when a file would be too large to travel.
+    Raises OutputError when a file would be too large to travel; a model that is (three networks of 6 million weights)
+    is made again, by the next call, wherever the states go.
     """
     piece.out.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {"schema": "cow-session/1", "stage": stage, "cases": 0, "parts": {}}
@@ -199,7 +201,7 @@ def pack(piece: Piece, stage: str) -> None:
         for name in (MODEL_FILE, "evaluation.json"):
             shutil.copyfile(piece.work / name, piece.out / name)
     for path in piece.out.iterdir():
-        if path.stat().st_size >= LARGEST_FILE:
+        if path.name != MODEL_FILE and path.stat().st_size >= LARGEST_FILE:
             raise OutputError(f"'{path}' has {path.stat().st_size / 2**20:.1f} MiB, too much to travel.")
     write_json(piece.out / RECORD_FILE, record)
 
@@ -220,6 +222,12 @@ def _train(
     start = _start_of(piece)
     return train_part(
         part, _preset_of(part, piece), piece.work / "cases", folder, piece.device, on_log, should_stop, start
+    )
+
+
+def _trainer(part: str, piece: Piece) -> Trainer:
+    return make_trainer(
+        part, _preset_of(part, piece), piece.work / "cases", piece.work / part, piece.device, _start_of(piece)
     )
 
 
