@@ -316,6 +316,17 @@ class Detector:
         prior = model.shape.posterior(np.where(confidence[:, None] > 0.02, observed, np.nan), noise)
         return fit, prior, confidence
 
+    def _not_seen(self, measurement: Measurement) -> np.ndarray:
+        """(n,) landmarks with a peak too low for one that is there.
+
+        The circle network tells more than the fine one, whose window is small and always shows some vessel.
+        """
+        missing: np.ndarray = measurement.fine.peaks < self.model.fine.calibration.absent_below
+        circle = measurement.alignment.circle
+        if self.model.circle is not None and circle is not None:
+            missing = missing | (circle.peaks < self.model.circle.calibration.absent_below)
+        return missing
+
     def _circle_confidence(self, alignment: Alignment) -> np.ndarray | None:
         """(n,) how sure the circle network was of each landmark; None where the model has none."""
         if self.model.circle is None or alignment.circle is None:
@@ -360,9 +371,9 @@ class Detector:
         expected_depth = volume.grid.depth_mm(measurement.expected_positions())
         table = model.fine.calibration
         confidence, error = table.confidence_of(fine.peaks), table.expected_error_mm(fine.peaks)
+        not_seen = self._not_seen(measurement)
         estimates = []
         for index, code in enumerate(model.anatomy.codes):
-            peak = fine.peaks[index]
             position: tuple[float, float, float] | None = (
                 float(in_scan[index, 0]),
                 float(in_scan[index, 1]),
@@ -370,7 +381,7 @@ class Detector:
             )
             if expected_depth[index] < -SEARCH_BEYOND_MM or depth[index] < EDGE_MM:
                 state, position = LandmarkState.OUTSIDE, None
-            elif peak < table.absent_below:
+            elif not_seen[index]:
                 # What is not seen where it is expected at the edge lies beyond it.
                 at_edge = expected_depth[index] < EDGE_MM
                 state, position = LandmarkState.OUTSIDE if at_edge else LandmarkState.ABSENT, None

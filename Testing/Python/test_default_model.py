@@ -17,10 +17,11 @@ from beads import bead_model
 from CoWLandmarksLib.__main__ import main as detect_main
 from CoWLandmarksLib.detection import LandmarkState
 from CoWLandmarksLib.errors import ConfigurationError
-from CoWLandmarksLib.model import load_model
+from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model
 from CoWLandmarksLib.report import read_detection_json
 from CoWLandmarksLib.volume import Volume, axis_aligned_grid
 from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksTrainingLib import default_calibration
 from CoWLandmarksTrainingLib.__main__ import main as train_main
 from CoWLandmarksTrainingLib.default_calibration import RECOGNITION_SLACK, least_recognition
 from CoWLandmarksTrainingLib.default_model import make_trainer, phantom_shape_model, render_cases, run_recipe
@@ -161,3 +162,48 @@ def test_the_limit_of_recognition_lies_just_below_the_worst_recognised_heads() -
     worst = least_recognition(model, [*good, scan(0.3, 0.1)])
     # 0.5 + 0 and 49 times 2: the quantile 0.02 of 50 values lies at 0.98 of the way from the first to the second.
     assert worst == pytest.approx(0.5 + 0.98 * 1.5 - RECOGNITION_SLACK)
+
+
+def test_absence_is_told_by_the_circle_network_with_a_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From results as of 30 scans: present landmarks have peaks of 0.5 and more, one in five is absent with less."""
+    rng = np.random.default_rng(3)
+    model = load_model(DEFAULT_MODEL_FILE)
+    assert model.circle is not None
+
+    def results(*_: object) -> list[CaseResult]:
+        made = []
+        for _scan in range(30):
+            absent = rng.random(19) < 0.2
+            truth = np.where(absent[:, None], np.nan, rng.normal(0, 20, (19, 3)))
+            near = np.nan_to_num(truth) + rng.normal(0, 0.5, (19, 3))
+            circle = np.where(absent, rng.uniform(0.1, 0.45, 19), rng.uniform(0.5, 1.0, 19))
+            fine = rng.uniform(0.4, 1.0, 19)
+            states = ("found",) * 19
+            made.append(
+                CaseResult(
+                    "a",
+                    "mra",
+                    truth,
+                    absent,
+                    near,
+                    near,
+                    near,
+                    fine,
+                    near,
+                    circle,
+                    states,
+                    "ok",
+                    ~absent,
+                    {},
+                    near,
+                    circle,
+                )
+            )
+        return made
+
+    monkeypatch.setattr(default_calibration, "_results", results)
+    again = default_calibration.calibrated(model, 30)
+    assert again.circle is not None
+    assert again.fine.calibration.absent_below == 0.0
+    limit = again.circle.calibration.absent_below / default_calibration.ABSENCE_MARGIN
+    assert limit == pytest.approx(0.5, abs=0.01)

@@ -133,6 +133,20 @@ class TestCircle:
         assert expected.max() < 1.0
         assert errors(helped.judge(measured, {}), posed(self.pose)).max() < 0.1
 
+    def test_it_tells_what_is_absent_where_the_fine_one_sees_some_vessel(self) -> None:
+        """The fine network's limit is 0, as in the model that ships: alone it would find the missing beads."""
+        places = posed(self.pose)
+        places[[4, 11]] = np.nan
+        scan = bead_scan(GRID, places)
+        model = bead_model(circle=CoarseBeadReader(1.0))
+        table = replace(model.fine.calibration, absent_below=0.0)
+        model = replace(model, fine=replace(model.fine, calibration=table))
+        assert model.circle is not None
+        blind = replace(model, circle=replace(model.circle, calibration=table))
+        for own, absent in ((model, [4, 11]), (blind, [])):
+            states = [estimate.state for estimate in Detector(own, "cpu", mirror=False).detect(scan).landmarks]
+            assert [n for n in range(COUNT) if states[n] is LandmarkState.ABSENT] == absent
+
     def test_the_places_a_person_gave_stand_before_what_it_reads(self) -> None:
         helped = Detector(bead_model(circle=CoarseBeadReader(1.0)), "cpu", mirror=False)
         truth = posed(self.pose)
