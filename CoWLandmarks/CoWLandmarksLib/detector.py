@@ -316,16 +316,18 @@ class Detector:
         prior = model.shape.posterior(np.where(confidence[:, None] > 0.02, observed, np.nan), noise)
         return fit, prior, confidence
 
-    def _not_seen(self, measurement: Measurement) -> np.ndarray:
+    def _not_seen(self, measurement: Measurement, hint: Mapping[str, np.ndarray]) -> np.ndarray:
         """(n,) landmarks with a peak too low for one that is there.
 
-        The circle network tells more than the fine one, whose window is small and always shows some vessel.
+        The circle network tells more than the fine one, whose window is small and always shows some vessel. It has no
+        say where the fine one has a limit (older models), nor about points that a person gave.
         """
-        missing: np.ndarray = measurement.fine.peaks < self.model.fine.calibration.absent_below
-        circle = measurement.alignment.circle
-        if self.model.circle is not None and circle is not None:
-            missing = missing | (circle.peaks < self.model.circle.calibration.absent_below)
-        return missing
+        fine, circle = measurement.fine, measurement.alignment.circle
+        limit = self.model.fine.calibration.absent_below
+        if limit > 0.0 or self.model.circle is None or circle is None:
+            return np.asarray(fine.peaks < limit)
+        given = [code in hint for code in self.model.anatomy.codes]
+        return np.asarray((circle.peaks < self.model.circle.calibration.absent_below) & ~np.array(given))
 
     def _circle_confidence(self, alignment: Alignment) -> np.ndarray | None:
         """(n,) how sure the circle network was of each landmark; None where the model has none."""
@@ -371,7 +373,8 @@ class Detector:
         expected_depth = volume.grid.depth_mm(measurement.expected_positions())
         table = model.fine.calibration
         confidence, error = table.confidence_of(fine.peaks), table.expected_error_mm(fine.peaks)
-        not_seen = self._not_seen(measurement)
+        not_seen = self._not_seen(measurement, hint)
+        circle_confidence = self._circle_confidence(alignment)
         estimates = []
         for index, code in enumerate(model.anatomy.codes):
             position: tuple[float, float, float] | None = (
@@ -390,6 +393,8 @@ class Detector:
             else:
                 state = LandmarkState.FOUND
             sure = 0.0 if state is LandmarkState.OUTSIDE else float(confidence[index])
+            if state is LandmarkState.ABSENT and circle_confidence is not None:
+                sure = min(sure, float(circle_confidence[index]))
             estimates.append(
                 LandmarkEstimate(code, position, state, sure, 0.0 if position is None else float(error[index]))
             )
@@ -404,7 +409,7 @@ class Detector:
             table.uncertain_below,
             None if hint else alignment.coarse_confidence,
             model.least_recognition,
-            self._circle_confidence(alignment),
+            circle_confidence,
             np.array([estimate.state is not LandmarkState.OUTSIDE for estimate in estimates]),
         )
         verdict, reasons = verdict_of(replace(evidence, sides=volume.sides), estimates)

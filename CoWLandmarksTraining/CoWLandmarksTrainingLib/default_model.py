@@ -32,7 +32,7 @@ from .phantom.training_cases import FINE_WINDOW
 from .phantom.vessel import PHANTOM_VERSION
 from .samples import CaseFolder, CircleSampler, CoarseSampler, FineSampler
 from .shape import shape_model_of
-from .trainer import CHECKPOINT_NAME, Trainer
+from .trainer import CHECKPOINT_NAME, Trainer, TrainerConfig
 
 COARSE_SIGMA_MM = 4.0
 CIRCLE_SIGMA_MM = 2.5
@@ -121,7 +121,8 @@ def make_trainer(
         generator.load_state_dict({name: value.to(torch.float32) for name, value in weights.items()})
     training = replace(preset.training, seed=preset.seed)
     if part == "circle" and (start is None or start.circle is None):
-        training = replace(training, learning_rate=LEARNING_RATE)  # what it begins with knew another scale
+        last = training.final_alpha or training.alpha  # what it begins with knew another scale
+        training = replace(training, learning_rate=LEARNING_RATE, alpha=TrainerConfig.alpha, final_alpha=last)
     trainer = Trainer(generator, sampler, training, folder, device)
     trainer.resume()
     return trainer
@@ -156,12 +157,19 @@ def train_part(
 
 
 def assemble(
-    preset: Preset, trainers: Mapping[str, Trainer], path: Path, *, work: Path, start: Model | None = None
+    preset: Preset,
+    trainers: Mapping[str, Trainer],
+    path: Path,
+    *,
+    work: Path,
+    start: Model | None = None,
+    cases: int | None = None,
 ) -> Model:
     """Put the averaged networks (`trainers` by part), the shape model and the calibrations into one model file.
 
     A network that was not trained a step is that of `start`. Weights are rounded to 8 bits first, so that calibration
-    sees what is stored; it uses phantoms of a seed of its own (neither trained on nor tested on).
+    sees what is stored; it uses phantoms of a seed of its own (neither trained on nor tested on). `cases` is for the
+    record (default: those in `work`).
     """
     shape = phantom_shape_model(preset.seed, preset.shape_samples)
     provenance = {
@@ -170,7 +178,7 @@ def assemble(
         "program": __version__,
         "preset": preset.name,
         "seed": preset.seed,
-        "cases": len(list((work / "cases").glob("*.npz"))),
+        "cases": len(list((work / "cases").glob("*.npz"))) if cases is None else cases,
         **{part: _training_of(trainer) for part, trainer in trainers.items()},
         "calibration": {
             "seed": CALIBRATION_SEED,

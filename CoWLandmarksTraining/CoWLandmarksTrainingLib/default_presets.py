@@ -69,8 +69,8 @@ PRESETS = {preset.name: preset for preset in (_CPU, _GPU, _SMALL)}
 def continued(preset: Preset, start: Model) -> Preset:
     """The preset for going on from the weights of `start`: its networks, new cases, a lower learning rate.
 
-    alpha is the one that the model was left with. The seed is above all of the model's, so no case that it was trained
-    on comes again.
+    alpha is the preset's last one from the beginning. The seed is above all of the model's, so no case that it was
+    trained on comes again.
     """
     alpha = preset.training.final_alpha or preset.training.alpha
     return replace(
@@ -82,10 +82,26 @@ def continued(preset: Preset, start: Model) -> Preset:
     )
 
 
-def _seeds(provenance: Mapping[str, Any]) -> Iterator[int]:
-    """Seeds that a model's provenance tells: its own, its networks', those of their cases and of the model before."""
-    for key, value in provenance.items():
-        if isinstance(value, Mapping) and key != "calibration":
+def _seeds(told: Any) -> Iterator[int]:
+    """Seeds in a model's provenance: its own, its networks', those of their cases and of the models before it.
+
+    A provenance is free in form; what is no whole number is passed over.
+    """
+    if isinstance(told, Mapping):
+        for key, value in told.items():
+            if key in ("seed", "case_seeds"):
+                yield from (one for one in _flat(value) if isinstance(one, int) and not isinstance(one, bool))
+            elif key != "calibration":
+                yield from _seeds(value)
+    elif isinstance(told, (list, tuple)):
+        for value in told:
             yield from _seeds(value)
-        elif key in ("seed", "case_seeds"):
-            yield from value if isinstance(value, (list, tuple)) else [int(value)]
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    inner = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, (Mapping, list, tuple)):
+        for one in inner:
+            yield from _flat(one)
+    else:
+        yield value

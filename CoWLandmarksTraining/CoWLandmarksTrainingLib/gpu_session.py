@@ -103,7 +103,7 @@ def run_piece(
         on_log({"stage": "calibration"})
         trainers = {part: _trainer(part, piece) for part in PART_NAMES}
         path = piece.work / MODEL_FILE
-        assemble(piece.preset, trainers, path, work=piece.work, start=_start_of(piece))
+        assemble(piece.preset, trainers, path, work=piece.work, start=_start_of(piece), cases=_cases_of(piece))
         on_log({"stage": "evaluation"})
         write_json(piece.work / "evaluation.json", evaluated(piece, path))
         stage = "delivered"
@@ -183,8 +183,7 @@ def pack(piece: Piece, stage: str) -> None:
     is made again, by the next call, wherever the states go.
     """
     piece.out.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {"schema": "cow-session/1", "stage": stage, "cases": 0, "parts": {}}
-    record["cases"] = len(list((piece.work / "cases").glob("*.npz")))
+    record: dict[str, Any] = {"schema": "cow-session/1", "stage": stage, "cases": _cases_of(piece), "parts": {}}
     lines: list[str] = []
     for part in PART_NAMES:
         checkpoint = piece.work / part / CHECKPOINT_NAME
@@ -236,18 +235,34 @@ def _train_side_by_side(piece: Piece, on_log: Callable[[dict[str, Any]], None], 
     context = multiprocessing.get_context("spawn")
     told, stop = context.Queue(), context.Event()
     workers = {part: context.Process(target=_train_alone, args=(part, piece, told, stop)) for part in PART_NAMES}
-    for worker in workers.values():
-        worker.start()
-    while any(worker.is_alive() for worker in workers.values()) or not told.empty():
-        if over() or any(worker.exitcode for worker in workers.values()):
-            stop.set()
-        with suppress(queue.Empty):
-            on_log(told.get(timeout=0.2))
+    try:
+        for worker in workers.values():
+            worker.start()
+        while any(worker.is_alive() for worker in workers.values()) or not told.empty():
+            if over() or any(worker.exitcode for worker in workers.values()):
+                stop.set()
+            with suppress(queue.Empty):
+                on_log(told.get(timeout=0.2))
+    finally:
+        stop.set()
+        for worker in workers.values():
+            if worker.pid is not None:
+                _drained(worker, told)
     failed = [part for part, worker in workers.items() if worker.exitcode not in (0, _STOPPED)]
-    if failed:
+    if failed and not over():  # Ctrl-C also reaches processes that are only starting, and ends them
         raise ConfigurationError(f"Training the {failed[0]} network failed; see the messages above.")
+    if failed:
+        raise StoppedError("Stopped; the next call goes on.")
     if any(worker.exitcode == _STOPPED for worker in workers.values()):
         raise StoppedError("Stopped; the next call goes on.")
+
+
+def _drained(worker: Any, told: Any) -> None:
+    """Wait for a process, which cannot end before somebody has read what it told."""
+    while worker.is_alive():
+        with suppress(queue.Empty):
+            told.get(timeout=0.2)
+    worker.join()
 
 
 def _train_alone(part: str, piece: Piece, told: Any, stop: Any) -> None:
@@ -260,6 +275,14 @@ def _train_alone(part: str, piece: Piece, told: Any, stop: Any) -> None:
         _train(part, piece, _named(part, told.put), stop.is_set)
     except StoppedError:
         sys.exit(_STOPPED)
+
+
+def _cases_of(piece: Piece) -> int:
+    """Cases rendered here, or, where there are none, by the call whose state was carried here."""
+    count = len(list((piece.work / "cases").glob("*.npz")))
+    if count or piece.carried is None or not (piece.carried / RECORD_FILE).exists():
+        return count
+    return int(read_record(piece.carried).get("cases", 0))
 
 
 def _start_of(piece: Piece) -> Model | None:
@@ -284,7 +307,7 @@ def _take_over(trainer: Trainer, path: Path) -> None:
         reason = " ".join(str(error).split())[:160]
         raise ConfigurationError(f"'{path}' is no state of this session ({reason}); carry another.") from error
     trainer.average = {name: value.clone() for name, value in weights.items()}
-    trainer.step = step
+    trainer.step, trainer.seconds_before = step, seconds
     rng = np.random.Generator(np.random.Philox(key=[trainer.config.seed, step]))
     trainer.feed.go_to(Place(random_state(rng), None))
     trainer.folder.mkdir(parents=True, exist_ok=True)

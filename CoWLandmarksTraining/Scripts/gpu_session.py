@@ -3,10 +3,10 @@
     python CoWLandmarksTraining/Scripts/gpu_session.py --work work/gpu --out $OUT
     python CoWLandmarksTraining/Scripts/gpu_session.py --work work/gpu --out $OUT --carried work/carried
 
-renders cases, trains (coarse, then fine network), and at the end makes and evaluates the model. Exit code 75: call
-again, with the same words; on another machine name the files that the last call left with --carried. Exit code 0:
-`model.cow.pt` and `evaluation.json` are there. At most 8 files, each under 16 MiB, are left in --out. Needs Python
-with torch, numpy and scipy alone.
+renders cases, trains (coarse, circle and fine network), and at the end makes and evaluates the model. Exit code 75:
+call again, with the same words; on another machine name the files that the last call left with --carried. Exit code
+0: `model.cow.pt` and `evaluation.json` are there. At most 8 files, each but the model under 16 MiB, are left in --out.
+Needs Python with torch, numpy and scipy alone.
 """
 
 from __future__ import annotations

@@ -43,8 +43,7 @@ def main() -> int:
     device = torch.device(arguments.device)
     from detection_speed import machine
 
-    card = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
-    print(f"{machine()}{card}; one thread\n", flush=True)
+    print(f"{machine()}; one thread\n", flush=True)
     if arguments.only in (None, "rendering"):
         rendering(device)
     if arguments.only in (None, "training"):
@@ -96,6 +95,8 @@ def training(device: torch.device, batches: list[int], steps: int) -> None:
         cache_training_cases(Path(folder), SEED, range(CASES), torch.device("cpu"))
         for part in PART_NAMES:
             for size in batches:
+                if device.type == "cuda":
+                    torch.cuda.reset_peak_memory_stats(device)
                 preset = replace(continued(PRESETS["gpu"], model), batch_size=size)
                 with tempfile.TemporaryDirectory() as out:
                     trainer = make_trainer(part, preset, Path(folder), Path(out) / part, device, model)
@@ -140,6 +141,8 @@ def detection(device: torch.device) -> None:
             began = time.perf_counter()
             found = detector.detect(volume)
             times.append(time.perf_counter() - began)
+        if place == "cuda":
+            print(f"(up to {torch.cuda.max_memory_allocated() / 1e6:.0f} MB of the card)")
         positions[place] = np.array([p.position or (np.nan,) * 3 for p in found.landmarks], float)
         print(f"| {place} | {times[0]:.2f} | {statistics.median(times[1:]):.2f} |", flush=True)
     if len(positions) == 2:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +208,16 @@ def test_absence_is_told_by_the_circle_network_with_a_margin(monkeypatch: pytest
     assert again.fine.calibration.absent_below == 0.0
     limit = again.circle.calibration.absent_below / default_calibration.ABSENCE_MARGIN
     assert limit == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("provenance", "seed"),
+    [
+        ({}, 1),
+        ({"seed": None, "fine": "by hand"}, 1),
+        ({"seed": "x", "circle": {"seed": [4, "6", None], "case_seeds": {"mra": 5}}}, 6),
+        ({"seed": 2, "history": [{"seed": 7}], "calibration": {"seed": 7001}, "started_from": {"case_seeds": [3]}}, 8),
+    ],
+)
+def test_training_on_takes_a_seed_above_all_that_a_model_tells(provenance: dict[str, object], seed: int) -> None:
+    assert continued(PRESETS["cpu"], replace(bead_model(), provenance=provenance)).seed == seed

@@ -144,8 +144,24 @@ class TestCircle:
         assert model.circle is not None
         blind = replace(model, circle=replace(model.circle, calibration=table))
         for own, absent in ((model, [4, 11]), (blind, [])):
-            states = [estimate.state for estimate in Detector(own, "cpu", mirror=False).detect(scan).landmarks]
-            assert [n for n in range(COUNT) if states[n] is LandmarkState.ABSENT] == absent
+            found = Detector(own, "cpu", mirror=False).detect(scan).landmarks
+            assert [n for n in range(COUNT) if found[n].state is LandmarkState.ABSENT] == absent
+            assert all(found[n].confidence < 0.3 for n in absent)
+
+    def test_what_a_person_gave_is_not_called_absent_because_it_did_not_see_it(self) -> None:
+        truth = posed(self.pose)
+        helped = Detector(bead_model(circle=CoarseBeadReader(1.0)), "cpu", mirror=False)
+        table = replace(helped.model.fine.calibration, absent_below=0.0)
+        helped.model = replace(helped.model, fine=replace(helped.model.fine, calibration=table))
+        hint = {CODES[n]: truth[n] for n in (0, 2, 9, 14)}
+        measured = helped.measure(bead_scan(GRID, truth), hint=hint)
+        circle = measured.alignment.circle
+        assert circle is not None
+        peaks = circle.peaks.copy()
+        peaks[[2, 5]] = 0.05
+        blind = replace(measured, alignment=replace(measured.alignment, circle=replace(circle, peaks=peaks)))
+        states = [estimate.state for estimate in helped.judge(blind, hint).landmarks]
+        assert [n for n in range(COUNT) if states[n] is LandmarkState.ABSENT] == [5]
 
     def test_the_places_a_person_gave_stand_before_what_it_reads(self) -> None:
         helped = Detector(bead_model(circle=CoarseBeadReader(1.0)), "cpu", mirror=False)

@@ -138,6 +138,9 @@ def test_a_bare_machine_goes_on_from_what_was_carried(tmp_path: Path) -> None:
     for name, value in before.average.items():
         torch.testing.assert_close(after.average[name], value.half().to(value.dtype))
         assert torch.equal(after.generator.state_dict()[name], after.average[name])
+    limit = after.seconds_before / 60.0
+    late = replace(bare, work=tmp_path / "late", part_minutes=(limit, 0.0, 0.0))
+    assert restore(late)  # trained to the end by the clock
     restore(replace(bare, carried=None))  # what the machine has counts from now on
     assert make_trainer("coarse", SMALL, bare.work / "cases", bare.work / "coarse", CPU).step == 2
 
