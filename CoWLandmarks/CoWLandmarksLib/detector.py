@@ -24,7 +24,7 @@ from .model import Model
 from .network_image import NetworkImage
 from .orientation import stored_along_ras
 from .refinement import DECODING_SLACK_MM, FineLandmarks, refine
-from .verdict import LARGEST_TILT_DEG, gather_evidence, verdict_of
+from .verdict import LARGEST_TILT_DEG, gather_evidence, recognition, verdict_of
 from .volume import EDGE_MM, Grid, Volume, apply_affine, validated
 
 Decoding = Literal["argmax", "subvoxel"]
@@ -375,6 +375,15 @@ class Detector:
         confidence, error = table.confidence_of(fine.peaks), table.expected_error_mm(fine.peaks)
         not_seen = self._not_seen(measurement, hint)
         circle_confidence = self._circle_confidence(alignment)
+        coarse_confidence = None if hint else alignment.coarse_confidence
+        # What is not seen where it is expected at the edge lies beyond it.
+        outside = (expected_depth < -SEARCH_BEYOND_MM) | (depth < EDGE_MM) | (not_seen & (expected_depth < EDGE_MM))
+        recognised = True
+        if circle_confidence is not None:
+            coarse = np.ones(len(outside)) if coarse_confidence is None else coarse_confidence
+            recognised = recognition(coarse[~outside], circle_confidence[~outside]) >= model.least_recognition
+        # Of what is no clear circle of Willis nothing can be said to be missing.
+        doubtful = (not_seen & (not recognised)) | (confidence < table.uncertain_below)
         estimates = []
         for index, code in enumerate(model.anatomy.codes):
             position: tuple[float, float, float] | None = (
@@ -382,18 +391,16 @@ class Detector:
                 float(in_scan[index, 1]),
                 float(in_scan[index, 2]),
             )
-            if expected_depth[index] < -SEARCH_BEYOND_MM or depth[index] < EDGE_MM:
+            if outside[index]:
                 state, position = LandmarkState.OUTSIDE, None
-            elif not_seen[index]:
-                # What is not seen where it is expected at the edge lies beyond it.
-                at_edge = expected_depth[index] < EDGE_MM
-                state, position = LandmarkState.OUTSIDE if at_edge else LandmarkState.ABSENT, None
-            elif confidence[index] < table.uncertain_below:
+            elif not_seen[index] and recognised:
+                state, position = LandmarkState.ABSENT, None
+            elif doubtful[index]:
                 state = LandmarkState.UNCERTAIN
             else:
                 state = LandmarkState.FOUND
             sure = 0.0 if state is LandmarkState.OUTSIDE else float(confidence[index])
-            if state is LandmarkState.ABSENT and circle_confidence is not None:
+            if not_seen[index] and circle_confidence is not None:
                 sure = min(sure, float(circle_confidence[index]))
             estimates.append(
                 LandmarkEstimate(code, position, state, sure, 0.0 if position is None else float(error[index]))
@@ -407,10 +414,10 @@ class Detector:
             alignment.fit.transform,
             model.shape,
             table.uncertain_below,
-            None if hint else alignment.coarse_confidence,
+            coarse_confidence,
             model.least_recognition,
             circle_confidence,
-            np.array([estimate.state is not LandmarkState.OUTSIDE for estimate in estimates]),
+            ~outside,
         )
         verdict, reasons = verdict_of(replace(evidence, sides=volume.sides), estimates)
         provenance = {

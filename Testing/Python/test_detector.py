@@ -163,6 +163,21 @@ class TestCircle:
         states = [estimate.state for estimate in helped.judge(blind, hint).landmarks]
         assert [n for n in range(COUNT) if states[n] is LandmarkState.ABSENT] == [5]
 
+    def test_of_what_it_does_not_recognise_nothing_is_said_to_be_absent(self) -> None:
+        helped = Detector(bead_model(circle=CoarseBeadReader(1.0)), "cpu", mirror=False)
+        table = replace(helped.model.fine.calibration, absent_below=0.0)
+        helped.model = replace(helped.model, fine=replace(helped.model.fine, calibration=table))
+        measured = helped.measure(bead_scan(GRID, posed(self.pose)))
+        circle = measured.alignment.circle
+        assert circle is not None
+        peaks = np.where(np.arange(COUNT) % 4 == 0, circle.peaks, 0.05)
+        faint = replace(measured, alignment=replace(measured.alignment, circle=replace(circle, peaks=peaks)))
+        helped.model = replace(helped.model, least_recognition=1.6)
+        detection = helped.judge(faint, {})
+        assert detection.verdict is Verdict.DO_NOT_TRUST
+        states = [estimate.state for estimate in detection.landmarks]
+        assert states == [LandmarkState.FOUND if n % 4 == 0 else LandmarkState.UNCERTAIN for n in range(COUNT)]
+
     def test_the_places_a_person_gave_stand_before_what_it_reads(self) -> None:
         helped = Detector(bead_model(circle=CoarseBeadReader(1.0)), "cpu", mirror=False)
         truth = posed(self.pose)
