@@ -378,12 +378,12 @@ class Detector:
         coarse_confidence = None if hint else alignment.coarse_confidence
         # What is not seen where it is expected at the edge lies beyond it.
         outside = (expected_depth < -SEARCH_BEYOND_MM) | (depth < EDGE_MM) | (not_seen & (expected_depth < EDGE_MM))
-        recognised = True
+        by_circle = None
         if circle_confidence is not None:
             coarse = np.ones(len(outside)) if coarse_confidence is None else coarse_confidence
-            recognised = recognition(coarse[~outside], circle_confidence[~outside]) >= model.least_recognition
+            by_circle = recognition(coarse[~outside], circle_confidence[~outside])
         # Of what is no clear circle of Willis nothing can be said to be missing.
-        doubtful = (not_seen & (not recognised)) | (confidence < table.uncertain_below)
+        recognised = by_circle is None or by_circle >= model.least_recognition
         estimates = []
         for index, code in enumerate(model.anatomy.codes):
             position: tuple[float, float, float] | None = (
@@ -395,7 +395,7 @@ class Detector:
                 state, position = LandmarkState.OUTSIDE, None
             elif not_seen[index] and recognised:
                 state, position = LandmarkState.ABSENT, None
-            elif doubtful[index]:
+            elif not_seen[index] or confidence[index] < table.uncertain_below:
                 state = LandmarkState.UNCERTAIN
             else:
                 state = LandmarkState.FOUND
@@ -416,8 +416,7 @@ class Detector:
             table.uncertain_below,
             coarse_confidence,
             model.least_recognition,
-            circle_confidence,
-            ~outside,
+            by_circle,
         )
         verdict, reasons = verdict_of(replace(evidence, sides=volume.sides), estimates)
         provenance = {

@@ -68,16 +68,15 @@ def gather_evidence(
     uncertain_below: float = 0.7,
     coarse_confidence: np.ndarray | None = None,
     least_recognition: float = LEAST_RECOGNITION,
-    circle_confidence: np.ndarray | None = None,
-    in_scan: np.ndarray | None = None,
+    by_circle: float | None = None,
 ) -> Evidence:
     """Evidence from a detection.
 
     `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
     `error_mm` (n,) of the same landmarks; `ras_to_reference` (4, 4); a confidence below `uncertain_below` needs a
     check. `coarse_confidence` (n,) of the coarse network (None: a person showed where the circle is, so that
-    the head may be pitched by any angle), `least_recognition` the model's limit. `circle_confidence` (n,) of the
-    circle network where the model has one, `in_scan` (n,) whether a landmark should lie in the scan (None: all).
+    the head may be pitched by any angle), `least_recognition` the model's limit. `by_circle` is the `recognition` where
+    the model has a circle network.
     """
     placed = np.isfinite(positions).all(axis=1)
     tilt = side_turn_deg(ras_to_reference) if coarse_confidence is None else rotation_deg(ras_to_reference)
@@ -91,10 +90,7 @@ def gather_evidence(
     covariance = shape.covariance[np.ix_(flat, flat)] + np.diag(noise)
     sure = confidence[placed] >= uncertain_below
     coarse = np.ones(len(placed)) if coarse_confidence is None else coarse_confidence
-    inside = np.ones(len(placed), bool) if in_scan is None else in_scan
-    seen = recognition(coarse[placed], sure)
-    if circle_confidence is not None:
-        seen = recognition(coarse[inside], circle_confidence[inside])
+    seen = recognition(coarse[placed], sure) if by_circle is None else by_circle
     strangeness = float(residual @ np.linalg.solve(covariance, residual) / len(residual))
     return Evidence(
         landmarks=int(placed.sum()),

@@ -82,26 +82,17 @@ def continued(preset: Preset, start: Model) -> Preset:
     )
 
 
-def _seeds(told: Any) -> Iterator[int]:
+def _seeds(told: Any, *, are_seeds: bool = False) -> Iterator[int]:
     """Seeds in a model's provenance: its own, its networks', those of their cases and of the models before it.
 
-    A provenance is free in form; what is no whole number is passed over.
+    A provenance is free in form; what is no whole number is passed over. `are_seeds`: all numbers in it are.
     """
     if isinstance(told, Mapping):
         for key, value in told.items():
-            if key in ("seed", "case_seeds"):
-                yield from (one for one in _flat(value) if isinstance(one, int) and not isinstance(one, bool))
-            elif key != "calibration":
-                yield from _seeds(value)
+            if key != "calibration":
+                yield from _seeds(value, are_seeds=are_seeds or key in ("seed", "case_seeds"))
     elif isinstance(told, (list, tuple)):
         for value in told:
-            yield from _seeds(value)
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    inner = value.values() if isinstance(value, Mapping) else value
-    if isinstance(value, (Mapping, list, tuple)):
-        for one in inner:
-            yield from _flat(one)
-    else:
-        yield value
+            yield from _seeds(value, are_seeds=are_seeds)
+    elif are_seeds and isinstance(told, int) and not isinstance(told, bool):
+        yield told

@@ -30,7 +30,7 @@ from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.model import Model, load_model
 
 from .checkpoint import random_state
-from .default_model import PART_NAMES, assemble, make_trainer, render_cases, train_part
+from .default_model import PART_NAMES, assemble, make_trainer, render_cases
 from .default_presets import Preset
 from .evaluation import AnnotatedVolume, evaluate, figures
 from .feed import Place
@@ -96,14 +96,14 @@ def run_piece(
                 else:
                     for part in PART_NAMES:
                         stage = part
-                        _train(part, piece, _named(part, on_log), over)
+                        _trainer(part, piece, None).run(_named(part, on_log), over)
         stage = "model"
         if over() or not (began_trained or _time_for_model(deadline)):
             raise StoppedError("The networks are trained; the next call makes the model.")
         on_log({"stage": "calibration"})
-        trainers = {part: _trainer(part, piece) for part in PART_NAMES}
-        path = piece.work / MODEL_FILE
-        assemble(piece.preset, trainers, path, work=piece.work, start=_start_of(piece), cases=_cases_of(piece))
+        start, path = _start_of(piece), piece.work / MODEL_FILE
+        trainers = {part: _trainer(part, piece, start) for part in PART_NAMES}
+        assemble(piece.preset, trainers, path, work=piece.work, start=start, cases=_cases_of(piece))
         on_log({"stage": "evaluation"})
         write_json(piece.work / "evaluation.json", evaluated(piece, path))
         stage = "delivered"
@@ -116,9 +116,9 @@ def run_piece(
 
 def restore(piece: Piece) -> bool:
     """Fetch the state that `carried` holds where the machine has none; whether all networks are trained to the end."""
-    done = []
+    done, start = [], _start_of(piece)
     for part in PART_NAMES:
-        trainer = _trainer(part, piece)
+        trainer = _trainer(part, piece, start)
         state = None if piece.carried is None else piece.carried / f"state-{part}.pt"
         if trainer.step == 0 and state is not None and state.exists():
             _take_over(trainer, state)
@@ -214,20 +214,10 @@ def read_record(out: Path) -> dict[str, Any]:
     return record
 
 
-def _train(
-    part: str, piece: Piece, on_log: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]
-) -> Trainer:
-    folder = piece.work / part
-    start = _start_of(piece)
-    return train_part(
-        part, _preset_of(part, piece), piece.work / "cases", folder, piece.device, on_log, should_stop, start
-    )
-
-
-def _trainer(part: str, piece: Piece) -> Trainer:
-    return make_trainer(
-        part, _preset_of(part, piece), piece.work / "cases", piece.work / part, piece.device, _start_of(piece)
-    )
+def _trainer(part: str, piece: Piece, start: Model | None) -> Trainer:
+    minutes = piece.part_minutes[PART_NAMES.index(part)]
+    preset = replace(piece.preset, training=replace(piece.preset.training, time_limit_seconds=60.0 * minutes))
+    return make_trainer(part, preset, piece.work / "cases", piece.work / part, piece.device, start)
 
 
 def _train_side_by_side(piece: Piece, on_log: Callable[[dict[str, Any]], None], over: Callable[[], bool]) -> None:
@@ -251,9 +241,7 @@ def _train_side_by_side(piece: Piece, on_log: Callable[[dict[str, Any]], None], 
     failed = [part for part, worker in workers.items() if worker.exitcode not in (0, _STOPPED)]
     if failed and not over():  # Ctrl-C also reaches processes that are only starting, and ends them
         raise ConfigurationError(f"Training the {failed[0]} network failed; see the messages above.")
-    if failed:
-        raise StoppedError("Stopped; the next call goes on.")
-    if any(worker.exitcode == _STOPPED for worker in workers.values()):
+    if any(worker.exitcode for worker in workers.values()):
         raise StoppedError("Stopped; the next call goes on.")
 
 
@@ -272,7 +260,7 @@ def _train_alone(part: str, piece: Piece, told: Any, stop: Any) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the process that started this one says when to stop
     try:
-        _train(part, piece, _named(part, told.put), stop.is_set)
+        _trainer(part, piece, _start_of(piece)).run(_named(part, told.put), stop.is_set)
     except StoppedError:
         sys.exit(_STOPPED)
 
@@ -312,11 +300,6 @@ def _take_over(trainer: Trainer, path: Path) -> None:
     trainer.feed.go_to(Place(random_state(rng), None))
     trainer.folder.mkdir(parents=True, exist_ok=True)
     trainer.save_checkpoint(seconds)
-
-
-def _preset_of(part: str, piece: Piece) -> Preset:
-    minutes = piece.part_minutes[PART_NAMES.index(part)]
-    return replace(piece.preset, training=replace(piece.preset.training, time_limit_seconds=60.0 * minutes))
 
 
 def _time_for_model(deadline: float) -> bool:

@@ -3,9 +3,10 @@
     python Testing/Benchmarks/default_model_speed.py --device cuda --batches 2 8 16
     python Testing/Benchmarks/default_model_speed.py --device cpu --batches 2
 
-One thread of the processor beside the card. Rendering: the fields of view and windows of a training case. A step: the
-networks that ship, cases of seed 1, in bf16, batches made beforehand ("step") or as they are needed ("with sampling").
-Detection: a phantom of seed 1 through the whole road, and how far the card's landmarks are from the processor's.
+One thread of the processor beside the card; seconds by the clock where there is a card, else of the processor (a
+detection: by the clock). Rendering: the fields of view and windows of a training case. A step: the networks that ship,
+cases of seed 1, in bf16, batches made beforehand ("step") or as they are needed ("with sampling"). Detection: a phantom
+of seed 1 through the whole road, and how far the card's landmarks are from the processor's.
 Needs torch, numpy and scipy alone.
 """
 
@@ -54,14 +55,13 @@ def main() -> int:
 
 
 def seconds(work: Callable[..., Any], device: torch.device, *words: Any) -> float:
-    """How long work(*words) takes by the clock, the card's queue empty before and after."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    began = time.perf_counter()
+    """How long work(*words) takes, by `training_speed.clock`."""
+    from training_speed import clock
+
+    now = clock(device)
+    began = now()
     work(*words)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return now() - began
 
 
 def rendering(device: torch.device) -> None:

@@ -182,24 +182,10 @@ def test_absence_is_told_by_the_circle_network_with_a_margin(monkeypatch: pytest
             states = ("found",) * 19
             made.append(
                 CaseResult(
-                    "a",
-                    "mra",
-                    truth,
-                    absent,
-                    near,
-                    near,
-                    near,
-                    fine,
-                    near,
-                    circle,
-                    states,
-                    "ok",
-                    ~absent,
-                    {},
-                    near,
-                    circle,
+                    "a", "mra", truth, absent, near, near, near, fine, near, circle, states, "ok", ~absent,
+                    circle=near, circle_peaks=circle,
                 )
-            )
+            )  # fmt: skip
         return made
 
     monkeypatch.setattr(default_calibration, "_results", results)
