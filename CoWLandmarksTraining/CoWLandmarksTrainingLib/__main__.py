@@ -85,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--validation", type=_count, default=0, metavar="N", help="validation cases of each modality")
     phantom.add_argument("--test", type=_count, default=0, metavar="N", help="test cases of each modality")
     phantom.add_argument("--seed", type=int, default=1, help="another seed gives another cohort (default: 1)")
-    phantom.add_argument("--family", choices=["training", "test"], default="training", help="family of appearances")
+    families = ["training", "test", "site"]
+    phantom.add_argument("--family", choices=families, default="training", help="family of appearances")
     phantom.add_argument("--pose", choices=["clinical", "training"], default="clinical", help="distribution of poses")
     phantom.add_argument("--enrich", type=float, default=1.0, metavar="F", help="uncommon variants F times as likely")
     phantom.add_argument(

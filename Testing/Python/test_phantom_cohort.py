@@ -19,6 +19,7 @@ from CoWLandmarksLib.volume_io import read_volume
 from CoWLandmarksTrainingLib.cohort import read_cohort
 from CoWLandmarksTrainingLib.evaluation_cases import annotated_volume, evaluation_cases
 from CoWLandmarksTrainingLib.phantom import cohort
+from CoWLandmarksTrainingLib.phantom.appearance import Family
 from CoWLandmarksTrainingLib.phantom.cohort import (
     CohortPlan,
     PhantomCase,
@@ -32,9 +33,9 @@ from CoWLandmarksTrainingLib.phantom.geometry import VariantRates, sample_phanto
 ANATOMY = default_anatomy()
 
 
-def coarse_scan_grid(rng: np.random.Generator, centre: np.ndarray) -> Grid:
+def coarse_scan_grid(rng: np.random.Generator, centre: np.ndarray, family: Family = Family.TRAINING) -> Grid:
     """The field of view of a case at 1.8 mm, so that a test is quick."""
-    grid = scan_grid(rng, centre)
+    grid = scan_grid(rng, centre, family)
     size = np.ceil(grid.size * grid.spacing / 1.8).astype(int)
     return axis_aligned_grid(grid.centre, np.full(3, 1.8), (int(size[2]), int(size[1]), int(size[0])))
 

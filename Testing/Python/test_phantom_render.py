@@ -13,7 +13,8 @@ import torch
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
-from CoWLandmarksTrainingLib.phantom.appearance import Appearance, Family, Masking, sample_appearance
+from CoWLandmarksTrainingLib.phantom.appearance import Appearance, Family, Masking, Tissue, sample_appearance
+from CoWLandmarksTrainingLib.phantom.cohort import scan_grid
 from CoWLandmarksTrainingLib.phantom.fields import gaussian_blur, smooth_noise
 from CoWLandmarksTrainingLib.phantom.geometry import VesselKind
 from CoWLandmarksTrainingLib.phantom.render import RenderedScan, Scene, render
@@ -284,11 +285,33 @@ class TestRender:
 
 def test_the_frozen_test_family_is_never_drawn_in_training() -> None:
     rng = np.random.default_rng(1)
-    training, test = ([sample_appearance(rng, Modality.MRA, family) for _ in range(60)] for family in Family)
-    assert max(a.texture for a in training) < min(a.texture for a in test)
-    assert max(a.bias for a in training) < min(a.bias for a in test)
-    training, test = ([sample_appearance(rng, Modality.CTA, family) for _ in range(60)] for family in Family)
+    drawn = {family: [sample_appearance(rng, Modality.MRA, family) for _ in range(60)] for family in Family}
+    for other in (Family.TRAINING, Family.SITE):
+        assert max(a.texture for a in drawn[other]) < min(a.texture for a in drawn[Family.TEST])
+    assert max(a.bias for a in drawn[Family.TRAINING]) < min(a.bias for a in drawn[Family.TEST])
+    training, test = (
+        [sample_appearance(rng, Modality.CTA, family) for _ in range(60)] for family in (Family.TRAINING, Family.TEST)
+    )
     assert max(a.noise for a in training) < min(a.noise for a in test)
+
+
+@pytest.mark.parametrize("modality", Modality)
+def test_the_scanner_of_a_site_looks_like_nothing_in_training(modality: Modality) -> None:
+    rng = np.random.default_rng(2)
+    training, site = (
+        [sample_appearance(rng, modality, family) for _ in range(60)] for family in (Family.TRAINING, Family.SITE)
+    )
+    assert max(a.noise_correlation_voxels for a in training) < min(a.noise_correlation_voxels for a in site)
+    assert max(a.blur_voxels for a in training) < min(a.blur_voxels for a in site)
+    assert {a.masking for a in site} == {Masking.NONE}
+    tissue = [
+        max(a.tissue[Tissue.WHITE] / a.artery for a in training),
+        min(a.tissue[Tissue.WHITE] / a.artery for a in site),
+    ]
+    if modality is Modality.MRA:
+        assert tissue[0] < tissue[1]
+    grids = [scan_grid(rng, np.zeros(3), family) for family in (Family.TRAINING, Family.SITE)]
+    assert (grids[0].spacing < grids[1].spacing).all()
 
 
 def test_every_choice_of_an_appearance_shows_in_the_image() -> None:

@@ -6,7 +6,7 @@ own ranges, which training never draws from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -38,10 +38,12 @@ class Masking(str, Enum):
 
 
 class Family(str, Enum):
-    """TRAINING: what networks are trained on; TEST: the frozen appearance family they never see."""
+    """TRAINING: what the default model is trained on; TEST: the frozen appearance family that nothing is ever trained
+    on; SITE: one scanner with a look of its own, to try what training on a site's own scans brings."""
 
     TRAINING = "training"
     TEST = "test"
+    SITE = "site"
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,50 @@ class Appearance:
 def sample_appearance(rng: np.random.Generator, modality: Modality, family: Family = Family.TRAINING) -> Appearance:
     """Draw the appearance of one case."""
     draw = _sample_tof if modality is Modality.MRA else _sample_cta
-    return draw(rng, family)
+    drawn = draw(rng, family)
+    return _at_site(drawn, rng) if family is Family.SITE else drawn
+
+
+def _at_site(drawn: Appearance, rng: np.random.Generator) -> Appearance:
+    """The look of one old scanner, whose contrast, resolution and grain lie outside what the training family draws;
+    nothing was processed.
+
+    TOF: bright tissue beside faint arteries, a surface coil, soft images with coarse noise and pulsation ghosts;
+    CTA: much contrast medium, full veins, a soft kernel.
+    """
+    u = rng.uniform
+    plain = replace(drawn, masking=Masking.NONE, eight_bit=False, metal=False)
+    if drawn.modality is Modality.CTA:
+        artery = u(540, 620)
+        return replace(
+            plain,
+            artery=artery,
+            vein=artery * u(0.82, 0.95),
+            noise=u(29, 34),
+            noise_correlation_voxels=u(1.1, 1.4),
+            blur_voxels=u(0.95, 1.15),
+        )
+    white = u(0.52, 0.58)
+    tissue = {
+        **drawn.tissue,
+        Tissue.CSF: u(0.24, 0.30),
+        Tissue.GREY: white * u(0.92, 1.02),
+        Tissue.WHITE: white,
+        Tissue.MUSCLE: u(0.45, 0.55),
+    }
+    return replace(
+        plain,
+        tissue=tissue,
+        inflow_length_mm=u(70, 85),
+        inflow_floor=u(0.58, 0.68),
+        texture=u(0.06, 0.1),
+        bias=u(0.32, 0.42),
+        slab_drop=u(0.21, 0.28),
+        noise=u(0.035, 0.05),
+        noise_correlation_voxels=u(0.8, 1.1),
+        blur_voxels=u(0.65, 0.8),
+        ghosting=u(0.02, 0.05),
+    )
 
 
 def _masking(rng: np.random.Generator, share: float) -> Masking:

@@ -64,7 +64,7 @@ def make_case(
     rates = None if enrichment == 1.0 else VariantRates().enriched(enrichment)
     scene = sample_scene(rng, modality, family, pose, rates)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
-    grid = scan_grid(rng, np.nanmean(landmarks, axis=0))
+    grid = scan_grid(rng, np.nanmean(landmarks, axis=0), family)
     name = f"{modality.value}-{seed}-{index:04d}"
     record = {
         "seed": seed,
@@ -124,11 +124,13 @@ def rendered_case(
     return PhantomCase(name, volume, labels, truth, scene, record)
 
 
-def scan_grid(rng: np.random.Generator, centre: np.ndarray) -> Grid:
-    """A clinical field of view round the circle: whole-width slabs of 60 to 110 mm, in-plane 0.4 to 0.65 mm."""
+def scan_grid(rng: np.random.Generator, centre: np.ndarray, family: Family = Family.TRAINING) -> Grid:
+    """A clinical field of view round the circle: whole-width slabs of 60 to 110 mm, in-plane 0.4 to 0.65 mm, slices of
+    0.5 to 1 mm; the site's scanner has 0.7 to 0.8 mm and 1.1 to 1.3 mm."""
     u = rng.uniform
-    in_plane = u(0.4, 0.65)
-    spacing = np.array([in_plane, in_plane, u(0.5, 1.0)])
+    at_site = family is Family.SITE
+    in_plane = u(0.7, 0.8) if at_site else u(0.4, 0.65)
+    spacing = np.array([in_plane, in_plane, u(1.1, 1.3) if at_site else u(0.5, 1.0)])
     extent = np.array([u(110, 160), u(120, 170), u(60, 110)])
     shift = np.array([u(-5, 5), u(-15, 5), u(-8, 8)])
     size = np.rint(extent / spacing).astype(int)
