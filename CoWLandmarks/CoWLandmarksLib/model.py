@@ -96,6 +96,12 @@ class Model:
     circle: NetworkPart | None = None
 
     @property
+    def stages(self) -> tuple[tuple[str, NetworkPart], ...]:
+        """Its networks with their names, in the order in which a detector runs them."""
+        circle = () if self.circle is None else (("circle", self.circle),)
+        return (("coarse", self.coarse), *circle, ("fine", self.fine))
+
+    @property
     def reads_priors(self) -> bool:
         """Whether the fine network is told where the landmarks are expected."""
         return self.fine.config.in_channels > 1

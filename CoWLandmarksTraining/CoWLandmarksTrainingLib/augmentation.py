@@ -10,40 +10,7 @@ from CoWLandmarksLib.volume import Grid, apply_affine
 from scipy.spatial.transform import Rotation
 from torch.nn import functional
 
-from .config_file import setting
-
-
-@dataclass(frozen=True)
-class AugmentationConfig:
-    """Section [augmentation]. The paper uses tiny random translations only; the rest goes beyond it."""
-
-    translation_mm: float = setting(4.0, "Random translation along each axis, at most; the paper has tiny ones.")
-    mirror: bool = setting(True, "Mirror every second sample, with left and right landmarks exchanged.")
-    rotation_deg: float = setting(10.0, "Random rotation about each axis, at most.")
-    scale: float = setting(0.08, "Random change of size, at most (0.08: 8 percent).")
-    elastic_mm: float = setting(1.0, "SD of a random smooth displacement.")
-    elastic_spacing_mm: float = setting(32.0, "Distance of the control points of that displacement.")
-    gain: float = setting(0.12, "SD of the logarithm of a random gain.")
-    gamma: float = setting(0.12, "SD of the logarithm of a random gamma.")
-    noise: float = setting(0.03, "Random noise, its SD at most, in network units.")
-
-    def __post_init__(self) -> None:
-        numbers = (self.translation_mm, self.rotation_deg, self.scale, self.elastic_mm)
-        if min(*numbers, self.gain, self.gamma, self.noise) < 0 or self.elastic_spacing_mm <= 0:
-            raise ValueError("augmentation must not be negative.")
-        if self.elastic_mm > 0.1 * self.elastic_spacing_mm:
-            raise ValueError("elastic_mm must be at most a tenth of elastic_spacing_mm, or space would fold.")
-
-    @property
-    def whole_voxels(self) -> bool:
-        """Whether nothing but a translation happens, which is then rounded to voxels and needs no interpolation."""
-        return self.rotation_deg == 0 and self.scale == 0 and self.elastic_mm == 0
-
-
-ONLY_TRANSLATIONS = AugmentationConfig(
-    translation_mm=2.0, mirror=False, rotation_deg=0.0, scale=0.0, elastic_mm=0.0, gain=0.0, gamma=0.0, noise=0.0
-)
-"""The paper's."""
+from .settings import AugmentationSettings
 
 
 @dataclass(frozen=True)
@@ -108,7 +75,7 @@ class Deformation:
         return np.where(t < 1.0, near, np.where(t < 2.0, far, 0.0))
 
 
-def draw_deformation(rng: np.random.Generator, config: AugmentationConfig, grid: Grid) -> Deformation:
+def draw_deformation(rng: np.random.Generator, config: AugmentationSettings, grid: Grid) -> Deformation:
     """A random deformation about the centre of the reference grid."""
     shift = rng.uniform(-1.0, 1.0, 3) * config.translation_mm
     turn = rng.uniform(-1.0, 1.0, 3) * config.rotation_deg
@@ -135,9 +102,10 @@ def sample_image(
 ) -> torch.Tensor:
     """The augmented image on `target`, (K, J, I) float32 on `device`; `image` [k, j, i] lies on `grid`, 0 beyond it.
 
-    Both grids have their axes along R, A, S and the same spacing. A whole-voxel translation is exact.
+    Both grids have their axes along R, A, S. A translation by whole voxels of equal size is exact.
     """
-    if deformation.control is None and np.array_equal(deformation.matrix, np.eye(3)):
+    same = np.allclose(grid.spacing, target.spacing)
+    if same and deformation.control is None and np.array_equal(deformation.matrix, np.eye(3)):
         first = apply_affine(grid.ras_to_ijk, deformation.source_of(target.ijk_to_ras[None, :3, 3]))[0]
         if np.abs(first - np.rint(first)).max() < 1e-3:
             return _cut(image, np.rint(first).astype(int)[::-1], target.shape).to(device)

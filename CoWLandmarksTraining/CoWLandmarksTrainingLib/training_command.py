@@ -8,10 +8,11 @@ import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from .preset_values import preset_values
+from .settings import PRESETS
 
 PROGRAM = "cowlandmarks-train"
 MODALITIES: Mapping[str, tuple[str, str]] = {
@@ -24,17 +25,20 @@ MODALITIES: Mapping[str, tuple[str, str]] = {
 """Choice -> (--image-modality, --prior)."""
 
 SETTINGS = (
-    "training.pretrain_steps",
-    "training.adversarial_steps",
-    "training.learning_rate",
-    "training.batch_size",
-    "training.alpha",
-    "generator.sigma_mm",
+    "coarse.steps",
+    "circle.steps",
+    "fine.steps",
+    "fine.adversarial_steps",
+    "fine.learning_rate",
+    "fine.batch_size",
+    "fine.alpha",
+    "fine.sigma_mm",
     "discriminator.weight",
     "discriminator.gradient_share",
     "discriminator.coordinates",
     "discriminator.distance",
-    "coarse.steps",
+    "data.phantom_share",
+    "training.start_from",
     "training.seed",
 )
 """Settings that the panel offers; all others come from the preset."""
@@ -57,9 +61,13 @@ class TrainingChoices:
         words = ["train", str(self.aligned), "--out", str(self.out), "--preset", self.preset]
         words += ["--image-modality", image, "--prior", prior, "--device", self.device]
         for setting, value in self.values.items():
-            if not same_value(value, preset_values().value(self.preset, setting)):
+            if not same_value(value, _plain(PRESETS[self.preset].value(setting))):
                 words += ["--set", f"{setting}={json.dumps(value)}"]
         return [*words, "--resume"] if resume else words
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
 
 
 def same_value(value: Any, other: Any) -> bool:
