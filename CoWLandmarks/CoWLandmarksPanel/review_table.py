@@ -11,7 +11,7 @@ from CoWLandmarksLib.review import ReviewRow
 from slicer.i18n import tr as _
 
 DOUBTFUL_COLOUR, REVIEWED_COLOUR = "#c66a00", "#26804a"
-_PADDING = 10
+_PADDING = 7
 _RANK, _NAME, _STATE, _CONFIDENCE, _ERROR, _REVIEWED = range(6)
 
 
@@ -33,7 +33,7 @@ class ReviewTable:
             (_STATE, max((_("to check"), _("absent"), _("outside"), _("corrected"), _("found")), key=len)),
             (_CONFIDENCE, "100"),
             (_ERROR, "00.0"),
-            (_REVIEWED, "MMM"),
+            (_REVIEWED, "MM"),
         ):
             header.resizeSection(column, table.fontMetrics().horizontalAdvance(longest) + _PADDING)
         header.setSortIndicator(_RANK, qt.Qt.AscendingOrder)

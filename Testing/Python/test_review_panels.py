@@ -88,6 +88,10 @@ def test_the_table_fits_a_narrow_panel_and_tells_names_in_full_in_tooltips(desk:
     assert "R-A1-A2 junction" in names and "L-ICA-T terminus" in names and "BA-T Basilar tip" in names
     assert max(table.fontMetrics().horizontalAdvance(name) for name in names) < table.columnWidth(1)
     tips = {table.item(row, 1).toolTip() for row in range(19)}
+    window.resize(298, 900)  # what a panel of 360 leaves to its sections
+    desk.application.process_events()
+    assert table.horizontalScrollBar().maximum() == 0
+    assert max(table.fontMetrics().horizontalAdvance(f"{code}...") for code in ANATOMY.codes) < table.columnWidth(1)
     assert tips == {f"{landmark.code}: {landmark.name}" for landmark in ANATOMY.landmarks}
 
 
@@ -111,6 +115,21 @@ def test_nothing_moves_when_a_message_comes_or_goes(desk: Desk) -> None:
     desk.ui.replaceButton.click()
     assert not desk.ui.messageLabel.text and places() == before
     assert max(y for _x, y in before[:-1]) < before[-1][1], "all buttons are above the table"
+
+
+def test_the_buttons_are_above_the_fold_of_a_screen_of_1080_lines(desk: Desk, tmp_path: Path) -> None:
+    from PySide6 import QtCore
+
+    widget = desk.application.load_module("CoWLandmarks")
+    widget.ui.inputSelector.setCurrentNode(desk.volume)
+    widget.panel.refresh()
+    desk.application.grab(widget.parent, tmp_path / "panel.png", 360)
+    review = widget.panel.review.ui
+    ends = [
+        button.mapTo(widget.parent, QtCore.QPoint(0, button.height)).y()
+        for button in (getattr(review, name) for name in BUTTONS.values())
+    ]
+    assert max(ends) < 700  # of 1080 lines the application leaves some 750 to a panel
 
 
 def test_with_nothing_selected_previous_and_next_begin_at_the_ends(desk: Desk) -> None:
