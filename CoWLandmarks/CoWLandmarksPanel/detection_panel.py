@@ -30,6 +30,7 @@ from .pytorch_setup import torchInstalled
 from .result_panel import ResultPanel
 from .review_panel import ReviewPanel
 from .sample_data import CTA, MRA, Sample
+from .section_guard import SectionGuard
 from .setup_panel import SetupPanel
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "CoWLandmarksLib" / "Resources" / "Models" / "default.cow.pt"
@@ -76,6 +77,13 @@ class DetectionPanel:
         self.review = ReviewPanel(ui.reviewCollapsibleButton, anatomy)
         self.export = ExportPanel(ui.exportCollapsibleButton, anatomy)
         self.compare = ComparePanel(ui.compareCollapsibleButton, anatomy)
+        self._guard = SectionGuard(ui.sectionErrorLabel)
+        self._sections = (
+            (ui.resultCollapsibleButton.text, self.result),
+            (ui.reviewCollapsibleButton.text, self.review),
+            (ui.exportCollapsibleButton.text, self.export),
+            (ui.compareCollapsibleButton.text, self.compare),
+        )
         self.review.onLandmarksChanged = self.onLandmarksChanged
         self.review.onDetectionAdded = self._choose
         ui.detectButton.connect("clicked(bool)", self._onDetectButton)
@@ -120,8 +128,8 @@ class DetectionPanel:
         self.setup.cancel()
         self._displayTimer.stop()
         self._stop()
-        for section in (self.result, self.review, self.export, self.compare):
-            section.cleanup()
+        for title, section in self._sections:
+            self._guard.call(title, section.cleanup)
         self._parameters = None
 
     def refresh(self) -> None:
@@ -236,14 +244,14 @@ class DetectionPanel:
     def _showDetection(self, markupsNode: Any | None) -> None:
         if markupsNode is not None:
             self._traced.setdefault(markupsNode.GetID(), _places(markupsNode))
-        for section in (self.result, self.review, self.export, self.compare):
-            section.setDetection(markupsNode)
+        for title, section in self._sections:
+            self._guard.call(title, section.setDetection, markupsNode)
 
     def onLandmarksChanged(self, markupsNode: Any, changedCodes: Sequence[str]) -> None:
         """A person moved, placed or removed points: colours, summary and arteries follow."""
         update_region_balls(markupsNode, self._anatomy)
         refresh_summary(markupsNode, self._anatomy)
-        self.result.refresh()
+        self._guard.call(self.ui.resultCollapsibleButton.text, self.result.refresh)
         places = _places(markupsNode)
         if places == self._traced.get(markupsNode.GetID()) or not torchInstalled():
             return  # accepted as it is: the arteries stay
