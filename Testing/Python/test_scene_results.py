@@ -222,6 +222,7 @@ def test_the_words_of_a_result_are_kept_by_its_point_list_and_renewed(delivered:
     nodes.markups.SetAttribute("CoWLandmarks.verdict", "splendid")
     nodes.markups.SetAttribute("CoWLandmarks.reasons", "no json")
     assert (result_words(nodes.markups).verdict, result_words(nodes.markups).reasons) == (None, ())
+    assert (result_words(nodes.markups).judged, result_words(nodes.markups).headline) == (None, "")
 
 
 def test_a_result_is_hidden_and_drawn_as_a_whole(delivered: Delivered, volume: Volume) -> None:
