@@ -66,6 +66,7 @@ def test_the_order_of_the_two_does_not_matter_for_the_numbers() -> None:
 
 def test_the_landmarks_that_are_farther_apart_than_usual_are_named_the_farthest_first() -> None:
     assert compare(FIRST, SECOND, ANATOMY).farthest() == "R-A2-A3 5.0 mm, R-A1-A2 3.0 mm"
+    assert compare(FIRST, SECOND, ANATOMY).farthest(most=1) == "R-A2-A3 5.0 mm and 1 more"
     assert compare(FIRST, FIRST, ANATOMY).farthest() == ""
 
 
