@@ -71,8 +71,7 @@ class SceneBatch:
     def _ended(self, run: Run) -> None:
         if run.nodes is not None:
             words = result_words(run.nodes.markups)
-            verdict = "" if words.verdict is None else words.verdict.value
-            self.rows.append(BatchRow(run.title, verdict, words.summary, markups=run.nodes.markups))
+            self.rows.append(BatchRow(run.title, words.verdict_word, words.summary, markups=run.nodes.markups))
         elif not run.cancelled:
             self.rows.append(BatchRow(run.title, FAILED, run.error or ""))
         self._next()

@@ -18,6 +18,7 @@ from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
 from CoWLandmarksLib.scene_regions import update_region_balls
 from CoWLandmarksLib.scene_results import add_result, refresh_summary
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
+from CoWLandmarksLib.scene_visibility import show_only_result
 from slicer.i18n import tr as _
 
 from .advanced_panel import AdvancedPanel
@@ -52,6 +53,7 @@ class DetectionPanel:
         self._logic = logic
         self._parameters: Any | None = None
         self._run: Run | None = None
+        self._checked: Any | None = None
         self._scan: Any | None = None
         self._traced: dict[str, Places] = {}
         self._toDisplay: Any | None = None
@@ -67,6 +69,7 @@ class DetectionPanel:
         self.setup = SetupPanel(ui, self.refresh)
         self.result.onSelected = self._choose
         self.result.onTryAgain = lambda volumeNode, hint: self._start(volumeNode, hint)
+        self.result.onCheck = lambda markupsNode: self._start(volume_node_of(markupsNode), None, markupsNode)
         self.batch.startScene = self._startSceneBatch
         self.batch.startFolder = self._startFolderBatch
         self.batch.onOpen = self._openRow
@@ -146,6 +149,7 @@ class DetectionPanel:
         ui.stageLabel.visible = running or installing
         ui.messageLabel.visible = bool(ui.messageLabel.text)
         self.batch.setEnabled(not running and not installing)
+        self.result.ui.checkButton.enabled = not (running or installing or self.batch.running)
         detection = self.detection
         if detection is None or detection.GetScene() is None:
             known = detection_nodes(slicer.mrmlScene)
@@ -175,14 +179,17 @@ class DetectionPanel:
         else:
             self._start(self.ui.inputSelector.currentNode(), None)
 
-    def _start(self, volumeNode: Any | None, hint: dict | None) -> None:
+    def _start(self, volumeNode: Any | None, hint: dict | None, checked: Any | None = None) -> None:
+        """Detect; `checked` are landmarks from a file that are then compared with what was found."""
         if volumeNode is None or self.detecting or self.batch.running:
             return
         if not torchInstalled():
-            self.setup.offer(lambda: self._start(volumeNode if volumeNode.GetScene() is not None else None, hint))
+            self.setup.offer(
+                lambda: self._start(volumeNode if volumeNode.GetScene() is not None else None, hint, checked)
+            )
             return
         self._tell("")
-        self._scan = volumeNode
+        self._scan, self._checked = volumeNode, checked
         try:
             self._run = self._logic.runs.detect(
                 volumeNode, self._options(), hint, onProgress=self._onProgress, onEnd=self._onEnd
@@ -211,7 +218,10 @@ class DetectionPanel:
         if run is not self._run:
             return
         self._run = None
-        if run.nodes is not None:
+        checked, self._checked = self._checked, None
+        if run.nodes is not None and checked is not None and checked.GetScene() is not None:
+            self._showCheck(checked, run)
+        elif run.nodes is not None:
             self._tell("\n".join(run.warnings))
             if self._parameters is not None:
                 self._parameters.detection = run.nodes.markups
@@ -224,6 +234,13 @@ class DetectionPanel:
         else:
             self._tell(run.error or "")
         self.refresh()
+
+    def _showCheck(self, given: Any, run: Run) -> None:
+        """Landmarks from a file stay the chosen ones; what was detected is a hidden result beside them."""
+        show_only_result(slicer.mrmlScene, given)
+        self._choose(given)
+        self._tell("\n".join([self.compare.check(given, run.markupsNode), *run.warnings]))
+        self.ui.compareCollapsibleButton.collapsed = False
 
     def _onDisplay(self) -> None:
         markupsNode, self._toDisplay = self._toDisplay, None

@@ -17,6 +17,7 @@ from CoWLandmarksLib.review_placement import Placement
 from CoWLandmarksLib.scene import volume_node_of
 from CoWLandmarksLib.scene_focus import expected_place, jump_to
 from CoWLandmarksLib.scene_given import add_given_file
+from CoWLandmarksLib.scene_visibility import show_only_result
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -365,5 +366,6 @@ class ReviewPanel(VTKObservationMixin):
         except CoWLandmarksError as error:
             self._say(str(error))
             return
+        show_only_result(slicer.mrmlScene, nodes.markups)  # they would lie over the earlier ones
         self.onDetectionAdded(nodes.markups)
         self._say(" ".join(told) or _("Loaded; the landmarks can be reviewed now."))

@@ -157,3 +157,16 @@ def test_a_comparison_goes_when_another_annotation_is_chosen_and_stays_when_the_
     assert not ui.compareTable.visible
     ui.compareButton.click()
     assert "with itself" in ui.compareLabel.text and not ui.compareTable.visible
+
+
+def test_a_check_says_when_the_detector_does_not_trust_its_own_points(desk: Desk) -> None:
+    found = second_annotation(desk)
+    said = desk.compare.check(desk.markups, found)
+    assert said.startswith("Checked against the scan: 17 landmarks placed in both: 3.00")
+    assert (
+        "Farther apart than two annotators usually are: L-A2-A3 3.0 mm, R-A1-A2 3.0 mm, " in said
+        and found.GetName() in said
+    )
+    found.SetAttribute("CoWLandmarks.verdict", "do not trust")
+    assert desk.compare.check(desk.markups, found).startswith("The detector does not trust its own points")
+    assert "with itself" in desk.compare.check(desk.markups, desk.markups)

@@ -541,3 +541,5 @@ def test_landmarks_of_a_file_are_loaded_for_review(desk: Desk, tmp_path: Path) -
     assert desk.review.markupsNode is detection_nodes(desk.scene)[1]
     assert desk.review.markupsNode.GetAttribute("CoWLandmarks.annotator") == "ZZ"
     assert "can be reviewed now" in desk.ui.messageLabel.text
+    assert desk.review.markupsNode.GetDisplayVisibility()
+    assert not desk.markups.GetDisplayVisibility()  # or they would lie over each other
