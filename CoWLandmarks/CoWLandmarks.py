@@ -5,7 +5,7 @@ import qt
 import slicer
 from CoWLandmarksLib.scene_results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
-from CoWLandmarksPanel.detection_runs import DetectionRuns, Run
+from CoWLandmarksPanel.detection_runs import DetectionRuns, Run, removeLeftBehind
 from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.sample_data import registerSampleData
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
@@ -41,6 +41,7 @@ class CoWLandmarks(ScriptedLoadableModule):
             "both under the Apache License 2.0."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", removeLeftBehind)
 
 
 @parameterNodeWrapper

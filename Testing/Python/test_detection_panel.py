@@ -25,6 +25,7 @@ import qt
 import slicer
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.errors import ConfigurationError, VolumeError
+from CoWLandmarksLib.scan_handover import OWNER_FILE, ScanHandover
 from CoWLandmarksLib.scene import add_volume, landmarks_from_node
 from CoWLandmarksLib.scene_results import result_of
 from CoWLandmarksLib.scene_states import state_rows
@@ -206,6 +207,14 @@ def test_quitting_ends_the_detection(widget: Any, application: Application) -> N
     process = start(widget, 1.0)
     application.quit()
     assert not alive(process)
+
+
+def test_a_scan_that_a_killed_application_left_behind_goes_with_the_next_start(application: Application) -> None:
+    left = ScanHandover(Volume(np.zeros((4, 4, 4), np.int16), np.eye(4), "patient"), Path(slicer.app.temporaryPath))
+    owner = left.folder / OWNER_FILE
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "started": "before the last start"}))
+    application.load_module("CoWLandmarks")
+    assert not left.folder.exists()
 
 
 def test_a_scan_that_is_none_is_told_in_one_sentence(widget: Any) -> None:
