@@ -182,8 +182,7 @@ class DetectionPanel:
         except CoWLandmarksError as error:
             self._tell(str(error))
             return
-        self.ui.progressBar.maximum = 100
-        self.ui.progressBar.value = 0
+        self.ui.progressBar.maximum = 0  # busy: how long PyTorch takes to start is not known
         self.ui.stageLabel.text = _("Handing over the scan...")
         self.refresh()
 
@@ -195,7 +194,9 @@ class DetectionPanel:
 
     def _onProgress(self, run: Run) -> None:
         if run is self._run:
-            self.ui.progressBar.value = round(100 * run.fraction)
+            if run.fraction > 0.0:
+                self.ui.progressBar.maximum = 100
+                self.ui.progressBar.value = round(100 * run.fraction)
             if run.message:
                 self.ui.stageLabel.text = _(run.message[:1].upper() + run.message[1:]) + "..."
 

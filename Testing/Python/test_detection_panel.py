@@ -117,6 +117,11 @@ def test_one_click_adds_points_arteries_and_table_beside_the_scan(widget: Any) -
         spin_until(lambda: True)
         texts.add(widget.ui.stageLabel.text)
         slicer.app.processEvents()
+    assert {
+        "Handing over the scan...",
+        "Starting PyTorch (the first time about 10 s)...",
+        "Loading the model (the first time some seconds)...",
+    } <= texts
     assert {"Looking for the circle of Willis...", "Placing the landmarks...", "Tracing the arteries..."} <= texts
     found = result_of(widget.panel.detection)
     assert found.markups.GetNumberOfControlPoints() == 19
@@ -366,11 +371,13 @@ def test_a_folder_is_detected_and_a_result_opens_by_double_click(widget: Any, tm
     shutil.copy(MRA.file, scans / "a.nii.gz")
     (scans / "b.nii").write_bytes(b"no scan" * 99)
     batch = widget.panel.batch
+    assert not batch.ui.batchButton.enabled and batch.ui.batchButton.toolTip == "Load a brain angiogram first."
     batch.ui.folderRadioButton.click()
-    batch.ui.batchButton.click()
-    assert batch.ui.batchLabel.text == "Choose a folder of scans and a folder for the results."
+    assert not batch.ui.batchButton.enabled
+    assert batch.ui.batchButton.toolTip == "Choose a folder of scans and a folder for the results."
     batch.ui.scanFolderEdit.currentPath = str(tmp_path / "missing")
     batch.ui.resultFolderEdit.currentPath = str(scans / "out")
+    assert batch.ui.batchButton.enabled and batch.ui.batchButton.toolTip == ""
     batch.ui.batchButton.click()
     assert "does not exist" in batch.ui.batchLabel.text
     batch.ui.scanFolderEdit.currentPath = str(scans)

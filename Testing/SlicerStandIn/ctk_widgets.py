@@ -154,6 +154,14 @@ class PathLineEdit(QtWidgets.QWidget):
         self._line.textChanged.connect(lambda text: self._changed(text))
         self._button.clicked.connect(lambda checked: self.browse())
 
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
+        """As in CTK the text at the first show is the least width."""
+        if not self.__dict__.get("_was_shown"):
+            self.__dict__["_was_shown"] = True
+            metrics = QtWidgets.QWidget.fontMetrics(self._line)
+            QtWidgets.QWidget.setMinimumWidth(self._line, metrics.boundingRect(self._line.text()).width() + 8)
+        QtWidgets.QWidget.showEvent(self, event)
+
     def _changed(self, text: str) -> None:
         self.currentPathChanged.emit(text)
         self.validInputChanged.emit(Path(text).exists())
