@@ -26,7 +26,8 @@ class BatchPanel:
     """The section "Many scans".
 
     `startScene(volumeNodes, onChanged)` and `startFolder(scans, out, onChanged)` make the batch, or return None where
-    it cannot start now; `onOpen` shows the result of a row, `onRunningChanged` is called at the start and at the end.
+    it cannot start now. `onResult` gets each row that comes, `onOpen` shows the result of one: of one that is
+    double-clicked, and at the end of the last in the scene. `onRunningChanged` is called at the start and at the end.
     """
 
     def __init__(self, parentWidget: Any, settings: MachineSettings) -> None:
@@ -35,11 +36,13 @@ class BatchPanel:
         self.startFolder: Callable[[Sequence[Path], Path, Callable[[], None]], Batch | None] = (
             lambda scans, out, onChanged: None
         )
+        self.onResult: Callable[[BatchRow], None] = lambda row: None
         self.onOpen: Callable[[BatchRow], None] = lambda row: None
         self.onRunningChanged: Callable[[], None] = lambda: None
         self._settings = settings
         self._batch: Batch | None = None
         self._allowed = True
+        self._seen = 0
         ui = self.ui
         for edit, key in ((ui.scanFolderEdit, SCAN_FOLDER), (ui.resultFolderEdit, RESULT_FOLDER)):
             edit.filters = ctk.ctkPathLineEdit.Dirs
@@ -60,8 +63,12 @@ class BatchPanel:
 
     def cleanup(self) -> None:
         """Stop what runs, without a word."""
-        if self._batch is not None and self._batch.running:
-            self._batch.cancel()
+        batch = self._batch
+        if batch is not None and batch.running:
+            self._batch = None
+            batch.cancel()
+            self.ui.batchLabel.text = ""
+            self._show()
 
     def setEnabled(self, enabled: bool) -> None:
         """Whether a batch may be started now, as far as other work is concerned; looks at the scene anew."""
@@ -92,6 +99,7 @@ class BatchPanel:
             self._batch.cancel()
             self.ui.batchLabel.text = _("Cancelling...")
             return
+        self._batch, self._seen = None, 0
         try:
             self._batch = self._started()
         except CoWLandmarksError as error:
@@ -112,9 +120,16 @@ class BatchPanel:
     def _onChanged(self) -> None:
         batch = self._batch
         self._show()
+        new = [] if batch is None else batch.rows[self._seen :]
+        self._seen += len(new)
+        for row in new:
+            self.onResult(row)
         if batch is not None and not batch.running and batch.rows:
             add_batch_table(slicer.mrmlScene, batch.rows, "CoW Landmarks batch")
         if batch is not None and not batch.running:
+            shown = [row for row in batch.rows if row.markups is not None]
+            if shown:
+                self.onOpen(shown[-1])
             self.onRunningChanged()
 
     def _show(self) -> None:

@@ -75,6 +75,7 @@ class SceneBatch:
             self.rows.append(BatchRow(run.title, verdict, words.summary, markups=run.nodes.markups))
         elif not run.cancelled:
             self.rows.append(BatchRow(run.title, FAILED, run.error or ""))
+        self._onChanged()
         self._next()
 
 

@@ -29,6 +29,7 @@ from CoWLandmarksLib.scan_handover import OWNER_FILE, ScanHandover
 from CoWLandmarksLib.scene import add_volume, landmarks_from_node
 from CoWLandmarksLib.scene_results import result_of
 from CoWLandmarksLib.scene_states import state_rows
+from CoWLandmarksLib.scene_views import scan_in_views
 from CoWLandmarksLib.volume import Volume
 from CoWLandmarksPanel import detection_panel, script_runs
 from CoWLandmarksPanel.machine_settings import MachineSettings
@@ -149,10 +150,12 @@ def test_a_second_detection_stands_beside_the_first_and_either_can_be_chosen(wid
     first, second = detect(widget), detect(widget)
     table = widget.panel.result.ui.detectionsTable
     assert table.rowCount == 2 and first.GetName() != second.GetName()
+    assert second.GetDisplayVisibility() and not first.GetDisplayVisibility()
     table.selectRow(0)
     assert widget.panel.detection is first
-    table.item(0, 0).setCheckState(qt.Qt.Unchecked)
-    assert not first.GetDisplayVisibility() and second.GetDisplayVisibility()
+    assert first.GetDisplayVisibility() and not second.GetDisplayVisibility()
+    table.item(1, 0).setCheckState(qt.Qt.Checked)
+    assert first.GetDisplayVisibility() and second.GetDisplayVisibility()
     assert widget.panel.review.markupsNode is first
 
 
@@ -351,9 +354,11 @@ def test_arteries_follow_the_newest_correction_in_the_same_nodes(widget: Any) ->
 
 
 def test_all_volumes_of_the_scene_are_detected_and_failures_listed(widget: Any) -> None:
-    load_sample(widget)
+    volume = load_sample(widget)
     widget.panel.advanced.ui.arteriesCheckBox.click()
-    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "no voxels")
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "no voxels")
+    widget.ui.inputSelector.setCurrentNode(empty)
+    assert scan_in_views(slicer.mrmlScene) is empty
     batch = widget.panel.batch
     batch.ui.batchButton.click()
     assert batch.running and batch.ui.batchButton.text == "Cancel" and not widget.ui.detectButton.enabled
@@ -363,6 +368,8 @@ def test_all_volumes_of_the_scene_are_detected_and_failures_listed(widget: Any) 
     table = slicer.mrmlScene.GetFirstNodeByName("CoW Landmarks batch").GetTable()
     assert table.GetNumberOfRows() == 2
     assert widget.ui.detectButton.enabled
+    assert widget.panel.detection is batch._batch.rows[0].markups, "the last result is the chosen one"
+    assert widget.ui.inputSelector.currentNode() is volume and scan_in_views(slicer.mrmlScene) is volume
 
 
 def test_a_folder_is_detected_and_a_result_opens_by_double_click(widget: Any, tmp_path: Path) -> None:
