@@ -1,4 +1,4 @@
-"""Selector, chosen result and slice views go together: many scans in one scene, with real MRML nodes and no detection."""
+"""Selector, chosen result and slice views go together: many scans in one scene, with real MRML nodes."""
 
 from __future__ import annotations
 
