@@ -74,6 +74,7 @@ class SceneBatch:
             self.rows.append(BatchRow(run.title, words.verdict_word, words.summary, markups=run.nodes.markups))
         elif not run.cancelled:
             self.rows.append(BatchRow(run.title, FAILED, run.error or ""))
+        self._onChanged()
         self._next()
 
 
@@ -115,8 +116,9 @@ class FolderBatch:
 
     def _take(self, event: Event) -> None:
         self._run.take(event)
-        if event.scan is not None:
+        if event.scan is not None or event.stage is not None:
             self.message = event.sentence()
+        if event.scan is not None:
             if event.kind is EventKind.RESULT:
                 self.rows.append(self._delivered(event))
             elif event.kind is EventKind.ERROR:

@@ -12,12 +12,13 @@ from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.delivered import read_delivered
 from CoWLandmarksLib.detect_options import DetectOptions
 from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.scene import detection_nodes, points_from_node, volume_from_node, volume_node_of
+from CoWLandmarksLib.scene import points_from_node, volume_from_node, volume_node_of
 from CoWLandmarksLib.scene_batch import BatchRow
 from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
 from CoWLandmarksLib.scene_regions import update_region_balls
-from CoWLandmarksLib.scene_results import add_result, refresh_summary
+from CoWLandmarksLib.scene_results import add_result, refresh_summary, set_shown
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
+from CoWLandmarksLib.scene_views import hide_vessels, latest_result, mark_as_check
 from CoWLandmarksLib.scene_visibility import show_only_result
 from slicer.i18n import tr as _
 
@@ -31,6 +32,7 @@ from .pytorch_setup import torchInstalled
 from .result_panel import ResultPanel
 from .review_panel import ReviewPanel
 from .sample_data import CTA, MRA, Sample
+from .scan_views import ScanViews
 from .section_guard import SectionGuard
 from .setup_panel import SetupPanel
 
@@ -56,7 +58,11 @@ class DetectionPanel:
         self._checked: Any | None = None
         self._scan: Any | None = None
         self._traced: dict[str, Places] = {}
+        self._input: Any | None = None
+        self._switching = False
+        self._views = ScanViews(self.followViews)
         self._toDisplay: Any | None = None
+        self._look = True
         self._displayTimer = qt.QTimer()
         self._displayTimer.setSingleShot(True)
         self._displayTimer.setInterval(0)
@@ -73,6 +79,7 @@ class DetectionPanel:
         self.batch.startScene = self._startSceneBatch
         self.batch.startFolder = self._startFolderBatch
         self.batch.onOpen = self._openRow
+        self.batch.onResult = self._onBatchResult
         self.batch.onRunningChanged = self.refresh
         self.advanced.onShowCard = self._fetchCard
         self.advanced.onModalityChanged = lambda value: self._keep("modality", value)
@@ -111,6 +118,8 @@ class DetectionPanel:
         self._parameters = parameters
         if parameters is not None:
             self.advanced.setChoices(parameters.modality, parameters.decoding)
+            self._input = parameters.inputVolume
+        self.followViews()
         self.refresh()
 
     def enter(self) -> None:
@@ -123,6 +132,8 @@ class DetectionPanel:
         self._stop()
         self._logic.runs.forgetScans()
         self._showDetection(None)
+        self._views.forget()
+        self._input = None
         self._traced.clear()
         self.ui.messageLabel.text = ""
 
@@ -130,6 +141,7 @@ class DetectionPanel:
         """Leave nothing behind."""
         self.setup.cancel()
         self._displayTimer.stop()
+        self._views.cleanup()
         self._stop()
         for title, section in self._sections:
             self._guard.call(title, section.cleanup)
@@ -152,10 +164,9 @@ class DetectionPanel:
         self.result.ui.checkButton.enabled = not (running or installing or self.batch.running)
         detection = self.detection
         if detection is None or detection.GetScene() is None:
-            known = detection_nodes(slicer.mrmlScene)
-            detection = known[-1] if known else None
+            detection = None if scan is None else latest_result(scan)
             if self._parameters is not None and detection is not None:
-                self._parameters.detection = detection
+                self._switch(scan, detection)
         self._showDetection(detection)
 
     def _hintForButton(self, scan: Any | None) -> str:
@@ -168,7 +179,51 @@ class DetectionPanel:
         return _("Find the 19 landmarks and the 20 arteries of the Circle of Willis.")
 
     def _onInputChanged(self, node: Any | None) -> None:
+        """Another scan is chosen in the selector: its latest result is shown, and it itself in the views."""
+        if self._switching or slicer.mrmlScene.IsBatchProcessing():
+            return
+        if self._parameters is not None:
+            # Without a scan before, the selector chose by itself: the views stay.
+            chosenByUser = self._input is not None and self._input.GetScene() is not None
+            if node is not None and (self.detection is None or volume_node_of(self.detection) is not node):
+                self._switch(node, latest_result(node), show=chosenByUser)
+            self._input = node
         self.refresh()
+
+    def followViews(self) -> None:
+        """Where all slice views show another scan than before, it is the chosen one: its latest result is shown."""
+        self._views.observe()
+        scene = slicer.mrmlScene
+        if self._parameters is None or self.detecting or scene.IsBatchProcessing() or scene.IsClosing():
+            return
+        if self.ui.inputSelector.currentNode() is not self._input:  # chosen while the scene was being changed
+            self._onInputChanged(self.ui.inputSelector.currentNode())
+        scan = self._views.newScan()
+        if scan is not None and scan is not self._input:
+            self._switch(scan, latest_result(scan), look=False)
+            self.refresh()
+
+    def _switch(self, volumeNode: Any | None, markupsNode: Any | None, show: bool = True, look: bool = True) -> None:
+        """From now on this is the scan, and this its result (None: it has none); the other results are hidden.
+
+        `show`: the slice views show the scan. `look`: they turn to the circle, where the scan is another one.
+        """
+        parameters = self._parameters or self._logic.getParameterNode()
+        another = volumeNode is not None and volumeNode is not self._input
+        self._switching = True
+        try:
+            parameters.detection = markupsNode
+            if volumeNode is not None:
+                parameters.inputVolume = self._input = volumeNode
+        finally:
+            self._switching = False
+        show_only_result(slicer.mrmlScene, markupsNode)
+        if show and volumeNode is not None:
+            self._views.show(volumeNode)
+        if another:
+            hide_vessels(slicer.mrmlScene)
+            self._toDisplay, self._look = markupsNode, look and show
+            self._displayTimer.start()  # in a turn of its own, so that none takes long
 
     def _onDetectButton(self, checked: bool = False) -> None:
         if self.setup.installing:
@@ -197,8 +252,7 @@ class DetectionPanel:
         except CoWLandmarksError as error:
             self._tell(str(error))
             return
-        self.ui.progressBar.maximum = 100
-        self.ui.progressBar.value = 0
+        self.ui.progressBar.maximum = 0  # busy: how long PyTorch takes to start is not known
         self.ui.stageLabel.text = _("Handing over the scan...")
         self.refresh()
 
@@ -210,7 +264,9 @@ class DetectionPanel:
 
     def _onProgress(self, run: Run) -> None:
         if run is self._run:
-            self.ui.progressBar.value = round(100 * run.fraction)
+            if run.fraction > 0.0:
+                self.ui.progressBar.maximum = 100
+                self.ui.progressBar.value = round(100 * run.fraction)
             if run.message:
                 self.ui.stageLabel.text = _(run.message[:1].upper() + run.message[1:]) + "..."
 
@@ -223,9 +279,8 @@ class DetectionPanel:
             self._showCheck(checked, run)
         elif run.nodes is not None:
             self._tell("\n".join(run.warnings))
-            if self._parameters is not None:
-                self._parameters.detection = run.nodes.markups
-            self._toDisplay = run.nodes.markups
+            self._switch(volume_node_of(run.nodes.markups), run.nodes.markups)
+            self._toDisplay, self._look = run.nodes.markups, True
             self._displayTimer.start()  # in a turn of its own, so that none takes long
         elif run.cancelled and self._scan is not None and self._scan.GetScene() is None:
             self._tell(_("The detection was stopped because its scan was removed from the scene."))
@@ -233,10 +288,12 @@ class DetectionPanel:
             self._tell(_("Cancelled. The scene is as it was before."))
         else:
             self._tell(run.error or "")
+        self.followViews()
         self.refresh()
 
     def _showCheck(self, given: Any, run: Run) -> None:
         """Landmarks from a file stay the chosen ones; what was detected is a hidden result beside them."""
+        mark_as_check(run.markupsNode)
         show_only_result(slicer.mrmlScene, given)
         self._choose(given)
         self._tell("\n".join([self.compare.check(given, run.markupsNode), *run.warnings]))
@@ -245,7 +302,10 @@ class DetectionPanel:
     def _onDisplay(self) -> None:
         markupsNode, self._toDisplay = self._toDisplay, None
         if markupsNode is not None and markupsNode.GetScene() is not None:
-            self._display(markupsNode)
+            if self._look:
+                self._display(markupsNode)
+            else:
+                self._drawVessels()
 
     def _display(self, markupsNode: Any) -> None:
         volumeNode = volume_node_of(markupsNode)
@@ -253,9 +313,15 @@ class DetectionPanel:
             look_at_circle(slicer.mrmlScene, volumeNode, markupsNode)
             show_vessels(slicer.modules.volumerendering.logic(), volumeNode, markupsNode)
 
+    def _drawVessels(self) -> None:
+        """Draw the vessels of the chosen result."""
+        markupsNode = self.detection
+        volumeNode = None if markupsNode is None else volume_node_of(markupsNode)
+        if volumeNode is not None:
+            show_vessels(slicer.modules.volumerendering.logic(), volumeNode, markupsNode)
+
     def _choose(self, markupsNode: Any) -> None:
-        if self._parameters is not None:
-            self._parameters.detection = markupsNode
+        self._switch(volume_node_of(markupsNode), markupsNode)
         self._showDetection(markupsNode)
 
     def _showDetection(self, markupsNode: Any | None) -> None:
@@ -298,6 +364,15 @@ class DetectionPanel:
             self.setup.offer(lambda: None)
             return False
         return not self.detecting
+
+    def _onBatchResult(self, row: BatchRow) -> None:
+        """A result of a batch has come: it is shown if its scan is the chosen one, else at the end, or by its row."""
+        markups = row.markups
+        if markups is not None and markups.GetScene() is not None:
+            if volume_node_of(markups) is self._input:
+                self._choose(markups)
+            else:
+                set_shown(markups, False)
 
     def _openRow(self, row: BatchRow) -> None:
         """Show the result of one scan of a batch; from a folder it is loaded first."""

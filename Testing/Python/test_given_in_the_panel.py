@@ -18,6 +18,7 @@ from CoWLandmarksLib.detection import Detection, Verdict
 from CoWLandmarksLib.markups import write_annotation
 from CoWLandmarksLib.scene import detection_nodes, read_detection
 from CoWLandmarksLib.scene_results import result_of, result_words
+from CoWLandmarksLib.scene_views import latest_result
 from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.result_panel import VERDICT_COLOURS
 from SlicerStandIn import Application
@@ -95,6 +96,7 @@ def test_landmarks_from_a_file_are_alone_and_unjudged_until_they_are_checked(wid
     assert "Checked against the scan: 19 landmarks placed in both" in said
     assert f"Farther apart than two annotators usually are: {MOVED} {MM:.1f} mm." in said and made.GetName() in said
     assert ui.verdictLabel.text == "From a file, not judged" and ui.checkButton.enabled
+    assert latest_result(widget.ui.inputSelector.currentNode()) is given
 
 
 def test_a_check_that_is_cancelled_leaves_the_scene_and_the_next_detection_alone(widget: Any, tmp_path: Path) -> None:
