@@ -16,7 +16,7 @@ class PanelHeight(qt.QWidget):
     """
 
     def __init__(self, panel: Any) -> None:
-        qt.QWidget.__init__(self)
+        super().__init__()
         self._panel = panel
         panel.installEventFilter(self)
         self._keep()
