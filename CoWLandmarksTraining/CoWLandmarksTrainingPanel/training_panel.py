@@ -55,6 +55,7 @@ class TrainingPanel:
         if parameterNode is not None:
             self.alignment.setMethod(parameterNode.alignBy)
             self.training.choices.setChoices(parameterNode.preset, parameterNode.modality)
+            self.training.refresh()
 
     def refresh(self) -> None:
         """Show what is the case now, in all sections."""
