@@ -5,7 +5,7 @@ import qt
 import slicer
 from CoWLandmarksLib.scene_results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
-from CoWLandmarksPanel.detection_runs import DetectionRuns, Run
+from CoWLandmarksPanel.detection_runs import DetectionRuns, Run, removeLeftBehind
 from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.sample_data import registerSampleData
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
@@ -41,6 +41,7 @@ class CoWLandmarks(ScriptedLoadableModule):
             "both under the Apache License 2.0."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", removeLeftBehind)
 
 
 @parameterNodeWrapper
@@ -128,6 +129,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the scene as it is now, unless it is just being changed; then this is called again."""
         if self.panel is not None and not (slicer.mrmlScene.IsBatchProcessing() or slicer.mrmlScene.IsClosing()):
             self.chooseInput()
+            self.panel.followViews()
             self.panel.refresh()
 
     def initializeParameterNode(self):
@@ -299,6 +301,30 @@ class CoWLandmarksTest(ScriptedLoadableModuleTest):
         volume = self.loadSample()
         self.assertEqual(widget.ui.inputSelector.currentNode(), volume)
         self.assertTrue(widget.ui.detectButton.enabled)
+
+    def test_SelectorResultAndViewsGoTogether(self):
+        """Only the chosen result is visible, and its scan is in selector and views."""
+        from CoWLandmarksPanel.sample_data import CTA
+
+        slicer.util.selectModule("CoWLandmarks")
+        widget = slicer.util.getModuleWidget("CoWLandmarks")
+        volumes = [self.loadSample(), slicer.util.loadVolume(str(CTA.file), {"name": CTA.name})]
+        results = [self.addAnnotation(volume) for volume in volumes]
+        slicer.app.processEvents()
+
+        def expect(number):
+            slicer.app.processEvents()
+            self.assertEqual(widget.ui.inputSelector.currentNode(), volumes[number])
+            self.assertEqual(widget.panel.detection, results[number])
+            self.assertEqual(CoWLandmarksLogic().likelyInput(), volumes[number])
+            self.assertEqual([bool(node.GetDisplayVisibility()) for node in results], [number == 0, number == 1])
+
+        widget.ui.inputSelector.setCurrentNode(volumes[0])
+        expect(0)
+        slicer.util.setSliceViewerLayers(background=volumes[1])
+        expect(1)
+        widget.panel.result.ui.detectionsTable.selectRow(0)
+        expect(0)
 
     def test_ADetectionAddsItsNodesBesideTheVolume(self):
         """The whole way, as a script goes it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import slicer
+from CoWLandmarksTrainingPanel.panel_height import PanelHeight
 from CoWLandmarksTrainingPanel.training_panel import TrainingPanel
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -67,6 +68,7 @@ class CoWLandmarksTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMix
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self.height = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
 
@@ -79,6 +81,7 @@ class CoWLandmarksTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMix
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CoWLandmarksTrainingLogic()
         self.panel = TrainingPanel(self.ui)
+        self.height = PanelHeight(uiWidget)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
@@ -91,6 +94,7 @@ class CoWLandmarksTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMix
         if self.panel is not None:
             self.panel.cleanup()
             self.panel = None
+        self.height = None
 
     def enter(self):
         """Called each time the user opens this module."""
@@ -277,11 +281,20 @@ class CoWLandmarksTrainingTest(ScriptedLoadableModuleTest):
         widget.panel.training.advance()
         self.assertTrue(widget.ui.stopButton.enabled)
         self.assertFalse(widget.ui.startButton.enabled)
+        self.assertEqual(widget.ui.commandLabel.text, "The command that runs:")
         write_job(folder, Job("token", words, time.time() - 3600, JobState.RUNNING, pid=1))
         (folder / "heartbeat.json").unlink()
         widget.panel.training.advance()
         self.assertTrue(widget.ui.resumeButton.enabled)
         self.assertIn("--resume", widget.ui.commandText.plainText)
+
+    def test_NothingIsLowerThanItNeeds(self):
+        """The panel is as high as it needs at its width, whatever holds it."""
+        widget = self.widget()
+        panel = widget.ui.commandText.parent().parent()
+        widget.ui.parametersGroupBox.collapsed = False
+        slicer.app.processEvents()
+        self.assertGreaterEqual(panel.height, panel.layout().totalHeightForWidth(panel.width))
 
     def test_TheSceneKeepsTheChoices(self):
         """Preset and parameters are those of the scene's parameter node."""

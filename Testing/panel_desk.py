@@ -72,7 +72,7 @@ class Desk:
         table = self.ui.landmarkTable
         for row in range(table.rowCount):
             texts = [table.item(row, column).text() for column in range(table.columnCount)]
-            if texts[1] == ANATOMY.landmark(code).name:
+            if texts[1].split()[0] == code:
                 return texts
         raise AssertionError(code)
 

@@ -110,7 +110,7 @@ class Batch:
                 self.outcomes.append(ScanOutcome(road.scan, time.monotonic() - started, error=sentence))
                 road.error(sentence)
             else:
-                road.result(f"{detection.verdict.value}; {detection.summary()}", folder)
+                road.result(f"{detection.verdict_word}; {detection.summary()}", folder)
         return self.outcomes
 
     def _one(

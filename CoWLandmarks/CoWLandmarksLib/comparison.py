@@ -46,6 +46,11 @@ class ComparedLandmark:
         """Whether both say the same."""
         return self.annotated and self.first == self.second
 
+    @property
+    def far(self) -> bool:
+        """Whether the points are farther apart than those of two annotators usually are."""
+        return self.distance_mm is not None and self.distance_mm > self.expected_mm
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -89,6 +94,12 @@ class Comparison:
     def same_states(self) -> int:
         """Number of landmarks of which both say the same: placed, absent or outside."""
         return sum(row.same_state for row in self.landmarks)
+
+    def farthest(self, most: int = 5) -> str:
+        """The landmarks that are `far`, the farthest first: 'BA-T 7.3 mm, R-M1-M2 4.1 mm'; `most` are named."""
+        far = sorted((row for row in self.landmarks if row.far), key=lambda row: -round(row.distance_mm or 0.0, 1))
+        named = ", ".join(f"{row.code} {row.distance_mm:.1f} mm" for row in far[:most])
+        return named if len(far) <= most else f"{named} and {len(far) - most} more"
 
     def summary(self) -> str:
         """One or two lines for people."""

@@ -15,6 +15,10 @@ from .volume import Volume
 
 NOT_PLACED = "not placed"
 """Note of a landmark that counts as outside because an annotation does not place it."""
+GIVEN = "landmarks given"
+"""What stands as the model in the provenance of landmarks that a file gave."""
+NOT_JUDGED = "from a file, not judged"
+"""What is said of landmarks that a file gave in place of a verdict."""
 
 
 class LandmarkState(str, Enum):
@@ -44,6 +48,25 @@ _HEADLINES = {
     Verdict.REVIEW: "To be reviewed - some points are uncertain",
     Verdict.DO_NOT_TRUST: "Do not trust this result",
 }
+
+
+def verdict_word(verdict: Verdict | None) -> str:
+    """The verdict in the word that tables show; None is that of landmarks that a file gave."""
+    return NOT_JUDGED if verdict is None else verdict.value
+
+
+def verdict_headline(verdict: Verdict | None) -> str:
+    """The verdict in words, for people; None is that of landmarks that a file gave."""
+    return NOT_JUDGED.capitalize() if verdict is None else verdict.headline
+
+
+def read_verdict(text: str | None, provenance: Mapping[str, Any]) -> Verdict | None:
+    """The verdict that a file or a scene keeps; raises ValueError for another word.
+
+    Earlier versions wrote one for landmarks that a file gave, although nothing had judged them: it does not count.
+    """
+    given = provenance.get("model") == GIVEN or "landmarks" in provenance
+    return None if text is None or given else Verdict(text)
 
 
 @dataclass(frozen=True)
@@ -127,20 +150,31 @@ class Detection:
     """All landmarks of one scan, in the order of the anatomy.
 
     `ras_to_reference` (4, 4) takes RAS mm of the scan to the AC-PC-like reference frame (similarity
-    transform). `reasons` are the sentences behind the verdict; `provenance` says which model, device and
-    decoding made it and holds no patient data. `heatmaps` are what the network saw round the uncertain landmarks, named
-    by their codes; they are only there right after a detection.
+    transform). `verdict` is None where the landmarks come from a file and nothing judged them. `reasons` are the
+    sentences behind the verdict; `provenance` says which model, device and decoding made it and holds no patient data.
+    `heatmaps` are what the network saw round the uncertain landmarks, named by their codes; they are only there right
+    after a detection.
     """
 
     scan: str
     modality: Modality
-    verdict: Verdict
+    verdict: Verdict | None
     reasons: tuple[str, ...]
     landmarks: tuple[LandmarkEstimate, ...]
     ras_to_reference: np.ndarray
     warnings: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     heatmaps: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def verdict_word(self) -> str:
+        """The verdict in the word that tables show."""
+        return verdict_word(self.verdict)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in words, for people."""
+        return verdict_headline(self.verdict)
 
     def landmark(self, code: str) -> LandmarkEstimate:
         """Estimate with this code; raises KeyError."""

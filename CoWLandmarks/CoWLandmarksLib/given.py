@@ -7,7 +7,7 @@ import numpy as np
 from . import __version__
 from .anatomy import Anatomy
 from .arteries_frame import reference_to_scan
-from .detection import NOT_PLACED, Detection, LandmarkEstimate, LandmarkState, Verdict
+from .detection import GIVEN, NOT_PLACED, Detection, LandmarkEstimate, LandmarkState
 from .errors import AnnotationError
 from .intensity import recognise_modality
 from .modality import Modality
@@ -17,7 +17,7 @@ from .volume import Volume
 def given_detection(
     volume: Volume, landmarks: tuple[LandmarkEstimate, ...], anatomy: Anatomy, modality: Modality | None
 ) -> Detection:
-    """A Detection that holds given landmarks; those of the anatomy that are not given are outside.
+    """A Detection that holds given landmarks, without a verdict; those of the anatomy that are not given are outside.
 
     Raises AnnotationError where no landmark has a position.
     """
@@ -35,17 +35,16 @@ def given_detection(
         given.get(code, LandmarkEstimate(code, None, LandmarkState.OUTSIDE, 0.0, 0.0, note=NOT_PLACED))
         for code in anatomy.codes
     )
-    uncertain = any(estimate.state is LandmarkState.UNCERTAIN for estimate in estimates)
     reasons = ["The landmarks were given, not detected."]
     if unplaced:
         reasons.append(f"Not placed: {', '.join(unplaced)}.")
     return Detection(
         scan=volume.name,
         modality=recognised,
-        verdict=Verdict.REVIEW if uncertain or unplaced else Verdict.OK,
+        verdict=None,
         reasons=tuple(reasons),
         landmarks=estimates,
         ras_to_reference=np.linalg.inv(reference_to_scan(positions)),
         warnings=warnings,
-        provenance={"program": f"CoW Landmarks {__version__}", "model": "landmarks given"},
+        provenance={"program": f"CoW Landmarks {__version__}", "model": GIVEN},
     )

@@ -28,7 +28,8 @@ _MARKER_RADIUS = 5.5
 _TINT = 0.8
 """How much of an artery's colour covers the image."""
 _LABEL_SIZE = 17
-_VERDICTS: dict[Verdict, Colour] = {
+_VERDICTS: dict[Verdict | None, Colour] = {
+    None: (74, 90, 107),
     Verdict.OK: (38, 128, 74),
     Verdict.REVIEW: (176, 98, 0),
     Verdict.DO_NOT_TRUST: (178, 34, 34),
@@ -76,7 +77,7 @@ def draw_picture(
 
 
 def _draw_header(canvas: Canvas, detection: Detection) -> None:
-    words, colour = detection.verdict.headline, _VERDICTS[detection.verdict]
+    words, colour = detection.headline, _VERDICTS[detection.verdict]
     canvas.rectangle(0, 0, PAGE_WIDTH, _HEADER - _GAP, colour)
     canvas.text(_MARGIN, 31, words, 34, _WHITE, bold=True)
     canvas.text(_MARGIN, 67, shortened(detection.summary(), 20, PAGE_WIDTH - 2 * _MARGIN), 20, _WHITE)

@@ -15,12 +15,14 @@ import numpy as np
 from .anatomy import Anatomy
 from .arteries import ArteryMap
 from .arteries_files import arteries_to_dict
-from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from .detection import Detection, LandmarkEstimate, LandmarkState, read_verdict
 from .errors import AnnotationError
 from .files import write_json, write_text
 from .modality import Modality
 
-SCHEMA = "cow-detection/1"
+SCHEMA = "cow-detection/2"
+READABLE = ("cow-detection/1", SCHEMA)
+"""In the first version landmarks from a file carried a verdict, too."""
 DETECTION_SCHEMA_FILE = Path(__file__).parent / "Resources" / "Schemas" / "detection.schema.json"
 _COLUMNS = ("code", "name", "R", "A", "S", "state", "by_rule", "confidence", "error_mm")
 _REVIEW_COLUMNS = ("corrected", "reviewed", "reviewer", "reviewed_at")
@@ -68,7 +70,7 @@ def write_detection_json(path: str | PathLike[str], detection: Detection, arteri
             "schema": SCHEMA,
             "scan": detection.scan,
             "modality": detection.modality.value,
-            "verdict": detection.verdict.value,
+            "verdict": None if detection.verdict is None else detection.verdict.value,
             "reasons": list(detection.reasons),
             "warnings": list(detection.warnings),
             "coordinates": "RAS mm",
@@ -93,13 +95,13 @@ def read_detection_json(path: str | PathLike[str]) -> Detection:
             f"The detection '{path}' cannot be read (it is damaged); run the detection again."
         ) from error
     version = content.get("schema") if isinstance(content, dict) else None
-    if version != SCHEMA:
+    if version not in READABLE:
         raise AnnotationError(f"'{path}' is no detection of this version: its schema is '{version}', not '{SCHEMA}'.")
     try:
         return Detection(
             scan=content["scan"],
             modality=Modality(content["modality"]),
-            verdict=Verdict(content["verdict"]),
+            verdict=read_verdict(content["verdict"], dict(content["provenance"])),
             reasons=tuple(content["reasons"]),
             landmarks=tuple(_landmark_from_dict(entry) for entry in content["landmarks"]),
             ras_to_reference=np.array(content["ras_to_reference"], float).reshape(4, 4),

@@ -26,7 +26,7 @@ import slicer
 import vtk
 
 from .anatomy import Anatomy
-from .detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from .detection import Detection, LandmarkEstimate, LandmarkState, read_verdict
 from .errors import AnnotationError, VolumeError
 from .files import plain
 from .markups import LabelledPoint, estimate_from_point
@@ -35,7 +35,9 @@ from .scene_states import fill_states, state_rows, with_table_state
 from .volume import Volume
 
 ATTRIBUTE = "CoWLandmarks."
-SCHEMA = "cow-detection/1"
+SCHEMA = "cow-detection/2"
+READABLE = ("cow-detection/1", SCHEMA)
+"""In the first version landmarks from a file carried a verdict, too."""
 VOLUME_ROLE = ATTRIBUTE + "volume"
 STATES_ROLE = ATTRIBUTE + "states"
 FOUND_COLOUR = (0.20, 0.90, 0.45)
@@ -137,7 +139,7 @@ def detection_nodes(scene: Any) -> list[Any]:
     # slicer.util.getNodesByClass looks into the application's scene only, whatever scene it is given.
     count = scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode")
     nodes = (scene.GetNthNodeByClass(index, "vtkMRMLMarkupsFiducialNode") for index in range(count))
-    return [node for node in nodes if node.GetAttribute(ATTRIBUTE + "schema") == SCHEMA]
+    return [node for node in nodes if node.GetAttribute(ATTRIBUTE + "schema") in READABLE]
 
 
 def volume_node_of(markups_node: Any) -> Any | None:
@@ -155,7 +157,7 @@ def read_detection(markups_node: Any, anatomy: Anatomy) -> Detection:
     lost a landmark.
     """
     name = markups_node.GetName()
-    if markups_node.GetAttribute(ATTRIBUTE + "schema") != SCHEMA:
+    if markups_node.GetAttribute(ATTRIBUTE + "schema") not in READABLE:
         raise AnnotationError(f"The point list '{name}' holds no detection of CoW Landmarks.")
     listed = with_table_states(markups_node, landmarks_from_node(markups_node, anatomy))
     estimates = {estimate.code: estimate for estimate in listed}
@@ -165,15 +167,16 @@ def read_detection(markups_node: Any, anatomy: Anatomy) -> Detection:
             f"The point list '{name}' has lost the landmarks {', '.join(lost)}; run the detection again."
         )
     try:
+        provenance = _attribute(markups_node, "provenance")
         return Detection(
             scan=_attribute(markups_node, "scan"),
             modality=Modality(_attribute(markups_node, "modality")),
-            verdict=Verdict(_attribute(markups_node, "verdict")),
+            verdict=read_verdict(_attribute(markups_node, "verdict"), dict(provenance)),
             reasons=tuple(_attribute(markups_node, "reasons")),
             landmarks=tuple(estimates[code] for code in anatomy.codes),
             ras_to_reference=np.array(_attribute(markups_node, "ras_to_reference"), float).reshape(4, 4),
             warnings=tuple(_attribute(markups_node, "warnings")),
-            provenance=_attribute(markups_node, "provenance"),
+            provenance=provenance,
         )
     except (TypeError, ValueError) as error:
         raise AnnotationError(
@@ -320,7 +323,7 @@ def _set_attributes(markups: Any, detection: Detection, anatomy: Anatomy) -> Non
         "anatomy": anatomy.name,
         "scan": detection.scan,
         "modality": detection.modality.value,
-        "verdict": detection.verdict.value,
+        "verdict": None if detection.verdict is None else detection.verdict.value,
         "reasons": detection.reasons,
         "warnings": detection.warnings,
         "provenance": dict(detection.provenance),
@@ -337,4 +340,5 @@ def _attribute(markups_node: Any, key: str) -> Any:
     text = markups_node.GetAttribute(ATTRIBUTE + key)
     if text is None:
         raise ValueError(f"'{key}' is missing")
-    return text if key in ("scan", "modality", "verdict") else json.loads(text)
+    plain_text = key in ("scan", "modality") or (key == "verdict" and text != "null")
+    return text if plain_text else json.loads(text)

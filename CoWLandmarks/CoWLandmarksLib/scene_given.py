@@ -16,6 +16,8 @@ from .given import given_detection
 from .markups import read_annotation, read_review
 from .review import ANNOTATOR, TIME
 from .scene import DetectionNodes, add_detection, landmarks_from_node, volume_from_node
+from .scene_regions import add_region_balls
+from .scene_results import refresh_summary
 
 
 def add_given_file(
@@ -66,4 +68,7 @@ def _add(
             f"All points of {source} lie outside the scan '{scan.name}'; were they placed on another scan?"
         )
     detection = given_detection(scan, landmarks, anatomy, scan.modality)
-    return add_detection(scene, volume_node, replace(detection, warnings=()), anatomy)
+    nodes = add_detection(scene, volume_node, replace(detection, warnings=()), anatomy)
+    add_region_balls(nodes.markups, anatomy)
+    refresh_summary(nodes.markups, anatomy)
+    return nodes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ import slicer
 from .anatomy import Anatomy
 from .arteries import ArteryMap, ArteryState
 from .delivered import Delivered, one_line
-from .detection import Verdict
+from .detection import Verdict, read_verdict, verdict_headline, verdict_word
 from .scene import (
     ATTRIBUTE,
     STATES_ROLE,
@@ -97,32 +98,55 @@ def result_of(markups_node: Any) -> ResultNodes:
 
 @dataclass(frozen=True)
 class ResultWords:
-    """What is said of a result before anything else; the verdict is None where the point list has lost it."""
+    """What is said of a result before anything else; the verdict is None where there is none.
+
+    `judged` is False where the landmarks come from a file and nothing judged them, None where the point list has lost
+    its verdict.
+    """
 
     scan: str
     verdict: Verdict | None
+    judged: bool | None
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     summary: str
+
+    @property
+    def verdict_word(self) -> str:
+        """The verdict in the word that tables show; empty where it is lost."""
+        return "" if self.judged is None else verdict_word(self.verdict)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in words, for people; empty where it is lost."""
+        return "" if self.judged is None else verdict_headline(self.verdict)
 
 
 def result_words(markups_node: Any) -> ResultWords:
     """The words of a result, as its point list keeps them."""
 
-    def listed(key: str) -> tuple[str, ...]:
+    def kept(key: str, otherwise: Any) -> Any:
         try:
-            return tuple(str(word) for word in json.loads(markups_node.GetAttribute(ATTRIBUTE + key) or "[]"))
+            value = json.loads(text(ATTRIBUTE + key))
         except ValueError:
-            return ()
+            return otherwise
+        return value if isinstance(value, type(otherwise)) else otherwise
+
+    def listed(key: str) -> tuple[str, ...]:
+        return tuple(str(word) for word in kept(key, []))
 
     def text(key: str) -> str:
         return markups_node.GetAttribute(key) or ""
 
-    verdict = text(ATTRIBUTE + "verdict")
-    known = verdict in {each.value for each in Verdict}
+    verdict, judged = None, None
+    with suppress(ValueError):
+        word = text(ATTRIBUTE + "verdict")
+        verdict = read_verdict(None if word == "null" else word, kept("provenance", {}))
+        judged = verdict is not None
     return ResultWords(
         text(ATTRIBUTE + "scan") or markups_node.GetName(),
-        Verdict(verdict) if known else None,
+        verdict,
+        judged,
         listed("reasons"),
         listed("warnings"),
         text(SUMMARY),

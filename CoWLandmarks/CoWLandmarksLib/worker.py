@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .__main__ import load_detector, run
-from .progress import END, Event, EventKind, JsonLines
+from .progress import END, Event, EventKind, EventSink, JsonLines
 from .scan_memory import ScanMemory
 
 if TYPE_CHECKING:
@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 
 
 class KeptDetectors:
-    """Makes detectors and keeps the last few, as long as their model files do not change."""
+    """Makes detectors and keeps the last few, as long as their model files do not change.
+
+    `events` is told before a model is loaded, which takes a while.
+    """
 
     def __init__(self, most: int = 2) -> None:
+        self.events: EventSink = lambda event: None
         self._most = most
         self._kept: OrderedDict[tuple[Any, ...], tuple[LandmarkDetector, Anatomy]] = OrderedDict()
 
@@ -38,6 +42,7 @@ class KeptDetectors:
         """The detector that the options ask for and its landmark set."""
         key = self._key(arguments)
         if key not in self._kept:
+            self.events(Event(EventKind.STAGE, "loading the model (the first time some seconds)", "model", 0.0))
             self._kept[key] = load_detector(arguments)
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
@@ -70,7 +75,9 @@ def serve(requests: TextIO, answers: TextIO, errors: TextIO) -> None:
             errors.write(f"error: A request to the worker is not readable ({error}).\n")
             errors.flush()
             continue
-        job_answers = _JobLines(answers, job)
+        detectors.events = job_answers = _JobLines(answers, job)
+        if words[:1] == ["detect"] and "torch" not in sys.modules:
+            job_answers(Event(EventKind.STAGE, "starting PyTorch (the first time about 10 s)", "start", 0.0))
         if words[:1] in (["detect"], ["info"]):
             words.append("--json-progress")  # standard output is for the events
         job_answers.end(run(words, job_answers, detectors, memory, only_load=warm))

@@ -26,7 +26,8 @@ class BatchPanel:
     """The section "Many scans".
 
     `startScene(volumeNodes, onChanged)` and `startFolder(scans, out, onChanged)` make the batch, or return None where
-    it cannot start now; `onOpen` shows the result of a row, `onRunningChanged` is called at the start and at the end.
+    it cannot start now. `onResult` gets each row that comes, `onOpen` shows the result of one: of one that is
+    double-clicked, and at the end of the last in the scene. `onRunningChanged` is called at the start and at the end.
     """
 
     def __init__(self, parentWidget: Any, settings: MachineSettings) -> None:
@@ -35,14 +36,18 @@ class BatchPanel:
         self.startFolder: Callable[[Sequence[Path], Path, Callable[[], None]], Batch | None] = (
             lambda scans, out, onChanged: None
         )
+        self.onResult: Callable[[BatchRow], None] = lambda row: None
         self.onOpen: Callable[[BatchRow], None] = lambda row: None
         self.onRunningChanged: Callable[[], None] = lambda: None
         self._settings = settings
         self._batch: Batch | None = None
+        self._allowed = True
+        self._seen = 0
         ui = self.ui
         for edit, key in ((ui.scanFolderEdit, SCAN_FOLDER), (ui.resultFolderEdit, RESULT_FOLDER)):
             edit.filters = ctk.ctkPathLineEdit.Dirs
             edit.currentPath = settings.text(key)
+            edit.connect("currentPathChanged(QString)", self._onFolder)
         ui.batchTable.verticalHeader().hide()
         ui.batchTable.horizontalHeader().setStretchLastSection(True)
         ui.sceneRadioButton.connect("toggled(bool)", self._onSource)
@@ -58,21 +63,43 @@ class BatchPanel:
 
     def cleanup(self) -> None:
         """Stop what runs, without a word."""
-        if self._batch is not None and self._batch.running:
-            self._batch.cancel()
+        batch = self._batch
+        if batch is not None and batch.running:
+            self._batch = None
+            batch.cancel()
+            self.ui.batchLabel.text = ""
+            self._show()
 
     def setEnabled(self, enabled: bool) -> None:
-        """Whether a batch may be started now."""
-        self.ui.batchButton.enabled = enabled or self.running
+        """Whether a batch may be started now, as far as other work is concerned; looks at the scene anew."""
+        self._allowed = enabled
+        lack = "" if self.running else self._lack()
+        self.ui.batchButton.enabled = not lack
+        self.ui.batchButton.toolTip = lack
+
+    def _lack(self) -> str:
+        """Why no batch can be started now; empty where one can."""
+        ui = self.ui
+        if not self._allowed:
+            return _("Wait for the detection above, or cancel it.")
+        if ui.sceneRadioButton.checked:
+            return "" if scans_of(slicer.mrmlScene) else _("Load a brain angiogram first.")
+        chosen = ui.scanFolderEdit.currentPath.strip() and ui.resultFolderEdit.currentPath.strip()
+        return "" if chosen else _("Choose a folder of scans and a folder for the results.")
 
     def _onSource(self, checked: bool = True) -> None:
         self.ui.folderFrame.visible = self.ui.folderRadioButton.checked
+        self.setEnabled(self._allowed)
+
+    def _onFolder(self, path: str = "") -> None:
+        self.setEnabled(self._allowed)
 
     def _onButton(self, checked: bool = False) -> None:
         if self._batch is not None and self._batch.running:
             self._batch.cancel()
             self.ui.batchLabel.text = _("Cancelling...")
             return
+        self._batch, self._seen = None, 0
         try:
             self._batch = self._started()
         except CoWLandmarksError as error:
@@ -84,15 +111,8 @@ class BatchPanel:
 
     def _started(self) -> Batch | None:
         if self.ui.sceneRadioButton.checked:
-            nodes = scans_of(slicer.mrmlScene)
-            if not nodes:
-                self.ui.batchLabel.text = _("There is no volume in the scene.")
-                return None
-            return self.startScene(nodes, self._onChanged)
+            return self.startScene(scans_of(slicer.mrmlScene), self._onChanged)
         folder, out = self.ui.scanFolderEdit.currentPath.strip(), self.ui.resultFolderEdit.currentPath.strip()
-        if not folder or not out:
-            self.ui.batchLabel.text = _("Choose a folder of scans and a folder for the results.")
-            return None
         self._settings.setText(SCAN_FOLDER, folder)
         self._settings.setText(RESULT_FOLDER, out)
         return self.startFolder(find_scans(Path(folder), Path(out)), Path(out), self._onChanged)
@@ -100,9 +120,16 @@ class BatchPanel:
     def _onChanged(self) -> None:
         batch = self._batch
         self._show()
+        new = [] if batch is None else batch.rows[self._seen :]
+        self._seen += len(new)
+        for row in new:
+            self.onResult(row)
         if batch is not None and not batch.running and batch.rows:
             add_batch_table(slicer.mrmlScene, batch.rows, "CoW Landmarks batch")
         if batch is not None and not batch.running:
+            shown = [row for row in batch.rows if row.markups is not None]
+            if shown:
+                self.onOpen(shown[-1])
             self.onRunningChanged()
 
     def _show(self) -> None:
@@ -113,6 +140,7 @@ class BatchPanel:
         ui.batchTable.visible = batch is not None and bool(batch.rows)
         if batch is None:
             return
+        ui.batchProgressBar.maximum = 100 if batch.fraction > 0.0 else 0  # busy while PyTorch starts
         ui.batchProgressBar.value = round(100 * batch.fraction)
         done = batch_summary(batch.rows, batch.count)
         error = getattr(batch, "error", None)

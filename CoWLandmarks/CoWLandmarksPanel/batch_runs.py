@@ -71,10 +71,10 @@ class SceneBatch:
     def _ended(self, run: Run) -> None:
         if run.nodes is not None:
             words = result_words(run.nodes.markups)
-            verdict = "" if words.verdict is None else words.verdict.value
-            self.rows.append(BatchRow(run.title, verdict, words.summary, markups=run.nodes.markups))
+            self.rows.append(BatchRow(run.title, words.verdict_word, words.summary, markups=run.nodes.markups))
         elif not run.cancelled:
             self.rows.append(BatchRow(run.title, FAILED, run.error or ""))
+        self._onChanged()
         self._next()
 
 
@@ -116,8 +116,9 @@ class FolderBatch:
 
     def _take(self, event: Event) -> None:
         self._run.take(event)
-        if event.scan is not None:
+        if event.scan is not None or event.stage is not None:
             self.message = event.sentence()
+        if event.scan is not None:
             if event.kind is EventKind.RESULT:
                 self.rows.append(self._delivered(event))
             elif event.kind is EventKind.ERROR:

@@ -10,9 +10,11 @@ import qt
 import slicer
 from CoWLandmarksLib.anatomy import Anatomy
 from CoWLandmarksLib.comparison import Comparison, write_comparison_csv
+from CoWLandmarksLib.detection import Verdict
 from CoWLandmarksLib.errors import CoWLandmarksError
 from CoWLandmarksLib.scene import detection_nodes
 from CoWLandmarksLib.scene_comparison import add_comparison, compare_nodes
+from CoWLandmarksLib.scene_results import result_words
 from slicer.i18n import tr as _
 
 from .ui_files import loadedInto
@@ -54,6 +56,26 @@ class ComparePanel:
             others = [node for node in detection_nodes(markupsNode.GetScene()) if node is not markupsNode]
             ui.secondComboBox.setCurrentNode(others[0] if others else None)
 
+    def check(self, given: Any, detected: Any) -> str:
+        """Compare given landmarks with those that were detected on the same scan; returns what is to be said of it."""
+        self.ui.firstComboBox.setCurrentNode(given)
+        self.ui.secondComboBox.setCurrentNode(detected)
+        self._onCompare()
+        comparison = self._comparison
+        if comparison is None:
+            return str(self.ui.compareLabel.text)
+        parts = [_("Checked against the scan: {summary}").format(summary=comparison.summary())]
+        if result_words(detected).verdict is Verdict.DO_NOT_TRUST:
+            parts.insert(0, _("The detector does not trust its own points on this scan; the distances say little."))
+        if comparison.farthest():
+            parts.append(_("Farther apart than two annotators usually are: {far}.").format(far=comparison.farthest()))
+        parts.append(
+            _("All distances are in Compare; the detected points are kept as '{name}', hidden.").format(
+                name=detected.GetName()
+            )
+        )
+        return "\n".join(parts)
+
     def cleanup(self) -> None:
         """Forget the comparison."""
         self._detection = None
@@ -93,9 +115,8 @@ class ComparePanel:
                 item.setToolTip(f"{row.code}: {row.name}")
                 if column > 2:
                     item.setTextAlignment(int(qt.Qt.AlignRight | qt.Qt.AlignVCenter))
-                far = row.distance_mm is not None and row.distance_mm > row.expected_mm
                 differ = row.annotated and not row.same_state
-                if (column == 3 and far) or (column in (1, 2) and differ):
+                if (column == 3 and row.far) or (column in (1, 2) and differ):
                     item.setForeground(qt.QBrush(qt.QColor(FAR_COLOUR)))
                 table.setItem(number, column, item)
 

@@ -12,12 +12,14 @@ from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.delivered import read_delivered
 from CoWLandmarksLib.detect_options import DetectOptions
 from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.scene import detection_nodes, points_from_node, volume_from_node, volume_node_of
+from CoWLandmarksLib.scene import points_from_node, volume_from_node, volume_node_of
 from CoWLandmarksLib.scene_batch import BatchRow
 from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
 from CoWLandmarksLib.scene_regions import update_region_balls
-from CoWLandmarksLib.scene_results import add_result, refresh_summary
+from CoWLandmarksLib.scene_results import add_result, refresh_summary, set_shown
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
+from CoWLandmarksLib.scene_views import hide_vessels, latest_result, mark_as_check
+from CoWLandmarksLib.scene_visibility import show_only_result
 from slicer.i18n import tr as _
 
 from .advanced_panel import AdvancedPanel
@@ -30,6 +32,8 @@ from .pytorch_setup import torchInstalled
 from .result_panel import ResultPanel
 from .review_panel import ReviewPanel
 from .sample_data import CTA, MRA, Sample
+from .scan_views import ScanViews
+from .section_guard import SectionGuard
 from .setup_panel import SetupPanel
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "CoWLandmarksLib" / "Resources" / "Models" / "default.cow.pt"
@@ -51,9 +55,14 @@ class DetectionPanel:
         self._logic = logic
         self._parameters: Any | None = None
         self._run: Run | None = None
+        self._checked: Any | None = None
         self._scan: Any | None = None
         self._traced: dict[str, Places] = {}
+        self._input: Any | None = None
+        self._switching = False
+        self._views = ScanViews(self.followViews)
         self._toDisplay: Any | None = None
+        self._look = True
         self._displayTimer = qt.QTimer()
         self._displayTimer.setSingleShot(True)
         self._displayTimer.setInterval(0)
@@ -66,9 +75,11 @@ class DetectionPanel:
         self.setup = SetupPanel(ui, self.refresh)
         self.result.onSelected = self._choose
         self.result.onTryAgain = lambda volumeNode, hint: self._start(volumeNode, hint)
+        self.result.onCheck = lambda markupsNode: self._start(volume_node_of(markupsNode), None, markupsNode)
         self.batch.startScene = self._startSceneBatch
         self.batch.startFolder = self._startFolderBatch
         self.batch.onOpen = self._openRow
+        self.batch.onResult = self._onBatchResult
         self.batch.onRunningChanged = self.refresh
         self.advanced.onShowCard = self._fetchCard
         self.advanced.onModalityChanged = lambda value: self._keep("modality", value)
@@ -76,6 +87,13 @@ class DetectionPanel:
         self.review = ReviewPanel(ui.reviewCollapsibleButton, anatomy)
         self.export = ExportPanel(ui.exportCollapsibleButton, anatomy)
         self.compare = ComparePanel(ui.compareCollapsibleButton, anatomy)
+        self._guard = SectionGuard(ui.sectionErrorLabel)
+        self._sections = (
+            (ui.resultCollapsibleButton.text, self.result),
+            (ui.reviewCollapsibleButton.text, self.review),
+            (ui.exportCollapsibleButton.text, self.export),
+            (ui.compareCollapsibleButton.text, self.compare),
+        )
         self.review.onLandmarksChanged = self.onLandmarksChanged
         self.review.onDetectionAdded = self._choose
         ui.detectButton.connect("clicked(bool)", self._onDetectButton)
@@ -100,6 +118,8 @@ class DetectionPanel:
         self._parameters = parameters
         if parameters is not None:
             self.advanced.setChoices(parameters.modality, parameters.decoding)
+            self._input = parameters.inputVolume
+        self.followViews()
         self.refresh()
 
     def enter(self) -> None:
@@ -112,6 +132,8 @@ class DetectionPanel:
         self._stop()
         self._logic.runs.forgetScans()
         self._showDetection(None)
+        self._views.forget()
+        self._input = None
         self._traced.clear()
         self.ui.messageLabel.text = ""
 
@@ -119,9 +141,10 @@ class DetectionPanel:
         """Leave nothing behind."""
         self.setup.cancel()
         self._displayTimer.stop()
+        self._views.cleanup()
         self._stop()
-        for section in (self.result, self.review, self.export, self.compare):
-            section.cleanup()
+        for title, section in self._sections:
+            self._guard.call(title, section.cleanup)
         self._parameters = None
 
     def refresh(self) -> None:
@@ -138,12 +161,12 @@ class DetectionPanel:
         ui.stageLabel.visible = running or installing
         ui.messageLabel.visible = bool(ui.messageLabel.text)
         self.batch.setEnabled(not running and not installing)
+        self.result.ui.checkButton.enabled = not (running or installing or self.batch.running)
         detection = self.detection
         if detection is None or detection.GetScene() is None:
-            known = detection_nodes(slicer.mrmlScene)
-            detection = known[-1] if known else None
+            detection = None if scan is None else latest_result(scan)
             if self._parameters is not None and detection is not None:
-                self._parameters.detection = detection
+                self._switch(scan, detection)
         self._showDetection(detection)
 
     def _hintForButton(self, scan: Any | None) -> str:
@@ -156,7 +179,51 @@ class DetectionPanel:
         return _("Find the 19 landmarks and the 20 arteries of the Circle of Willis.")
 
     def _onInputChanged(self, node: Any | None) -> None:
+        """Another scan is chosen in the selector: its latest result is shown, and it itself in the views."""
+        if self._switching or slicer.mrmlScene.IsBatchProcessing():
+            return
+        if self._parameters is not None:
+            # Without a scan before, the selector chose by itself: the views stay.
+            chosenByUser = self._input is not None and self._input.GetScene() is not None
+            if node is not None and (self.detection is None or volume_node_of(self.detection) is not node):
+                self._switch(node, latest_result(node), show=chosenByUser)
+            self._input = node
         self.refresh()
+
+    def followViews(self) -> None:
+        """Where all slice views show another scan than before, it is the chosen one: its latest result is shown."""
+        self._views.observe()
+        scene = slicer.mrmlScene
+        if self._parameters is None or self.detecting or scene.IsBatchProcessing() or scene.IsClosing():
+            return
+        if self.ui.inputSelector.currentNode() is not self._input:  # chosen while the scene was being changed
+            self._onInputChanged(self.ui.inputSelector.currentNode())
+        scan = self._views.newScan()
+        if scan is not None and scan is not self._input:
+            self._switch(scan, latest_result(scan), look=False)
+            self.refresh()
+
+    def _switch(self, volumeNode: Any | None, markupsNode: Any | None, show: bool = True, look: bool = True) -> None:
+        """From now on this is the scan, and this its result (None: it has none); the other results are hidden.
+
+        `show`: the slice views show the scan. `look`: they turn to the circle, where the scan is another one.
+        """
+        parameters = self._parameters or self._logic.getParameterNode()
+        another = volumeNode is not None and volumeNode is not self._input
+        self._switching = True
+        try:
+            parameters.detection = markupsNode
+            if volumeNode is not None:
+                parameters.inputVolume = self._input = volumeNode
+        finally:
+            self._switching = False
+        show_only_result(slicer.mrmlScene, markupsNode)
+        if show and volumeNode is not None:
+            self._views.show(volumeNode)
+        if another:
+            hide_vessels(slicer.mrmlScene)
+            self._toDisplay, self._look = markupsNode, look and show
+            self._displayTimer.start()  # in a turn of its own, so that none takes long
 
     def _onDetectButton(self, checked: bool = False) -> None:
         if self.setup.installing:
@@ -167,14 +234,17 @@ class DetectionPanel:
         else:
             self._start(self.ui.inputSelector.currentNode(), None)
 
-    def _start(self, volumeNode: Any | None, hint: dict | None) -> None:
+    def _start(self, volumeNode: Any | None, hint: dict | None, checked: Any | None = None) -> None:
+        """Detect; `checked` are landmarks from a file that are then compared with what was found."""
         if volumeNode is None or self.detecting or self.batch.running:
             return
         if not torchInstalled():
-            self.setup.offer(lambda: self._start(volumeNode if volumeNode.GetScene() is not None else None, hint))
+            self.setup.offer(
+                lambda: self._start(volumeNode if volumeNode.GetScene() is not None else None, hint, checked)
+            )
             return
         self._tell("")
-        self._scan = volumeNode
+        self._scan, self._checked = volumeNode, checked
         try:
             self._run = self._logic.runs.detect(
                 volumeNode, self._options(), hint, onProgress=self._onProgress, onEnd=self._onEnd
@@ -182,8 +252,7 @@ class DetectionPanel:
         except CoWLandmarksError as error:
             self._tell(str(error))
             return
-        self.ui.progressBar.maximum = 100
-        self.ui.progressBar.value = 0
+        self.ui.progressBar.maximum = 0  # busy: how long PyTorch takes to start is not known
         self.ui.stageLabel.text = _("Handing over the scan...")
         self.refresh()
 
@@ -195,7 +264,9 @@ class DetectionPanel:
 
     def _onProgress(self, run: Run) -> None:
         if run is self._run:
-            self.ui.progressBar.value = round(100 * run.fraction)
+            if run.fraction > 0.0:
+                self.ui.progressBar.maximum = 100
+                self.ui.progressBar.value = round(100 * run.fraction)
             if run.message:
                 self.ui.stageLabel.text = _(run.message[:1].upper() + run.message[1:]) + "..."
 
@@ -203,11 +274,13 @@ class DetectionPanel:
         if run is not self._run:
             return
         self._run = None
-        if run.nodes is not None:
+        checked, self._checked = self._checked, None
+        if run.nodes is not None and checked is not None and checked.GetScene() is not None:
+            self._showCheck(checked, run)
+        elif run.nodes is not None:
             self._tell("\n".join(run.warnings))
-            if self._parameters is not None:
-                self._parameters.detection = run.nodes.markups
-            self._toDisplay = run.nodes.markups
+            self._switch(volume_node_of(run.nodes.markups), run.nodes.markups)
+            self._toDisplay, self._look = run.nodes.markups, True
             self._displayTimer.start()  # in a turn of its own, so that none takes long
         elif run.cancelled and self._scan is not None and self._scan.GetScene() is None:
             self._tell(_("The detection was stopped because its scan was removed from the scene."))
@@ -215,12 +288,24 @@ class DetectionPanel:
             self._tell(_("Cancelled. The scene is as it was before."))
         else:
             self._tell(run.error or "")
+        self.followViews()
         self.refresh()
+
+    def _showCheck(self, given: Any, run: Run) -> None:
+        """Landmarks from a file stay the chosen ones; what was detected is a hidden result beside them."""
+        mark_as_check(run.markupsNode)
+        show_only_result(slicer.mrmlScene, given)
+        self._choose(given)
+        self._tell("\n".join([self.compare.check(given, run.markupsNode), *run.warnings]))
+        self.ui.compareCollapsibleButton.collapsed = False
 
     def _onDisplay(self) -> None:
         markupsNode, self._toDisplay = self._toDisplay, None
         if markupsNode is not None and markupsNode.GetScene() is not None:
-            self._display(markupsNode)
+            if self._look:
+                self._display(markupsNode)
+            else:
+                self._drawVessels()
 
     def _display(self, markupsNode: Any) -> None:
         volumeNode = volume_node_of(markupsNode)
@@ -228,22 +313,28 @@ class DetectionPanel:
             look_at_circle(slicer.mrmlScene, volumeNode, markupsNode)
             show_vessels(slicer.modules.volumerendering.logic(), volumeNode, markupsNode)
 
+    def _drawVessels(self) -> None:
+        """Draw the vessels of the chosen result."""
+        markupsNode = self.detection
+        volumeNode = None if markupsNode is None else volume_node_of(markupsNode)
+        if volumeNode is not None:
+            show_vessels(slicer.modules.volumerendering.logic(), volumeNode, markupsNode)
+
     def _choose(self, markupsNode: Any) -> None:
-        if self._parameters is not None:
-            self._parameters.detection = markupsNode
+        self._switch(volume_node_of(markupsNode), markupsNode)
         self._showDetection(markupsNode)
 
     def _showDetection(self, markupsNode: Any | None) -> None:
         if markupsNode is not None:
             self._traced.setdefault(markupsNode.GetID(), _places(markupsNode))
-        for section in (self.result, self.review, self.export, self.compare):
-            section.setDetection(markupsNode)
+        for title, section in self._sections:
+            self._guard.call(title, section.setDetection, markupsNode)
 
     def onLandmarksChanged(self, markupsNode: Any, changedCodes: Sequence[str]) -> None:
         """A person moved, placed or removed points: colours, summary and arteries follow."""
         update_region_balls(markupsNode, self._anatomy)
         refresh_summary(markupsNode, self._anatomy)
-        self.result.refresh()
+        self._guard.call(self.ui.resultCollapsibleButton.text, self.result.refresh)
         places = _places(markupsNode)
         if places == self._traced.get(markupsNode.GetID()) or not torchInstalled():
             return  # accepted as it is: the arteries stay
@@ -273,6 +364,15 @@ class DetectionPanel:
             self.setup.offer(lambda: None)
             return False
         return not self.detecting
+
+    def _onBatchResult(self, row: BatchRow) -> None:
+        """A result of a batch has come: it is shown if its scan is the chosen one, else at the end, or by its row."""
+        markups = row.markups
+        if markups is not None and markups.GetScene() is not None:
+            if volume_node_of(markups) is self._input:
+                self._choose(markups)
+            else:
+                set_shown(markups, False)
 
     def _openRow(self, row: BatchRow) -> None:
         """Show the result of one scan of a batch; from a folder it is loaded first."""

@@ -22,7 +22,7 @@ from CoWLandmarksLib.job_queue import Job, JobQueue, JobState
 from CoWLandmarksLib.jobs import Worker
 from CoWLandmarksLib.markups import write_annotation
 from CoWLandmarksLib.progress import Event
-from CoWLandmarksLib.scan_handover import ScanHandover
+from CoWLandmarksLib.scan_handover import ScanHandover, remove_orphans
 from CoWLandmarksLib.scene import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
 from CoWLandmarksLib.scene_results import ResultNodes, add_result, result_words, update_arteries
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
@@ -35,6 +35,11 @@ MOST_SCANS_KEPT = 3
 
 def _nothing(run: Run) -> None:
     pass
+
+
+def removeLeftBehind() -> None:
+    """Remove the scans that a killed application left in the temporary folder."""
+    remove_orphans(Path(slicer.app.temporaryPath))
 
 
 @dataclass(eq=False)
@@ -119,6 +124,7 @@ class DetectionRuns:
         self._timer.connect("timeout()", lambda: _advance(itself))
         slicer.app.connect("aboutToQuit()", lambda: _close(itself))
         weakref.finalize(self, _endWorkAndRemoveFiles, self.queue, self._scans, self._outdated)
+        removeLeftBehind()
 
     @property
     def busy(self) -> bool:

@@ -23,6 +23,8 @@ from .review_panel import INITIALS
 from .stepwise import Stepwise
 from .ui_files import loadedInto
 
+_BREAK = "\u200b"
+"""Where a line may end, between the parts of a long path; nothing is drawn."""
 FILES_FOLDER, COHORT_FOLDER = "CoWLandmarks/ExportFolder", "CoWLandmarks/CohortFolder"
 
 
@@ -168,7 +170,8 @@ class ExportPanel:
         self._onCohort()
 
     def _report(self) -> str:
-        said = _("Written to {place}.").format(place=self._target)
+        place = self._target.replace("/", f"/{_BREAK}").replace("\\", f"\\{_BREAK}")
+        said = _("Written to {place}.").format(place=place)
         if self._markups is None or self._markups.GetScene() is None:
             return said
         done, count = Review(self._markups, self._anatomy).progress()

@@ -17,18 +17,22 @@ from slicer.i18n import tr as _
 from .hint_points import FEWEST, HINT_CODES, HintPoints
 from .ui_files import loadedInto
 
-VERDICT_COLOURS = {Verdict.OK: "#26804a", Verdict.REVIEW: "#b06200", Verdict.DO_NOT_TRUST: "#b22222"}
+VERDICT_COLOURS = {None: "#4a5a6b", Verdict.OK: "#26804a", Verdict.REVIEW: "#b06200", Verdict.DO_NOT_TRUST: "#b22222"}
 VERDICT_STYLE = "QLabel {{ background-color: {colour}; color: white; font-weight: bold; padding: 6px; }}"
 _SHOWN, _SCAN, _VERDICT, _RESULT = range(4)
 
 
 class ResultPanel:
-    """The section "Result"; `onSelected` gets the point list that the user chose, `onTryAgain` a volume and hints."""
+    """The section "Result"; `onSelected` gets the point list that the user chose, `onTryAgain` a volume and hints.
+
+    `onCheck` gets the point list of landmarks from a file that are to be checked against their scan.
+    """
 
     def __init__(self, parentWidget: Any, anatomy: Anatomy) -> None:
         self.ui = loadedInto(parentWidget, "Result")
         self.onSelected: Callable[[Any], None] = lambda markupsNode: None
         self.onTryAgain: Callable[[Any, dict], None] = lambda volumeNode, hint: None
+        self.onCheck: Callable[[Any], None] = lambda markupsNode: None
         self._anatomy = anatomy
         self._current: Any | None = None
         self._rows: list[Any] = []
@@ -43,6 +47,7 @@ class ResultPanel:
         self.ui.placeHintButton.connect("clicked(bool)", self._onPlaceHint)
         self.ui.tryAgainButton.connect("clicked(bool)", self._onTryAgain)
         self.ui.centreViewsButton.connect("clicked(bool)", self._onCentreViews)
+        self.ui.checkButton.connect("clicked(bool)", self._onCheck)
         self.refresh()
 
     def setDetection(self, markupsNode: Any | None) -> None:
@@ -66,11 +71,12 @@ class ResultPanel:
 
     def _showWords(self, words: ResultWords | None) -> None:
         ui = self.ui
-        verdict = None if words is None else words.verdict
-        ui.verdictLabel.visible = verdict is not None
-        if verdict is not None:
-            ui.verdictLabel.text = _(verdict.headline)
-            ui.verdictLabel.styleSheet = VERDICT_STYLE.format(colour=VERDICT_COLOURS[verdict])
+        ui.verdictLabel.visible = words is not None and bool(words.headline)
+        if words is not None:
+            ui.verdictLabel.text = _(words.headline)
+            ui.verdictLabel.styleSheet = VERDICT_STYLE.format(colour=VERDICT_COLOURS[words.verdict])
+        given = words is not None and words.judged is False
+        ui.checkFrame.visible = given and volume_node_of(self._current) is not None
         ui.summaryLabel.text = _("No detection yet.") if words is None else words.summary
         sentences = [] if words is None else [*words.reasons, *words.warnings]
         ui.reasonsLabel.text = "\n".join(sentences)
@@ -90,10 +96,9 @@ class ResultPanel:
                 box.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
                 box.setCheckState(qt.Qt.Checked if node.GetDisplayVisibility() else qt.Qt.Unchecked)
                 table.setItem(row, _SHOWN, box)
-                verdict = "" if words.verdict is None else _(words.verdict.value)
                 for column, text in (
                     (_SCAN, node.GetName().replace(" landmarks", "")),
-                    (_VERDICT, verdict),
+                    (_VERDICT, _(words.verdict_word)),
                     (_RESULT, words.summary),
                 ):
                     item = qt.QTableWidgetItem(text)
@@ -121,6 +126,10 @@ class ResultPanel:
         volumeNode = None if self._current is None else volume_node_of(self._current)
         if volumeNode is not None:
             look_at_circle(slicer.mrmlScene, volumeNode, self._current)
+
+    def _onCheck(self, checked: bool = False) -> None:
+        if self._current is not None:
+            self.onCheck(self._current)
 
     def _onPlaceHint(self, checked: bool = False) -> None:
         volumeNode = volume_node_of(self._current)

@@ -17,6 +17,7 @@ from CoWLandmarksLib.review_placement import Placement
 from CoWLandmarksLib.scene import volume_node_of
 from CoWLandmarksLib.scene_focus import expected_place, jump_to
 from CoWLandmarksLib.scene_given import add_given_file
+from CoWLandmarksLib.scene_visibility import show_only_result
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -59,10 +60,16 @@ class ReviewPanel(VTKObservationMixin):
             (ui.replaceButton, self._onReplace),
             (ui.undoButton, self._onUndo),
             (ui.detectedButton, self._onDetected),
+            (ui.reopenButton, self._onReopen),
             (ui.byRuleCheckBox, self._onByRule),
             (ui.loadButton, self._onLoad),
         ):
             button.connect("clicked(bool)", method)
+        # A key that is pressed in the panel does not reach the views, where Escape ends place mode.
+        self._escape = qt.QShortcut(qt.QKeySequence("Esc"), parentWidget)
+        self._escape.setEnabled(False)
+        self._escape.connect("activated()", self._onEscape)
+        self._escape.connect("activatedAmbiguously()", self._onEscape)
         self._say("")
         self.refresh()
 
@@ -75,6 +82,10 @@ class ReviewPanel(VTKObservationMixin):
     def selectedCode(self) -> str | None:
         """Code of the selected landmark."""
         return None if self._review is None else self.table.code
+
+    @property
+    def _waitsForClick(self) -> bool:
+        return self._placement is not None and self._placement.code is not None
 
     def setDetection(self, markupsNode: Any | None) -> None:
         """Review this detection (None: none); its points that are not reviewed can be moved from now on."""
@@ -106,9 +117,12 @@ class ReviewPanel(VTKObservationMixin):
             self._forget()
         ui, review = self.ui, self._review
         ui.emptyLabel.visible = review is None
-        ui.reviewFrame.visible = review is not None
+        ui.reviewFrame.visible = ui.landmarkFrame.visible = review is not None
+        # Two lines are kept free for messages, so that nothing moves when one comes or goes.
+        ui.messageLabel.setMinimumHeight(0 if review is None else 2 * ui.messageLabel.fontMetrics().lineSpacing())
         if review is None:
             self._say("")
+            self._showPlacing()
             return
         self._refreshing = True
         try:
@@ -142,7 +156,7 @@ class ReviewPanel(VTKObservationMixin):
             self.ui.loadVolumeComboBox.setCurrentNode(volume)
         self._say("")
         self.table.show(review.rows())
-        self.table.selectFirst()
+        self.table.selectFirstOpen(review.rows())
 
     def _leave(self) -> None:
         """End the review of the present detection, with its points locked."""
@@ -163,9 +177,8 @@ class ReviewPanel(VTKObservationMixin):
             return
         row = review.row(code)
         landmark = self._anatomy.landmark(code)
-        placing = self._placement is not None and self._placement.code is not None
-        ui.acceptButton.text = _("Reopen") if row.estimate.reviewed else _("Accept")
-        ui.replaceButton.text = _("Cancel") if placing else _("Re-place")
+        self._showPlacing()
+        ui.reopenButton.enabled = row.estimate.reviewed
         ui.undoButton.enabled = ui.detectedButton.enabled = row.steps > 0
         ui.byRuleCheckBox.checked = row.estimate.by_rule
         ui.byRuleCheckBox.enabled = row.estimate.position is not None
@@ -181,9 +194,19 @@ class ReviewPanel(VTKObservationMixin):
         size = (label.minimumWidth, label.minimumHeight)
         label.setPixmap(schematicPixmap(self._anatomy, estimates, code, *size, scale=label.devicePixelRatioF()))
 
+    def _showPlacing(self) -> None:
+        """Whether a click is waited for, by the button and the key that end it."""
+        button, placing = self.ui.replaceButton, self._waitsForClick
+        self._escape.setEnabled(placing)
+        text = _("Cancel") if placing else _("Re-place")
+        if button.text != text:
+            key = button.shortcut
+            button.text = text  # takes the key away
+            button.setShortcut(key)
+
     def _say(self, text: str) -> None:
         self.ui.messageLabel.text = text
-        self.ui.messageLabel.visible = bool(text)
+        self.ui.messageLabel.visible = bool(text) or self._review is not None
 
     def _onSelected(self, code: str) -> None:
         review = self._review
@@ -192,12 +215,14 @@ class ReviewPanel(VTKObservationMixin):
         if self._placement is not None and self._placement.code not in (None, code):
             self._placement.cancel()
         try:
+            self._look(review, code)
             self._showSelected()
-            estimate = review.row(code).estimate
-            place = estimate.position or expected_place(review.detection(), code)
         except CoWLandmarksError as error:
             self._say(str(error))
-            return
+
+    def _look(self, review: Review, code: str) -> None:
+        """Bring the views to a landmark, or to where it would be."""
+        place = review.row(code).estimate.position or expected_place(review.detection(), code)
         jump_to(review.markups.GetScene(), place)
 
     def _onPrevious(self, checked: bool = False) -> None:
@@ -209,9 +234,12 @@ class ReviewPanel(VTKObservationMixin):
     def _onAccept(self, checked: bool = False) -> None:
         review, code = self._review, self.selectedCode
         if review is not None and code is not None and review.row(code).estimate.reviewed:
-            self._do(lambda: review.reopen(code))
+            self._say(_("{code} is accepted already; Reopen lets you change it.").format(code=code))
         else:
             self._decide(Review.accept)
+
+    def _onReopen(self, checked: bool = False) -> None:
+        self._do(lambda: self._review.reopen(self.selectedCode))
 
     def _onAbsent(self, checked: bool = False) -> None:
         self._decide(Review.mark_absent)
@@ -220,10 +248,10 @@ class ReviewPanel(VTKObservationMixin):
         self._decide(Review.mark_outside)
 
     def _onUndo(self, checked: bool = False) -> None:
-        self._do(lambda: self._review.revert_to_previous(self.selectedCode))
+        self._takeBack(Review.revert_to_previous)
 
     def _onDetected(self, checked: bool = False) -> None:
-        self._do(lambda: self._review.revert_to_detected(self.selectedCode))
+        self._takeBack(Review.revert_to_detected)
 
     def _onByRule(self, checked: bool = False) -> None:
         self._do(lambda: self._review.set_by_rule(self.selectedCode, checked))
@@ -236,8 +264,14 @@ class ReviewPanel(VTKObservationMixin):
             placement.cancel()
             return
         placement.start(code)
-        self._say(_("Click where {code} belongs, in a slice view or on a vessel in the 3-D view.").format(code=code))
+        self._say(
+            _("Click where {code} belongs, in a slice view or on a vessel in 3-D; Esc ends it.").format(code=code)
+        )
         self._showSelected()
+
+    def _onEscape(self) -> None:
+        if self._placement is not None:
+            self._placement.cancel()
 
     def _onPlacementEnd(self, code: str, placed: bool) -> None:
         self._say(_("{code} is placed; accept it if it is right.").format(code=code) if placed else "")
@@ -257,6 +291,12 @@ class ReviewPanel(VTKObservationMixin):
                 self._say(_("Enter your initials above, so that they are kept with what you review."))
         else:
             self._say(_("All landmarks are reviewed. Save the scene, or export the annotation below."))
+
+    def _takeBack(self, step: Callable[[Review, str], bool]) -> None:
+        """Take something back and bring the views to where the selected landmark is now."""
+        review, code = self._review, self.selectedCode
+        if review is not None and code is not None and self._do(lambda: step(review, code)):
+            self._look(review, code)
 
     def _do(self, step: Callable[[], bool]) -> bool:
         """Take a step of the review of the selected landmark; returns whether it went well."""
@@ -295,8 +335,7 @@ class ReviewPanel(VTKObservationMixin):
 
     def _recordMoves(self) -> None:
         review = self._review
-        waiting = self._placement is not None and self._placement.code is not None
-        if review is None or review.changing or waiting or review.markups.GetScene() is None:
+        if review is None or review.changing or self._waitsForClick or review.markups.GetScene() is None:
             return
         try:
             codes = review.record_moves()
@@ -327,5 +366,6 @@ class ReviewPanel(VTKObservationMixin):
         except CoWLandmarksError as error:
             self._say(str(error))
             return
+        show_only_result(slicer.mrmlScene, nodes.markups)  # they would lie over the earlier ones
         self.onDetectionAdded(nodes.markups)
         self._say(" ".join(told) or _("Loaded; the landmarks can be reviewed now."))

@@ -11,6 +11,7 @@ from CoWLandmarksLib.review import ReviewRow
 from slicer.i18n import tr as _
 
 DOUBTFUL_COLOUR, REVIEWED_COLOUR = "#c66a00", "#26804a"
+_PADDING = 7
 _RANK, _NAME, _STATE, _CONFIDENCE, _ERROR, _REVIEWED = range(6)
 
 
@@ -25,8 +26,16 @@ class ReviewTable:
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
         header = table.horizontalHeader()
         header.setMinimumSectionSize(24)
-        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
+        # As wide as their longest text, so that names have room in a narrow panel and nothing moves while working.
+        for column, longest in (
+            (_RANK, "00"),
+            (_STATE, max((_("to check"), _("absent"), _("outside"), _("corrected"), _("found")), key=len)),
+            (_CONFIDENCE, "100"),
+            (_ERROR, "00.0"),
+            (_REVIEWED, "MM"),
+        ):
+            header.resizeSection(column, table.fontMetrics().horizontalAdvance(longest) + _PADDING)
         header.setSortIndicator(_RANK, qt.Qt.AscendingOrder)
         table.connect("itemSelectionChanged()", self._onSelectionChanged)
 
@@ -61,26 +70,23 @@ class ReviewTable:
         finally:
             self._filling = False
 
-    def selectFirst(self) -> None:
-        """Select the first row, without telling."""
-        self._filling = True
-        try:
-            self._table.selectRow(0)
-        finally:
-            self._filling = False
+    def selectFirstOpen(self, rows: Sequence[ReviewRow]) -> None:
+        """Select the most doubtful landmark that is not reviewed, or the first of all, without telling."""
+        first = next((row for row in rows if not row.estimate.reviewed), rows[0])
+        self.select(first.code, quietly=True)
 
     def step(self, by: int) -> None:
         """Select the row `by` below, going round at the ends."""
-        count = self._table.rowCount
+        count, current = self._table.rowCount, self._table.currentRow()
         if count:
-            self._table.selectRow((self._table.currentRow() + by) % count)
+            self._table.selectRow((max(current, 0 if by < 0 else -1) + by) % count)
 
     def _fill(self, number: int, rank: int, row: ReviewRow) -> None:
         estimate = row.estimate
         placed = estimate.position is not None
         cells: dict[int, Any] = {
             _RANK: rank,
-            _NAME: row.name,
+            _NAME: shortName(row.code, row.name),
             _STATE: stateWord(estimate),
             _CONFIDENCE: round(100 * estimate.confidence),
             _ERROR: round(estimate.error_mm, 1) if placed else "",
@@ -131,3 +137,9 @@ def stateWord(estimate: LandmarkEstimate) -> str:
     if estimate.state is LandmarkState.OUTSIDE:
         return _("outside")
     return _("corrected") if estimate.corrected else _("found")
+
+
+def shortName(code: str, name: str) -> str:
+    """The code and what it does not tell: "R-A1-A2 junction" of "Right A1-A2 junction (ACA / ACoA)"."""
+    told = {"Right", "Left", code, code.split("-", 1)[-1], *code.split("-")}
+    return " ".join([code, *(word for word in name.split(" (")[0].split() if word not in told)])

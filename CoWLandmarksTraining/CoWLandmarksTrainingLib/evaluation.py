@@ -88,7 +88,7 @@ def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detect
         coarse=measurement.alignment.coarse.positions,
         coarse_peaks=measurement.alignment.coarse.peaks,
         states=tuple(e.state.value for e in detection.landmarks),
-        verdict=detection.verdict.value,
+        verdict=detection.verdict_word,
         placed=_positions(detection.landmarks),
         traits=case.traits,
         circle=None if circle is None else circle.positions,

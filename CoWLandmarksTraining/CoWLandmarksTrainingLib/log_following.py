@@ -79,6 +79,22 @@ class Progress:
     pretraining: Phase
     adversarial: Phase
 
+    @property
+    def current(self) -> Phase | None:
+        """The part at work: the first with steps left; None when all are made."""
+        parts = (self.coarse, self.pretraining, self.adversarial)
+        return next((part for part in parts if part.steps and not part.done), None)
+
+
+@dataclass(frozen=True)
+class PlannedSteps:
+    """The steps that a training was begun with, and after how many of them figures come (None: not known)."""
+
+    pretraining: int
+    adversarial: int
+    coarse: int
+    between_figures: int | None = None
+
 
 class FollowedTraining:
     """Both logs of an output folder."""
@@ -91,18 +107,19 @@ class FollowedTraining:
         """Read on; returns whether anything changed."""
         return True in [log.update() for log in self.logs.values()]
 
-    def progress(self, pretrain_steps: int, adversarial_steps: int, coarse_steps: int) -> Progress:
+    def progress(self, planned: PlannedSteps) -> Progress:
         """How far each part is, of the steps that were planned."""
+        pretrain_steps = planned.pretraining
         coarse, fine = self.logs["coarse"].entries, self.logs["fine"].entries
         border = bisect_right(fine, pretrain_steps, key=lambda entry: entry["step"])
         parts = Progress(
-            _phase(coarse, 0, coarse_steps),
+            _phase(coarse, 0, planned.coarse),
             _phase(fine[max(0, border - _LOOKED_BACK) : border], 0, pretrain_steps),
-            _phase(fine[max(border, len(fine) - _LOOKED_BACK) :], pretrain_steps, adversarial_steps),
+            _phase(fine[max(border, len(fine) - _LOOKED_BACK) :], pretrain_steps, planned.adversarial),
         )
         # The last steps of a part need not have a line of their own: what comes after tells that they were made.
         if fine:
-            parts.coarse.step = coarse_steps
+            parts.coarse.step = planned.coarse
         if parts.adversarial.step:
             parts.pretraining.step = pretrain_steps
         return parts
@@ -117,12 +134,18 @@ def _phase(entries: Sequence[dict[str, Any]], before: int, steps: int) -> Phase:
     return phase
 
 
-def planned_steps(folder: Path) -> tuple[int, int, int] | None:
-    """(phase 1, phase 2, coarse) steps that a training was begun with (`plan.json`); None before it has begun."""
+def planned_steps(folder: Path) -> PlannedSteps | None:
+    """The steps that a training was begun with (`plan.json`); None before it has begun."""
     try:
         plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["plan"]
         training = plan["training"]
-        return int(training["pretrain_steps"]), int(training["adversarial_steps"]), int(plan["coarse"]["steps"])
+        every = training.get("log_every")
+        return PlannedSteps(
+            pretraining=int(training["pretrain_steps"]),
+            adversarial=int(training["adversarial_steps"]),
+            coarse=int(plan["coarse"]["steps"]),
+            between_figures=every if isinstance(every, int) else None,
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

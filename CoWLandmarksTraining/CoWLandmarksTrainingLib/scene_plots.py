@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .log_following import FollowedTraining
 
@@ -17,6 +17,9 @@ ROLE = "CoWLandmarksTraining.Role"
 LOSS, VALIDATION, DISCRIMINATOR, LANDMARKS = "loss", "validation", "discriminator", "landmark errors"
 _BLUE, _ORANGE, _PURPLE, _GREEN = (0.12, 0.47, 0.71), (0.90, 0.45, 0.0), (0.55, 0.25, 0.65), (0.15, 0.55, 0.3)
 _STEP = "step"
+_ROUNDING = 1e-6
+"""Share by which a range may differ from what was set: the view hands logarithms on, the node ten digits."""
+Range = tuple[float, float]
 Curve = Sequence[tuple[float, float]]
 
 
@@ -56,13 +59,18 @@ _CHARTS = {
 
 class TrainingCurves:
     """The curves of one training in a scene; their nodes are made with the first values, and again after the scene
-    was closed."""
+    was closed.
+
+    A plot view does not refit its axes while a table grows, so the charts say their ranges. The view writes what a
+    person zooms or moves into the same place: a chart that does not show all of its curves any more is left as it is.
+    """
 
     def __init__(self, scene: Any) -> None:
         self._scene = scene
 
     def update(self, training: FollowedTraining) -> None:
-        """Bring all nodes up to date."""
+        """Bring all nodes up to date; the axes follow where all curves were in sight."""
+        following = [which for which in _CHARTS if (chart := self.chart(which)) is None or _all_in_sight(chart)]
         for kind in CURVES:
             curve = curve_of(kind, training)
             chart = self.chart(kind.chart)
@@ -74,6 +82,17 @@ class TrainingCurves:
             chart = chart or _new_chart(self._scene, kind.chart)
             series = series or _new_series(self._scene, chart, kind)
             series.GetTableNode().SetAndObserveTable(_curve_table(curve, kind.name))
+        for which in following:
+            self.fit(which)
+
+    def fit(self, which: str) -> None:
+        """Bring all of a chart's curves in sight."""
+        chart = self.chart(which)
+        extent = None if chart is None else _extent(chart)
+        if chart is not None and extent is not None:
+            (_first, last), (low, high) = extent
+            y_range = (low / 1.2, high * 1.2) if chart.GetYAxisLogScale() else (min(0.0, low), 1.05 * high)
+            _set_ranges(chart, (0.0, 1.02 * last), y_range)
 
     def chart(self, which: str) -> Any | None:
         """The chart LOSS, VALIDATION or DISCRIMINATOR; None where there is nothing to show."""
@@ -130,7 +149,49 @@ def add_landmark_errors(scene: Any, per_landmark: Mapping[str, Mapping[str, Any]
         chart.SetLegendVisibility(False)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
     chart.SetTitle(title)
+    highest = max((float(row["mre_mm"] or 0.0) for row in per_landmark.values()), default=0.0)
+    _set_ranges(chart, (-1.0, float(len(per_landmark))), (0.0, 1.05 * highest))
     return chart
+
+
+def _extent(chart: Any) -> tuple[Range, Range] | None:
+    """From where to where the points of a chart reach, of those that its axes can show; None where there are none."""
+    points = []
+    for number in range(chart.GetNumberOfPlotSeriesNodes()):
+        series = chart.GetNthPlotSeriesNode(number)
+        table_node = None if series is None else series.GetTableNode()
+        if table_node is not None and table_node.GetTable().GetNumberOfColumns() == 2:
+            table = table_node.GetTable()
+            points.append(np.stack([vtk_to_numpy(table.GetColumn(column)) for column in (0, 1)], axis=1))
+    shown = np.concatenate(points) if points else np.empty((0, 2))
+    shown = shown[np.isfinite(shown).all(axis=1)]
+    if chart.GetYAxisLogScale():
+        shown = shown[shown[:, 1] > 0]
+    if not len(shown):
+        return None
+    low, high = shown.min(axis=0).tolist(), shown.max(axis=0).tolist()
+    return (low[0], high[0]), (low[1], high[1])
+
+
+def _all_in_sight(chart: Any) -> bool:
+    """Whether the ranges of a chart hold all of its points."""
+    extent = _extent(chart)
+    if extent is None or chart.GetXAxisRangeAuto() or chart.GetYAxisRangeAuto():
+        return True
+    return all(
+        shown[0] <= low + _ROUNDING * abs(low) and high - _ROUNDING * abs(high) <= shown[1]
+        for (low, high), shown in zip(extent, (chart.GetXAxisRange(), chart.GetYAxisRange()), strict=True)
+    )
+
+
+def _set_ranges(chart: Any, x_range: Range, y_range: Range) -> None:
+    """Fix what the axes show; a range without width becomes one."""
+    before = chart.StartModify()
+    chart.SetXAxisRangeAuto(False)
+    chart.SetYAxisRangeAuto(False)
+    chart.SetXAxisRange(x_range[0], x_range[1] if x_range[1] > x_range[0] else x_range[0] + 1.0)
+    chart.SetYAxisRange(y_range[0], y_range[1] if y_range[1] > y_range[0] else y_range[0] + 1.0)
+    chart.EndModify(before)
 
 
 def _new_chart(scene: Any, which: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from slicer.i18n import tr as _
 from .command_runner import CommandRunner, endSentence
 from .filled_table import PROBLEM_COLOUR, fillTable, fitColumns
 from .local_settings import ALIGNED_FOLDER, LocalSettings
+from .picture_window import PictureWindow
 
 _STEPS_PER_CASE = 3  # aligned, cropped, drawn
-_PICTURE_WIDTH = 380
+_PICTURE_WIDTH = 300
 ALIGNED_PICTURE = "aligned.png"
 
 
@@ -38,6 +38,8 @@ class AlignmentSection:
         self.rows: list[AlignedRow] = []
         self._done = 0
         self._printed: list[str] = []
+        self._picture: Path | None = None
+        self.window = PictureWindow()
         self._runner = CommandRunner(self._onLine, self._onEnd)
         ways = (("template", _("templates (as in the paper)")), ("landmarks", _("landmarks (quick)")))
         fillComboBox(ui.alignMethodComboBox, ways)
@@ -51,6 +53,7 @@ class AlignmentSection:
         ui.alignedTable.connect("cellDoubleClicked(int,int)", self._onDoubleClick)
         ui.rejectButton.connect("clicked(bool)", self._onReject)
         ui.nextCaseButton.connect("clicked(bool)", self._onNext)
+        ui.registrationPictureButton.connect("clicked(bool)", self._onPicture)
         self.showTemplates()
         self._readAligned()
 
@@ -70,8 +73,9 @@ class AlignmentSection:
         return self._runner.running
 
     def cleanup(self) -> None:
-        """End what runs."""
+        """End what runs, and close the large picture."""
         self._runner.close()
+        self.window.cleanup()
 
     def setMethod(self, method: str) -> None:
         """Show what the scene holds."""
@@ -208,23 +212,32 @@ class AlignmentSection:
         return self.rows[number] if 0 <= number < len(self.rows) else None
 
     def _onSelected(self) -> None:
-        row, label, folder = self._selected(), self._ui.registrationPictureLabel, self.aligned
-        picture = row.picture if row is not None else None if folder is None else folder / ALIGNED_PICTURE
-        pixmap = None if picture is None else qt.QPixmap(str(picture))
-        if pixmap is not None and not pixmap.isNull():
-            label.setPixmap(pixmap.scaledToWidth(_PICTURE_WIDTH, qt.Qt.SmoothTransformation))
+        row, folder, ui = self._selected(), self.aligned, self._ui
+        self._picture = row.picture if row is not None else None if folder is None else folder / ALIGNED_PICTURE
+        pixmap = None if self._picture is None else qt.QPixmap(str(self._picture))
+        there = bool(self.rows) and pixmap is not None and not pixmap.isNull()
+        if there:
+            small = pixmap.scaledToWidth(_PICTURE_WIDTH, qt.Qt.SmoothTransformation)
+            ui.registrationPictureButton.setIcon(qt.QIcon(small))
+            ui.registrationPictureButton.setIconSize(small.size())
             told = (
                 _("Mean of all scans of a modality, with the landmarks of all cases.")
                 if row is None
                 else _("Rings: mean places of the landmarks. Discs: landmarks of this case.")
             )
-            label.toolTip = f'<img src="{html.escape(str(picture))}"><br>{told}'  # in its full size
+            ui.registrationPictureButton.toolTip = told + " " + _("Click to see it large.")
+        elif row is None:
+            ui.registrationPictureLabel.text = _("Select a case to see its registration.")
         else:
-            label.clear()
-            if self.rows:
-                label.text = _("Select a case to see its registration.") if row is None else _("There is no picture.")
-        label.visible = bool(self.rows)
+            ui.registrationPictureLabel.text = _("There is no picture.")
+        ui.registrationPictureButton.visible = there
+        ui.registrationPictureLabel.visible = bool(self.rows) and not there
         self.refresh()
+
+    def _onPicture(self, checked: bool = False) -> None:
+        row = self._selected()
+        if self._picture is not None:
+            self.window.show(self._picture, _("All aligned cases") if row is None else row.name)
 
     def _onDoubleClick(self, row: int, column: int) -> None:
         if row < len(self.rows):

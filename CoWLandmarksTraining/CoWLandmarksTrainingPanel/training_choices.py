@@ -32,8 +32,8 @@ PARAMETERS = {
 
 
 class TrainingChoicesPanel:
-    """The upper part of the section "Training". `onChanged` is called when the command line has changed, `onFolder`
-    when the training folder has; `onPreset` and `onModality` tell the parameter node."""
+    """The upper part of the section "Training". `onChanged` is called when a choice has changed, `onFolder` when the
+    training folder has; `onPreset` and `onModality` tell the parameter node."""
 
     def __init__(self, ui: Any, settings: LocalSettings) -> None:
         self._ui, self._settings = ui, settings
@@ -107,7 +107,6 @@ class TrainingChoicesPanel:
         """Show what the scene holds; the parameters come by their connection to the parameter node."""
         choose(self._ui.presetComboBox, preset)
         choose(self._ui.modalityComboBox, modality)
-        self.onChanged()
 
     def setEnabled(self, enabled: bool) -> None:
         """Whether the choices can be changed; the folder always can."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from CoWLandmarksPanel.section_guard import SectionGuard
+
 from .alignment_section import AlignmentSection
 from .cases_section import CasesSection
 from .evaluation_section import EvaluationSection
@@ -16,6 +18,16 @@ class TrainingPanel:
 
     def __init__(self, ui: Any) -> None:
         settings = LocalSettings()
+        self._guard = SectionGuard(ui.sectionErrorLabel)
+        self._titles = tuple(
+            button.text
+            for button in (
+                ui.casesCollapsibleButton,
+                ui.alignCollapsibleButton,
+                ui.trainCollapsibleButton,
+                ui.evaluateCollapsibleButton,
+            )
+        )
         self.parameterNode = None
         self.cases = CasesSection(ui, settings)
         self.alignment = AlignmentSection(ui, settings)
@@ -43,14 +55,19 @@ class TrainingPanel:
         if parameterNode is not None:
             self.alignment.setMethod(parameterNode.alignBy)
             self.training.choices.setChoices(parameterNode.preset, parameterNode.modality)
+            self.training.refresh()
 
     def refresh(self) -> None:
         """Show what is the case now, in all sections."""
-        self.cases.refresh()
-        self.alignment.showTemplates()
-        self.training.advance()
-        self.training.refresh()
-        self.evaluation.suggestModel()
+        cases, alignment, training, evaluation = self._titles
+        for title, step in (
+            (cases, self.cases.refresh),
+            (alignment, self.alignment.showTemplates),
+            (training, self.training.advance),
+            (training, self.training.refresh),
+            (evaluation, self.evaluation.suggestModel),
+        ):
+            self._guard.call(title, step)
 
     def sceneCloses(self) -> None:
         """The scene is about to be closed."""
@@ -59,8 +76,9 @@ class TrainingPanel:
     def cleanup(self) -> None:
         """End what belongs to this panel; a training goes on."""
         self.parameterNode = None
-        for section in (self.cases, self.alignment, self.training, self.evaluation):
-            section.cleanup()
+        sections = (self.cases, self.alignment, self.training, self.evaluation)
+        for title, section in zip(self._titles, sections, strict=True):
+            self._guard.call(title, section.cleanup)
 
     def _onCases(self) -> None:
         self.alignment.showTemplates()

@@ -13,12 +13,12 @@ from CoWLandmarksLib.errors import CoWLandmarksError
 from CoWLandmarksPanel.python_executable import pythonExecutable
 from CoWLandmarksTrainingLib.detached_job import start_job
 from CoWLandmarksTrainingLib.job_files import Job, JobState, read_job, request_stop
-from CoWLandmarksTrainingLib.log_following import FollowedTraining, Phase, planned_steps
-from CoWLandmarksTrainingLib.scene_plots import DISCRIMINATOR, LOSS, VALIDATION, TrainingCurves
+from CoWLandmarksTrainingLib.log_following import FollowedTraining, Phase, PlannedSteps, Progress, planned_steps
 from CoWLandmarksTrainingLib.training_command import resuming_words, shown
 from slicer.i18n import tr as _
 
 from .command_runner import requireTorch
+from .curve_buttons import CurveButtons
 from .local_settings import LocalSettings
 from .training_choices import TrainingChoicesPanel
 
@@ -35,25 +35,18 @@ class TrainingSection:
         self.onEnd: Callable[[], None] = lambda: None
         self.onFolder: Callable[[], None] = lambda: None
         self.choices = TrainingChoicesPanel(ui, settings)
-        self.choices.onChanged = self.refresh
+        self.choices.onChanged = self._onChoice
         self.choices.onFolder = self._onFolder
         self.job: Job | None = None
         self._log: FollowedTraining | None = None
-        self._curves = TrainingCurves(slicer.mrmlScene)
-        self._steps: tuple[int, int, int] | None = None
-        self._curvesWanted = False
-        self._curvesOf: Path | None = None
+        self._steps: PlannedSteps | None = None
+        self._changed = False
         self._error = ""
+        self.curves = CurveButtons(ui)
         ui.startButton.connect("clicked(bool)", self._onStart)
         ui.resumeButton.connect("clicked(bool)", self._onResume)
         ui.stopButton.connect("clicked(bool)", self._onStop)
         ui.copyButton.connect("clicked(bool)", self._onCopy)
-        for button, which in (
-            (ui.lossButton, LOSS),
-            (ui.validationButton, VALIDATION),
-            (ui.discriminatorButton, DISCRIMINATOR),
-        ):
-            button.connect("clicked(bool)", lambda checked=False, which=which: self.showCurves(which))
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
         self._timer.connect("timeout()", self.advance)
@@ -76,8 +69,8 @@ class TrainingSection:
         self._timer.stop()
 
     def sceneCloses(self) -> None:
-        """The curves go with the scene; they come back with their buttons."""
-        self._curvesWanted = False
+        """The curves go with the scene."""
+        self.curves.sceneCloses()
 
     def advance(self) -> None:
         """Look what the training did meanwhile; called by the timer."""
@@ -85,27 +78,18 @@ class TrainingSection:
         self._readJob()
         changed = self._log is not None and self._log.update()
         now = self.job is not None and self.job.state.active
-        if changed and self._curvesWanted:
-            self._updateCurves()
+        if changed:
+            self.curves.update()
         if changed or active or now:
             self.refresh()
         if active and not now:
             self.onEnd()
 
-    def showCurves(self, which: str) -> None:
-        """Show a chart in the plot view of the layout."""
-        self._curvesWanted = True
-        self._updateCurves()
-        chart = self._curves.chart(which)
-        if chart is not None:
-            slicer.modules.plots.logic().ShowChartInLayout(chart)
-
     def words(self) -> list[str] | None:
-        """The command that 'Start' or 'Resume' runs now, or that runs; None where a choice is missing."""
-        if self.job is not None and self.job.state.active:
-            return list(self.job.words)
-        if self._canResume and self.job is not None:
-            return resuming_words(self.job.words)
+        """The command that runs or ran; else the one that 'Start' or 'Resume' runs, None where a choice is missing."""
+        job = self.job
+        if job is not None and self._showsJob:
+            return resuming_words(job.words) if self._canResume and not job.state.active else list(job.words)
         aligned, out = self.aligned(), self.output
         if aligned is None or out is None:
             return None
@@ -119,13 +103,31 @@ class TrainingSection:
         text = "" if words is None else shown(words)
         if ui.commandText.plainText != text:
             ui.commandText.plainText = text
+        ui.commandLabel.text = self._commandTitle()
         ui.copyButton.enabled = words is not None
         ui.startButton.enabled = words is not None and not active and not self._begun
         ui.resumeButton.enabled = words is not None and not active and self._canResume
         ui.stopButton.enabled = active and job.state is not JobState.STOPPING
         self.choices.setEnabled(not active and not self._begun)
-        ui.trainLabel.text = self._sentence()
-        self._showPhases()
+        progress = self._progress()
+        waiting = job is not None and job.state is JobState.RUNNING
+        ui.trainLabel.text = " ".join(filter(None, (self._sentence(), self._waiting(progress) if waiting else "")))
+        self._showPhases(progress)
+        self.curves.refresh(progress is not None, active)
+
+    @property
+    def _showsJob(self) -> bool:
+        """Whether the command is the job's: until a setting is changed, which a folder with a training forbids."""
+        return self.job is not None and (self.job.state.active or self._begun or not self._changed)
+
+    def _commandTitle(self) -> str:
+        if self.job is None or not self._showsJob:
+            return _("The same without Slicer's window:")
+        if self.job.state.active:
+            return _("The command that runs:")
+        if self._canResume:
+            return _("The command that ran, to go on:")
+        return _("The command that ran:") if self._begun else _("The command that ran; 'Start' runs it again:")
 
     @property
     def _begun(self) -> bool:
@@ -166,19 +168,35 @@ class TrainingSection:
             resume=_("'Resume' goes on at the last checkpoint.") if self._canResume else "",
         )
 
-    def _showPhases(self) -> None:
-        ui = self._ui
+    def _waiting(self, progress: Progress | None) -> str:
+        """What a running training is at while no figures tell it."""
+        if progress is None:
+            return _("The aligned cases are read.")
+        current, steps = progress.current, self._steps
+        if current is None:
+            return _("All steps are made: the model is calibrated on validation cases and written.")
+        if current.step:
+            return ""
+        every = None if steps is None else steps.between_figures
+        if every is None:
+            return _("The first figures of this part take some minutes.")
+        if every > current.steps:
+            return _("This part is over before its first figures, which come every {n} steps.").format(n=every)
+        return _("The first figures of this part come after {n} steps, which may take minutes.").format(n=every)
+
+    def _progress(self) -> Progress | None:
+        """How far the training of the folder is; None where nothing is known of it."""
         if self._steps is None and self.output is not None:
             self._steps = planned_steps(self.output)  # once: they do not change, and the file lists all cases
-        steps = self._steps
-        known = steps is not None and self._log is not None
-        ui.phasesFrame.visible = known
-        for widget in (ui.curvesLabel, ui.lossButton, ui.validationButton, ui.discriminatorButton):
-            widget.visible = known
-        if not known:
+        return None if self._steps is None or self._log is None else self._log.progress(self._steps)
+
+    def _showPhases(self, progress: Progress | None) -> None:
+        ui, job = self._ui, self.job
+        ui.phasesFrame.visible = progress is not None
+        if progress is None:
             return
-        progress = self._log.progress(*steps)
-        finished = self.job is not None and self.job.state is JobState.FINISHED
+        finished = job is not None and job.state is JobState.FINISHED
+        awaited = progress.current if job is not None and job.state.active else None
         for phase, bar, label in (
             (progress.coarse, ui.coarseProgressBar, ui.coarseFiguresLabel),
             (progress.pretraining, ui.pretrainProgressBar, ui.pretrainFiguresLabel),
@@ -186,13 +204,19 @@ class TrainingSection:
         ):
             step = phase.steps if finished else phase.step
             bar.value = round(100 * step / phase.steps) if phase.steps else 100
-            label.text = _figures(phase, step)
+            label.text = (
+                _("{steps} steps, no figures yet").format(steps=phase.steps)
+                if phase is awaited and not step
+                else _figures(phase, step)
+            )
 
     def _find(self) -> None:
         """Look for a training in the folder."""
         self._error = ""
         self._steps = None
+        self._changed = False
         self._log = None if self.output is None else FollowedTraining(self.output)
+        self.curves.follow(self._log)
         self._readJob()
         if self._log is not None:
             self._log.update()
@@ -204,16 +228,11 @@ class TrainingSection:
         except CoWLandmarksError as error:
             self.job, self._error = None, str(error)
 
-    def _updateCurves(self) -> None:
-        if self._log is None:
-            return
-        if self._curvesOf != self._log.folder:
-            self._curves.clear()
-            self._curvesOf = self._log.folder
-        self._curves.update(self._log)
+    def _onChoice(self) -> None:
+        self._changed = True
+        self.refresh()
 
     def _onFolder(self) -> None:
-        self._curvesWanted = False
         self._find()
         self.onFolder()
 
@@ -235,8 +254,9 @@ class TrainingSection:
             self._error = str(error)
             self.refresh()
             return
+        self._changed = False
         self._log = FollowedTraining(out)
-        self._curvesWanted = True
+        self.curves.follow(self._log, wanted=True)
         self.refresh()
 
     def _onStop(self, checked: bool = False) -> None:

@@ -1,16 +1,23 @@
 """Training without a window, in 3D Slicer or with plain Python.
 
     Slicer --no-main-window --python-script train.py --config training.toml
-    python train.py --config training.toml
+    python train.py --config training.toml         # or PythonSlicer, Slicer's own Python
 
 aligns the cohort and trains on it, as the configuration says (`cowlandmarks-train run`). Any other command of
 cowlandmarks-train may stand in front: `train.py check COHORT`. The exit code tells how it went. No Qt is imported.
+
+On a computer without a display (Linux: a server, a cluster, a container) the two Pythons need nothing more. Slicer ends
+there before it reads this script, unless it is told not to look for a display, or is given one:
+
+    QT_QPA_PLATFORM=offscreen Slicer --no-main-window --python-script train.py --config training.toml
+    xvfb-run -a Slicer --no-main-window --python-script train.py --config training.toml
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _SOURCES = Path(__file__).resolve().parents[2]
@@ -26,12 +33,28 @@ def command_of(words: Sequence[str]) -> list[str]:
     return own if own and not own[0].startswith("-") else ["run", *own]
 
 
+def in_application() -> bool:
+    """Whether Slicer itself runs this script, not only its Python."""
+    return hasattr(sys.modules.get("slicer"), "app")
+
+
+def display_note(environment: Mapping[str, str], platform: str) -> str:
+    """What to say in Slicer when it holds a display, with which it would end; empty where it needs none."""
+    display = environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
+    own = "xvfb-run" in environment.get("XAUTHORITY", "")
+    if not platform.startswith("linux") or environment.get("QT_QPA_PLATFORM") or not display or own:
+        return ""
+    return (
+        f"Note: this Slicer uses the display '{display}' and ends with it (a closed ssh connection, a logout); "
+        "started with QT_QPA_PLATFORM=offscreen, or under xvfb-run, it needs none."
+    )
+
+
 def finish(code: int) -> None:
     """Leave with an exit code, through the application where there is one."""
-    slicer = sys.modules.get("slicer")
-    if slicer is not None and hasattr(slicer, "app"):
+    if in_application():
         sys.stdout.flush()
-        slicer.util.exit(code)
+        sys.modules["slicer"].util.exit(code)
     else:
         sys.exit(code)
 
@@ -39,4 +62,9 @@ def finish(code: int) -> None:
 if __name__ == "__main__":
     from CoWLandmarksTrainingLib.__main__ import main
 
-    finish(main(command_of(sys.argv[1:])))
+    words = command_of(sys.argv[1:])
+    if words in (["run", "-h"], ["run", "--help"]):
+        print(__doc__)
+    if in_application() and (note := display_note(os.environ, sys.platform)):
+        print(note, file=sys.stderr, flush=True)
+    finish(main(words))

@@ -161,17 +161,20 @@ def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
     words = ["arteries", str(tmp_path / "head.nii.gz")]
     first = [*words, str(tmp_path / "points.mrk.json"), "--out", str(tmp_path / "one"), *FEW_FILES]
     assert main(first) == 0
+    assert "Landmarks from a file, not judged. " in "".join(capsys.readouterr())
     result = tmp_path / "one" / "head"
     names = {"arteries.csv", "arteries.seg.nrrd", "detection.json", "landmarks.csv", "landmarks.mrk.json"}
     assert {path.name for path in result.iterdir()} == names
     content = json.loads((result / "detection.json").read_text(encoding="utf-8"))
     jsonschema.validate(content, json.loads(DETECTION_SCHEMA_FILE.read_text(encoding="utf-8")))
     assert "right PCoA absent" in content["arteries"]["summary"]
+    assert content["verdict"] is None
     write_annotation(tmp_path / "moved.mrk.json", moved("R-A2-A3", (0.0, -3.0, -2.0)), ANATOMY)
     second = [*words, str(tmp_path / "moved.mrk.json"), "--out", str(tmp_path / "two"), *FEW_FILES]
     assert main([*second, "--previous", str(result)]) == 0
     before = {trace.code: trace for trace in read_traces(result / "detection.json")}
     after = {trace.code: trace for trace in read_traces(tmp_path / "two" / "head" / "detection.json")}
+    assert json.loads((tmp_path / "two" / "head" / "detection.json").read_text(encoding="utf-8"))["verdict"] is None
     different = {code for code in before if not np.array_equal(before[code].centerline, after[code].centerline)}
     assert different == {"R-ACA-A2"}
     old, new = (read_volume(tmp_path / d / "head" / "arteries.seg.nrrd").voxels for d in ("one", "two"))

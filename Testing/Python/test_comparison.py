@@ -64,6 +64,12 @@ def test_the_order_of_the_two_does_not_matter_for_the_numbers() -> None:
     assert one.distances.tolist() == other.distances.tolist() and one.same_states == other.same_states
 
 
+def test_the_landmarks_that_are_farther_apart_than_usual_are_named_the_farthest_first() -> None:
+    assert compare(FIRST, SECOND, ANATOMY).farthest() == "R-A2-A3 5.0 mm, R-A1-A2 3.0 mm"
+    assert compare(FIRST, SECOND, ANATOMY).farthest(most=1) == "R-A2-A3 5.0 mm and 1 more"
+    assert compare(FIRST, FIRST, ANATOMY).farthest() == ""
+
+
 def test_one_common_landmark_has_no_spread_and_none_has_no_mean() -> None:
     single = compare(FIRST[:1], SECOND[:1], ANATOMY)
     assert single.mean_mm == 5.0 and math.isnan(single.sd_mm)

@@ -111,7 +111,7 @@ def test_a_scan_goes_from_file_to_scene_with_the_new_model(small_model: Path, tm
         (e.position is None) == (e.state in (LandmarkState.ABSENT, LandmarkState.OUTSIDE)) for e in detection.landmarks
     )
     content = json.loads((out / "noise" / "detection.json").read_text(encoding="utf-8"))
-    assert content["schema"] == "cow-detection/1"
+    assert content["schema"] == "cow-detection/2"
 
 
 def test_the_shape_model_stays_in_the_frame_of_the_atlas() -> None:

@@ -28,7 +28,7 @@ from CoWLandmarksTrainingLib.job_files import (
     write_job,
 )
 from CoWLandmarksTrainingLib.job_process import LastLine
-from CoWLandmarksTrainingLib.log_following import FollowedTraining, planned_steps
+from CoWLandmarksTrainingLib.log_following import FollowedTraining, PlannedSteps, planned_steps
 from CoWLandmarksTrainingLib.training_command import resuming_words
 from tiny_training import state_of, tiny_words, wait_for
 
@@ -82,10 +82,11 @@ def test_a_finished_training_leaves_its_model_and_says_so(aligned: Path, tmp_pat
     assert job is not None
     assert (job.state, job.code, job.message) == (JobState.FINISHED, 0, "")
     assert load_model(tmp_path / "model.cow.pt").provenance["fine"]["steps"] == 4
-    assert planned_steps(tmp_path) == (2, 2, 2)
+    planned = PlannedSteps(pretraining=2, adversarial=2, coarse=2, between_figures=1)
+    assert planned_steps(tmp_path) == planned
     log = FollowedTraining(tmp_path)
     log.update()
-    progress = log.progress(2, 2, 2)
+    progress = log.progress(planned)
     assert progress.coarse.done and progress.pretraining.done and progress.adversarial.done
     assert "discriminator_accuracy" in progress.adversarial.figures
 

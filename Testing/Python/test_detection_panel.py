@@ -25,9 +25,11 @@ import qt
 import slicer
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.errors import ConfigurationError, VolumeError
+from CoWLandmarksLib.scan_handover import OWNER_FILE, ScanHandover
 from CoWLandmarksLib.scene import add_volume, landmarks_from_node
 from CoWLandmarksLib.scene_results import result_of
 from CoWLandmarksLib.scene_states import state_rows
+from CoWLandmarksLib.scene_views import scan_in_views
 from CoWLandmarksLib.volume import Volume
 from CoWLandmarksPanel import detection_panel, script_runs
 from CoWLandmarksPanel.machine_settings import MachineSettings
@@ -116,6 +118,11 @@ def test_one_click_adds_points_arteries_and_table_beside_the_scan(widget: Any) -
         spin_until(lambda: True)
         texts.add(widget.ui.stageLabel.text)
         slicer.app.processEvents()
+    assert {
+        "Handing over the scan...",
+        "Starting PyTorch (the first time about 10 s)...",
+        "Loading the model (the first time some seconds)...",
+    } <= texts
     assert {"Looking for the circle of Willis...", "Placing the landmarks...", "Tracing the arteries..."} <= texts
     found = result_of(widget.panel.detection)
     assert found.markups.GetNumberOfControlPoints() == 19
@@ -143,10 +150,12 @@ def test_a_second_detection_stands_beside_the_first_and_either_can_be_chosen(wid
     first, second = detect(widget), detect(widget)
     table = widget.panel.result.ui.detectionsTable
     assert table.rowCount == 2 and first.GetName() != second.GetName()
+    assert second.GetDisplayVisibility() and not first.GetDisplayVisibility()
     table.selectRow(0)
     assert widget.panel.detection is first
-    table.item(0, 0).setCheckState(qt.Qt.Unchecked)
-    assert not first.GetDisplayVisibility() and second.GetDisplayVisibility()
+    assert first.GetDisplayVisibility() and not second.GetDisplayVisibility()
+    table.item(1, 0).setCheckState(qt.Qt.Checked)
+    assert first.GetDisplayVisibility() and second.GetDisplayVisibility()
     assert widget.panel.review.markupsNode is first
 
 
@@ -206,6 +215,14 @@ def test_quitting_ends_the_detection(widget: Any, application: Application) -> N
     process = start(widget, 1.0)
     application.quit()
     assert not alive(process)
+
+
+def test_a_scan_that_a_killed_application_left_behind_goes_with_the_next_start(application: Application) -> None:
+    left = ScanHandover(Volume(np.zeros((4, 4, 4), np.int16), np.eye(4), "patient"), Path(slicer.app.temporaryPath))
+    owner = left.folder / OWNER_FILE
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "started": "before the last start"}))
+    application.load_module("CoWLandmarks")
+    assert not left.folder.exists()
 
 
 def test_a_scan_that_is_none_is_told_in_one_sentence(widget: Any) -> None:
@@ -337,9 +354,11 @@ def test_arteries_follow_the_newest_correction_in_the_same_nodes(widget: Any) ->
 
 
 def test_all_volumes_of_the_scene_are_detected_and_failures_listed(widget: Any) -> None:
-    load_sample(widget)
+    volume = load_sample(widget)
     widget.panel.advanced.ui.arteriesCheckBox.click()
-    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "no voxels")
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "no voxels")
+    widget.ui.inputSelector.setCurrentNode(empty)
+    assert scan_in_views(slicer.mrmlScene) is empty
     batch = widget.panel.batch
     batch.ui.batchButton.click()
     assert batch.running and batch.ui.batchButton.text == "Cancel" and not widget.ui.detectButton.enabled
@@ -349,6 +368,8 @@ def test_all_volumes_of_the_scene_are_detected_and_failures_listed(widget: Any) 
     table = slicer.mrmlScene.GetFirstNodeByName("CoW Landmarks batch").GetTable()
     assert table.GetNumberOfRows() == 2
     assert widget.ui.detectButton.enabled
+    assert widget.panel.detection is batch._batch.rows[0].markups, "the last result is the chosen one"
+    assert widget.ui.inputSelector.currentNode() is volume and scan_in_views(slicer.mrmlScene) is volume
 
 
 def test_a_folder_is_detected_and_a_result_opens_by_double_click(widget: Any, tmp_path: Path) -> None:
@@ -357,11 +378,13 @@ def test_a_folder_is_detected_and_a_result_opens_by_double_click(widget: Any, tm
     shutil.copy(MRA.file, scans / "a.nii.gz")
     (scans / "b.nii").write_bytes(b"no scan" * 99)
     batch = widget.panel.batch
+    assert not batch.ui.batchButton.enabled and batch.ui.batchButton.toolTip == "Load a brain angiogram first."
     batch.ui.folderRadioButton.click()
-    batch.ui.batchButton.click()
-    assert batch.ui.batchLabel.text == "Choose a folder of scans and a folder for the results."
+    assert not batch.ui.batchButton.enabled
+    assert batch.ui.batchButton.toolTip == "Choose a folder of scans and a folder for the results."
     batch.ui.scanFolderEdit.currentPath = str(tmp_path / "missing")
     batch.ui.resultFolderEdit.currentPath = str(scans / "out")
+    assert batch.ui.batchButton.enabled and batch.ui.batchButton.toolTip == ""
     batch.ui.batchButton.click()
     assert "does not exist" in batch.ui.batchLabel.text
     batch.ui.scanFolderEdit.currentPath = str(scans)

@@ -12,10 +12,13 @@ import pytest
 
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
+import slicer
 from CoWLandmarksLib.markups import read_annotation
 from CoWLandmarksLib.scene import add_detection
+from CoWLandmarksPanel.export_panel import COHORT_FOLDER
 from example_detection import ANATOMY
 from panel_desk import Desk, make_detection
+from qt import QSettings
 
 
 def test_files_are_exported_and_not_replaced_without_a_question(desk: Desk, tmp_path: Path) -> None:
@@ -41,6 +44,29 @@ def test_files_are_exported_and_not_replaced_without_a_question(desk: Desk, tmp_
     ui.filesButton.click()
     desk.finish(lambda: desk.export.running)
     assert (tmp_path / "out" / "case-7.csv").read_bytes() != before
+
+
+def test_the_panel_does_not_widen_when_export_opens_however_long_the_folders_are(application: Any) -> None:
+    from CoWLandmarks import CoWLandmarksTest  # not above: pytest would take it for a test of this file
+
+    folder = "/data/" + "/".join(["a-folder-with-a-long-name"] * 6)
+    QSettings().setValue(COHORT_FOLDER, folder)
+    widget = application.load_module("CoWLandmarks")
+    widget.ui.sampleMraButton.click()
+    CoWLandmarksTest().addAnnotation(widget.ui.inputSelector.currentNode())
+    application.process_events()
+    export = widget.panel.export
+    export.ui.folderEdit.currentPath = folder
+    export.ui.exportMessageLabel.visible = True
+    export.ui.exportMessageLabel.text = f"Written to {folder}."
+    widget.ui.reviewCollapsibleButton.collapsed = True
+    widths = []
+    for collapsed in (True, False):
+        widget.ui.exportCollapsibleButton.collapsed = collapsed
+        application.grab(widget.parent, Path(slicer.app.temporaryPath) / "panel.png", 360)
+        widths.append(widget.parent.width())
+    assert export.ui.exportFrame.visible and widths == [360, 360]
+    assert widget.ui.exportCollapsibleButton.minimumSizeHint.width() < 340
 
 
 def test_nothing_chosen_means_nothing_to_export(desk: Desk) -> None:
@@ -157,3 +183,16 @@ def test_a_comparison_goes_when_another_annotation_is_chosen_and_stays_when_the_
     assert not ui.compareTable.visible
     ui.compareButton.click()
     assert "with itself" in ui.compareLabel.text and not ui.compareTable.visible
+
+
+def test_a_check_says_when_the_detector_does_not_trust_its_own_points(desk: Desk) -> None:
+    found = second_annotation(desk)
+    said = desk.compare.check(desk.markups, found)
+    assert said.startswith("Checked against the scan: 17 landmarks placed in both: 3.00")
+    assert (
+        "Farther apart than two annotators usually are: L-A2-A3 3.0 mm, R-A1-A2 3.0 mm, " in said
+        and found.GetName() in said
+    )
+    found.SetAttribute("CoWLandmarks.verdict", "do not trust")
+    assert desk.compare.check(desk.markups, found).startswith("The detector does not trust its own points")
+    assert "with itself" in desk.compare.check(desk.markups, desk.markups)

@@ -24,6 +24,7 @@ from CoWLandmarksLib.scene_comparison import add_comparison, annotation_nodes, c
 from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
 from CoWLandmarksLib.scene_focus import jump_to
 from CoWLandmarksLib.scene_given import add_given_file, add_given_points
+from CoWLandmarksLib.scene_results import result_words
 from example_detection import ANATOMY
 
 POINTS = places(ANATOMY, np.random.default_rng(5))
@@ -51,7 +52,7 @@ def test_another_person_s_points_become_a_detection_to_review(tmp_path: Path, sy
     nodes = add_given_file(scene, volume, foreign_file(tmp_path / "a.mrk.json", system), ANATOMY)
     detection = read_detection(nodes.markups, ANATOMY)
     assert volume_node_of(nodes.markups) is volume
-    assert (detection.verdict, detection.modality) == (Verdict.OK, Modality.MRA)
+    assert (detection.verdict, detection.modality) == (None, Modality.MRA)
     np.testing.assert_allclose([e.position for e in detection.landmarks], POINTS, atol=1e-9)
     review = Review(nodes.markups, ANATOMY, "AB")
     assert review.progress() == (0, 19)
@@ -71,12 +72,36 @@ def test_our_own_file_keeps_states_and_who_reviewed_it(tmp_path: Path) -> None:
     assert detection.landmarks[3].state is LandmarkState.ABSENT and detection.landmarks[3].reviewed
     assert (detection.landmarks[4].corrected, detection.landmarks[4].note) == (True, "seen twice")
     assert {e.note for e in detection.landmarks[10:]} == {NOT_PLACED}
-    assert detection.verdict is Verdict.REVIEW and "Not placed" in detection.reasons[1]
+    assert detection.verdict is None and "Not placed" in detection.reasons[1]
     assert markups.GetAttribute("CoWLandmarks.annotator") == "AB"
     assert markups.GetAttribute("CoWLandmarks.reviewed_at") == "2030-01-02T03:04:05Z"
     given = Review(markups, ANATOMY)
     given.place("L-C5-C6", (1.0, 2.0, 3.0))
     assert read_detection(markups, ANATOMY).landmark("L-C5-C6").note == ""
+
+
+def test_landmarks_from_a_file_are_not_judged_and_that_survives_a_saved_scene(tmp_path: Path) -> None:
+    scene, volume = make_scene()
+    add_given_file(scene, volume, foreign_file(tmp_path / "a.mrk.json"), ANATOMY)
+    save_scene(scene, tmp_path / "scene.mrb")
+    (markups,) = detection_nodes(load_scene(tmp_path / "scene.mrb"))
+    words = result_words(markups)
+    assert (words.verdict, words.judged, words.verdict_word) == (None, False, "from a file, not judged")
+    assert words.headline == read_detection(markups, ANATOMY).headline == "From a file, not judged"
+    assert markups.GetAttribute("CoWLandmarks.schema") == "cow-detection/2"
+
+
+@pytest.mark.parametrize(("made_by", "verdict"), [("landmarks given", None), ("a model", Verdict.OK)])
+def test_a_scene_of_the_first_version_is_read_and_its_given_landmarks_lose_their_ok(
+    tmp_path: Path, made_by: str, verdict: Verdict | None
+) -> None:
+    scene, volume = make_scene()
+    markups = add_given_file(scene, volume, foreign_file(tmp_path / "a.mrk.json"), ANATOMY).markups
+    for key, text in {"schema": "cow-detection/1", "verdict": "ok", "provenance": f'{{"model": "{made_by}"}}'}.items():
+        markups.SetAttribute(f"CoWLandmarks.{key}", text)
+    assert detection_nodes(scene) == [markups]
+    assert read_detection(markups, ANATOMY).verdict is verdict
+    assert (result_words(markups).verdict, result_words(markups).judged) == (verdict, verdict is not None)
 
 
 def test_a_file_that_does_not_fit_says_why_and_leaves_the_scene_alone(tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def test_two_detections_run_in_one_process_and_give_the_same_files(shared: Worke
         assert mine[-1].event.kind is EventKind.RESULT
         assert mine[-1].event.stage == END
         stages = [event.event.stage for event in mine if event.event.kind is EventKind.STAGE]
-        assert stages[0] == "read"
+        # What takes long before the work is told, once.
+        before = ["start", "model"] if job == jobs[0] else []
+        assert stages[: len(before) + 1] == [*before, "read"]
         assert {"localise", "refine", "judge", "write"} <= set(stages)
     for name in ("landmarks.mrk.json", "landmarks.csv"):
         one, other = (next((tmp_path / folder).glob(f"*/{name}")).read_bytes() for folder in "ab")
@@ -80,7 +82,7 @@ def test_what_the_worker_writes_follows_the_schema_and_odd_requests_are_told() -
     for line in lines:
         jsonschema.validate(line, schema)
         assert line["job"] == 3
-    assert [line["event"] for line in lines] == ["error", "error"]
+    assert [line["event"] for line in lines if line["event"] != "stage"] == ["error", "error"]
     assert lines[-1]["code"] == 1
     assert "not readable" in errors.getvalue()
 

@@ -14,7 +14,7 @@ from CoWLandmarksLib.errors import AnnotationError, ConfigurationError
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.aligned import AlignedCohort
 from CoWLandmarksTrainingLib.config_file import settings_of_options
-from CoWLandmarksTrainingLib.log_following import FollowedLog, FollowedTraining
+from CoWLandmarksTrainingLib.log_following import FollowedLog, FollowedTraining, PlannedSteps
 from CoWLandmarksTrainingLib.panel_data import read_aligned, read_checked
 from CoWLandmarksTrainingLib.preset_values import preset_values
 from CoWLandmarksTrainingLib.rejection import REJECTED_FILE
@@ -152,18 +152,20 @@ class TestLogs:
         assert [entry["step"] for entry in log.entries] == list(range(1, 6001))
 
     def test_phases_are_told_apart_and_what_comes_later_ends_what_was_before(self, tmp_path: Path) -> None:
-        training = FollowedTraining(tmp_path)
+        training, planned = FollowedTraining(tmp_path), PlannedSteps(pretraining=100, adversarial=50, coarse=25)
         self.write(tmp_path / "coarse" / "log.jsonl", [10, 20])
         training.update()
-        progress = training.progress(100, 50, 25)
+        progress = training.progress(planned)
         assert (progress.coarse.step, progress.pretraining.step, progress.adversarial.step) == (20, 0, 0)
+        assert progress.current is progress.coarse
         self.write(tmp_path / "fine" / "log.jsonl", [30, 90], phase=1)
         training.update()
-        progress = training.progress(100, 50, 25)
+        progress = training.progress(planned)
         assert (progress.coarse.step, progress.pretraining.step, progress.adversarial.step) == (25, 90, 0)
+        assert progress.current is progress.pretraining
         self.write(tmp_path / "fine" / "log.jsonl", [120], phase=2, discriminator_accuracy=0.6)
         training.update()
-        progress = training.progress(100, 50, 25)
+        progress = training.progress(planned)
         assert (progress.pretraining.step, progress.adversarial.step) == (100, 20)
         assert progress.adversarial.figures["discriminator_accuracy"] == 0.6
         assert progress.pretraining.figures["loss"] == pytest.approx(1 / 90)

@@ -153,6 +153,14 @@ def test_uncertain_points_are_hollow_and_absent_ones_are_not_drawn() -> None:
     assert len(colour_positions(draw_picture(volume, detection({}), ANATOMY, COARSE_MM), (255, 150, 20))) == 0
 
 
+@pytest.mark.parametrize("verdict", [None, *Verdict])
+def test_only_a_judged_scan_without_a_problem_has_a_green_header(verdict: Verdict | None) -> None:
+    volume = volume_with_dot(DOT, whole_region())
+    found = replace(detection({"BA-T": (0.0, 0.0, 0.0)}), verdict=verdict)
+    red, green, blue = draw_picture(volume, found, ANATOMY, 4 * COARSE_MM).pixels[2, 2]
+    assert (green > red and green > blue) == (verdict is Verdict.OK)
+
+
 def test_the_picture_is_written_the_same_every_time_and_any_text_fits(tmp_path: Path) -> None:
     found = replace(
         detection({"BA-T": (0.0, 0.0, 0.0)}),

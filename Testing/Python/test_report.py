@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.detection import GIVEN, Detection, LandmarkEstimate, LandmarkState, Verdict
 from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.report import (
@@ -59,7 +59,7 @@ def test_the_table_has_one_row_per_landmark_and_blanks_where_there_is_no_point(t
 def test_the_json_file_says_what_the_detection_says(tmp_path: Path) -> None:
     write_detection_json(tmp_path / "detection.json", make_detection())
     content = json.loads((tmp_path / "detection.json").read_text(encoding="utf-8"))
-    assert content["schema"] == "cow-detection/1" and content["coordinates"] == "RAS mm"
+    assert content["schema"] == "cow-detection/2" and content["coordinates"] == "RAS mm"
     assert content["verdict"] == "review" and content["modality"] == "mra"
     assert content["landmarks"][1]["position"] == [-1.2346, 40.0, 22.5]
     assert content["landmarks"][2] == {
@@ -89,6 +89,29 @@ def test_the_json_file_fits_its_schema_and_the_schema_is_strict(tmp_path: Path) 
         wrong["landmarks"][0][key] = value  # R-A2-A3 is outside
         assert not validator.is_valid(wrong), key
     assert not validator.is_valid({**content, "patient": "a name"})
+    assert validator.is_valid({**content, "verdict": None})
+    assert validator.is_valid({**content, "schema": "cow-detection/1"})
+    assert not validator.is_valid({**content, "schema": "cow-detection/1", "verdict": None})
+
+
+@pytest.mark.parametrize("schema", ["cow-detection/1", "cow-detection/2"])
+@pytest.mark.parametrize(
+    ("provenance", "verdict"),
+    [({"model": "m"}, Verdict.REVIEW), ({"model": GIVEN}, None), ({"model": "m", "landmarks": "corrected"}, None)],
+)
+def test_landmarks_from_a_file_have_no_verdict_whatever_an_earlier_version_wrote(
+    tmp_path: Path, schema: str, provenance: dict[str, str], verdict: Verdict | None
+) -> None:
+    path = tmp_path / "detection.json"
+    write_detection_json(path, replace(make_detection(), provenance=provenance))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["verdict"] == "review"
+    path.write_text(json.dumps({**content, "schema": schema}), encoding="utf-8")
+    read = read_detection_json(path)
+    assert read.verdict is verdict
+    write_detection_json(path, read)
+    assert json.loads(path.read_text(encoding="utf-8"))["verdict"] == (None if verdict is None else "review")
+    assert read_detection_json(path).verdict_word == ("from a file, not judged" if verdict is None else "review")
 
 
 def test_the_json_file_is_read_back(tmp_path: Path) -> None:
@@ -112,7 +135,7 @@ def test_the_json_file_is_read_back(tmp_path: Path) -> None:
     [
         ("{", "cannot be read"),
         ("[]", "no detection of this version"),
-        ('{"schema": "cow-detection/2"}', "cow-detection/2"),
+        ('{"schema": "cow-detection/3"}', "cow-detection/3"),
         ('{"schema": "cow-detection/1"}', "damaged"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,32 @@ from CoWLandmarksLib.scene_files import load_scene, save_scene
 from example_detection import ANATOMY
 from panel_desk import ABSENT, OUTSIDE, POINTS, UNCERTAIN, Desk, finish_editing, make_detection
 from slice_view import SliceView
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "Docs"
+BUTTONS = {
+    "Previous": "previousButton",
+    "Next": "nextButton",
+    "Accept": "acceptButton",
+    "Absent": "absentButton",
+    "Outside": "outsideButton",
+    "Re-place": "replaceButton",
+    "Undo": "undoButton",
+    "As detected": "detectedButton",
+}
+
+
+def press(desk: Desk, keys: str, focus: str = "landmarkTable") -> None:
+    """Press a key while a widget of the section has the focus."""
+    from PySide6 import QtGui, QtTest, QtWidgets
+
+    widget = getattr(desk.ui, focus)
+    window = widget.window()
+    window.activateWindow()
+    QtTest.QTest.qWaitForWindowActive(QtWidgets.QWidget.windowHandle(window))
+    widget.setFocus()
+    pressed = QtGui.QKeySequence(keys)[0]
+    QtTest.QTest.keyClick(widget, pressed.key(), pressed.keyboardModifiers())
+    QtTest.QTest.qWait(150)  # a key holds a button down for a tenth of a second
 
 
 def test_without_a_detection_the_section_says_what_to_do(desk: Desk) -> None:
@@ -45,6 +73,73 @@ def test_the_definition_and_the_drawing_follow_the_selection(desk: Desk) -> None
     text = desk.ui.definitionEdit.plainText
     assert ANATOMY.landmark("R-M1-M2").name in text and "If not visible:" in text
     assert drawing(desk) != first
+
+
+def test_the_table_fits_a_narrow_panel_and_tells_names_in_full_in_tooltips(desk: Desk) -> None:
+    desk.start_review()
+    window = desk.ui.landmarkTable.window()
+    window.resize(360, 900)
+    desk.application.process_events()
+    table = desk.ui.landmarkTable
+    assert table.horizontalScrollBar().maximum() == 0 and table.width <= 360
+    words = {"to check", "absent", "outside", "corrected", "found"}
+    assert max(table.fontMetrics().horizontalAdvance(word) for word in words) < table.columnWidth(2)
+    names = [table.item(row, 1).text() for row in range(19)]
+    assert "R-A1-A2 junction" in names and "L-ICA-T terminus" in names and "BA-T Basilar tip" in names
+    assert max(table.fontMetrics().horizontalAdvance(name) for name in names) < table.columnWidth(1)
+    tips = {table.item(row, 1).toolTip() for row in range(19)}
+    window.resize(298, 900)  # what a panel of 360 leaves to its sections
+    desk.application.process_events()
+    assert table.horizontalScrollBar().maximum() == 0
+    assert max(table.fontMetrics().horizontalAdvance(f"{code}...") for code in ANATOMY.codes) < table.columnWidth(1)
+    assert tips == {f"{landmark.code}: {landmark.name}" for landmark in ANATOMY.landmarks}
+
+
+def test_nothing_moves_when_a_message_comes_or_goes(desk: Desk) -> None:
+    from PySide6 import QtCore
+
+    desk.start_review()
+    window = desk.ui.landmarkTable.window()
+    window.resize(360, 900)
+    desk.ui.acceptButton.click()
+
+    def places() -> list[tuple[int, int]]:
+        desk.application.process_events()
+        widgets = [getattr(desk.ui, name) for name in (*BUTTONS.values(), "reopenButton", "landmarkTable")]
+        points = [widget.mapTo(window, QtCore.QPoint(0, 0)) for widget in widgets]
+        return [(point.x(), point.y()) for point in points]
+
+    before = places()
+    desk.ui.replaceButton.click()
+    assert desk.ui.messageLabel.text and places() == before
+    desk.ui.replaceButton.click()
+    assert not desk.ui.messageLabel.text and places() == before
+    assert max(y for _x, y in before[:-1]) < before[-1][1], "all buttons are above the table"
+
+
+def test_the_buttons_are_above_the_fold_of_a_screen_of_1080_lines(desk: Desk, tmp_path: Path) -> None:
+    from PySide6 import QtCore
+
+    widget = desk.application.load_module("CoWLandmarks")
+    widget.ui.inputSelector.setCurrentNode(desk.volume)
+    widget.panel.refresh()
+    desk.application.grab(widget.parent, tmp_path / "panel.png", 360)
+    review = widget.panel.review.ui
+    ends = [
+        button.mapTo(widget.parent, QtCore.QPoint(0, button.height)).y()
+        for button in (getattr(review, name) for name in BUTTONS.values())
+    ]
+    assert max(ends) < 700  # of 1080 lines the application leaves some 750 to a panel
+
+
+def test_with_nothing_selected_previous_and_next_begin_at_the_ends(desk: Desk) -> None:
+    desk.start_review()
+    nothing_selected(desk)
+    desk.ui.previousButton.click()
+    assert desk.ui.landmarkTable.currentRow() == 18
+    nothing_selected(desk)
+    desk.ui.nextButton.click()
+    assert desk.ui.landmarkTable.currentRow() == 0
 
 
 def drawing(desk: Desk) -> bytes:
@@ -76,37 +171,143 @@ def test_next_and_previous_go_round(desk: Desk) -> None:
     assert desk.review.selectedCode == UNCERTAIN
 
 
-def test_every_button_has_a_key_that_works_while_the_section_is_seen(desk: Desk) -> None:
-    from PySide6 import QtCore, QtTest, QtWidgets
+def keys_of_the_document() -> dict[str, str]:
+    """The buttons and their keys as Docs/review.md lists them."""
+    text = (DOCS / "review.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (Shift\+[^|]+) \|", text, re.MULTILINE)
+    return {
+        name: key
+        for names, keys in rows
+        for name, key in zip(names.split(", "), re.findall(r"Shift\+\w", keys), strict=True)
+    }
 
+
+def test_every_key_is_documented_and_told_in_a_tooltip(desk: Desk) -> None:
+    documented = keys_of_the_document()
+    assert len(documented) == len(BUTTONS)
+    for name, key in documented.items():
+        button = getattr(desk.ui, BUTTONS[name])
+        assert button.text == name and button.shortcut.toString() == key
+        assert f"({key})" in button.toolTip
+
+
+def nothing_selected(desk: Desk) -> None:
+    desk.ui.landmarkTable.setCurrentCell(-1, -1)
+    assert desk.review.selectedCode is None
+
+
+def a_found_one(desk: Desk) -> None:
+    desk.review.select("R-M1-M2")
+
+
+def a_reviewed_one(desk: Desk) -> None:
+    desk.review.select("R-M1-M2")
+    desk.ui.acceptButton.click()
+    desk.review.select("R-M1-M2")
+
+
+def a_moved_one(desk: Desk) -> None:
+    desk.markups.SetNthControlPointPosition(ANATOMY.index("R-M1-M2"), 1.0, 2.0, 3.0)
+
+
+def an_absent_one(desk: Desk) -> None:
+    desk.review.select(ABSENT)
+
+
+def waiting_for_a_click(desk: Desk) -> None:
+    desk.ui.replaceButton.click()
+
+
+def broken_off(desk: Desk) -> None:
+    desk.ui.replaceButton.click()
+    desk.ui.replaceButton.click()
+
+
+def all_reviewed(desk: Desk) -> None:
+    for _ in range(19):
+        desk.ui.acceptButton.click()
+
+
+STATES = (
+    nothing_selected,
+    a_found_one,
+    a_reviewed_one,
+    a_moved_one,
+    an_absent_one,
+    waiting_for_a_click,
+    broken_off,
+    all_reviewed,
+)
+FOCUS = ("landmarkTable", "definitionEdit", "acceptButton", "byRuleCheckBox", "loadVolumeComboBox")
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_every_key_presses_its_button_in_every_state_of_the_panel(desk: Desk, state: Callable[[Desk], None]) -> None:
     desk.start_review()
-    window = desk.ui.landmarkTable.window()
-    window.activateWindow()
-    QtTest.QTest.qWaitForWindowActive(QtWidgets.QWidget.windowHandle(window))
+    state(desk)
+    pressed: list[str] = []
+    for name, key in keys_of_the_document().items():
+        button = getattr(desk.ui, BUTTONS[name])
+        button.connect("clicked(bool)", lambda checked=False, name=name: pressed.append(name))
+        for focus in (FOCUS[len(pressed) % len(FOCUS)], FOCUS[(len(pressed) + 1) % len(FOCUS)]):
+            before, able = len(pressed), button.enabled
+            press(desk, key, focus)
+            assert pressed[before:] == ([name] if able else []), (name, focus)
 
-    def press(key: str) -> None:
-        QtTest.QTest.keyClick(desk.ui.landmarkTable, key, QtCore.Qt.ShiftModifier)
-        QtTest.QTest.qWait(200)  # a key holds a button down for a tenth of a second
 
-    press("n")
+def test_keys_do_what_their_buttons_do(desk: Desk) -> None:
+    desk.start_review()
+    press(desk, "Shift+N")
     assert desk.review.selectedCode == ABSENT
-    press("p")
-    press("a")
+    press(desk, "Shift+P")
+    press(desk, "Shift+A")
     assert desk.landmark(UNCERTAIN).reviewed and desk.review.selectedCode == ABSENT
-    press("o")
+    press(desk, "Shift+O")
     assert desk.landmark(ABSENT).state is LandmarkState.OUTSIDE and desk.review.selectedCode == OUTSIDE
-    press("x")
+    press(desk, "Shift+X")
     assert desk.landmark(OUTSIDE).state is LandmarkState.ABSENT
     desk.review.select(ABSENT)
-    press("z")
+    press(desk, "Shift+Z")
     assert desk.landmark(ABSENT).state is LandmarkState.ABSENT
     desk.review.select(OUTSIDE)
-    press("d")
+    press(desk, "Shift+D")
     assert desk.landmark(OUTSIDE).state is LandmarkState.OUTSIDE
-    press("r")
-    assert desk.interaction.GetCurrentInteractionMode() == desk.interaction.Place
-    QtTest.QTest.keyClick(desk.ui.initialsEdit, "A", QtCore.Qt.ShiftModifier)
-    assert desk.ui.initialsEdit.text == "ABA" and not desk.landmark(OUTSIDE).reviewed  # typed, no command
+    for _ in range(2):
+        press(desk, "Shift+R")
+        assert desk.interaction.GetCurrentInteractionMode() == desk.interaction.Place
+        press(desk, "Shift+R")
+        assert desk.interaction.GetCurrentInteractionMode() != desk.interaction.Place
+    press(desk, "Shift+A", "initialsEdit")
+    assert desk.ui.initialsEdit.text.upper() == "ABA" and not desk.landmark(OUTSIDE).reviewed  # typed, no command
+
+
+def test_escape_ends_placing_wherever_the_focus_is_and_does_nothing_else(desk: Desk) -> None:
+    from PySide6 import QtCore
+
+    desk.start_review()
+    reached: list[int] = []
+
+    class Watch(QtCore.QObject):
+        def eventFilter(self, watched: object, event: QtCore.QEvent) -> bool:  # noqa: N802 - Qt's name
+            if event.type() == QtCore.QEvent.KeyPress:
+                reached.append(event.key())
+            return False
+
+    watch = Watch()
+    desk.ui.landmarkTable.installEventFilter(watch)
+    for focus in (*FOCUS, "initialsEdit"):
+        before = desk.landmark(UNCERTAIN)
+        desk.ui.replaceButton.click()
+        press(desk, "Esc", focus)
+        assert desk.interaction.GetCurrentInteractionMode() != desk.interaction.Place, focus
+        assert desk.ui.replaceButton.text == "Re-place" and desk.landmark(UNCERTAIN) == before
+    assert reached == []
+    press(desk, "Esc")
+    assert reached == [QtCore.Qt.Key_Escape]  # nothing is placed: it is left to whoever else wants it
+    desk.ui.replaceButton.click()
+    desk.scene.RemoveNode(desk.markups)
+    press(desk, "Esc")
+    assert len(reached) == 2
 
 
 def test_accepting_locks_counts_and_goes_on(desk: Desk) -> None:
@@ -121,13 +322,17 @@ def test_accepting_locks_counts_and_goes_on(desk: Desk) -> None:
     assert desk.changes == [(UNCERTAIN,)]  # absent it was already
 
 
-def test_an_accepted_landmark_can_be_reopened(desk: Desk) -> None:
+def test_an_accepted_landmark_can_be_reopened_by_a_button_of_its_own(desk: Desk) -> None:
     desk.start_review()
+    assert not desk.ui.reopenButton.enabled
     desk.ui.acceptButton.click()
     desk.review.select(UNCERTAIN)
-    assert desk.ui.acceptButton.text == "Reopen" and "Reviewed by AB" in desk.ui.definitionEdit.plainText
-    desk.ui.acceptButton.click()
-    assert desk.ui.acceptButton.text == "Accept" and desk.ui.progressLabel.text == "0 of 19 reviewed"
+    assert "Reviewed by AB" in desk.ui.definitionEdit.plainText
+    desk.ui.acceptButton.click()  # a second time by accident
+    assert desk.landmark(UNCERTAIN).reviewed and desk.ui.acceptButton.text == "Accept"
+    assert "accepted already" in desk.ui.messageLabel.text
+    desk.ui.reopenButton.click()
+    assert not desk.ui.reopenButton.enabled and desk.ui.progressLabel.text == "0 of 19 reviewed"
     assert not desk.markups.GetNthControlPointLocked(ANATOMY.index(UNCERTAIN))
 
 
@@ -195,7 +400,10 @@ def test_a_point_dragged_in_a_view_is_corrected_selected_told_once_and_taken_bac
     assert desk.changes == [("R-ICA-T",)]
     assert desk.review.selectedCode == "R-ICA-T" and desk.cells("R-ICA-T")[2] == "corrected"
     assert "R-ICA-T moved" in desk.ui.messageLabel.text
+    camera = desk.scene.AddNewNodeByClass("vtkMRMLCameraNode")
     desk.ui.undoButton.click()
+    assert [view.node.GetSliceToRAS().GetElement(row, 3) for row in range(3)] == pytest.approx(start)
+    assert camera.GetFocalPoint() == pytest.approx(start)
     assert desk.landmark("R-ICA-T").position == pytest.approx(start)
     assert not desk.landmark("R-ICA-T").corrected and desk.changes == [("R-ICA-T",)] * 2
 
@@ -236,7 +444,7 @@ def test_the_user_s_sorting_and_selection_stay_while_working(desk: Desk) -> None
     desk.start_review()
     desk.ui.landmarkTable.sortItems(1)
     names = [desk.ui.landmarkTable.item(row, 1).text() for row in range(19)]
-    assert names == sorted(landmark.name for landmark in ANATOMY.landmarks)
+    assert names == sorted(names) and {name.split()[0] for name in names} == set(ANATOMY.codes)
     desk.review.select("R-M1-M2")
     desk.ui.undoButton.click()
     desk.ui.byRuleCheckBox.click()
@@ -310,6 +518,7 @@ def test_the_review_goes_on_after_saving_and_loading(desk: Desk, tmp_path: Path)
     loaded = load_scene(tmp_path / "scene.mrb")
     desk.review.setDetection(detection_nodes(loaded)[0])
     assert desk.ui.progressLabel.text == "2 of 19 reviewed"
+    assert desk.review.selectedCode == OUTSIDE  # the first that is open
     desk.review.select(UNCERTAIN)
     assert "Reviewed by AB" in desk.ui.definitionEdit.plainText
     desk.ui.undoButton.click()
@@ -332,3 +541,5 @@ def test_landmarks_of_a_file_are_loaded_for_review(desk: Desk, tmp_path: Path) -
     assert desk.review.markupsNode is detection_nodes(desk.scene)[1]
     assert desk.review.markupsNode.GetAttribute("CoWLandmarks.annotator") == "ZZ"
     assert "can be reviewed now" in desk.ui.messageLabel.text
+    assert desk.review.markupsNode.GetDisplayVisibility()
+    assert not desk.markups.GetDisplayVisibility()  # or they would lie over each other

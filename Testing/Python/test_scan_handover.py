@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from CoWLandmarksLib.errors import OutputError
-from CoWLandmarksLib.scan_handover import ScanHandover, write_plain_nrrd
+from CoWLandmarksLib.process_identity import still_lives, this_process
+from CoWLandmarksLib.scan_handover import MOST_DAYS, OWNER_FILE, ScanHandover, remove_orphans, write_plain_nrrd
 from CoWLandmarksLib.volume import Volume
 from CoWLandmarksLib.volume_io import read_volume
 
@@ -72,3 +78,78 @@ def test_the_folder_holds_everything_and_goes_with_it(tmp_path: Path) -> None:
 def test_a_missing_temporary_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="temporary folder"):
         ScanHandover(make_volume(), tmp_path / "missing")
+
+
+HAND_OVER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from CoWLandmarksLib.scan_handover import ScanHandover
+from CoWLandmarksLib.volume import Volume
+
+handover = ScanHandover(Volume(np.zeros((4, 4, 4), "int16"), np.eye(4), "patient"), Path(sys.argv[1]))
+handover.write()
+print(handover.folder, flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_a_killed_process_left_behind_goes_and_what_a_living_one_needs_stays(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", HAND_OVER, str(tmp_path)]
+    mine = ScanHandover(make_volume(), tmp_path)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        theirs = Path(process.stdout.readline().strip())
+        assert (theirs / "patient.nrrd").is_file()
+        assert remove_orphans(tmp_path, time.time() + 99 * 86400.0) == []
+        process.terminate()
+        if os.name == "posix":
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and not buried yet
+            assert remove_orphans(tmp_path) == [theirs]
+    remove_orphans(tmp_path)
+    assert list(tmp_path.iterdir()) == [mine.folder]
+    assert still_lives(this_process()) is True
+
+
+def owned_by(handover: ScanHandover, **changes: object) -> Path:
+    """Its folder, as if it belonged to another process."""
+    owner = json.loads((handover.folder / OWNER_FILE).read_text())
+    (handover.folder / OWNER_FILE).write_text(json.dumps({**owner, **changes}))
+    return handover.folder
+
+
+def test_a_process_that_got_the_number_of_a_dead_one_does_not_keep_its_scan(tmp_path: Path) -> None:
+    folder = owned_by(ScanHandover(make_volume(), tmp_path), started="long ago")
+    assert remove_orphans(tmp_path) == [folder] and not folder.exists()
+
+
+def test_where_nobody_can_tell_whether_the_process_lives_age_decides(tmp_path: Path) -> None:
+    elsewhere = owned_by(ScanHandover(make_volume(), tmp_path), host="another computer")
+    damaged = ScanHandover(make_volume(), tmp_path).folder
+    (damaged / OWNER_FILE).write_text("{")
+    hidden = owned_by(ScanHandover(make_volume(), tmp_path), started=None)
+    earlier = tmp_path / "cow-landmarks-abcd_123"  # of a version that did not write the owner
+    (earlier / "result-1").mkdir(parents=True)
+    (earlier / "scan.nrrd").touch()
+    assert remove_orphans(tmp_path, time.time() + (MOST_DAYS - 1) * 86400.0) == []
+    gone = remove_orphans(tmp_path, time.time() + (MOST_DAYS + 1) * 86400.0)
+    assert set(gone) == {elsewhere, damaged, hidden, earlier}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_ours_is_never_removed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "scan.nrrd").touch()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    for name in ("somebody", "cow-landmarks-models", "cow-landmarks-abcd_123"):
+        (temporary / name).mkdir()
+        (temporary / name / "notes.txt").touch()
+    (temporary / "cow-landmarks-file_123").touch()
+    if os.name == "posix":
+        (temporary / "cow-landmarks-link_123").symlink_to(outside, target_is_directory=True)
+    before = sorted(temporary.rglob("*"))
+    assert remove_orphans(temporary, time.time() + 999 * 86400.0) == []
+    assert remove_orphans(tmp_path / "missing") == []
+    assert sorted(temporary.rglob("*")) == before and (outside / "scan.nrrd").is_file()

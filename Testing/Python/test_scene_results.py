@@ -33,6 +33,7 @@ from CoWLandmarksLib.scene_results import (
     update_arteries,
 )
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
+from CoWLandmarksLib.scene_visibility import show_only_result
 from CoWLandmarksLib.volume import Volume
 from CoWLandmarksLib.volume_io import read_volume
 
@@ -221,6 +222,7 @@ def test_the_words_of_a_result_are_kept_by_its_point_list_and_renewed(delivered:
     nodes.markups.SetAttribute("CoWLandmarks.verdict", "splendid")
     nodes.markups.SetAttribute("CoWLandmarks.reasons", "no json")
     assert (result_words(nodes.markups).verdict, result_words(nodes.markups).reasons) == (None, ())
+    assert (result_words(nodes.markups).judged, result_words(nodes.markups).headline) == (None, "")
 
 
 def test_a_result_is_hidden_and_drawn_as_a_whole(delivered: Delivered, volume: Volume) -> None:
@@ -230,6 +232,20 @@ def test_a_result_is_hidden_and_drawn_as_a_whole(delivered: Delivered, volume: V
         set_shown(nodes.markups, shown)
         drawn = [node.GetDisplayVisibility() for node in (nodes.markups, nodes.segmentation, nodes.regions)]
         assert drawn == [shown] * 3
+
+
+def test_only_one_result_of_the_scene_is_drawn(delivered: Delivered, volume: Volume) -> None:
+    scene = create_scene()
+    scan, other = (add_volume(scene, volume) for _ in range(2))
+    results = [add_result(scene, node, delivered, ANATOMY) for node in (scan, scan, other)]
+    own = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "a person's own points")
+    own.CreateDefaultDisplayNodes()
+    for chosen in (1, 2):
+        show_only_result(scene, results[chosen].markups)
+        for number, nodes in enumerate(results):
+            drawn = [node.GetDisplayVisibility() for node in (nodes.markups, nodes.segmentation, nodes.regions)]
+            assert drawn == [number == chosen] * 3
+        assert own.GetDisplayVisibility()
 
 
 def test_heatmaps_of_doubtful_points_lie_in_the_folder_and_are_no_scans(delivered: Delivered, volume: Volume) -> None:

@@ -77,6 +77,7 @@ def test_a_module_uses_only_names_that_slicer_has(path: Path) -> None:
 def test_a_module_connects_only_signals_that_slicer_has(path: Path) -> None:
     known = {signal for name in API["classes"] for signal in members(name).signals}
     known |= {"aboutToQuit()", "startupCompleted()"}
+    known |= {"activated()", "activatedAmbiguously()"}  # of QShortcut the dump has names, no signatures
     used = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "connect"

@@ -17,7 +17,8 @@ from CoWLandmarksTrainingLib import run_command
 from CoWLandmarksTrainingLib.aligned import AlignedCohort
 
 SCRIPT = Path(__file__).resolve().parents[2] / "CoWLandmarksTraining" / "Scripts" / "train.py"
-COMMAND_OF = runpy.run_path(str(SCRIPT), run_name="train")["command_of"]
+_LOADED = runpy.run_path(str(SCRIPT), run_name="train")
+COMMAND_OF, DISPLAY_NOTE = _LOADED["command_of"], _LOADED["display_note"]
 IN_SLICER = """
 import runpy, sys, slicer
 for name in ("qt", "ctk", "PythonQt"):
@@ -45,8 +46,9 @@ def test_the_words_behind_the_script_mean_a_command(words: list[str], command: l
     assert COMMAND_OF(words) == command
 
 
-def outside(code: str, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def outside(code: str, *words: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    left_out = ("PYTHONPATH", "DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM", "XAUTHORITY")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out} | more
     command = [sys.executable, *(["-c", code] if code else [str(SCRIPT)]), *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -63,6 +65,44 @@ def test_in_the_application_it_leaves_through_the_application_without_qt(tmp_pat
     assert done.returncode == 0, done.stderr
     assert "2 cases read; 2 without errors" in done.stdout
     assert done.stdout.splitlines()[-1] == "exit [0]"
+
+
+def test_help_says_how_to_run_without_a_display(tmp_path: Path) -> None:
+    done = outside("", "--help", folder=tmp_path)
+    assert done.returncode == 0
+    assert "QT_QPA_PLATFORM=offscreen Slicer --no-main-window --python-script train.py" in done.stdout
+    assert "xvfb-run" in done.stdout
+    assert "--config FILE" in done.stdout
+    assert "offscreen" not in outside("", "check", "--help", folder=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "platform", "told"),
+    [
+        ({"DISPLAY": ":0"}, "linux", True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", True),
+        ({"DISPLAY": ":0", "QT_QPA_PLATFORM": "offscreen"}, "linux", False),
+        ({"DISPLAY": ":99", "XAUTHORITY": "/tmp/xvfb-run.Ab12/Xauthority"}, "linux", False),
+        ({}, "linux", False),
+        ({"DISPLAY": ":0"}, "win32", False),
+        ({"DISPLAY": ":0"}, "darwin", False),
+    ],
+)
+def test_slicer_with_a_display_is_told_that_it_ends_with_it(
+    environment: dict[str, str], platform: str, told: bool
+) -> None:
+    note = DISPLAY_NOTE(environment, platform)
+    assert ("QT_QPA_PLATFORM=offscreen" in note) == told
+    assert len(note.splitlines()) == told
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only there Slicer ends with its display")
+def test_the_note_comes_in_the_application_only(tmp_path: Path) -> None:
+    words = ["--", "check", "missing"]
+    code = IN_SLICER.format(script=str(SCRIPT), words=words)
+    assert "display ':7'" in outside(code, folder=tmp_path, DISPLAY=":7").stderr
+    assert "display" not in outside("", *words, folder=tmp_path, DISPLAY=":7").stderr
+    assert "display" not in outside(code, folder=tmp_path).stderr
 
 
 def test_run_aligns_and_then_trains_with_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ class TestAlignment:
         assert "3 of 3 cases are in" in ui.alignLabel.text
 
         ui.alignedTable.selectRow(1)
-        assert not ui.registrationPictureLabel.pixmap.isNull()
+        assert not ui.registrationPictureButton.icon.isNull()
         ui.rejectButton.click()
         assert texts(ui.alignedTable, 4)[1] == "rejected by you"
         assert ui.rejectButton.text == "Take the case back"
@@ -243,6 +243,47 @@ class TestTraining:
         assert [name for name, button in buttons.items() if button.enabled] == ([enabled] if enabled else [])
         assert sentence in ui.trainLabel.text
         assert ("--resume" in ui.commandText.plainText) == (enabled == "resume")
+
+    @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.STOPPED, JobState.FAILED, JobState.FINISHED])
+    def test_the_command_is_the_one_that_ran_and_not_one_of_the_panel(
+        self, application: Any, aligned: Path, tmp_path: Path, state: JobState
+    ) -> None:
+        out = tmp_path / "out"
+        job_in(out, state)
+        (out / "plan.json").write_text("{}", encoding="utf-8")
+        ui = opened(application).ui
+        ui.alignedFolderEdit.currentPath = str(aligned)
+        ui.outputFolderEdit.currentPath = str(out)
+        ran = f"cowlandmarks-train train aligned --out {out}"
+        resumable = state in (JobState.STOPPED, JobState.FAILED)
+        assert ui.commandText.plainText == ran + (" --resume" if resumable else "")
+        assert ui.commandLabel.text.startswith("The command that r")
+        application.scene.Clear(False)  # other settings than those of the training
+        application.process_events()
+        assert ui.commandText.plainText.startswith(ran)
+        ui.outputFolderEdit.currentPath = str(tmp_path / "new")
+        assert f"train {aligned} --out {tmp_path / 'new'} --preset cpu" in ui.commandText.plainText
+        assert ui.commandLabel.text == "The same without Slicer's window:"
+        ui.outputFolderEdit.currentPath = str(out)
+        assert ui.commandText.plainText.startswith(ran)
+
+    def test_a_training_that_failed_before_it_began_is_started_again_or_changed(
+        self, application: Any, aligned: Path, tmp_path: Path
+    ) -> None:
+        job_in(tmp_path, JobState.FAILED)
+        widget = opened(application)
+        ui = widget.ui
+        ui.alignedFolderEdit.currentPath = str(aligned)
+        ui.outputFolderEdit.currentPath = str(tmp_path)
+        assert ui.startButton.enabled
+        assert ui.commandText.plainText == f"cowlandmarks-train train aligned --out {tmp_path}"
+        assert "'Start' runs it again" in ui.commandLabel.text
+        widget.exit()
+        widget.enter()  # another module was looked at meanwhile
+        assert "'Start' runs it again" in ui.commandLabel.text
+        ui.seedSpinBox.value = 7
+        assert ui.commandText.plainText.endswith("--device auto --set training.seed=7")
+        assert "again" not in ui.commandLabel.text
 
     def test_a_damaged_job_file_is_told_and_another_folder_helps(self, application: Any, tmp_path: Path) -> None:
         (tmp_path / "job.json").write_text("{", encoding="utf-8")

@@ -146,13 +146,22 @@ class PathLineEdit(QtWidgets.QWidget):
         state["_line"], state["_button"] = QtWidgets.QLineEdit(), QtWidgets.QToolButton()
         state["_plain"] = {"filters": self.Files, "nameFilters": (), "label": "", "settingKey": ""}
         self._button.setText("...")
-        row = QtWidgets.QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._line)
-        row.addWidget(self._button)
+        rows = QtWidgets.QGridLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setVerticalSpacing(0)
+        rows.addWidget(self._line, 0, 0)
+        rows.addWidget(self._button, 0, 1)
         QtWidgets.QWidget.setFocusProxy(self, self._line)
         self._line.textChanged.connect(lambda text: self._changed(text))
         self._button.clicked.connect(lambda checked: self.browse())
+
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
+        """As in CTK the text at the first show is the least width."""
+        rows = QtWidgets.QWidget.layout(self)
+        if rows.rowCount() == 1:
+            width = QtWidgets.QWidget.fontMetrics(self._line).boundingRect(self._line.text()).width() + 8
+            rows.addItem(QtWidgets.QSpacerItem(width, 0), 1, 0)
+        QtWidgets.QWidget.showEvent(self, event)
 
     def _changed(self, text: str) -> None:
         self.currentPathChanged.emit(text)

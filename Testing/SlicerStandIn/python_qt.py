@@ -23,7 +23,7 @@ _EXTRA = frozenset({"name"})
 """`name` of an object is its objectName; slicer.util uses it, though PythonQt does not list it."""
 
 CALLED_BY_QT = re.compile(
-    r"event|eventFilter|\w+(Event|Notify|Propagation)|metric|\w+MetricF|redirected|sharedPainter|init\w*(Painter|Option)"
+    r"event|eventFilter|\w+(Event|Notify|Propagation)|metric|\w+MetricF|redirected|sharedPainter|init\w*(Painter|Option|OptionForIndex)"
     r"|itemDelegateForIndex|clearItemData|multiData|skipData"
 )
 """Virtual methods, for which PySide looks into the class whenever Qt calls them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 import time
@@ -43,6 +44,14 @@ def _qt_application() -> QtWidgets.QApplication:
     return application
 
 
+class _LoggedErrors(logging.Handler):
+    """An error that a module caught and logged with its traceback fails the test like one in a slot."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            slot_errors.append(self.format(record))
+
+
 class Application:
     """The application: `slicer.app`, `slicer.mrmlScene` and `slicer.modules` are its own until `close`."""
 
@@ -54,6 +63,8 @@ class Application:
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, str(folder / "settings"))
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.SystemScope, str(folder / "system"))
         slot_errors.clear()
+        self._logged_errors = _LoggedErrors(logging.ERROR)
+        logging.getLogger().addHandler(self._logged_errors)
         dialogs.answers.clear()
         dialogs.asked.clear()
         self.scene = create_scene()
@@ -150,7 +161,7 @@ class Application:
 
     @property
     def slot_errors(self) -> list[str]:
-        """Tracebacks of slots that failed; `close` raises them."""
+        """Tracebacks of slots that failed and of errors that were logged with theirs; `close` raises them."""
         return slot_errors
 
     def quit(self) -> None:
@@ -188,6 +199,7 @@ class Application:
         self.process_events()
         self.scene.Clear()
         self.process_events()
+        logging.getLogger().removeHandler(self._logged_errors)
         errors, answers = list(slot_errors), list(dialogs.answers)
         slot_errors.clear()
         dialogs.answers.clear()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.errors import OutputError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid
@@ -210,7 +210,7 @@ def write_scene(case: PhantomCase, path: Path) -> None:
     detection = Detection(
         scan=case.name,
         modality=case.volume.modality or Modality.MRA,
-        verdict=Verdict.OK,
+        verdict=None,
         reasons=(),
         landmarks=case.truth,
         ras_to_reference=np.linalg.inv(case.scene.pose),

@@ -1,0 +1,177 @@
+"""Charts of a training: axes follow the curves, a person's zoom stays, a click before the first figures counts."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
+
+ROLE = "CoWLandmarksTraining.Role"
+
+
+def planned(folder: Path, **steps: int) -> None:
+    """A training that was begun with so many steps and runs."""
+    values = {"pretrain_steps": 200, "adversarial_steps": 100, "log_every": 10, **steps}
+    coarse = {"steps": values.pop("coarse", 50)}
+    (folder / "plan.json").write_text(json.dumps({"plan": {"training": values, "coarse": coarse}}), encoding="utf-8")
+    job_as(folder, JobState.RUNNING)
+
+
+def job_as(folder: Path, state: JobState) -> None:
+    write_job(folder, Job("token", ("train", "aligned", "--out", str(folder)), time.time(), state, pid=1))
+    beat(folder, "token")
+
+
+def log(folder: Path, network: str, entries: dict[int, float], **more: Any) -> None:
+    """Lines of a log: loss at each step."""
+    (folder / network).mkdir(exist_ok=True)
+    with (folder / network / "log.jsonl").open("a", encoding="utf-8") as stream:
+        for step, loss in entries.items():
+            stream.write(json.dumps({"step": step, "loss": loss, "phase": 1, **more}) + "\n")
+
+
+@pytest.fixture
+def panel(application: Any, tmp_path: Path) -> Any:
+    """The panel's widget with a training in `tmp_path` that has not told anything yet."""
+    planned(tmp_path)
+    widget = application.load_module("CoWLandmarksTraining")
+    widget.ui.outputFolderEdit.currentPath = str(tmp_path)
+    return widget
+
+
+def chart_of(application: Any, role: str) -> Any:
+    nodes = [application.scene.GetNthNodeByClass(n, "vtkMRMLPlotChartNode") for n in range(9)]
+    return next((node for node in nodes if node is not None and node.GetAttribute(ROLE) == role), None)
+
+
+def shown_chart(application: Any) -> Any:
+    view = application.scene.GetFirstNodeByClass("vtkMRMLPlotViewNode")
+    return None if view is None else view.GetPlotChartNode()
+
+
+def test_the_axes_follow_while_a_curve_grows(application: Any, panel: Any, tmp_path: Path) -> None:
+    log(tmp_path, "coarse", {10: 0.04})
+    panel.panel.training.advance()
+    panel.ui.lossButton.click()
+    chart = chart_of(application, "loss")
+    assert not chart.GetXAxisRangeAuto()
+    assert chart.GetXAxisRange() == pytest.approx((0.0, 10.2))
+    assert chart.GetYAxisRange() == pytest.approx((0.04 / 1.2, 0.04 * 1.2))
+    log(tmp_path, "coarse", {20: 0.01, 30: 0.002})
+    panel.panel.training.advance()
+    assert chart.GetXAxisRange() == pytest.approx((0.0, 30.6))
+    assert chart.GetYAxisRange() == pytest.approx((0.002 / 1.2, 0.04 * 1.2))
+
+
+def test_validation_and_discriminator_begin_at_zero(application: Any, panel: Any, tmp_path: Path) -> None:
+    log(tmp_path, "fine", {250: 0.01}, validation={"mre_mm": 2.0}, discriminator_accuracy=0.8)
+    panel.panel.training.advance()
+    panel.ui.validationButton.click()
+    assert chart_of(application, "validation").GetYAxisRange() == pytest.approx((0.0, 2.1))
+    assert chart_of(application, "discriminator").GetYAxisRange() == pytest.approx((0.0, 0.84))
+
+
+def test_who_zooms_in_keeps_it_until_the_button_is_pressed(application: Any, panel: Any, tmp_path: Path) -> None:
+    log(tmp_path, "coarse", {10: 0.04, 20: 0.01})
+    panel.panel.training.advance()
+    panel.ui.lossButton.click()
+    chart = chart_of(application, "loss")
+    chart.SetXAxisRange(15.0, 25.0)  # as the plot view does when a person zooms with the mouse
+    log(tmp_path, "coarse", {30: 0.002})
+    panel.panel.training.advance()
+    assert chart.GetXAxisRange() == (15.0, 25.0)
+    panel.ui.lossButton.click()
+    assert chart.GetXAxisRange() == pytest.approx((0.0, 30.6))
+    log(tmp_path, "coarse", {40: 0.002})
+    panel.panel.training.advance()
+    assert chart.GetXAxisRange() == pytest.approx((0.0, 40.8))
+
+
+def test_a_click_before_the_first_figures_shows_the_curve_with_them(
+    application: Any, panel: Any, tmp_path: Path
+) -> None:
+    panel.ui.validationButton.click()
+    panel.ui.lossButton.click()
+    assert panel.ui.curvesNoteLabel.text == "'Loss' has no figures yet; it is shown as soon as they come."
+    assert shown_chart(application) is None
+    log(tmp_path, "coarse", {10: 0.04})
+    panel.panel.training.advance()
+    assert shown_chart(application) is chart_of(application, "loss")
+    assert not panel.ui.curvesNoteLabel.visible
+    log(tmp_path, "coarse", {20: 0.03}, validation={"mre_mm": 2.0})
+    panel.panel.training.advance()
+    assert shown_chart(application) is chart_of(application, "loss"), "the last click counts"
+
+
+def test_a_training_that_ended_without_such_figures_says_so(application: Any, panel: Any, tmp_path: Path) -> None:
+    panel.ui.discriminatorButton.click()
+    job_as(tmp_path, JobState.FINISHED)
+    panel.panel.training.advance()
+    assert panel.ui.curvesNoteLabel.text == "This training has no figures of 'Discriminator'."
+    application.scene.Clear(False)
+    panel.panel.training.refresh()
+    assert not panel.ui.curvesNoteLabel.visible
+
+
+def test_a_resumed_training_draws_into_the_chart_that_is_shown(application: Any, panel: Any, tmp_path: Path) -> None:
+    from CoWLandmarksTrainingLib.log_following import FollowedTraining
+
+    log(tmp_path, "coarse", {10: 0.04})
+    panel.panel.training.advance()
+    panel.ui.lossButton.click()
+    chart = shown_chart(application)
+    curves = panel.panel.training.curves
+    again = FollowedTraining(tmp_path)
+    again.update()
+    curves.follow(again, wanted=True)
+    curves.update()
+    assert chart_of(application, "loss") is chart
+
+
+def test_what_is_waited_for_is_said_until_figures_come(panel: Any, tmp_path: Path) -> None:
+    ui, training = panel.ui, panel.panel.training
+    assert ui.coarseFiguresLabel.text == "50 steps, no figures yet"
+    assert ui.pretrainFiguresLabel.text == "0 of 200"
+    assert "The first figures of this part come after 10 steps, which may take minutes." in ui.trainLabel.text
+    log(tmp_path, "coarse", {10: 0.04})
+    training.advance()
+    assert ui.coarseFiguresLabel.text.startswith("10 of 50, loss 0.04")
+    assert "figures" not in ui.trainLabel.text
+    log(tmp_path, "fine", {200: 0.01})
+    training.advance()
+    assert ui.adversarialFiguresLabel.text == "100 steps, no figures yet"
+    log(tmp_path, "fine", {300: 0.01}, validation={"mre_mm": 2.0})
+    training.advance()
+    assert "the model is calibrated on validation cases and written" in ui.trainLabel.text
+    job_as(tmp_path, JobState.FINISHED)
+    training.advance()
+    assert ui.trainLabel.text == "Finished: the model is in the training folder."
+
+
+def test_a_part_of_fewer_steps_than_between_figures_says_so(application: Any, tmp_path: Path) -> None:
+    planned(tmp_path, coarse=6)
+    ui = application.load_module("CoWLandmarksTraining").ui
+    ui.outputFolderEdit.currentPath = str(tmp_path)
+    assert "This part is over before its first figures, which come every 10 steps." in ui.trainLabel.text
+
+
+def test_before_the_plan_is_there_the_cases_are_read(application: Any, tmp_path: Path) -> None:
+    job_as(tmp_path, JobState.RUNNING)
+    ui = application.load_module("CoWLandmarksTraining").ui
+    ui.outputFolderEdit.currentPath = str(tmp_path)
+    assert ui.trainLabel.text.endswith("The aligned cases are read.")
+
+
+def test_another_evaluation_has_all_its_bars_in_sight(application: Any) -> None:
+    from CoWLandmarksTrainingLib.scene_plots import add_landmark_errors
+
+    row = {"median_mm": 1.0, "n": 4}
+    for errors in ((1.0, 2.0), (8.0, 3.0, None)):
+        rows = {f"L{number}": {**row, "mre_mm": error} for number, error in enumerate(errors)}
+        chart = add_landmark_errors(application.scene, rows, "a model")
+    assert chart.GetYAxisRange() == pytest.approx((0.0, 8.4))
+    assert chart.GetXAxisRange() == (-1.0, 3.0)

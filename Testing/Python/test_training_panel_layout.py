@@ -1,0 +1,172 @@
+"""The panel of CoW Landmarks Training in places of several sizes: nothing is squeezed, pictures open large."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aligned_beads import write_bead_cohort
+from cohort_cases import write_cohort
+from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
+
+QtCore = pytest.importorskip("PySide6.QtCore")
+QtGui = pytest.importorskip("PySide6.QtGui")
+QtWidgets = pytest.importorskip("PySide6.QtWidgets")
+
+SIZES = ((400, 700), (500, 1200))
+_areas: list[Any] = []
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Cases, aligned cases with a picture each, and a training that runs."""
+    write_cohort(tmp_path / "cases", default_anatomy(), 3)
+    aligned = tmp_path / "aligned"
+    write_bead_cohort(aligned, mra=3, sets=2)
+    content = json.loads((aligned / "aligned.json").read_text(encoding="utf-8"))
+    (aligned / "pictures").mkdir(exist_ok=True)
+    for case in content["cases"]:
+        picture = QtGui.QImage(900, 300, QtGui.QImage.Format_RGB32)
+        picture.fill(QtGui.QColor("navy"))
+        assert picture.save(str(aligned / "pictures" / f"{case['name']}.png"))
+    training = tmp_path / "training"
+    training.mkdir()
+    words = ("train", str(aligned), "--out", str(training), "--preset", "cpu", "--set", "training.seed=7")
+    write_job(training, Job("token", words, time.time(), JobState.RUNNING, pid=1))
+    plan = {"training": {"pretrain_steps": 200, "adversarial_steps": 100, "log_every": 10}, "coarse": {"steps": 6}}
+    (training / "plan.json").write_text(json.dumps({"plan": plan}), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def full_panel(application: Any, folders: Path) -> Iterator[Any]:
+    """The widget of the module with everything visible that it has."""
+    widget = application.load_module("CoWLandmarksTraining")
+    ui = widget.ui
+    ui.mraFolderEdit.currentPath = str(folders / "cases")
+    ui.checkButton.click()
+    application.spin_until(lambda: not widget.panel.cases.running, 120)
+    ui.alignedFolderEdit.currentPath = str(folders / "aligned")
+    ui.alignedTable.selectRow(0)
+    beat(folders / "training", "token")
+    ui.outputFolderEdit.currentPath = str(folders / "training")
+    ui.lossButton.click()
+    ui.parametersGroupBox.collapsed = False
+    yield widget
+    QtWidgets.QWidget.setParent(widget.parent, None)  # out of the scroll area, which goes
+    _areas.clear()
+
+
+def _going_by_minimum_sizes() -> Any:
+    return type("Container", (QtWidgets.QWidget,), {"hasHeightForWidth": lambda self: False})()
+
+
+def in_module_panel(application: Any, widget: Any, size: tuple[int, int]) -> Any:
+    """Show a module as Slicer's module panel does: in a scroll area of that size.
+
+    A container between them goes by the minimum sizes of its children: that is where rows were squeezed.
+    """
+    content, between, area = QtWidgets.QWidget(), _going_by_minimum_sizes(), QtWidgets.QScrollArea()
+    for outer, inner in ((content, between), (between, widget.parent)):
+        layout = QtWidgets.QVBoxLayout(outer)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(inner)
+    area.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarAlwaysOff)
+    area.setWidgetResizable(True)
+    area.setWidget(content)
+    area.show()
+    QtWidgets.QWidget.show(widget.parent)
+    area.resize(*size)
+    _areas.append(area)
+    for _round in range(4):
+        application.process_events()
+    return area
+
+
+def named(ui: Any) -> dict[str, Any]:
+    """The widgets of the panel that are visible, by their names."""
+    widgets = {name: own for name, own in vars(ui).items() if isinstance(own, QtWidgets.QWidget)}
+    return {name: own for name, own in widgets.items() if QtWidgets.QWidget.isVisible(own)}
+
+
+def needed_height(own: Any) -> int:
+    """What a widget needs at its width so that its text can be read."""
+    text = QtWidgets.QWidget.fontMetrics(own).height()
+    if own.className() == "ctkCollapsibleGroupBox" and own.collapsed:
+        return text
+    if own.className() == "QLabel" and own.wordWrap:
+        return int(QtWidgets.QLabel.heightForWidth(own, own.width))
+    return int(max(text if getattr(own, "text", "") else 0, type(own)._real_class.minimumSizeHint(own).height()))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_is_squeezed_and_nothing_overlaps(application: Any, full_panel: Any, size: tuple[int, int]) -> None:
+    area = in_module_panel(application, full_panel, size)
+    ui = full_panel.ui
+    shown = named(ui)
+    assert {"presetComboBox", "caseTable", "registrationPictureButton", "seedSpinBox", "coarseProgressBar"} <= set(
+        shown
+    )
+    squeezed = {
+        name: (own.height, needed_height(own)) for name, own in shown.items() if own.height < needed_height(own)
+    }
+    assert not squeezed
+    parents = {name: QtWidgets.QWidget.parentWidget(own) for name, own in shown.items()}
+    for one, other in itertools.combinations(shown, 2):
+        if parents[one] is parents[other]:
+            assert not shown[one].geometry.intersects(shown[other].geometry), f"{one} lies over {other}"
+    assert area.widget().width() <= area.viewport().width() + 1, "the panel is cut off at its right"
+
+
+def test_the_panel_follows_when_it_gets_narrower_or_its_texts_longer(application: Any, full_panel: Any) -> None:
+    area = in_module_panel(application, full_panel, (700, 900))
+    ui = full_panel.ui
+    before = ui.trainLabel.height
+    area.resize(400, 900)
+    for _round in range(4):
+        application.process_events()
+    assert ui.trainLabel.height > before
+    ui.trainLabel.text = "A long sentence about what happened to the training. " * 8
+    for _round in range(4):
+        application.process_events()
+    assert ui.trainLabel.height >= needed_height(ui.trainLabel)
+    assert ui.presetComboBox.height >= needed_height(ui.presetComboBox)
+
+
+def test_a_bar_keeps_its_width_when_the_text_at_it_changes(application: Any, full_panel: Any) -> None:
+    in_module_panel(application, full_panel, (400, 700))
+    ui = full_panel.ui
+    before = ui.coarseProgressBar.width
+    for text in ("", "5990 of 6000, loss 0.00012, 2.3 mm, 12 min left"):
+        ui.coarseFiguresLabel.text = text
+        application.process_events()
+        assert ui.coarseProgressBar.width == before
+        assert ui.adversarialProgressBar.width == before
+
+
+def test_a_click_opens_the_picture_large_and_escape_closes_it(application: Any, full_panel: Any) -> None:
+    ui, window = full_panel.ui, full_panel.panel.alignment.window
+    in_module_panel(application, full_panel, (500, 1200))
+    assert not ui.registrationPictureButton.icon.isNull()
+    ui.registrationPictureButton.click()
+    application.process_events()
+    dialog = window.dialog
+    assert dialog.visible
+    assert not dialog.modal
+    assert dialog.windowTitle == ui.alignedTable.item(0, 0).text()
+    assert window.label.width > 3 * ui.registrationPictureButton.iconSize.width()
+    key = QtGui.QKeyEvent(QtCore.QEvent.KeyPress, QtCore.Qt.Key_Escape, QtCore.Qt.NoModifier)
+    QtCore.QCoreApplication.sendEvent(dialog, key)
+    assert not dialog.visible
+    ui.alignedTable.selectRow(1)
+    ui.registrationPictureButton.click()
+    assert window.dialog is dialog
+    assert dialog.visible
+    full_panel.panel.cleanup()
+    assert window.dialog is None
