@@ -16,6 +16,7 @@ from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
 
 GRID = axis_aligned_grid(np.array([0.0, 14.0, 2.5]), np.array([2.0, 2.0, 2.4]), (24, 40, 48))
 BEAD_MM = 2.5
+FRAME = AlignedFrame(GRID, np.zeros((0, 3)), "landmarks", region_spacing_mm=2.0)
 
 
 def mean_places(anatomy: Anatomy) -> np.ndarray:
@@ -49,7 +50,8 @@ def bead_case(
     )
     if not has_image:
         return case
-    write_arrays(folder / name, bead_image(GRID, places), bead_image(scan, apply_affine(pose, places)))
+    arrays = (bead_image(GRID, places), bead_image(FRAME.region, places), bead_image(scan, apply_affine(pose, places)))
+    write_arrays(folder / name, *arrays)
     return replace(case, folder=folder / name, coarse_grid=scan)
 
 
@@ -66,6 +68,6 @@ def write_bead_cohort(
         bead_case(folder, f"{stem}-{n}", modality, split, anatomy, n, has_image=image)
         for n, (stem, modality, split, image) in enumerate(wanted)
     )
-    frame = AlignedFrame(GRID, mean_places(anatomy), "landmarks")
+    frame = replace(FRAME, mean_landmarks=mean_places(anatomy))
     AlignedCohort(anatomy, frame, DEFAULT_INTENSITY_RULES, cases, provenance={"made": "beads"}).write(folder)
     return AlignedCohort.read(folder)
