@@ -115,9 +115,7 @@ def save_model(model: Model, path: Path, *, eight_bit: bool = False) -> None:
         "format_version": model.format_version,
         "name": model.name,
         "anatomy": model.anatomy.source,
-        "coarse": _part_to_dict(model.coarse, eight_bit),
-        "fine": _part_to_dict(model.fine, eight_bit),
-        **({} if model.circle is None else {"circle": _part_to_dict(model.circle, eight_bit)}),
+        **{name: _part_to_dict(part, eight_bit) for name, part in model.stages},
         "window": [int(value) for value in model.window],
         "prior_sigma_mm": float(model.prior_sigma_mm),
         "decode_with_prior": bool(model.decode_with_prior),
@@ -207,9 +205,8 @@ def _check(model: Model) -> None:
     """Raise ValueError (or what the network raises) when the parts of a model do not fit together."""
     count = len(model.anatomy)
     fine_channels = 1 + count if model.reads_priors else 1
-    parts = [(model.coarse, 2, COARSE_WINDOW), (model.fine, fine_channels, model.window)]
-    if model.circle is not None:
-        parts.append((model.circle, 2, CIRCLE_SHAPE))
+    reads = {"coarse": (2, COARSE_WINDOW), "circle": (2, CIRCLE_SHAPE), "fine": (fine_channels, model.window)}
+    parts = [(part, *reads[name]) for name, part in model.stages]
     for part, channels, window in parts:
         if (part.config.in_channels, part.config.out_channels) != (channels, count):
             raise ValueError(f"its networks do not fit its {count} landmarks")
