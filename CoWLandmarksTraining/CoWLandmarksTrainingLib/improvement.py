@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from CoWLandmarksLib.errors import ConfigurationError
 
 from .evaluation import CaseResult
 from .metrics import bootstrap_interval, radial_errors
@@ -41,8 +44,8 @@ class Improvement:
     def sentence(self) -> str:
         """For people, with a plain warning where the new model is not shown to be better."""
         told = (
-            f"On {self.scans} validation scan{'s' * (self.scans != 1)} the new model has a mean error of "
-            f"{self.new_mre_mm:.2f} mm, the one it began from {self.old_mre_mm:.2f} mm (difference "
+            f"On {self.scans} scan{'s' * (self.scans != 1)} the new model has a mean error of "
+            f"{self.new_mre_mm:.2f} mm, the old one {self.old_mre_mm:.2f} mm (difference "
             f"{self.difference_mm:+.2f} mm"
         )
         told += (
@@ -71,11 +74,39 @@ class Improvement:
 
 
 def improvement(old: Sequence[CaseResult], new: Sequence[CaseResult]) -> Improvement | None:
-    """Compare two models landmark by landmark; `old` and `new` are results of the same scans in the same order.
+    """Compare two models by results of the same scans in the same order (see `paired`)."""
+    before, after = (np.array([radial_errors(r.subvoxel, r.truth) for r in results]) for results in (old, new))
+    return paired(before, after)
+
+
+def improvement_of_reports(old: Path, new: Path) -> Improvement | None:
+    """Compare two models by their reports (folders that `evaluate` has written), on the scans that are in both.
+
+    Raises ConfigurationError where a report cannot be read or has no errors by scan.
+    """
+    before, after = _errors_of(old), _errors_of(new)
+    names = [name for name in before if name in after]
+    return paired(np.array([before[name] for name in names]), np.array([after[name] for name in names]))
+
+
+def _errors_of(report: Path) -> dict[str, list[float]]:
+    path = report / "evaluation.json" if report.is_dir() else report
+    try:
+        scans = json.loads(path.read_text(encoding="utf-8"))["errors_mm"]
+        return {str(name): [float("nan" if e is None else e) for e in errors] for name, errors in scans.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"'{path}' is no report with errors by scan ({type(error).__name__}); run cowlandmarks-train evaluate again."
+        ) from error
+
+
+def paired(before: np.ndarray, after: np.ndarray) -> Improvement | None:
+    """Compare errors (scans, n) mm landmark by landmark, NaN where one does not count.
 
     The interval is a percentile bootstrap of the paired differences over whole scans. None without any landmark.
     """
-    before, after = (np.array([radial_errors(r.subvoxel, r.truth) for r in results]) for results in (old, new))
+    if before.shape != after.shape:
+        raise ConfigurationError("The two models have other landmarks; nothing can be compared.")
     both = np.isfinite(before) & np.isfinite(after)
     if not both.any():
         return None

@@ -72,6 +72,11 @@ def add_training_commands(commands: Any, stop_request: WatchForStop) -> None:
     evaluate.add_argument("--debug", action="store_true", help="show where an error comes from")
     evaluate.set_defaults(run=_evaluate)
 
+    compare = commands.add_parser("compare", help="two models on the same scans, paired, by their reports of evaluate")
+    compare.add_argument("old", type=Path, metavar="OLD", help="report of one model")
+    compare.add_argument("new", type=Path, metavar="NEW", help="report of the other")
+    compare.set_defaults(run=_compare)
+
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings that differ from the preset")
@@ -189,6 +194,16 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     save_model(replace(again, provenance=provenance), arguments.out, eight_bit=True)
     print(f"The model with confidences measured on {len(cases.scans)} scans is '{arguments.out}'.")
     return PARTLY_FAILED if cases.failed else DELIVERED
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from .improvement import improvement_of_reports
+
+    found = improvement_of_reports(arguments.old, arguments.new)
+    if found is None:
+        raise AnnotationError("The two reports have no scan in common; evaluate both models on the same cohort.")
+    print(found.sentence())
+    return DELIVERED
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
