@@ -1,8 +1,8 @@
-"""A researcher's way with few scans, timed: scenes -> check -> split -> align -> train -> evaluate -> compare -> detect.
+"""A researcher's way with few scans, timed: check, split, align, train, evaluate, compare, detect.
 
-    python Testing/Benchmarks/users_road.py --work DIR                       12 scenes, trained on from the default model
-    python Testing/Benchmarks/users_road.py --work DIR --phantoms 0.5        the same with phantoms beside them
-    python Testing/Benchmarks/users_road.py --work DIR --by landmarks        the scans are aligned by their landmarks
+    python Testing/Benchmarks/users_road.py --work DIR                     12 scenes, trained on from the default model
+    python Testing/Benchmarks/users_road.py --work DIR --phantoms 0.5      the same with phantoms beside them
+    python Testing/Benchmarks/users_road.py --work DIR --by landmarks      the scans are aligned by their landmarks
     python Testing/Benchmarks/users_road.py --work DIR --set coarse.steps=80 --set circle.steps=240 --set fine.steps=240
 
 12 synthetic TOF-MRA scenes of one scanner (`--family site`; 10 to learn from, 2 for validation), saved as .mrb, 40 CTA
