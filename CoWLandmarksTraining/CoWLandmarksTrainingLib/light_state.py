@@ -6,14 +6,19 @@ moments of the optimiser.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from CoWLandmarksLib.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.files import atomic_path
 
+from .checkpoint import read_checkpoint
 from .trainer import CHECKPOINT_NAME, Trainer
+
+logger = logging.getLogger(__name__)
 
 LARGEST_FILE = 16 * 2**20
 """A file that travels has to be smaller."""
@@ -23,13 +28,17 @@ _LOG_LINES = 2000
 def write_light_states(folder: Path, out: Path, stages: Sequence[str]) -> None:
     """Write `state-STAGE.pt` and `log-STAGE.jsonl` into `out` for every stage that `folder` holds a checkpoint of.
 
-    Raises OutputError where a file cannot be written or would be too large to travel.
+    A stage whose checkpoints are damaged is only warned of. Raises OutputError where a file cannot be written or would
+    be too large to travel.
     """
     for name in stages:
-        checkpoint = folder / name / CHECKPOINT_NAME
-        if not checkpoint.exists():
+        state: dict[str, Any] = {}
+        try:
+            if not read_checkpoint(folder / name / CHECKPOINT_NAME, torch.device("cpu"), state.update):
+                continue
+        except ConfigurationError as error:
+            logger.warning("%s", error)
             continue
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         average = {key: value.half() if value.is_floating_point() else value for key, value in state["average"].items()}
         path = out / f"state-{name}.pt"
         with atomic_path(path) as temporary:
