@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from CoWLandmarksLib.errors import ConfigurationError
 
-from .evaluation import CaseResult
 from .metrics import bootstrap_interval, radial_errors
+
+if TYPE_CHECKING:  # the panel reads what is written here, without torch
+    from .evaluation import CaseResult
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _errors_of(report: Path) -> dict[str, list[float]]:
         return {str(name): [float("nan" if e is None else e) for e in errors] for name, errors in scans.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"'{path}' is no report with errors by scan ({type(error).__name__}); run cowlandmarks-train evaluate again."
+            f"'{path}' is no report with errors by scan ({type(error).__name__}); run evaluate again."
         ) from error
 
 
