@@ -315,6 +315,8 @@ def train(
     training.data.check()
     stages = training.stages
     chosen = stages if only is None else (training.stage(only),)
+    for stage in chosen:
+        training.samples(stage)  # phantoms that do not fit a stage are refused before the stages before it are trained
     claim(training, resume or only is not None)
     tell = on_log or (lambda entry: None)
     with light_states(training, state_to):
@@ -356,6 +358,8 @@ def _deliver(training: Training, tell: LogSink) -> None:
             lambda model: data.read_absence(model, device),
             start,
         )
+    if model.fine.calibration is UNCALIBRATED:
+        model = replace(model, card=f"{model.card} There was no validation scan: confidences are a guess.")
     compared = None
     if start is not None:
         tell({"stage": "comparison", "message": "comparing with the model it began from"})
