@@ -48,7 +48,7 @@ class TrainingChoicesPanel:
         fillComboBox(
             ui.presetComboBox,
             (
-                ("cpu", _("CPU: about an hour on one core")),
+                ("cpu", _("CPU: an hour or two on one core")),
                 ("gpu", _("Graphics card: the same, far longer")),
                 ("paper", _("Paper: as published; graphics card")),
             ),
