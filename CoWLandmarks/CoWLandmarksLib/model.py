@@ -102,6 +102,11 @@ class Model:
         return (("coarse", self.coarse), *circle, ("fine", self.fine))
 
     @property
+    def eight_bit(self) -> bool:
+        """Whether its weights were read from 8 bits (see packed_weights), and lose nothing when written so again."""
+        return any(value.dtype != torch.float16 for _, part in self.stages for value in part.weights.values())
+
+    @property
     def reads_priors(self) -> bool:
         """Whether the fine network is told where the landmarks are expected."""
         return self.fine.config.in_channels > 1

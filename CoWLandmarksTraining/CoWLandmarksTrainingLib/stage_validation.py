@@ -92,7 +92,7 @@ class StageValidation:
         try:
             crop = np.asarray(first.crop(), np.float32)
             write_error_picture(path, crop, self.source.frame.grid, truth, found, self.anatomy, title)
-        except (OSError, OutputError) as error:
+        except (OSError, OutputError, ImportError) as error:  # a machine may have torch without vtk
             logger.warning("No picture of step %d (%s); training goes on.", step, error)
 
 

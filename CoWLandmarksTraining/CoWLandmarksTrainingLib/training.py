@@ -358,8 +358,9 @@ def _deliver(training: Training, tell: LogSink) -> None:
             lambda model: data.read_absence(model, device),
             start,
         )
-    if model.fine.calibration is UNCALIBRATED:
-        model = replace(model, card=f"{model.card} There was no validation scan: confidences are a guess.")
+    if model.fine.calibration is (UNCALIBRATED if start is None else start.fine.calibration):  # nothing was measured
+        whose = "a guess" if start is None else "those of the model it began from"
+        model = replace(model, card=f"{model.card} There was no validation scan: confidences are {whose}.")
     compared = None
     if start is not None:
         tell({"stage": "comparison", "message": "comparing with the model it began from"})

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from CoWLandmarksLib.errors import AnnotationError, ConfigurationError, StoppedError
+from CoWLandmarksLib.errors import AnnotationError, ConfigurationError, CoWLandmarksError, StoppedError
 
 from .config_file import settings_of_options
 from .settings import DEFAULT_PRESET, DEFAULT_START, OWN_PLAN, PRESETS, STAGE_NAMES, TRAINING_SECTIONS, TrainingPlan
@@ -175,25 +175,35 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     if not arguments.out.name.endswith(".cow.pt"):
         raise ConfigurationError(f"'{arguments.out}' does not end in .cow.pt; choose another --out.")
     cases = evaluation_cases(arguments.cohort, model.anatomy, arguments.split, arguments.splits)
-    for failure in cases.failed:
-        print(f"error: {failure['case']}: {failure['error']}", file=sys.stderr)
-    if not cases.scans:
-        raise AnnotationError("There is no annotated scan to calibrate on; add some, or choose another --split.")
+    failed = {failure["case"]: failure["error"] for failure in cases.failed}
+    for name, sentence in failed.items():
+        print(f"error: {name}: {sentence}", file=sys.stderr)
 
     def read(trial: Any) -> list[CaseResult]:
         detector = Detector(trial, arguments.device)
-        return evaluate(
-            detector,
-            (annotated_volume(scan, model.anatomy) for scan in cases.scans),
-            lambda result: print(result.name, result.verdict, flush=True),
-        )
+        results: list[CaseResult] = []
+        for scan in cases.scans:
+            if scan.name in failed:
+                continue
+            try:
+                [result] = evaluate(detector, [annotated_volume(scan, model.anatomy)])
+            except CoWLandmarksError as error:
+                failed[scan.name] = str(error)
+                print(f"error: {scan.name}: {error}", file=sys.stderr)
+                continue
+            print(result.name, result.verdict, flush=True)
+            results.append(result)
+        return results
 
     again = calibrated(model, read, before=model)
-    record = {"scans": len(cases.scans), "of": "a site's own annotated scans", "before": model.name}
-    provenance = {**again.provenance, "recalibration": record}
-    save_model(replace(again, provenance=provenance), arguments.out, eight_bit=True)
-    print(f"The model with confidences measured on {len(cases.scans)} scans is '{arguments.out}'.")
-    return PARTLY_FAILED if cases.failed else DELIVERED
+    scans = sum(scan.name not in failed for scan in cases.scans)
+    if not scans:
+        raise AnnotationError("There is no annotated scan to calibrate on; add some, or choose another --split.")
+    record = {"scans": scans, "of": "a site's own annotated scans", "before": model.name}
+    again = replace(again, provenance={**again.provenance, "recalibration": record})
+    save_model(again, arguments.out, eight_bit=model.eight_bit)
+    print(f"The model with confidences measured on {scans} scans is '{arguments.out}'.")
+    return PARTLY_FAILED if failed else DELIVERED
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -207,7 +207,11 @@ class TestComparison:
         assert told.startswith("comparison: There is no validation scan: whether the new model is better")
         assert last == f"The model is '{tmp_path / 'model.cow.pt'}'."
         assert not (tmp_path / "comparison.json").exists()
-        assert "compared_with_start" not in load_model(tmp_path / "model.cow.pt").provenance
+        model = load_model(tmp_path / "model.cow.pt")
+        assert "compared_with_start" not in model.provenance
+        assert "There was no validation scan: confidences are those of the model it began from." in model.card
+        before = load_model(here / "first" / "model.cow.pt").fine.calibration
+        np.testing.assert_array_equal(model.fine.calibration.error_mm, before.error_mm)
 
     def test_a_training_from_nothing_compares_nothing(self, here: Path) -> None:
         assert not (here / "first" / "comparison.json").exists()
