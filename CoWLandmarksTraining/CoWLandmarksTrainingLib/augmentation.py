@@ -110,17 +110,31 @@ def sample_image(
         if np.abs(first - np.rint(first)).max() < 1e-3:
             return _cut(image, np.rint(first).astype(int)[::-1], target.shape).to(device)
     source = deformation.source_grid(target, device)
-    ijk = (source - _float(grid.ijk_to_ras[:3, 3], device)) / _float(grid.spacing, device)
-    low = np.maximum(0, np.floor(ijk.amin(dim=(0, 1, 2)).cpu().numpy()).astype(int))
-    high = np.minimum(grid.size, np.ceil(ijk.amax(dim=(0, 1, 2)).cpu().numpy()).astype(int) + 2)
+    low, high = _needed(source, grid)
     if (high <= low).any():
         return torch.zeros(target.shape, device=device)
     part = torch.from_numpy(np.array(image[low[2] : high[2], low[1] : high[1], low[0] : high[0]])).to(device)
-    position = (2.0 * (ijk - _float(low, device)) + 1.0) / _float(high - low, device) - 1.0
+    # RAS mm to the [-1, 1] of grid_sample in one step each, in place: these are the largest arrays of a sample.
+    count = high - low
+    scale = 2.0 / (grid.spacing * count)
+    shift = (1.0 - 2.0 * (grid.ijk_to_ras[:3, 3] / grid.spacing + low)) / count - 1.0
+    position = source.mul_(_float(scale, device)).add_(_float(shift, device))
     sampled = functional.grid_sample(
         part.float()[None, None], position[None], mode="bilinear", padding_mode="zeros", align_corners=False
     )
     return sampled[0, 0]
+
+
+def _needed(source: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """First and end voxel (i, j, k) of the part of `grid` that the places `source` (K, J, I, 3) mm lie in.
+
+    A deformation does not fold, so the outermost places are those of the outermost voxels.
+    """
+    faces = [source.select(axis, end).reshape(-1, 3) for axis in range(3) for end in (0, -1)]
+    outer = torch.cat(faces)
+    low, high = (outer.amin(dim=0).cpu().numpy(), outer.amax(dim=0).cpu().numpy())
+    first, last = ((place - grid.ijk_to_ras[:3, 3]) / grid.spacing for place in (low, high))
+    return np.maximum(0, np.floor(first).astype(int)), np.minimum(grid.size, np.ceil(last).astype(int) + 2)
 
 
 def _float(array: np.ndarray, device: torch.device | None) -> torch.Tensor:
