@@ -7,6 +7,8 @@ Both phases, with noise on real heatmaps and R1; the weights go to FOLDER/weight
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,14 +57,17 @@ CONFIG = TrainerConfig(
 class ToySamples(Dataset):  # type: ignore[type-arg]
     """Two bright points on noise, the second always 4 mm further right and unknown in one sample of four.
 
-    From sample `spoilt_from` on, the third of every four holds no numbers.
+    From sample `spoilt_from` on, the third of every four holds no numbers; who is to make sample `killed_at` dies.
     """
 
     seed: int = 0
     spoilt_from: int | None = None
+    killed_at: int | None = None
 
     def __getitem__(self, number: int) -> Sample:
         """Sample `number`."""
+        if number == self.killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
         rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
         grid = GRID.grid()
         first = rng.uniform(-1.5, 0.0, 3)

@@ -60,9 +60,7 @@ class AlignedSource:
         expected = None
         if stage.priors:
             mean = self.frame.mean_landmarks  # a doubtful point is pulled to its usual place in this very head
-            expected = deformation.moved(
-                simulated_estimate(case.landmarks, rng, mean, with_circle=stage.after_circle)
-            )
+            expected = deformation.moved(simulated_estimate(case.landmarks, rng, mean, with_circle=stage.after_circle))
         grid = stage.grid
         if stage.posing is Posing.WINDOWS:
             grid = drawn_window(rng, stage, moved, status)

@@ -54,6 +54,17 @@ class Batch:
             origin_mm=None if self.origin_mm is None else self.origin_mm.to(device),
         )
 
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a graphics card reads directly; for torch's DataLoader."""
+        return replace(
+            self,
+            image=self.image.pin_memory(),
+            landmarks=self.landmarks.pin_memory(),
+            channel_mask=self.channel_mask.pin_memory(),
+            expected=None if self.expected is None else self.expected.pin_memory(),
+            origin_mm=None if self.origin_mm is None else self.origin_mm.pin_memory(),
+        )
+
     def split(self, parts: int) -> list[Batch]:
         """Equal parts in order; raises ConfigurationError when the batch cannot be divided so."""
         if len(self) % parts:

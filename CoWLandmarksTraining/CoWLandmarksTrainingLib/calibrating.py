@@ -32,14 +32,17 @@ def calibrated(model: Model, read: ReadCases, absent: ReadCases | None = None, b
 
     `read` gives what a model finds in the cases. `absent` does so for further cases that serve only to see how high
     the peaks of absent landmarks are. The tables of `before` are the prior (see `blended`), for few cases tell little.
-    Without any landmark the model stays as it is.
+    Without any landmark these tables hold as they are, or the model's own where there are none.
     """
     permutation = model.anatomy.mirror_permutation
-    tables = {} if before is None else {name: part.calibration for name, part in before.stages}
+    known = () if before is None else before.stages
+    tables = {name: part.calibration for name, part in known if name in dict(model.stages)}
     results = read(model)
     count = sum(int(np.isfinite(result.truth).all(axis=1).sum()) for result in results)
     if count == 0:
-        return model
+        for name, table in tables.items():
+            model = _with_table(model, name, table)
+        return model if before is None else replace(model, least_recognition=before.least_recognition)
     model = _with_table(model, "coarse", _table(results, "coarse", "coarse_peaks", permutation, tables, count))
     # Where there is no circle network the second pass of the fine one relies on a table of the first.
     model = _with_table(model, "fine", _table(results, "fine", "peaks", permutation, tables, count))
@@ -54,8 +57,11 @@ def calibrated(model: Model, read: ReadCases, absent: ReadCases | None = None, b
         assert model.circle is not None
         limit = _table(results, "circle", peaks, permutation, {}, count, more).absent_below
         if limit > 0.0:
-            known = model.circle.calibration
-            model = _with_table(model, "circle", replace(known, absent_below=ABSENCE_MARGIN * limit))
+            table, prior = model.circle.calibration, tables.get("circle")
+            measured = replace(table, absent_below=ABSENCE_MARGIN * limit)
+            weight = count / (count + PRIOR_LANDMARKS)
+            told = measured if prior is None else blended(prior, measured, weight)
+            model = _with_table(model, "circle", replace(table, absent_below=told.absent_below))
         fine = replace(fine, absent_below=0.0)
     model = _with_table(model, "fine", fine)
     if len(results) < FEWEST_FOR_RECOGNITION:

@@ -66,8 +66,11 @@ def _end_after(sentinel: int) -> None:
 
 
 def begin_worker(number: int = 0) -> None:
-    """Settings of a process that makes batches beside a training: one thread, and Ctrl-C is for the training alone."""
+    """Settings of a process that makes batches beside a training: one thread, and who stops the training with all that
+    belongs to it (Ctrl-C, the panel) stops the training alone, which ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
     _begin()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.errors import ConfigurationError, CoWLandmarksError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Grid
 from torch.utils.data import DataLoader, Dataset
@@ -153,6 +156,58 @@ class _Consecutive(IndexSampler[list[int]]):
             first += self._batch_size
 
 
+@dataclass(frozen=True)
+class _Told(Dataset):  # type: ignore[type-arg]
+    """Samples, or the error in the place of one: a worker would wrap it in a report for programmers."""
+
+    samples: Dataset  # type: ignore[type-arg]
+
+    def __getitem__(self, number: int) -> Sample | CoWLandmarksError:
+        try:
+            return self.samples[number]  # type: ignore[no-any-return]
+        except CoWLandmarksError as error:
+            return error
+
+
+def _collated(made: Sequence[Sample | CoWLandmarksError]) -> Batch | CoWLandmarksError:
+    for one in made:
+        if isinstance(one, CoWLandmarksError):
+            return one
+    return stacked([one for one in made if isinstance(one, Sample)])
+
+
+class WorkerKilledError(CoWLandmarksError):
+    """A process that makes batches was killed from outside."""
+
+
+def _raised(made: Iterator[Batch | CoWLandmarksError]) -> Iterator[Batch]:
+    try:
+        for batch in made:
+            if isinstance(batch, CoWLandmarksError):
+                raise batch
+            yield batch
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the latter: killed while it handed a batch over
+        if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
+            raise
+        raise WorkerKilledError(
+            "A process that makes batches was killed, most likely out of memory; use fewer (training.workers)."
+        ) from error
+
+
+@contextmanager
+def _unwatched_children() -> Iterator[None]:
+    """Take back torch's handler of SIGCHLD, which raises in the middle of anything when a worker dies; who waits for a
+    batch of that worker learns it as well."""
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def batches(
     samples: Dataset,  # type: ignore[type-arg]
     batch_size: int,
@@ -163,21 +218,25 @@ def batches(
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
     """This process's share of the batches from sample `first` on, made by `workers` processes beside this one (0:
-    here). Whatever `workers` is, the batches are the same. Raises ConfigurationError when a batch cannot be shared."""
+    here). Whatever `workers` is, the batches are the same.
+
+    Raises ConfigurationError when a batch cannot be shared. What samples raise is raised when their batch is asked for,
+    and WorkerKilledError when who makes it was killed.
+    """
     us = processes or Processes()
     if batch_size % us.world:
         raise ConfigurationError(
             f"A batch of {batch_size} cannot be shared by {us.world} processes; change batch_size."
         )
-    return iter(
-        DataLoader(
-            samples,
-            batch_sampler=_Consecutive(first, batch_size, us),
-            num_workers=workers,
-            collate_fn=stacked,
-            worker_init_fn=begin_worker if workers else None,
-            multiprocessing_context="spawn" if workers else None,
-            prefetch_factor=2 if workers else None,
-            pin_memory=pin_memory,
-        )
+    loader = DataLoader(
+        _Told(samples),
+        batch_sampler=_Consecutive(first, batch_size, us),
+        num_workers=workers,
+        collate_fn=_collated,
+        worker_init_fn=begin_worker if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+        prefetch_factor=2 if workers else None,
+        pin_memory=pin_memory,
     )
+    with _unwatched_children():
+        return _raised(iter(loader))

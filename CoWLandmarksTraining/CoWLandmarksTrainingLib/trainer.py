@@ -26,7 +26,7 @@ from .batch import Batch
 from .checkpoint import read_checkpoint, write_checkpoint
 from .methods import Method, method_loss
 from .processes import Processes
-from .samples import batches
+from .samples import WorkerKilledError, batches
 from .settings import TrainerConfig
 from .training_log import TrainingLog, memory_mb
 
@@ -153,7 +153,12 @@ class Trainer:
                 with enough_memory(f"step {self.step}", self.memory_advice):
                     if feed is None:
                         feed = self.batches()
-                    batch = next(feed)
+                    try:
+                        batch = next(feed)
+                    except WorkerKilledError:
+                        if should_stop():  # who stops everything at once kills the workers as well
+                            self._stop(elapsed)
+                        raise
                     waited += time.monotonic() - before
                     losses.append(self.train_step(batch))
                 now = time.monotonic()

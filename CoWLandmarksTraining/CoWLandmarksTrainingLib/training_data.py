@@ -172,10 +172,13 @@ class CohortData:
             )
 
     def sources(self, phantoms: PhantomSource) -> tuple[tuple[CaseSource, float], ...]:
-        """The training scans, and phantoms."""
+        """The training scans, and phantoms; of the samples only a share uses up phantoms."""
         own, share = self.plan, self.plan.data.phantom_share
         scans = AlignedSource(self.train_cases, self.frame, own.coarse, own.augmentation, own.training.seed)
-        return ((scans, 1.0 - share), (phantoms, share)) if share else ((scans, 1.0),)
+        if not share:
+            return ((scans, 1.0),)
+        beside = replace(phantoms, reuse=max(1, round(phantoms.reuse / share)))
+        return ((scans, 1.0 - share), (beside, share))
 
     def landmark_sets(self) -> LandmarkSetSource:
         """Sets of the training cases."""

@@ -258,6 +258,27 @@ class TestTrouble:
         with pytest.raises(ConfigurationError, match=r"The prediction is not finite at step 3 with case case-14 \("):
             trainer.run()
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9")
+    @pytest.mark.parametrize("wanted", [False, True])
+    def test_a_worker_that_is_killed_ends_the_training_with_a_sentence(
+        self, tmp_path: Path, wanted: bool, whole: dict[str, torch.Tensor]
+    ) -> None:
+        """Alone: too little memory, most likely. With everything else, as at the end of a batch job: a wish to stop."""
+        probe = (
+            "import sys; from pathlib import Path\n"
+            "import torch; torch.set_num_threads(1); from toy_training import ToySamples, toy_trainer\n"
+            "t = toy_trainer(Path(sys.argv[1]), samples=ToySamples(killed_at=17), workers=1)\n"
+            "asked = []  # twice at the same step: after the worker is gone\n"
+            f"t.run(should_stop=lambda: asked.append(t.step) or {wanted} and asked.count(t.step) > 1)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", probe, str(tmp_path)], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        told = done.stderr.splitlines()[-1]
+        assert ("StoppedError: Stopped at step" if wanted else "use fewer (training.workers).") in told, done.stderr
+        assert_same(trained_on(tmp_path), whole)
+
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
     def test_a_log_that_cannot_be_written_ends_no_training(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -64,9 +64,7 @@ def test_the_mean_is_over_channels_and_batch() -> None:
     prediction, target = toy()
     two = loss_of(torch.cat([prediction, target]), torch.cat([target, target]))
     assert float(two) == pytest.approx(0.5 * float(loss_of(prediction, target)))
-    masked = loss_of(
-        torch.cat([prediction, target]), torch.cat([target, target]), 1000.0, torch.ones(2, 1)
-    )
+    masked = loss_of(torch.cat([prediction, target]), torch.cat([target, target]), 1000.0, torch.ones(2, 1))
     assert float(masked) == pytest.approx(float(two))
 
 
