@@ -200,7 +200,7 @@ class ReviewPanel(VTKObservationMixin):
         self._escape.setEnabled(placing)
         text = _("Cancel") if placing else _("Re-place")
         if button.text != text:
-            key = button.shortcut
+            key = qt.QKeySequence(button.shortcut)
             button.text = text  # takes the key away
             button.setShortcut(key)
 
