@@ -19,10 +19,11 @@ from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.delivered import read_delivered
 from CoWLandmarksLib.scene import add_volume
-from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
+from CoWLandmarksLib.scene_display import look_at_circle
 from CoWLandmarksLib.scene_files import create_scene
 from CoWLandmarksLib.scene_results import add_result
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
+from CoWLandmarksLib.scene_vessels import show_vessels
 from CoWLandmarksLib.volume_io import read_volume
 
 SIZE = 520

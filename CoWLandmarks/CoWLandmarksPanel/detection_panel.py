@@ -14,7 +14,7 @@ from CoWLandmarksLib.detect_options import DetectOptions
 from CoWLandmarksLib.errors import CoWLandmarksError
 from CoWLandmarksLib.scene import detection_nodes, points_from_node, volume_from_node, volume_node_of
 from CoWLandmarksLib.scene_batch import BatchRow
-from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
+from CoWLandmarksLib.scene_display import look_at_circle
 from CoWLandmarksLib.scene_regions import update_region_balls
 from CoWLandmarksLib.scene_results import add_result, refresh_summary
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
@@ -31,6 +31,7 @@ from .result_panel import ResultPanel
 from .review_panel import ReviewPanel
 from .sample_data import CTA, MRA, Sample
 from .setup_panel import SetupPanel
+from .vessel_drawing import VesselDrawing
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "CoWLandmarksLib" / "Resources" / "Models" / "default.cow.pt"
 
@@ -64,6 +65,7 @@ class DetectionPanel:
         self.batch = BatchPanel(ui.batchCollapsibleButton, logic.settings)
         self.advanced = AdvancedPanel(ui.advancedCollapsibleButton, logic.settings, DEFAULT_MODEL)
         self.setup = SetupPanel(ui, self.refresh)
+        self._vessels = VesselDrawing(logic.settings)
         self.result.onSelected = self._choose
         self.result.onTryAgain = lambda volumeNode, hint: self._start(volumeNode, hint)
         self.batch.startScene = self._startSceneBatch
@@ -73,6 +75,7 @@ class DetectionPanel:
         self.advanced.onShowCard = self._fetchCard
         self.advanced.onModalityChanged = lambda value: self._keep("modality", value)
         self.advanced.onDecodingChanged = lambda value: self._keep("decoding", value)
+        self.advanced.onVolumeRenderingChanged = self._drawVessels
         self.review = ReviewPanel(ui.reviewCollapsibleButton, anatomy)
         self.export = ExportPanel(ui.exportCollapsibleButton, anatomy)
         self.compare = ComparePanel(ui.compareCollapsibleButton, anatomy)
@@ -226,7 +229,14 @@ class DetectionPanel:
         volumeNode = volume_node_of(markupsNode)
         if volumeNode is not None:
             look_at_circle(slicer.mrmlScene, volumeNode, markupsNode)
-            show_vessels(slicer.modules.volumerendering.logic(), volumeNode, markupsNode)
+            self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
+
+    def _drawVessels(self) -> None:
+        """Draw the vessels of the chosen result as the settings say now."""
+        markupsNode = self.detection
+        volumeNode = None if markupsNode is None else volume_node_of(markupsNode)
+        if volumeNode is not None:
+            self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
 
     def _choose(self, markupsNode: Any) -> None:
         if self._parameters is not None:
