@@ -17,9 +17,11 @@ from CoWLandmarksLib.review_placement import Placement
 from CoWLandmarksLib.scene import volume_node_of
 from CoWLandmarksLib.scene_focus import expected_place, jump_to
 from CoWLandmarksLib.scene_given import add_given_file
+from CoWLandmarksLib.scene_labels import hide_labels, show_labels
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from .machine_settings import MachineSettings
 from .review_table import ReviewTable
 from .schematic_picture import schematicPixmap
 from .ui_files import loadedInto
@@ -63,6 +65,8 @@ class ReviewPanel(VTKObservationMixin):
             (ui.loadButton, self._onLoad),
         ):
             button.connect("clicked(bool)", method)
+        ui.allLabelsCheckBox.checked = MachineSettings().allLabels
+        ui.allLabelsCheckBox.connect("toggled(bool)", self._onAllLabels)
         self._say("")
         self.refresh()
 
@@ -136,6 +140,7 @@ class ReviewPanel(VTKObservationMixin):
         self.addObserver(markups, markups.PointEndInteractionEvent, self._onDragEnd)
         for event in (markups.PointModifiedEvent, markups.PointPositionDefinedEvent, markups.PointPositionMissingEvent):
             self.addObserver(markups, event, self._onPointModified)
+        self.addObserver(markups, markups.DisplayModifiedEvent, self._label)
         self.addObserver(markups.GetScene(), slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
         volume = volume_node_of(markups)
         if volume is not None:
@@ -156,11 +161,14 @@ class ReviewPanel(VTKObservationMixin):
         self.removeObservers()
         self._review = self._placement = None
         self._dragging = False
+        if not slicer.mrmlScene.IsClosing():
+            hide_labels(slicer.mrmlScene)
 
     def _showSelected(self) -> None:
         ui, review, code = self.ui, self._review, self.table.code
         if review is None or code is None:
             return
+        self._label()
         row = review.row(code)
         landmark = self._anatomy.landmark(code)
         placing = self._placement is not None and self._placement.code is not None
@@ -180,6 +188,15 @@ class ReviewPanel(VTKObservationMixin):
         estimates = {each.code: each for each in review.detection().landmarks}
         size = (label.minimumWidth, label.minimumHeight)
         label.setPixmap(schematicPixmap(self._anatomy, estimates, code, *size, scale=label.devicePixelRatioF()))
+
+    def _label(self, caller: Any = None, event: Any = None) -> None:
+        """Label the selected and the doubtful landmarks in 3-D, or all."""
+        if self._review is not None and self._review.markups.GetScene() is not None:
+            show_labels(self._review.markups, self.table.code, self.ui.allLabelsCheckBox.checked)
+
+    def _onAllLabels(self, checked: bool) -> None:
+        MachineSettings().allLabels = checked
+        self._label()
 
     def _say(self, text: str) -> None:
         self.ui.messageLabel.text = text
@@ -290,6 +307,7 @@ class ReviewPanel(VTKObservationMixin):
         self._recordMoves()
 
     def _onPointModified(self, caller: Any = None, event: Any = None) -> None:
+        self._label()
         if not self._dragging:
             self._recordMoves()
 
