@@ -168,6 +168,7 @@ class DetectionRuns:
             run.delivered = delivered
             run.nodes = add_result(scene, volumeNode, delivered, self.anatomy, surfaces)
             self._latest[run.nodes.markups.GetID()] = delivered.folder
+            yield  # what `onEnd` shows takes a turn of its own
 
         job = Job(
             words,
@@ -226,6 +227,7 @@ class DetectionRuns:
             yield from self._surfaces(delivered, surfaces)
             if delivered.arteries is not None and key not in self._again:  # else a newer correction is on its way
                 update_arteries(markupsNode, delivered.arteries, self.anatomy, surfaces)
+                yield
 
         def ended(job: Job) -> None:
             del self._arteries[key]

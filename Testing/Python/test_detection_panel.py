@@ -121,6 +121,8 @@ def test_one_click_adds_points_arteries_and_table_beside_the_scan(widget: Any) -
     assert found.markups.GetNumberOfControlPoints() == 19
     assert found.segmentation.GetSegmentation().GetNumberOfSegments() == 20
     assert found.table.GetNumberOfRows() == 20
+    closed = found.segmentation.GetSegmentation().GetSegment("BA").GetRepresentation("Closed surface")
+    assert closed.GetNumberOfPoints() > 100, "made by the child process"
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     folders = {
         hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
