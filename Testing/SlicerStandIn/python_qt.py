@@ -32,6 +32,10 @@ CALLED_BY_QT = re.compile(
 """Virtual methods, for which PySide looks into the class whenever Qt calls them."""
 
 
+_SIZE_HINTS = ("sizeHint", "minimumSizeHint")
+_reading_size_hint: list[str] = []
+
+
 class Absent:
     """Takes the place of a member that PySide has and Slicer lacks."""
 
@@ -53,6 +57,16 @@ def qt_property(
     def read(self: Any) -> Any:
         return QtCore.QObject.property(self, name) if getter is None else getter(self)
 
+    def read_size_hint(self: Any) -> Any:
+        # Qt asks a widget, it its children, and PySide looks into the class each time: that would double at each level.
+        if _reading_size_hint:
+            return None
+        _reading_size_hint.append(name)
+        try:
+            return QtCore.QObject.property(self, name)
+        finally:
+            _reading_size_hint.clear()
+
     def write(self: Any, value: Any) -> None:
         if not writable:
             raise AttributeError(f"{type(self).__name__}.{name} is read-only")
@@ -61,7 +75,7 @@ def qt_property(
             value = list(value)
         QtCore.QObject.setProperty(self, name, value)
 
-    return property(read, write)
+    return property(read_size_hint if name in _SIZE_HINTS else read, write)
 
 
 def _check_value(name: str, kind: str | None, value: Any) -> None:
