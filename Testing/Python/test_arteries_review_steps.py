@@ -91,10 +91,11 @@ def test_an_artery_whose_whole_lumen_belongs_to_others_is_unknown(close_a2: Phan
 
 
 def test_without_the_a2_that_it_feeds_no_anterior_communicating_artery_is_made_up() -> None:
-    scan = tube_scan(left_out=("L-ACA-A1", "L-ACA-A2"), spacing=(0.8, 0.8, 0.9))
-    traced = ArteryTracer(scan, Modality.MRA, ANATOMY).trace(landmarks(L_A1_A2=LandmarkState.ABSENT))
+    scan = tube_scan(left_out=("L-ACA-A1", "L-ACA-A2", "R-ACA-A2"), spacing=(0.8, 0.8, 0.9))
+    points = landmarks(L_A1_A2=LandmarkState.ABSENT, R_A2_A3=LandmarkState.ABSENT)
+    traced = ArteryTracer(scan, Modality.MRA, ANATOMY).trace(points)
     assert broken_rules(traced) == []
-    assert not traced.artery("L-ACA-A2").traced
+    assert traced.artery("ACoA").state is traced.artery("L-ACA-A2").state is ArteryState.ABSENT
 
 
 def test_the_rules_notice_what_breaks_them(tubes: Phantom) -> None:
