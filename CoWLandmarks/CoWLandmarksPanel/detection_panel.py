@@ -60,6 +60,7 @@ class DetectionPanel:
         self._checked: Any | None = None
         self._scan: Any | None = None
         self._traced: dict[str, Places] = {}
+        self._arteriesMessage = ""
         self._input: Any | None = None
         self._switching = False
         self._views = ScanViews(self.followViews)
@@ -346,12 +347,20 @@ class DetectionPanel:
         try:
             self._logic.runs.updateArteries(markupsNode, self._onArteries)
         except CoWLandmarksError as error:
-            self._tell(str(error))
+            self._tellOfArteries(str(error))
 
     def _onArteries(self, run: Run) -> None:
         if run.error is not None:
-            self._tell(_("The arteries could not be updated: {reason}").format(reason=run.error))
+            self._tellOfArteries(_("The arteries could not be updated: {reason}").format(reason=run.error))
+        elif not run.cancelled:
+            self._tellOfArteries("")
         self.result.refresh()
+
+    def _tellOfArteries(self, text: str) -> None:
+        """Say why the arteries do not follow; without a text take back what was said so."""
+        if text or self.ui.messageLabel.text == self._arteriesMessage:
+            self._tell(text)
+        self._arteriesMessage = text
 
     def _startSceneBatch(self, nodes: Sequence[Any], onChanged: Callable[[], None]) -> Batch | None:
         if not self._ready():
