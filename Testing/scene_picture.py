@@ -19,51 +19,17 @@ from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.delivered import read_delivered
 from CoWLandmarksLib.scene import add_volume
-from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
+from CoWLandmarksLib.scene_display import look_at_circle
 from CoWLandmarksLib.scene_files import create_scene
 from CoWLandmarksLib.scene_results import add_result
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
+from CoWLandmarksLib.scene_vessels import show_vessels
 from CoWLandmarksLib.volume_io import read_volume
+from scene_view import SIZE, View
 
-SIZE = 520
 ROOT = Path(__file__).resolve().parent.parent
 _ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 _COLOURS = {"Red": (0.95, 0.29, 0.21), "Green": (0.43, 0.69, 0.29), "Yellow": (0.93, 0.84, 0.30)}
-
-
-class View:
-    """An offscreen window whose renderer Slicer's displayable managers fill for one view node."""
-
-    def __init__(self, scene: Any, node: Any, managers: tuple[str, ...]) -> None:
-        self.window = vtk.vtkRenderWindow()
-        self.window.SetOffScreenRendering(True)
-        self.window.SetSize(SIZE, SIZE)
-        self.window.SetMultiSamples(4)
-        self.renderer = vtk.vtkRenderer()
-        self.window.AddRenderer(self.renderer)
-        self.interactor = vtk.vtkGenericRenderWindowInteractor()
-        self.interactor.SetRenderWindow(self.window)
-        self.interactor.Initialize()
-        self.group = slicer.vtkMRMLDisplayableManagerGroup()
-        self.group.SetRenderer(self.renderer)
-        self.managers = []
-        for name in managers:
-            manager = getattr(slicer, name)()
-            manager.SetMRMLApplicationLogic(scene.kept_alive[0])
-            self.group.AddDisplayableManager(manager)
-            self.managers.append(manager)
-        self.group.SetMRMLDisplayableNode(node)
-
-    def image(self) -> Any:
-        """The rendered view."""
-        self.window.Render()
-        grabbed = vtk.vtkWindowToImageFilter()
-        grabbed.SetInput(self.window)
-        grabbed.ReadFrontBufferOff()
-        grabbed.Update()
-        image = vtk.vtkImageData()
-        image.DeepCopy(grabbed.GetOutput())
-        return image
 
 
 class SceneViews:

@@ -130,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
         "--heatmaps", action="store_true", help="also write what the network saw round uncertain landmarks"
     )
     detect.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
+    detect.add_argument(
+        "--surfaces", action="store_true", help="also write the arteries' closed surfaces, for 3D Slicer's panel"
+    )
     detect.add_argument("--no-pictures", action="store_true", help="do not write report.png")
     detect.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
     detect.add_argument("--force", action="store_true", help="replace earlier results")
@@ -155,6 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     arteries.add_argument("--modality", choices=["auto", "mra", "cta"], default="auto", help="default: auto")
     _add_series(arteries)
     arteries.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
+    arteries.add_argument(
+        "--surfaces", action="store_true", help="also write the arteries' closed surfaces, for 3D Slicer's panel"
+    )
     arteries.add_argument("--no-pictures", action="store_true", help="do not write report.png")
     arteries.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
     arteries.add_argument("--force", action="store_true", help="replace an earlier result")
@@ -207,7 +213,11 @@ def _detect(
         force=arguments.force,
     )
     delivery = Delivery(
-        anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene, heatmaps=arguments.heatmaps
+        anatomy,
+        pictures=not arguments.no_pictures,
+        scene=not arguments.no_scene,
+        heatmaps=arguments.heatmaps,
+        surfaces=arguments.surfaces,
     )
     batch = Batch(
         detector,
@@ -260,7 +270,12 @@ def _arteries(
     detection, found = retraced(volume, landmarks, anatomy, modality, arguments.previous, memory)
     for warning in dict.fromkeys((*foreign, *detection.warnings)):
         events(Event(EventKind.WARNING, warning, scan=volume.name))
-    delivery = Delivery(anatomy, pictures=not arguments.no_pictures, scene=not arguments.no_scene)
+    delivery = Delivery(
+        anatomy,
+        pictures=not arguments.no_pictures,
+        scene=not arguments.no_scene,
+        surfaces=arguments.surfaces,
+    )
     left_alone = interruption.deferred
     with result_folder(arguments.out, volume.name, arguments.force, left_alone) as folder, left_alone():
         events(Event(EventKind.STAGE, "writing the result", "write", 0.7))

@@ -69,16 +69,17 @@ class ArteryPairs:
         """
         ends, merged = self._ends, {}
         for code, other in counterpart_codes(self._anatomy).items():
-            if code > other or code not in sections or other not in sections:
+            if code > other or code not in sections or other not in sections or {code, other} <= set(kept):
                 continue
             if max(shared_part(sections[code], sections[other]), shared_part(sections[other], sections[code])) < SHARED:
                 continue
+            side_by_side = self._side_by_side(code, other, sections)
             options = []
             for first, second in ((code, other), (other, code)):
                 if second in kept or ends[second].way is Way.ACROSS:
                     continue
                 artery, gap_share = self._anatomy.artery(second), GAP_SHARE
-                if self._side_by_side(code, other):
+                if side_by_side:
                     traced = self._router.beside(artery, ends[second], self._points, sections[first])
                     gap_share = SIDE_BY_SIDE_GAP_SHARE
                 else:
@@ -91,7 +92,7 @@ class ArteryPairs:
                 _, second, traced = max(apart, key=lambda option: option[0])
                 sections[second] = traced
                 first = other if second == code else code
-                if first not in kept and self._side_by_side(code, other):
+                if first not in kept and side_by_side:
                     sections[first] = centred(without(self._region, traced), sections[first].points)
                 continue
             # One vessel for both: an azygos artery, or a second one too near or too thin to be told from the first.
@@ -100,7 +101,7 @@ class ArteryPairs:
             merged[fainter] = other if fainter == code else code
         return merged
 
-    def _side_by_side(self, code: str, other: str) -> bool:
+    def _side_by_side(self, code: str, other: str, sections: Mapping[str, CrossSections]) -> bool:
         """Whether two arteries begin and end close to each other but not in one point (both A2)."""
         for one, two in (
             (self._ends[code].start, self._ends[other].start),
@@ -108,9 +109,9 @@ class ArteryPairs:
         ):
             if one is None or two is None or one == two:
                 return False
-            if np.linalg.norm(self._points[one] - self._points[two]) > SIDE_BY_SIDE_MM:
-                return False
-        return True
+        # Where they end their paths tell: landmarks of an artery that is kept were not looked at this time.
+        apart = np.linalg.norm(sections[code].points[[0, -1]] - sections[other].points[[0, -1]], axis=1)
+        return bool((apart <= SIDE_BY_SIDE_MM).all())
 
     def _apart(self, traced: CrossSections, first: CrossSections) -> bool:
         """Whether a second path found a vessel of its own beside the first one."""

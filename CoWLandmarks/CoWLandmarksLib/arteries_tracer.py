@@ -145,12 +145,20 @@ class ArteryTracer:
                 return here is not there
             return float(np.linalg.norm(here - there)) > SAME_POINT_MM
 
-        return [
-            artery
+        hanging = {
+            artery.code
             for artery in self._anatomy.arteries
             if ends[artery.code] != old_ends[artery.code]
             or any(moved(code) for code in (artery.start, artery.end, ends[artery.code].start, ends[artery.code].end))
-        ]
+        }
+        # One that could not be told from its neighbours gets another try when one of them may have changed.
+        if hanging:
+            hanging |= {
+                trace.code
+                for trace in before.arteries
+                if trace.state is ArteryState.UNKNOWN and ends[trace.code].way not in (Way.NONE, Way.ACROSS)
+            }
+        return [artery for artery in self._anatomy.arteries if artery.code in hanging]
 
     def _surroundings_of(self, positions: Mapping[str, np.ndarray], before: ArteryMap | None) -> Surroundings:
         """Crop, cost map and router: those for the anchors of the earlier result where they hold all landmarks.
@@ -237,6 +245,11 @@ class ArteryTracer:
         """States, labels and measures of the arteries traced now, with the others as they were before."""
         judgements = {code: self._judged(code, found, ends) for code, found in self.evidence.items()}
         present = {code for code, judgement in judgements.items() if judgement.present}
+        # A midline artery that only feeds one across is not there without that one.
+        fed = {ends[code] for code in present if self._anatomy.artery(code).side != "midline"}
+        lost = {code for code in judgements if ends[code].way is Way.ACROSS and ends[code] not in fed}
+        judgements = {code: judgement for code, judgement in judgements.items() if code not in lost}
+        present -= lost
         kept = {trace.code: trace for trace in before.arteries} if before is not None else {}
         for artery in hanging:
             kept.pop(artery.code, None)
@@ -262,6 +275,9 @@ class ArteryTracer:
                 traces.append(
                     ArteryTrace(code, ArteryState.ABSENT, judgements[code].reason, judgements[code].confidence)
                 )
+            elif counts[artery.label] == 0:
+                words = "nearly all of its best path lies in the lumens of other arteries"
+                traces.append(ArteryTrace(code, ArteryState.UNKNOWN, words, 0.5))
             else:
                 sections, own = self._as_wide_as_it_goes_on(artery), self.evidence[code].own
                 if not artery.optional and own.mean() < REPRESENTATIVE:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from .arteries import ArteryMap
+from .command_line import unexpected_problem
 from .delivery import PICTURE_FILE, Delivery
 from .detection import Detection
 from .dicom_frames import is_dicom
@@ -203,6 +204,4 @@ def sentence_of(error: Exception) -> str:
         return " ".join(str(error).split())
     if is_out_of_memory(error):
         return "There is not enough memory for this scan; close other programs, or crop the scan around the head."
-    detail = " ".join(str(error).split())[:200]
-    kind = type(error).__name__
-    return f"An unexpected problem stopped this scan ({kind}: {detail}); run again with --debug to see where."
+    return unexpected_problem(error, "this scan")

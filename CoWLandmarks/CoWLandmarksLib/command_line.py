@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,13 +27,13 @@ def path_argument(text: str) -> Path:
     return Path(text)
 
 
-def unexpected_problem(error: Exception) -> str:
-    """One sentence about an error that nobody foresaw."""
+def unexpected_problem(error: Exception, stopped: str = "the program") -> str:
+    """One sentence about an error that nobody foresaw; `stopped` says what it ended."""
     detail = " ".join(str(error).split())[:200]
-    return (
-        f"An unexpected problem stopped the program ({type(error).__name__}: {detail}); "
-        "run again with --debug to see where."
-    )
+    what = f"An unexpected problem stopped {stopped} ({type(error).__name__}: {detail})"
+    if logging.getLogger(__package__).isEnabledFor(logging.DEBUG):
+        return f"{what}; please report it with the log, which says where (in 3D Slicer: Help > Report a Bug)."
+    return f"{what}; run again with --debug to see where."
 
 
 def missing_library(error: ModuleNotFoundError) -> str:

@@ -5,15 +5,16 @@ Without torch and SimpleITK: 3D Slicer's own process uses this.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from .anatomy import Anatomy
 from .arteries import ArteryMap, ArteryState
 from .arteries_files import read_label_crop, read_summary, read_traces
 from .arteries_summary import spoken_name
-from .delivery import DETECTION_FILE, HEATMAP_FILE, SEGMENTATION_FILE
+from .delivery import DETECTION_FILE, HEATMAP_FILE, SEGMENTATION_FILE, SURFACES_FILE
 from .detection import Detection, LandmarkEstimate, LandmarkState
 from .errors import AnnotationError
 from .nrrd_file import read_plain_nrrd
@@ -25,13 +26,15 @@ from .volume import Grid, Volume
 class Delivered:
     """A detection and its arteries (None: not traced); `folder` is where they were read from.
 
-    `heatmaps`, where they were asked for, are what the network saw round the uncertain landmarks, named by code.
+    `heatmaps`, where they were asked for, are what the network saw round the uncertain landmarks, named by code, and
+    `surfaces` the closed surfaces (vtkPolyData, RAS mm) by code of artery.
     """
 
     folder: Path
     detection: Detection
     arteries: ArteryMap | None
     heatmaps: tuple[Volume, ...] = ()
+    surfaces: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_delivered(folder: Path, grid: Grid, anatomy: Anatomy, scan: str | None = None) -> Delivered:
@@ -48,7 +51,13 @@ def read_delivered(folder: Path, grid: Grid, anatomy: Anatomy, scan: str | None 
         return Delivered(folder, detection, None, heatmaps)
     labels, start = read_label_crop(folder / SEGMENTATION_FILE)
     summary = read_summary(folder / DETECTION_FILE)
-    return Delivered(folder, detection, ArteryMap(traces, labels, start, grid, summary, detection.landmarks), heatmaps)
+    arteries = ArteryMap(traces, labels, start, grid, summary, detection.landmarks)
+    surfaces: Mapping[str, Any] = {}
+    if (folder / SURFACES_FILE).is_file():
+        from .scene_surfaces import read_surfaces  # needs VTK
+
+        surfaces = read_surfaces(folder / SURFACES_FILE)
+    return Delivered(folder, detection, arteries, heatmaps, surfaces)
 
 
 def summary_of(folder: Path) -> str:

@@ -19,6 +19,7 @@ PICTURE_FILE = "report.png"
 SCENE_FILE = "scene.mrb"
 SEGMENTATION_FILE = "arteries.seg.nrrd"
 ARTERIES_FILE = "arteries.csv"
+SURFACES_FILE = "arteries.surfaces.npz"
 HEATMAP_FILE = "heatmap-{code}.nrrd"
 
 WritingCallback = Callable[[str, float], None]
@@ -33,6 +34,7 @@ class Delivery:
     pictures: bool = True
     scene: bool = True
     heatmaps: bool = False
+    surfaces: bool = False
 
     def write(
         self,
@@ -62,6 +64,12 @@ class Delivery:
             found = arteries
             steps.append((SEGMENTATION_FILE, lambda path: write_segmentation(path, found, self.anatomy)))
             steps.append((ARTERIES_FILE, lambda path: write_arteries_csv(path, found, self.anatomy)))
+            if (
+                self.surfaces and importlib.util.find_spec("vtkmodules") is not None
+            ):  # else whoever shows them makes them
+                from .scene_surfaces import write_surfaces
+
+                steps.append((SURFACES_FILE, lambda path: write_surfaces(path, found, self.anatomy)))
         for heatmap in detection.heatmaps if self.heatmaps else ():
             name = HEATMAP_FILE.format(code=heatmap.name)
             steps.append((name, lambda path, heatmap=heatmap: write_plain_nrrd(path, heatmap)))  # type: ignore[misc]

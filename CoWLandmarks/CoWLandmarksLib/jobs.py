@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -19,8 +20,11 @@ from pathlib import Path
 from .errors import JobError
 from .progress import END, Event, EventKind
 
+logger = logging.getLogger(__name__)
+
 _PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 _GRACE_SECONDS = 3.0
+_MOST_COMPLAINTS = 200
 _POSIX = os.name != "nt"
 # A group (on POSIX: session) of its own, so that the process can be ended with its children.
 NEW_GROUP_WITHOUT_WINDOW = 0 if _POSIX else 0x00000200 | 0x08000000
@@ -45,7 +49,7 @@ class Worker:
 
     It starts with the first job, or with `warm`, and again by itself after it was cancelled or died. `python` is the
     interpreter (in 3D Slicer: its PythonSlicer); `environment` is added to this process's. All methods return at once.
-    One thread may use it.
+    What it writes to standard error, such as where an error comes from, is logged here. One thread may use it.
     """
 
     def __init__(self, python: str = sys.executable, environment: Mapping[str, str] | None = None) -> None:
@@ -53,7 +57,8 @@ class Worker:
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.SimpleQueue[JobEvent] = queue.SimpleQueue()
-        self._complaints: deque[str] = deque(maxlen=20)
+        self._complaints: deque[str] = deque(maxlen=_MOST_COMPLAINTS)
+        self._last_complaint = ""
         self._waiting: list[int] = []
         self._count = 0
 
@@ -90,6 +95,7 @@ class Worker:
                 while True:
                     taken.append(self._taken(self._events.get_nowait()))
             taken += self._died(process.returncode)
+        self._log_complaints()
         return taken
 
     def wait(self, job: int, timeout: float = 600.0) -> list[JobEvent]:
@@ -145,7 +151,7 @@ class Worker:
 
     def _start(self) -> None:
         self._end_process()
-        self._complaints = deque(maxlen=20)
+        self._complaints, self._last_complaint = deque(maxlen=_MOST_COMPLAINTS), ""
         environment = {**environment_with(_PACKAGE_FOLDER), **self._environment}
         try:
             process = subprocess.Popen(
@@ -172,14 +178,22 @@ class Worker:
     def _died(self, code: int) -> list[JobEvent]:
         """Ends of the jobs that a child process which ended by itself left behind."""
         self._end_process()
-        last = self._complaints[-1] if self._complaints else "it said nothing"
-        message = f"The worker process ended unexpectedly (exit code {code}; {last}); try again."
+        last = self._last_complaint or "it said nothing"
+        message = f"The worker process ended unexpectedly (exit code {code}; {last.strip()}); try again."
         lost = [JobEvent(job, Event(EventKind.ERROR, message, END, 1.0), 1) for job in self._waiting]
         self._waiting.clear()
         return lost
 
+    def _log_complaints(self) -> None:
+        """Log what the child process wrote to standard error since the last call."""
+        with suppress(IndexError):
+            while True:
+                self._last_complaint = self._complaints.popleft()
+                logger.debug("%s", self._last_complaint)
+
     def _end_process(self, grace_seconds: float = _GRACE_SECONDS) -> None:
         process, self._process = self._process, None
+        self._log_complaints()
         if process is None:
             return
         if process.poll() is None:
@@ -234,7 +248,7 @@ def _reading(
         with suppress(ValueError, OSError):
             for line in process.stderr:
                 if line.strip():
-                    complaints.append(line.strip())
+                    complaints.append(line.rstrip())
 
     reader = threading.Thread(target=read_events, daemon=True)
     reader.start()

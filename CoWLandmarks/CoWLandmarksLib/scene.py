@@ -290,15 +290,25 @@ def _voxels_for_vtk(voxels: np.ndarray) -> np.ndarray:
 
 
 def show_estimate(markups: Any, index: int, estimate: LandmarkEstimate) -> None:
-    """Make a control point tell a landmark: position (world RAS mm) or none, description, colour."""
+    """Make a control point tell a landmark: position (world RAS mm) or none, description, colour.
+
+    What it tells already is left alone, because every change makes all views draw it anew.
+    """
+    status = markups.GetNthControlPointPositionStatus(index)
     if estimate.position is not None:
-        markups.SetNthControlPointPositionWorld(index, *estimate.position)
+        here = tuple(markups.GetNthControlPointPositionWorld(index))
+        if status != markups.PositionDefined or here != tuple(estimate.position):
+            markups.SetNthControlPointPositionWorld(index, *estimate.position)
     elif estimate.state is LandmarkState.ABSENT:
-        markups.SetNthControlPointPositionMissing(index)
-    else:
+        if status != markups.PositionMissing:
+            markups.SetNthControlPointPositionMissing(index)
+    elif status != markups.PositionUndefined:
         markups.UnsetNthControlPointPosition(index)
-    markups.SetNthControlPointDescription(index, estimate.description())
-    markups.SetNthControlPointSelected(index, estimate.state is not LandmarkState.UNCERTAIN)
+    if markups.GetNthControlPointDescription(index) != estimate.description():
+        markups.SetNthControlPointDescription(index, estimate.description())
+    selected = estimate.state is not LandmarkState.UNCERTAIN
+    if bool(markups.GetNthControlPointSelected(index)) != selected:
+        markups.SetNthControlPointSelected(index, selected)
 
 
 def _fill_markups(markups: Any, detection: Detection) -> None:

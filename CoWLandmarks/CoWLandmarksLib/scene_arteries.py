@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .anatomy import Anatomy
 from .arteries import MEASURES, ArteryMap, ArteryTrace
@@ -79,17 +79,74 @@ def replace_arteries(
     *,
     surfaces: Mapping[str, Any] | None = None,
 ) -> None:
-    """Put newly traced arteries into the nodes that `add_arteries` made, which keep their place and their display."""
-    scene = segmentation.GetScene()
-    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    """Put newly traced arteries into the nodes that `add_arteries` made, which keep their place and their display.
+
+    Only what has changed is touched, without a batch: at its end all views would build everything anew.
+    """
+    modifying = segmentation.StartModify()
     try:
-        segmentation.GetSegmentation().RemoveAllSegments()
-        _fill_segmentation(segmentation, volume_node, arteries, anatomy, surfaces or {})
+        if not _update_segmentation(segmentation, arteries, anatomy, surfaces or {}):
+            segmentation.GetSegmentation().RemoveAllSegments()
+            _fill_segmentation(segmentation, volume_node, arteries, anatomy, surfaces or {})
         segmentation.SetAttribute(ATTRIBUTE + "summary", arteries.summary)
-        table.RemoveAllColumns()
-        _fill_table(table, arteries, anatomy)
     finally:
-        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+        segmentation.EndModify(modifying)
+    modifying = table.StartModify()
+    try:
+        if not _update_table(table, arteries, anatomy):
+            table.RemoveAllColumns()
+            _fill_table(table, arteries, anatomy)
+    finally:
+        table.EndModify(modifying)
+
+
+def _update_segmentation(node: Any, arteries: ArteryMap, anatomy: Anatomy, surfaces: Mapping[str, Any]) -> bool:
+    """Bring the shared label map and the surfaces of changed arteries up to date.
+
+    False, and nothing is done, where somebody has changed the segments since they were filled.
+    """
+    segmentation = node.GetSegmentation()
+    segments = [segmentation.GetSegment(artery.code) for artery in anatomy.arteries]
+    if None in segments or segmentation.GetNumberOfSegments() != len(segments):
+        return False
+    converter = slicer.vtkSegmentationConverter
+    binary = converter.GetSegmentationBinaryLabelmapRepresentationName()
+    closed = converter.GetSegmentationClosedSurfaceRepresentationName()
+    image = segments[0].GetRepresentation(binary)
+    values = [artery.label for artery in anatomy.arteries]
+    if image is None or any(segment.GetRepresentation(binary) is not image for segment in segments):
+        return False
+    if [segment.GetLabelValue() for segment in segments] != values:
+        return False
+    fresh = oriented_image(arteries.labels, arteries.start, arteries.scan_grid)
+    changed = _changed_labels(image, fresh)
+    for artery, segment in zip(anatomy.arteries, segments, strict=True):
+        segment.SetTag(ATTRIBUTE + "state", arteries.artery(artery.code).state.value)
+    if not changed:
+        return True
+    kept = [segment.GetRepresentation(closed) for segment in segments]
+    image.DeepCopy(fresh)  # whereupon the segmentation drops all surfaces
+    for artery, segment, surface in zip(anatomy.arteries, segments, kept, strict=True):
+        if artery.label in changed:
+            surface = surfaces.get(artery.code)
+        if surface is not None:
+            segment.AddRepresentation(closed, surface)
+    return True
+
+
+def _changed_labels(before: Any, after: Any) -> set[int]:
+    """Labels whose voxels differ between two images (vtkOrientedImageData on the same grid)."""
+    extents = np.array([before.GetExtent(), after.GetExtent()]).reshape(2, 3, 2)
+    low, high = extents[:, :, 0].min(axis=0), extents[:, :, 1].max(axis=0)
+    laid = []
+    for image, extent in zip((before, after), extents, strict=True):
+        whole = np.zeros((high - low + 1)[::-1], np.uint8)
+        (i, j, k), size = extent[:, 0] - low, extent[:, 1] - extent[:, 0] + 1
+        part = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(size[::-1])
+        whole[k : k + size[2], j : j + size[1], i : i + size[0]] = part
+        laid.append(whole)
+    differ = laid[0] != laid[1]
+    return {int(label) for whole in laid for label in np.unique(whole[differ])} - {0}
 
 
 def _fill_segmentation(
@@ -138,7 +195,7 @@ def lay_on_grid(image: Any, grid: Grid) -> None:
     image.SetDirections([[float(value) for value in row] for row in directions])
 
 
-def _fill_table(node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
+def _columns(arteries: ArteryMap, anatomy: Anatomy) -> dict[str, Any]:
     columns: dict[str, Any] = {name: vtk.vtkStringArray() for name in _WORDS}
     columns |= {name: vtk.vtkDoubleArray() for name in (*MEASURES, "confidence")}
     for name, column in columns.items():
@@ -152,10 +209,35 @@ def _fill_table(node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
             value = measures.get(name)
             columns[name].InsertNextValue(float("nan") if value is None else value)
         columns["confidence"].InsertNextValue(trace.confidence)
-    for column in columns.values():
+    return columns
+
+
+def _fill_table(node: Any, arteries: ArteryMap, anatomy: Anatomy) -> None:
+    for column in _columns(arteries, anatomy).values():
         node.AddColumn(column)
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)
+
+
+def _update_table(node: Any, arteries: ArteryMap, anatomy: Anatomy) -> bool:
+    """Write the cells that have changed; False, and nothing is done, for a table of another form."""
+    fresh, table = _columns(arteries, anatomy), node.GetTable()
+    held = {name: table.GetColumnByName(name) for name in fresh}
+    for name, column in fresh.items():
+        if held[name] is None or held[name].GetNumberOfValues() != column.GetNumberOfValues():
+            return False
+        if held[name].GetClassName() != column.GetClassName():
+            return False
+    changed = False
+    for name, column in fresh.items():
+        for row in range(column.GetNumberOfValues()):
+            if repr(held[name].GetValue(row)) != repr(column.GetValue(row)):  # as text NaN equals itself
+                held[name].SetValue(row, column.GetValue(row))
+                changed = True
+    if changed:
+        table.Modified()
+        node.Modified()
+    return True
 
 
 def _fill_curve(node: Any, trace: ArteryTrace, anatomy: Anatomy) -> None:

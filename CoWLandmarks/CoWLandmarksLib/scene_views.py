@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from .scene import ATTRIBUTE, detection_nodes, volume_node_of
-from .scene_display import VESSEL_PROPERTY
 from .scene_results import scans_of
 
 CHECK = ATTRIBUTE + "check"
@@ -45,14 +44,6 @@ def latest_result(volume_node: Any) -> Any | None:
 def mark_as_check(markups_node: Any) -> None:
     """Note that a detection was made only to check landmarks from a file."""
     markups_node.SetAttribute(CHECK, "1")
-
-
-def hide_vessels(scene: Any) -> None:
-    """Hide the volume renderings that show vessels after a detection."""
-    for display in _nodes(scene, "vtkMRMLVolumeRenderingDisplayNode"):
-        property_node = display.GetVolumePropertyNode()
-        if property_node is not None and property_node.GetName() == VESSEL_PROPERTY:
-            display.SetVisibility(False)
 
 
 def composites_of(scene: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import sys
 from collections import OrderedDict
@@ -111,6 +112,9 @@ def main() -> int:
     """Serve standard input; whatever else prints goes to standard error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # Where an error comes from goes to standard error, and from there to the log of whoever started this.
+    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+    logging.getLogger(__package__).setLevel(logging.DEBUG)
     try:
         serve(sys.stdin, answers, sys.stderr)
     except (BrokenPipeError, KeyboardInterrupt):  # whoever listened is gone

@@ -1,4 +1,4 @@
-"""Choices most people never need: kind of scan, device, decoding, and the model with its card."""
+"""Choices most people never need: kind of scan, device, decoding, drawing, and the model with its card."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class AdvancedPanel:
         self.onShowCard: Callable[[Path], None] = lambda path: None
         self.onModalityChanged: Callable[[str], None] = lambda modality: None
         self.onDecodingChanged: Callable[[str], None] = lambda decoding: None
+        self.onVolumeRenderingChanged: Callable[[], None] = lambda: None
         self._settings = settings
         self._defaultModel = defaultModel
         ui = self.ui
@@ -40,11 +41,17 @@ class AdvancedPanel:
         fillComboBox(
             ui.decodingComboBox, (("subvoxel", _("Between voxels")), ("argmax", _("Brightest voxel (argmax)")))
         )
+        fillComboBox(
+            ui.renderingComboBox,
+            (("auto", _("If a graphics card draws")), ("on", _("Always")), ("off", _("Never: surfaces only"))),
+        )
         choose(ui.deviceComboBox, settings.device)
+        choose(ui.renderingComboBox, settings.volumeRendering)
         ui.modelFileEdit.currentPath = "" if settings.modelFile is None else str(settings.modelFile)
         ui.modalityComboBox.connect("currentIndexChanged(int)", self._onModality)
         ui.decodingComboBox.connect("currentIndexChanged(int)", self._onDecoding)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._onDevice)
+        ui.renderingComboBox.connect("currentIndexChanged(int)", self._onRendering)
         ui.modelFileEdit.connect("currentPathChanged(QString)", self._onModelFile)
         ui.modelFileEdit.connect("validInputChanged(bool)", self._onValidInput)
         ui.defaultModelButton.connect("clicked(bool)", self._onDefaultModel)
@@ -73,6 +80,7 @@ class AdvancedPanel:
         path = self._settings.modelFile
         self.ui.modelFileEdit.currentPath = "" if path is None else str(path)
         choose(self.ui.deviceComboBox, self._settings.device)
+        choose(self.ui.renderingComboBox, self._settings.volumeRendering)
 
     def showCard(self, path: Path, text: str) -> None:
         """Show the card of a model file, or why there is none."""
@@ -108,6 +116,12 @@ class AdvancedPanel:
 
     def _onDevice(self, index: int) -> None:
         self._settings.device = chosenKey(self.ui.deviceComboBox)
+
+    def _onRendering(self, index: int) -> None:
+        choice = chosenKey(self.ui.renderingComboBox)
+        if choice != self._settings.volumeRendering:
+            self._settings.volumeRendering = choice
+            self.onVolumeRenderingChanged()
 
     def _onModelFile(self, text: str) -> None:
         path = Path(text.strip()) if text.strip() else None

@@ -14,11 +14,12 @@ from CoWLandmarksLib.detect_options import DetectOptions
 from CoWLandmarksLib.errors import CoWLandmarksError
 from CoWLandmarksLib.scene import points_from_node, volume_from_node, volume_node_of
 from CoWLandmarksLib.scene_batch import BatchRow
-from CoWLandmarksLib.scene_display import look_at_circle, show_vessels
+from CoWLandmarksLib.scene_display import look_at_circle
 from CoWLandmarksLib.scene_regions import update_region_balls
 from CoWLandmarksLib.scene_results import add_result, refresh_summary, set_shown
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
-from CoWLandmarksLib.scene_views import hide_vessels, latest_result, mark_as_check
+from CoWLandmarksLib.scene_vessels import hide_vessels
+from CoWLandmarksLib.scene_views import latest_result, mark_as_check
 from CoWLandmarksLib.scene_visibility import show_only_result
 from slicer.i18n import tr as _
 
@@ -35,6 +36,7 @@ from .sample_data import CTA, MRA, Sample
 from .scan_views import ScanViews
 from .section_guard import SectionGuard
 from .setup_panel import SetupPanel
+from .vessel_drawing import VesselDrawing
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "CoWLandmarksLib" / "Resources" / "Models" / "default.cow.pt"
 
@@ -58,6 +60,7 @@ class DetectionPanel:
         self._checked: Any | None = None
         self._scan: Any | None = None
         self._traced: dict[str, Places] = {}
+        self._arteriesMessage = ""
         self._input: Any | None = None
         self._switching = False
         self._views = ScanViews(self.followViews)
@@ -73,6 +76,7 @@ class DetectionPanel:
         self.batch = BatchPanel(ui.batchCollapsibleButton, logic.settings)
         self.advanced = AdvancedPanel(ui.advancedCollapsibleButton, logic.settings, DEFAULT_MODEL)
         self.setup = SetupPanel(ui, self.refresh)
+        self._vessels = VesselDrawing(logic.settings)
         self.result.onSelected = self._choose
         self.result.onTryAgain = lambda volumeNode, hint: self._start(volumeNode, hint)
         self.result.onCheck = lambda markupsNode: self._start(volume_node_of(markupsNode), None, markupsNode)
@@ -84,6 +88,7 @@ class DetectionPanel:
         self.advanced.onShowCard = self._fetchCard
         self.advanced.onModalityChanged = lambda value: self._keep("modality", value)
         self.advanced.onDecodingChanged = lambda value: self._keep("decoding", value)
+        self.advanced.onVolumeRenderingChanged = self._drawVessels
         self.review = ReviewPanel(ui.reviewCollapsibleButton, anatomy)
         self.export = ExportPanel(ui.exportCollapsibleButton, anatomy)
         self.compare = ComparePanel(ui.compareCollapsibleButton, anatomy)
@@ -311,14 +316,14 @@ class DetectionPanel:
         volumeNode = volume_node_of(markupsNode)
         if volumeNode is not None:
             look_at_circle(slicer.mrmlScene, volumeNode, markupsNode)
-            show_vessels(slicer.modules.volumerendering.logic(), volumeNode, markupsNode)
+            self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
 
     def _drawVessels(self) -> None:
-        """Draw the vessels of the chosen result."""
+        """Draw the vessels of the chosen result as the settings say now."""
         markupsNode = self.detection
         volumeNode = None if markupsNode is None else volume_node_of(markupsNode)
         if volumeNode is not None:
-            show_vessels(slicer.modules.volumerendering.logic(), volumeNode, markupsNode)
+            self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
 
     def _choose(self, markupsNode: Any) -> None:
         self._switch(volume_node_of(markupsNode), markupsNode)
@@ -342,12 +347,20 @@ class DetectionPanel:
         try:
             self._logic.runs.updateArteries(markupsNode, self._onArteries)
         except CoWLandmarksError as error:
-            self._tell(str(error))
+            self._tellOfArteries(str(error))
 
     def _onArteries(self, run: Run) -> None:
         if run.error is not None:
-            self._tell(_("The arteries could not be updated: {reason}").format(reason=run.error))
+            self._tellOfArteries(_("The arteries could not be updated: {reason}").format(reason=run.error))
+        elif not run.cancelled:
+            self._tellOfArteries("")
         self.result.refresh()
+
+    def _tellOfArteries(self, text: str) -> None:
+        """Say why the arteries do not follow; without a text take back what was said so."""
+        if text or self.ui.messageLabel.text == self._arteriesMessage:
+            self._tell(text)
+        self._arteriesMessage = text
 
     def _startSceneBatch(self, nodes: Sequence[Any], onChanged: Callable[[], None]) -> Batch | None:
         if not self._ready():

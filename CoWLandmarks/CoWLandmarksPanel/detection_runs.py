@@ -13,7 +13,6 @@ from typing import Any
 import qt
 import slicer
 from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.arteries import ArteryMap
 from CoWLandmarksLib.delivered import Delivered, read_delivered
 from CoWLandmarksLib.detect_options import DetectOptions
 from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState
@@ -155,7 +154,15 @@ class DetectionRuns:
         scan, modality = self._handedOver(volumeNode)
         if modality is not None and options.modality == "auto":
             options = replace(options, modality=modality)
-        words = ["detect", str(scan.path), "--out", str(scan.next_result()), "--no-scene", "--no-pictures"]
+        words = [
+            "detect",
+            str(scan.path),
+            "--out",
+            str(scan.next_result()),
+            "--no-scene",
+            "--no-pictures",
+            "--surfaces",
+        ]
         words += options.words()
         if hint:
             words += ["--hint", str(self._writtenHint(scan, hint))]
@@ -163,10 +170,11 @@ class DetectionRuns:
 
         def finish(delivered: Delivered) -> Iterator[None]:
             surfaces: dict[str, Any] = {}
-            yield from self._surfaces(delivered.arteries, surfaces)
+            yield from self._surfaces(delivered, surfaces)
             run.delivered = delivered
             run.nodes = add_result(scene, volumeNode, delivered, self.anatomy, surfaces)
             self._latest[run.nodes.markups.GetID()] = delivered.folder
+            yield  # what `onEnd` shows takes a turn of its own
 
         job = Job(
             words,
@@ -200,7 +208,16 @@ class DetectionRuns:
         landmarks = with_table_states(markupsNode, landmarks_from_node(markupsNode, self.anatomy))
         points = out.with_suffix(".mrk.json")
         write_annotation(points, landmarks, self.anatomy)
-        words = ["arteries", str(scan.path), str(points), "--out", str(out), "--no-scene", "--no-pictures"]
+        words = [
+            "arteries",
+            str(scan.path),
+            str(points),
+            "--out",
+            str(out),
+            "--no-scene",
+            "--no-pictures",
+            "--surfaces",
+        ]
         modality = markupsNode.GetAttribute("CoWLandmarks.modality")
         if modality in ("mra", "cta"):
             words += ["--modality", modality]
@@ -213,9 +230,10 @@ class DetectionRuns:
         def finish(delivered: Delivered) -> Iterator[None]:
             self._latest[key] = delivered.folder
             surfaces: dict[str, Any] = {}
-            yield from self._surfaces(delivered.arteries, surfaces)
+            yield from self._surfaces(delivered, surfaces)
             if delivered.arteries is not None and key not in self._again:  # else a newer correction is on its way
                 update_arteries(markupsNode, delivered.arteries, self.anatomy, surfaces)
+                yield
 
         def ended(job: Job) -> None:
             del self._arteries[key]
@@ -284,10 +302,13 @@ class DetectionRuns:
             scan.discard()
         self._outdated.clear()
 
-    def _surfaces(self, arteries: ArteryMap | None, made: dict[str, Any]) -> Iterator[None]:
-        for code, surface in artery_surfaces(arteries, self.anatomy) if arteries is not None else ():
-            made[code] = surface
-            yield
+    def _surfaces(self, delivered: Delivered, made: dict[str, Any]) -> Iterator[None]:
+        """Those that the child process made; else one after the other."""
+        made.update(delivered.surfaces)
+        if delivered.arteries is not None and not made:
+            for code, surface in artery_surfaces(delivered.arteries, self.anatomy):
+                made[code] = surface
+                yield
 
     def _start(self, run: Run, job: Job) -> Run:
         run._job = self.queue.add(job)

@@ -9,12 +9,15 @@ from CoWLandmarksLib.detect_options import DEVICES
 
 MODEL_FILE = "CoWLandmarks/ModelFile"
 DEVICE = "CoWLandmarks/Device"
+VOLUME_RENDERING = "CoWLandmarks/VolumeRendering"
+VOLUME_RENDERING_CHOICES = ("auto", "on", "off")
+ALL_LABELS = "CoWLandmarks/AllLabels"
 SCAN_FOLDER = "CoWLandmarks/ScanFolder"
 RESULT_FOLDER = "CoWLandmarks/ResultFolder"
 
 
 class MachineSettings:
-    """Model file, device and folders; empty texts and missing entries mean the default."""
+    """Model file, device, folders and how 3-D views draw; empty texts and missing entries mean the default."""
 
     @property
     def modelFile(self) -> Path | None:
@@ -35,6 +38,25 @@ class MachineSettings:
     @device.setter
     def device(self, name: str) -> None:
         self.setText(DEVICE, name)
+
+    @property
+    def volumeRendering(self) -> str:
+        """One of VOLUME_RENDERING_CHOICES; "auto": where a graphics card draws."""
+        text = self.text(VOLUME_RENDERING)
+        return text if text in VOLUME_RENDERING_CHOICES else "auto"
+
+    @volumeRendering.setter
+    def volumeRendering(self, choice: str) -> None:
+        self.setText(VOLUME_RENDERING, choice)
+
+    @property
+    def allLabels(self) -> bool:
+        """Whether 3-D views label every landmark, not only the selected and the doubtful."""
+        return self.text(ALL_LABELS) == "1"
+
+    @allLabels.setter
+    def allLabels(self, everything: bool) -> None:
+        self.setText(ALL_LABELS, "1" if everything else "")
 
     def text(self, key: str) -> str:
         """A setting as text, empty where there is none."""

@@ -38,6 +38,7 @@ class ResultPanel:
         self._rows: list[Any] = []
         self._filling = False
         self.hintOffered = False
+        self._drawing = ""
         self.hint = HintPoints(self._showHint)
         table = self.ui.detectionsTable
         table.verticalHeader().hide()
@@ -54,6 +55,7 @@ class ResultPanel:
         """Show this detection."""
         if markupsNode is not self._current:
             self.hint.discard()
+            self._drawing = ""
         self._current = markupsNode
         self.refresh()
 
@@ -62,8 +64,15 @@ class ResultPanel:
         if self._current is not None and self._current.GetScene() is None:
             self._current = None
         self._showWords(None if self._current is None else result_words(self._current))
+        self.showDrawing("" if self._current is None else self._drawing)
         self._fillTable()
         self._showHint()
+
+    def showDrawing(self, sentence: str) -> None:
+        """Say how this result is drawn in 3-D, where it is not drawn as usual; empty where it is."""
+        self._drawing = sentence
+        self.ui.drawingLabel.text = sentence
+        self.ui.drawingLabel.visible = bool(sentence)
 
     def cleanup(self) -> None:
         """Leave nothing behind."""

@@ -17,10 +17,12 @@ from CoWLandmarksLib.review_placement import Placement
 from CoWLandmarksLib.scene import volume_node_of
 from CoWLandmarksLib.scene_focus import expected_place, jump_to
 from CoWLandmarksLib.scene_given import add_given_file
+from CoWLandmarksLib.scene_labels import hide_labels, show_labels
 from CoWLandmarksLib.scene_visibility import show_only_result
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from .machine_settings import MachineSettings
 from .review_table import ReviewTable
 from .schematic_picture import schematicPixmap
 from .ui_files import loadedInto
@@ -70,6 +72,8 @@ class ReviewPanel(VTKObservationMixin):
         self._escape.setEnabled(False)
         self._escape.connect("activated()", self._onEscape)
         self._escape.connect("activatedAmbiguously()", self._onEscape)
+        ui.allLabelsCheckBox.checked = MachineSettings().allLabels
+        ui.allLabelsCheckBox.connect("toggled(bool)", self._onAllLabels)
         self._say("")
         self.refresh()
 
@@ -150,6 +154,7 @@ class ReviewPanel(VTKObservationMixin):
         self.addObserver(markups, markups.PointEndInteractionEvent, self._onDragEnd)
         for event in (markups.PointModifiedEvent, markups.PointPositionDefinedEvent, markups.PointPositionMissingEvent):
             self.addObserver(markups, event, self._onPointModified)
+        self.addObserver(markups, markups.DisplayModifiedEvent, self._label)
         self.addObserver(markups.GetScene(), slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
         volume = volume_node_of(markups)
         if volume is not None:
@@ -170,11 +175,14 @@ class ReviewPanel(VTKObservationMixin):
         self.removeObservers()
         self._review = self._placement = None
         self._dragging = False
+        if not slicer.mrmlScene.IsClosing():
+            hide_labels(slicer.mrmlScene)
 
     def _showSelected(self) -> None:
         ui, review, code = self.ui, self._review, self.table.code
         if review is None or code is None:
             return
+        self._label()
         row = review.row(code)
         landmark = self._anatomy.landmark(code)
         self._showPlacing()
@@ -200,9 +208,18 @@ class ReviewPanel(VTKObservationMixin):
         self._escape.setEnabled(placing)
         text = _("Cancel") if placing else _("Re-place")
         if button.text != text:
-            key = button.shortcut
+            key = qt.QKeySequence(button.shortcut)
             button.text = text  # takes the key away
             button.setShortcut(key)
+
+    def _label(self, caller: Any = None, event: Any = None) -> None:
+        """Label the selected and the doubtful landmarks in 3-D, or all."""
+        if self._review is not None and self._review.markups.GetScene() is not None:
+            show_labels(self._review.markups, self.table.code, self.ui.allLabelsCheckBox.checked)
+
+    def _onAllLabels(self, checked: bool) -> None:
+        MachineSettings().allLabels = checked
+        self._label()
 
     def _say(self, text: str) -> None:
         self.ui.messageLabel.text = text
@@ -330,6 +347,7 @@ class ReviewPanel(VTKObservationMixin):
         self._recordMoves()
 
     def _onPointModified(self, caller: Any = None, event: Any = None) -> None:
+        self._label()
         if not self._dragging:
             self._recordMoves()
 

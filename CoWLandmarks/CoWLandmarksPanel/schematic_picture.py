@@ -80,7 +80,7 @@ def _draw(
             ring = qt.QPen(qt.QColor(HIGHLIGHT))
             ring.setWidth(3)
             painter.setPen(ring)
-            painter.setBrush(qt.Qt.NoBrush)
+            painter.setBrush(qt.QBrush(qt.Qt.NoBrush))
             _circle(painter, place(*point), _RING)
     painter.setPen(qt.QPen(qt.QColor(INK)))
     painter.drawText(4, 14, _("R"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import random
 import shutil
@@ -128,6 +129,8 @@ def test_one_click_adds_points_arteries_and_table_beside_the_scan(widget: Any) -
     assert found.markups.GetNumberOfControlPoints() == 19
     assert found.segmentation.GetSegmentation().GetNumberOfSegments() == 20
     assert found.table.GetNumberOfRows() == 20
+    closed = found.segmentation.GetSegmentation().GetSegment("BA").GetRepresentation("Closed surface")
+    assert closed.GetNumberOfPoints() > 100, "made by the child process"
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     folders = {
         hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
@@ -139,9 +142,6 @@ def test_one_click_adds_points_arteries_and_table_beside_the_scan(widget: Any) -
     assert words.verdictLabel.text == "No problem noticed - every point still needs a look"
     assert words.summaryLabel.text.startswith("19 found")
     assert widget.ui.detectButton.text == "Detect landmarks"
-    logic = slicer.modules.volumerendering.logic()
-    spin_until(lambda: logic.GetFirstVolumeRenderingDisplayNode(volume) is not None, 5.0)
-    assert logic.GetFirstVolumeRenderingDisplayNode(volume).GetVisibility()
 
 
 def test_a_second_detection_stands_beside_the_first_and_either_can_be_chosen(widget: Any) -> None:
@@ -351,6 +351,38 @@ def test_arteries_follow_the_newest_correction_in_the_same_nodes(widget: Any) ->
     assert length < before - 1.0, "the artery ends at the last place"
     widget.panel.onLandmarksChanged(points, ("R-M1-M2",))
     assert not widget.logic.runs.busy, "an accepted point does not trace anything"
+
+
+def test_a_failed_update_of_the_arteries_says_what_to_do_until_a_later_one_succeeds(
+    widget: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "CoWLandmarksLib.jobs")
+    load_sample(widget)
+    points = detect(widget)
+    earlier = widget.logic.runs._latest[points.GetID()] / "detection.json"
+    right = earlier.read_text(encoding="utf-8")
+    content = json.loads(right)
+    kept = next(segment for segment in content["arteries"]["segments"] if segment["code"] == "L-MCA-M1")
+    kept["centerline"] = kept["centerline"][:1]  # nobody foresaw this: the child process stops with a traceback
+    earlier.write_text(json.dumps(content), encoding="utf-8")
+
+    def move(shift: float) -> str:
+        index, place = default_anatomy().index("R-M1-M2"), np.zeros(3)
+        points.GetNthControlPointPositionWorld(index, place)
+        points.SetNthControlPointPositionWorld(index, place[0] + shift, place[1], place[2])
+        widget.panel.onLandmarksChanged(points, ("R-M1-M2",))
+        spin_until(lambda: not widget.logic.runs.busy)
+        return str(widget.ui.messageLabel.text)
+
+    message = move(-1.0)
+    assert message.startswith("The arteries could not be updated: An unexpected problem")
+    assert "--debug" not in message and "Help > Report a Bug" in message
+    widget.logic.runs.queue.close()
+    assert "Traceback" in caplog.text and "arteries_tracer.py" in caplog.text
+    assert move(0.5) == message, "it stays as long as it is true"
+    earlier.write_text(right, encoding="utf-8")
+    assert move(0.5) == ""
+    assert widget.ui.messageLabel.isHidden()
 
 
 def test_all_volumes_of_the_scene_are_detected_and_failures_listed(widget: Any) -> None:

@@ -15,7 +15,7 @@ from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.scene import add_detection, add_volume
-from CoWLandmarksLib.scene_display import fill_vessel_property, look_at_circle, show_vessels, vessel_level
+from CoWLandmarksLib.scene_display import look_at_circle
 from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
 from CoWLandmarksLib.scene_regions import REGIONS_ROLE, add_region_balls, update_region_balls
 from CoWLandmarksLib.volume import Volume
@@ -76,42 +76,6 @@ def test_without_points_the_views_stay_where_they_are() -> None:
     before = camera.GetPosition()
     look_at_circle(scene, volume_node, markups)
     assert camera.GetPosition() == before
-    assert show_vessels(None, volume_node, markups) is None
-
-
-def test_the_brightness_of_the_vessels_is_read_at_the_points_through_turned_axes() -> None:
-    _, volume_node, _ = make_scene()
-    inside = np.array([points_of(number) for number in range(19)])
-    assert vessel_level(volume_node, inside) == 500.0
-    assert vessel_level(volume_node, np.vstack([inside, [[900.0, 0.0, 0.0]]])) == 500.0
-    assert vessel_level(volume_node, np.array([[900.0, 0.0, 0.0]])) == 500.0, "the brightest, if no point is inside"
-
-
-@pytest.mark.parametrize("is_cta", [False, True])
-def test_tissue_is_clear_vessels_are_not_and_bone_is_thin(is_cta: bool) -> None:
-    node = slicer.vtkMRMLVolumePropertyNode()
-    fill_vessel_property(node, 400.0, is_cta)
-    opacity = node.GetScalarOpacity()
-    assert opacity.GetValue(150.0) == 0.0
-    assert opacity.GetValue(400.0) > 0.2
-    assert (opacity.GetValue(1000.0) < 0.1) == is_cta
-
-
-def test_vessels_are_drawn_in_a_box_round_the_points_and_again_in_the_same_nodes() -> None:
-    scene, volume_node, markups = make_scene()
-    logic = slicer.vtkSlicerVolumeRenderingLogic()
-    logic.SetMRMLScene(scene)
-    display = show_vessels(logic, volume_node, markups)
-    assert display.GetVisibility() and display.GetCroppingEnabled()
-    region = display.GetROINode()
-    bounds = np.zeros(6)
-    region.GetRASBounds(bounds)
-    low, high = np.array(points_of(0)), np.array(points_of(18))
-    np.testing.assert_allclose(bounds[::2], low - 14.0, atol=1e-6)
-    np.testing.assert_allclose(bounds[1::2], high + 14.0, atol=1e-6)
-    count = scene.GetNumberOfNodes()
-    assert show_vessels(logic, volume_node, markups) is display
-    assert scene.GetNumberOfNodes() == count
 
 
 def ball_colours(model: object) -> set[tuple[float, ...]]:

@@ -73,6 +73,17 @@ def test_the_crop_of_the_labels_is_that_of_the_whole_label_map(folder: Path) -> 
     np.testing.assert_array_equal(crop, whole)
 
 
+def test_surfaces_are_delivered_only_to_whom_asks_for_them(folder: Path, volume: Volume, tmp_path: Path) -> None:
+    assert not list(folder.glob("*.npz"))
+    words = ["arteries", str(SAMPLE_FILE), str(folder / "landmarks.mrk.json"), "--out", str(tmp_path)]
+    assert main([*words, "--previous", str(folder), "--no-scene", "--no-pictures", "--surfaces"]) == 0
+    found = read_delivered(tmp_path / folder.name, volume.grid, ANATOMY)
+    made = surfaces_of(found)
+    assert list(found.surfaces) == list(made) == [artery.code for artery in ANATOMY.arteries]
+    counts = [surface.GetNumberOfPoints() for surface in found.surfaces.values()]
+    assert counts == [surface.GetNumberOfPoints() for surface in made.values()] and sum(counts) > 1000
+
+
 def test_a_result_is_read_back_under_the_name_of_the_volume(delivered: Delivered, volume: Volume) -> None:
     assert delivered.detection.scan == "Anna's scan"
     assert len(delivered.detection.landmarks) == 19

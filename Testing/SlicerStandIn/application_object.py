@@ -168,14 +168,55 @@ class CoreIOManager:
         return bool(node.GetStorageNode().WriteData(node))
 
 
-class LayoutManager:
-    """`slicer.app.layoutManager()`: three slice views without windows, and the layout that was chosen."""
+class ThreeDView:
+    """qMRMLThreeDView: a 3-D view that is shown, round a render window."""
 
-    threeDViewCount = tableViewCount = plotViewCount = 0
+    visible = True
+
+    def __init__(self, window: Any) -> None:
+        self._window = window
+
+    def renderWindow(self) -> Any:
+        """The vtkRenderWindow."""
+        return self._window
+
+    def forceRender(self) -> None:
+        """Draw it now."""
+        self._window.Render()
+
+
+class ThreeDWidget:
+    """qMRMLThreeDWidget: the view with its bar."""
+
+    def __init__(self, window: Any) -> None:
+        self._view = ThreeDView(window)
+
+    def threeDView(self) -> ThreeDView:
+        """The view."""
+        return self._view
+
+
+class LayoutManager:
+    """`slicer.app.layoutManager()`: three slice views without windows, and the layout that was chosen.
+
+    There are as many 3-D views as a test puts render windows into `_windows`.
+    """
+
+    tableViewCount = plotViewCount = 0
 
     def __init__(self, slice_logics: list[Any], layout_logic: Any) -> None:
         self._slices = {logic.GetSliceNode().GetLayoutName(): logic for logic in slice_logics}
         self._logic = layout_logic
+        self._windows: list[Any] = []
+
+    @property
+    def threeDViewCount(self) -> int:
+        """How many 3-D views the layout shows."""
+        return len(self._windows)
+
+    def threeDWidget(self, number: int) -> ThreeDWidget:
+        """A 3-D view."""
+        return ThreeDWidget(self._windows[number])
 
     @property
     def layout(self) -> int:

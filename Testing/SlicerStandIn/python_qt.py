@@ -5,9 +5,11 @@ Each class is a subclass of PySide's with the members of the real one and no oth
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import traceback
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ import shiboken6
 from PySide6 import QtCore
 
 from .api import Members, members
+from .overloads import CheckedMethod, Checker, fits, for_objects, has_overloads, overloads, setter_type
 
 slot_errors: list[str] = []
 """Tracebacks of what went wrong in slots; PythonQt prints them and goes on, a test wants to fail."""
@@ -27,6 +30,10 @@ CALLED_BY_QT = re.compile(
     r"|itemDelegateForIndex|clearItemData|multiData|skipData"
 )
 """Virtual methods, for which PySide looks into the class whenever Qt calls them."""
+
+
+_SIZE_HINTS = ("sizeHint", "minimumSizeHint")
+_reading_size_hint: list[str] = []
 
 
 class Absent:
@@ -42,20 +49,60 @@ class Absent:
         raise AttributeError(self.text)
 
 
-def qt_property(name: str, writable: bool) -> property:
-    """A property of Qt as an attribute."""
+def qt_property(
+    name: str, writable: bool, kind: str | None = None, getter: Callable[[Any], Any] | None = None
+) -> property:
+    """A property of Qt as an attribute; of the type `kind` where that is known."""
 
     def read(self: Any) -> Any:
-        return QtCore.QObject.property(self, name)
+        return QtCore.QObject.property(self, name) if getter is None else getter(self)
+
+    def read_size_hint(self: Any) -> Any:
+        # Qt asks a widget, it its children, and PySide looks into the class each time: that would double at each level.
+        if _reading_size_hint:
+            return None
+        _reading_size_hint.append(name)
+        try:
+            return QtCore.QObject.property(self, name)
+        finally:
+            _reading_size_hint.clear()
 
     def write(self: Any, value: Any) -> None:
         if not writable:
             raise AttributeError(f"{type(self).__name__}.{name} is read-only")
+        _check_value(name, kind, value)
         if isinstance(value, tuple):
             value = list(value)
         QtCore.QObject.setProperty(self, name, value)
 
-    return property(read, write)
+    return property(read_size_hint if name in _SIZE_HINTS else read, write)
+
+
+def _check_value(name: str, kind: str | None, value: Any) -> None:
+    """AttributeError in PythonQt's words where a property does not take a value."""
+    if kind is not None and not fits(value, kind):
+        raise AttributeError(
+            f"Property '{name}' of type '{kind}' does not accept an object of type {type(value).__name__} ({value!r})"
+        )
+
+
+def _checked_property(class_name: str, name: str, member: property) -> property:
+    """A property written by hand that takes only what the real one takes."""
+    kind, setter = setter_type(class_name, name), member.fset
+    if kind is None or setter is None:
+        return member
+
+    def write(self: Any, value: Any) -> None:
+        _check_value(name, kind, value)
+        setter(self, value)
+
+    return property(member.fget, write)
+
+
+def _property_type(class_name: str, property_of_qt: QtCore.QMetaProperty) -> str:
+    """The type of a property, by the real setter or else as PySide has it."""
+    kind = setter_type(class_name, property_of_qt.name()) or property_of_qt.typeName()
+    return "Qt::Enumeration" if property_of_qt.isEnumType() or property_of_qt.isFlagType() else kind
 
 
 class _Class(type(QtCore.QObject)):
@@ -142,11 +189,44 @@ def _find_child(self: Any, wanted: Any = QtCore.QObject, name: str = "") -> Any:
     return next(iter(_find_children(self, wanted, name)), None)
 
 
+def _checked(name: str, real: type, own: dict[str, Any]) -> dict[str, Any]:
+    """The methods of a class that take only what the real ones take; classes that the dump lacks take anything."""
+    methods: dict[str, Any] = {}
+    for member in overloads(name) if has_overloads(name) else ():
+        method = own.get(member, inspect.getattr_static(real, member, None))
+        if member == "__init__" or not isinstance(method, _METHODS):
+            continue
+        if member not in own and isinstance(method, staticmethod) and for_objects(name, member):
+            continue  # static and not, as QFile.exists: only PySide knows how to bind it
+        natives = [base for base in real.__mro__ if base.__module__.startswith("PySide6.")]
+        if member not in own and isinstance(method, types.FunctionType) and any(hasattr(at, member) for at in natives):
+            continue  # overrides one of Qt's: Qt has to find it
+        methods[member] = CheckedMethod(name, member, method)
+    return methods
+
+
+_METHODS = (types.FunctionType, types.MethodDescriptorType, staticmethod)
+
+
+def _constructor(name: str, real: type, create: Callable[..., None] | None) -> Callable[..., None]:
+    """The constructor of a class. PythonQt knows no keywords."""
+    create = create or real.__init__
+    checker = Checker(name, "__init__") if has_overloads(name) else None
+
+    def construct(self: Any, *arguments: Any) -> None:
+        create(self, *(arguments if checker is None else checker.checked(arguments)))
+
+    return construct
+
+
 def slicer_class(name: str, real: type, own: dict[str, Any] | None = None) -> type:
     """The class `name` of the application, made from PySide's class `real` (`own`: members written by hand)."""
     known = members(name)
     own = own or {}
-    space: dict[str, Any] = dict(own)
+    space: dict[str, Any] = {
+        member: _checked_property(name, member, value) if isinstance(value, property) else value
+        for member, value in own.items()
+    }
     for member in dir(real):
         if member in own or member.startswith("_") or CALLED_BY_QT.fullmatch(member):
             continue
@@ -155,18 +235,23 @@ def slicer_class(name: str, real: type, own: dict[str, Any] | None = None) -> ty
     if issubclass(real, QtCore.QObject):
         # Read once: PySide forgets the object of classes that get signals in Python.
         meta = real.staticMetaObject
-        native = {
-            meta.property(index).name(): meta.property(index).isWritable() for index in range(meta.propertyCount())
-        }
-        for member, writable in native.items():
+        native = {meta.property(index).name(): meta.property(index) for index in range(meta.propertyCount())}
+        for member, described in native.items():
             if member in known.properties and member not in own:
-                space[member] = qt_property(member, writable)
+                # Qt's own getter would look for an override of these two, and find this property again.
+                getter = getattr(real, member) if member in ("sizeHint", "minimumSizeHint") else None
+                space[member] = qt_property(member, described.isWritable(), _property_type(name, described), getter)
         space["_native_properties"] = frozenset(native)
-        space["name"] = qt_property("objectName", True)
+        space["name"] = qt_property("objectName", True, "QString")
         space["className"] = lambda self: name
         space["delete"] = lambda self: shiboken6.delete(self)
         space["connect"], space["disconnect"] = _connect, _disconnect
         space["findChildren"], space["findChild"] = _find_children, _find_child
+    space |= {
+        member: method
+        for member, method in _checked(name, real, {**space, **own}).items()
+        if not isinstance(space.get(member), (Absent, property))
+    }
     for member in [member for member in space if not member.startswith("_")]:
         if member not in known.names | known.properties | _EXTRA and not isinstance(space[member], Absent):
             if member in own:
@@ -175,7 +260,7 @@ def slicer_class(name: str, real: type, own: dict[str, Any] | None = None) -> ty
     space["__setattr__"] = _set_attribute
     space["_real_class"] = real
     space["_offers"] = known
-    space.setdefault("__init__", lambda self, *arguments: real.__init__(self, *arguments))  # PythonQt knows no keywords
+    space["__init__"] = _constructor(name, real, own.get("__init__"))
     made = _Class(name, (real,), space)
     made._offers_of = classmethod(lambda cls: known)
     return made
