@@ -42,7 +42,7 @@ def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_training_is_started_stopped_with_a_checkpoint_and_resumed_to_its_end(aligned: Path, tmp_path: Path) -> None:
     out = tmp_path / "a training with blanks"
-    words = tiny_words(aligned, out, pretrain=500)
+    words = tiny_words(aligned, out, pretrain=20000)
     started = start_job(out, words)
     assert started.pid != os.getpid()
     with pytest.raises(JobError, match="already"):
@@ -112,7 +112,7 @@ def test_a_python_that_does_not_exist_is_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_killed_training_is_noticed_and_can_be_started_again(aligned: Path, tmp_path: Path) -> None:
-    start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=500))
+    start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=20000))
     wait_for(lambda: state_of(tmp_path) is JobState.RUNNING)
     job = read_job(tmp_path)
     assert job is not None

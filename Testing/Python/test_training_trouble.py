@@ -29,11 +29,24 @@ from CoWLandmarksTrainingLib.settings import PRESETS
 from CoWLandmarksTrainingLib.training import Training
 from CoWLandmarksTrainingLib.training_data import CohortData
 from head_images import head_image
-from tiny_training import tiny_sections, wait_for
+from tiny_training import tiny_sections
 
 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 ANATOMY = default_anatomy()
 ALIGN = {"align": {"shape": [24, 40, 48], "spacing_mm": [2.0, 2.0, 2.4], "by": "landmarks", "processes": 1}}
+TERMINATED_ALIGN = """
+import os, signal, sys
+from CoWLandmarksTrainingLib import scan_registration
+from CoWLandmarksTrainingLib.__main__ import main
+write = scan_registration.write_json
+def write_and_be_terminated(*arguments):
+    write(*arguments)
+    scan_registration.write_json = write
+    os.kill(os.getpid(), signal.SIGTERM)
+scan_registration.write_json = write_and_be_terminated
+sys.exit(main(sys.argv[1:]))
+"""
+"""`cowlandmarks-train align` that a scheduler terminates when the first scan is registered."""
 TOY = tiny_sections(data={"prior": "none"}, coarse={"steps": 1}, fine={"steps": 3})
 
 
@@ -144,7 +157,7 @@ def test_both_modalities_need_scans_of_both(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_cohort_in_another_frame_is_no_reason_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
-    write_bead_cohort(aligned, mra=2, sets=0, validation=1)
+    write_bead_cohort(aligned, mra=2, sets=0, validation=0)
     assert train(aligned, out, toy) == 0
     content = json.loads((aligned / "aligned.json").read_text(encoding="utf-8"))
     content["frame"]["mean_landmarks"][0][0] += 1.0
@@ -214,25 +227,23 @@ def test_a_terminated_align_ends_with_code_75_and_goes_on_from_what_it_has(tmp_p
     shares = {"folders": ["cohort"], "validation_share": 0.0, "test_share": 0.0}
     config = written(tmp_path, "align.json", {"align": settings, "cohort": shares})
     out = tmp_path / "aligned"
-    command = [sys.executable, "-m", "CoWLandmarksTrainingLib", "align", str(config), "--out", str(out)]
+    words = ["align", str(config), "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: bool(list(out.glob("*/registration.json"))) or process.poll() is not None)
-    process.terminate()
-    _, errors = process.communicate()
-    assert process.returncode == 75, errors
-    assert "the same command goes on" in errors
+    command = [sys.executable, "-c", TERMINATED_ALIGN, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    assert "the same command goes on" in done.stderr
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*/registration.json")}
     assert kept
     assert not (out / "aligned.json").exists()
-    assert main(command[3:]) == 0
+    assert main(words) == 0
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
     assert len(AlignedCohort.read(out).cases()) == 3
 
 
 def test_images_replaced_before_resuming_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
-    write_bead_cohort(aligned, mra=2, sets=0, validation=1)
+    write_bead_cohort(aligned, mra=2, sets=0, validation=0)
     assert train(aligned, out, toy) == 0
     assert train(aligned, out, toy, "--resume") == 0
     assert "replaced" not in caplog.text
@@ -307,7 +318,7 @@ def test_other_modalities_are_trained_to_a_model_that_detects(
     image: str, prior: str, scans: int, sets: int, tmp_path: Path
 ) -> None:
     toy = toy_with(fine={"adversarial_steps": 2})
-    write_bead_cohort(tmp_path / "aligned", mra=3, cta=2, sets=0, validation=1)
+    write_bead_cohort(tmp_path / "aligned", mra=3, cta=2, sets=0, validation=0)
     words = ["--image-modality", image, "--prior", prior]
     assert train(tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", toy), *words) == 0
     model = load_model(tmp_path / "out" / "model.cow.pt")
