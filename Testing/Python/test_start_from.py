@@ -43,7 +43,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("here")
     write_bead_cohort(folder / "aligned", mra=2, sets=0, validation=2)
     write_bead_cohort(folder / "none-validate", mra=2, sets=0, validation=0)
-    assert train(folder, "aligned", folder / "first", TOY) == 0
+    assert train(folder, "none-validate", folder / "first", TOY) == 0
     return folder
 
 
