@@ -164,7 +164,7 @@ class _Told(Dataset):  # type: ignore[type-arg]
 
     def __getitem__(self, number: int) -> Sample | CoWLandmarksError:
         try:
-            return self.samples[number]  # type: ignore[no-any-return]
+            return self.samples[number]
         except CoWLandmarksError as error:
             return error
 
