@@ -460,12 +460,14 @@ class PanelSelfTests(SelfTestCase):
         self.assertEqual(written, {".mrk.json", ".csv", "-arteries.csv", "-arteries.seg.nrrd"})
 
         file = self.folder / "other.mrk.json"
+        self.openSections((panel.review.ui.loadGroupBox,))
         write_annotation(file, read_detection(results[1], anatomy).landmarks, anatomy)
         self.fill(panel.review.ui.loadFileEdit, str(file))
         panel.review.ui.loadVolumeComboBox.setCurrentNode(volumes[1])
         panel.review.ui.loadButton.click()
         slicer.app.processEvents()
         given = panel.detection
+        self.assertNotIn(given, results, panel.review.ui.messageLabel.text)
         panel.result.ui.checkButton.click()
         self.finish(panel)
         self.assertIs(panel.detection, given)
