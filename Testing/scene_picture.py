@@ -26,6 +26,7 @@ from CoWLandmarksLib.scene_surfaces import artery_surfaces
 from CoWLandmarksLib.scene_vessels import show_vessels
 from CoWLandmarksLib.volume_io import read_volume
 from scene_view import SIZE, View
+from small_png import from_vtk, save_small
 
 ROOT = Path(__file__).resolve().parent.parent
 _ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
@@ -120,10 +121,7 @@ def draw(scan: Path, folder: Path, picture: Path) -> None:
     nodes = add_result(scene, node, delivered, anatomy, surfaces)
     look_at_circle(scene, node, nodes.markups)
     show_vessels(views.rendering_logic, node, nodes.markups)
-    writer = vtk.vtkPNGWriter()
-    writer.SetInputData(views.picture())
-    writer.SetFileName(str(picture))
-    writer.Write()
+    save_small(from_vtk(views.picture()), picture)
 
 
 if __name__ == "__main__":
