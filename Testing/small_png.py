@@ -9,7 +9,6 @@ import vtk
 from PySide6 import QtGui
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-
 MOST_BYTES = 290_000
 """With fewer colours a picture is smaller; as many are kept as stay below this."""
 

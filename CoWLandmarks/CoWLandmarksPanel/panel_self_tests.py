@@ -467,7 +467,7 @@ class PanelSelfTests(SelfTestCase):
         panel.review.ui.loadButton.click()
         slicer.app.processEvents()
         given = panel.detection
-        self.assertNotIn(given, results, panel.review.ui.messageLabel.text)
+        self.assertNotIn(given, results, panel.review.ui.loadMessageLabel.text)
         panel.result.ui.checkButton.click()
         self.finish(panel)
         self.assertIs(panel.detection, given)
