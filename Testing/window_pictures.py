@@ -116,11 +116,15 @@ def review(application: Application) -> tuple[Any, Any]:
 
 
 def training(application: Application) -> tuple[Any, Any]:
-    """A training in its second phase."""
+    """A training in its second phase, with one of its cases opened."""
     import training_panel_picture
 
     panel = training_panel_picture.training_panel(application, Path(slicer.app.temporaryPath))
-    return panel, application.load_module("CoWLandmarksTraining").ui.trainCollapsibleButton
+    widget = application.load_module("CoWLandmarksTraining")
+    widget.panel.cases.openCase(widget.panel.cases.cohort.cases[0].name)
+    application.process_events()
+    slicer.app.layoutManager().resetSliceViews()
+    return panel, widget.ui.trainCollapsibleButton
 
 
 PICTURES: dict[str, Callable[[Application], tuple[Any, Any]]] = {"review": review, "training": training}

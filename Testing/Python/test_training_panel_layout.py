@@ -124,6 +124,25 @@ def test_nothing_is_squeezed_and_nothing_overlaps(application: Any, full_panel: 
     assert area.widget().width() <= area.viewport().width() + 1, "the panel is cut off at its right"
 
 
+def test_a_long_path_of_the_last_time_does_not_widen_the_panel(application: Any) -> None:
+    """CTK takes the text of a path line at its first show for the least width."""
+    from CoWLandmarksTrainingPanel.local_settings import (
+        ALIGNED_FOLDER,
+        CTA_FOLDER,
+        MRA_FOLDER,
+        OUTPUT_FOLDER,
+        LocalSettings,
+    )
+
+    for key in (MRA_FOLDER, CTA_FOLDER, ALIGNED_FOLDER, OUTPUT_FOLDER):
+        LocalSettings().setText(key, "/data/angiography/of-a-study-with-a-long-name/second-reading/folder")
+    widget = application.load_module("CoWLandmarksTraining")
+    area = in_module_panel(application, widget, (400, 700))
+    assert area.widget().width() <= area.viewport().width() + 1, "the panel is cut off at its right"
+    QtWidgets.QWidget.setParent(widget.parent, None)  # out of the scroll area, which goes
+    _areas.clear()
+
+
 def test_the_panel_follows_when_it_gets_narrower_or_its_texts_longer(application: Any, full_panel: Any) -> None:
     area = in_module_panel(application, full_panel, (700, 900))
     ui = full_panel.ui
