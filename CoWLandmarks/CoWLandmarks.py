@@ -7,6 +7,7 @@ from CoWLandmarksLib.scene_results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
 from CoWLandmarksPanel.detection_runs import DetectionRuns, Run, removeLeftBehind
 from CoWLandmarksPanel.machine_settings import MachineSettings
+from CoWLandmarksPanel.panel_height import PanelHeight
 from CoWLandmarksPanel.panel_self_tests import PanelSelfTests
 from CoWLandmarksPanel.sample_data import registerSampleData
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
@@ -65,6 +66,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self.height = None
         self.sceneTimer = None
         self._parameterNode = None
         self._parameterNodeGuiTags = []
@@ -78,6 +80,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CoWLandmarksLogic()
         self.panel = DetectionPanel(self.ui, self.logic)
+        self.height = PanelHeight(uiWidget)
         # A result adds many nodes; the panel looks at the scene once when all are there.
         self.sceneTimer = qt.QTimer()
         self.sceneTimer.setSingleShot(True)
@@ -99,6 +102,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.panel is not None:
             self.panel.cleanup()
             self.panel = None
+        self.height = None
         if self.logic is not None:
             self.logic.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import slicer
-from CoWLandmarksTrainingPanel.panel_height import PanelHeight
+from CoWLandmarksPanel.panel_height import PanelHeight
 from CoWLandmarksTrainingPanel.training_panel import TrainingPanel
 from CoWLandmarksTrainingPanel.training_self_tests import TrainingSelfTests
 from slicer.i18n import tr as _

@@ -57,8 +57,10 @@ def create_scene() -> Any:
     # An .mrb is unpacked in the folder of the cache manager.
     remove_orphans(Path(tempfile.gettempdir()))
     cache = OwnedFolder(SCENE)
+    unpacked = cache.path / "cache"  # of its own: the manager works in a folder that was empty
+    unpacked.mkdir()
     remote = slicer.vtkMRMLRemoteIOLogic()
-    remote.GetCacheManager().SetRemoteCacheDirectory(str(cache.path))
+    remote.GetCacheManager().SetRemoteCacheDirectory(str(unpacked))
     remote.SetMRMLScene(scene)
     data_io = slicer.vtkDataIOManagerLogic()
     data_io.SetMRMLApplicationLogic(application)

@@ -103,7 +103,7 @@ class ResultPanel:
             table.visible = bool(self._rows)
             table.setRowCount(len(self._rows))
             rows = 1 + min(max(len(self._rows), _FEWEST_ROWS), _MOST_ROWS)
-            table.setFixedHeight(rows * (table.fontMetrics().height() + 7) + 6)
+            table.setFixedHeight(rows * (table.fontMetrics().height() + 7) + 8)
             for row, node in enumerate(self._rows):
                 words = result_words(node)
                 box = qt.QTableWidgetItem()
