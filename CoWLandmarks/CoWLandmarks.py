@@ -7,6 +7,8 @@ from CoWLandmarksLib.scene_results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
 from CoWLandmarksPanel.detection_runs import DetectionRuns, Run, removeLeftBehind
 from CoWLandmarksPanel.machine_settings import MachineSettings
+from CoWLandmarksPanel.panel_height import PanelHeight
+from CoWLandmarksPanel.panel_self_tests import PanelSelfTests
 from CoWLandmarksPanel.sample_data import registerSampleData
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
@@ -64,6 +66,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self.height = None
         self.sceneTimer = None
         self._parameterNode = None
         self._parameterNodeGuiTags = []
@@ -77,6 +80,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CoWLandmarksLogic()
         self.panel = DetectionPanel(self.ui, self.logic)
+        self.height = PanelHeight(uiWidget)
         # A result adds many nodes; the panel looks at the scene once when all are there.
         self.sceneTimer = qt.QTimer()
         self.sceneTimer.setSingleShot(True)
@@ -98,6 +102,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.panel is not None:
             self.panel.cleanup()
             self.panel = None
+        self.height = None
         if self.logic is not None:
             self.logic.close()
 
@@ -227,53 +232,13 @@ class CoWLandmarksLogic(ScriptedLoadableModuleLogic):
         self.runs.close()
 
 
-class CoWLandmarksTest(ScriptedLoadableModuleTest):
-    """Self test for Slicer's developer mode and ctest."""
-
-    def runTest(self):
-        """Run all tests."""
-        for name in sorted(name for name in dir(self) if name.startswith("test_")):
-            self.setUp()
-            getattr(self, name)()
-            self.tearDown()
-
-    def setUp(self):
-        """Start from an empty scene."""
-        slicer.mrmlScene.Clear()
-
-    def loadSample(self):
-        """The synthetic MRA that comes with the extension."""
-        from CoWLandmarksPanel.sample_data import MRA
-
-        return slicer.util.loadVolume(str(MRA.file), {"name": MRA.name})
+class CoWLandmarksTest(PanelSelfTests, ScriptedLoadableModuleTest):
+    """Self test for Slicer's developer mode and ctest; what a person does in the panel is in panel_self_tests.py."""
 
     def nodesOfScene(self):
         """All nodes as they are now, by ID."""
         scene = slicer.mrmlScene
         return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
-
-    def skipWithoutTorch(self):
-        """Skip a test that needs the child process to compute."""
-        from CoWLandmarksPanel.pytorch_setup import torchInstalled
-
-        if not torchInstalled():
-            self.skipTest("PyTorch is not installed")
-
-    def addAnnotation(self, volume):
-        """A detection made of the mean landmarks in the middle of a volume; needs no child process."""
-        from CoWLandmarksLib.anatomy import default_anatomy
-        from CoWLandmarksLib.arteries_frame import mean_landmark
-        from CoWLandmarksLib.scene import volume_from_node
-        from CoWLandmarksLib.scene_given import add_given_points
-
-        anatomy = default_anatomy()
-        middle = volume_from_node(volume, copy=False).grid.centre
-        points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "mean")
-        for code in anatomy.codes:
-            points.AddControlPoint(*(middle + mean_landmark(code)), code)
-        markups = add_given_points(slicer.mrmlScene, volume, points, anatomy).markups
-        slicer.mrmlScene.RemoveNode(points)
-        return markups
 
     def test_TheNumericCoreIsPackagedWithItsAnatomy(self):
         """The library and its data travelled with the module."""
@@ -292,39 +257,6 @@ class CoWLandmarksTest(ScriptedLoadableModuleTest):
             self.assertTrue(sample.file.is_file())
             self.assertTrue(sample.thumbnail.is_file())
             self.assertIsNotNone(SampleData.SampleDataLogic().sourceForSampleName(sample.sample))
-
-    def test_TheScanIsPreselectedAndCanBeDetected(self):
-        """One click is all that is left to do."""
-        slicer.util.selectModule("CoWLandmarks")
-        widget = slicer.util.getModuleWidget("CoWLandmarks")
-        self.assertFalse(widget.ui.detectButton.enabled)
-        volume = self.loadSample()
-        self.assertEqual(widget.ui.inputSelector.currentNode(), volume)
-        self.assertTrue(widget.ui.detectButton.enabled)
-
-    def test_SelectorResultAndViewsGoTogether(self):
-        """Only the chosen result is visible, and its scan is in selector and views."""
-        from CoWLandmarksPanel.sample_data import CTA
-
-        slicer.util.selectModule("CoWLandmarks")
-        widget = slicer.util.getModuleWidget("CoWLandmarks")
-        volumes = [self.loadSample(), slicer.util.loadVolume(str(CTA.file), {"name": CTA.name})]
-        results = [self.addAnnotation(volume) for volume in volumes]
-        slicer.app.processEvents()
-
-        def expect(number):
-            slicer.app.processEvents()
-            self.assertEqual(widget.ui.inputSelector.currentNode(), volumes[number])
-            self.assertEqual(widget.panel.detection, results[number])
-            self.assertEqual(CoWLandmarksLogic().likelyInput(), volumes[number])
-            self.assertEqual([bool(node.GetDisplayVisibility()) for node in results], [number == 0, number == 1])
-
-        widget.ui.inputSelector.setCurrentNode(volumes[0])
-        expect(0)
-        slicer.util.setSliceViewerLayers(background=volumes[1])
-        expect(1)
-        widget.panel.result.ui.detectionsTable.selectRow(0)
-        expect(0)
 
     def test_ADetectionAddsItsNodesBesideTheVolume(self):
         """The whole way, as a script goes it."""
@@ -356,61 +288,3 @@ class CoWLandmarksTest(ScriptedLoadableModuleTest):
         self.assertTrue(run.cancelled)
         self.assertEqual(self.nodesOfScene(), before)
         logic.close()
-
-    def test_ALandmarkIsAcceptedMovedPlacedAnewAndTakenBack(self):
-        """The review, by its buttons and in the views' place mode."""
-        from CoWLandmarksLib.anatomy import default_anatomy
-        from CoWLandmarksLib.scene import read_detection
-
-        slicer.util.selectModule("CoWLandmarks")
-        review = slicer.util.getModuleWidget("CoWLandmarks").panel.review
-        markups = self.addAnnotation(self.loadSample())
-        review.setDetection(markups)
-        anatomy = default_anatomy()
-        start = read_detection(markups, anatomy)
-        self.assertEqual(review.ui.landmarkTable.rowCount, 19)
-        first = review.selectedCode
-        review.ui.acceptButton.click()
-        self.assertTrue(read_detection(markups, anatomy).landmark(first).reviewed)
-        self.assertTrue(markups.GetNthControlPointLocked(anatomy.index(first)))
-        code = review.selectedCode
-        self.assertNotEqual(code, first)
-        place = [value + 3.0 for value in start.landmark(code).position]
-        markups.SetNthControlPointPosition(anatomy.index(code), *place)
-        self.assertTrue(read_detection(markups, anatomy).landmark(code).corrected)
-        review.ui.undoButton.click()
-        self.assertEqual(read_detection(markups, anatomy).landmark(code), start.landmark(code))
-        review.ui.replaceButton.click()
-        interaction = slicer.app.applicationLogic().GetInteractionNode()
-        self.assertEqual(interaction.GetCurrentInteractionMode(), interaction.Place)
-        markups.SetNthControlPointPosition(anatomy.index(code), *place)
-        self.assertNotEqual(interaction.GetCurrentInteractionMode(), interaction.Place)
-        self.assertTrue(read_detection(markups, anatomy).landmark(code).corrected)
-        review.ui.absentButton.click()
-        self.assertIsNone(read_detection(markups, anatomy).landmark(code).position)
-        review.setDetection(None)
-        self.assertTrue(markups.GetLocked())
-
-    def test_AnAnnotationBecomesACaseOfACohort(self):
-        """Written a little at a time, under a pseudonym."""
-        import tempfile
-        from pathlib import Path
-
-        from CoWLandmarksPanel.export_panel import COHORT_FOLDER
-
-        slicer.util.selectModule("CoWLandmarks")
-        export = slicer.util.getModuleWidget("CoWLandmarks").panel.export
-        settings = MachineSettings()
-        folderOfTheUser = settings.text(COHORT_FOLDER)
-        export.setDetection(self.addAnnotation(self.loadSample()))
-        with tempfile.TemporaryDirectory() as folder:
-            export.ui.cohortEdit.currentPath = folder
-            export.ui.caseEdit.text = "self-test"
-            export.ui.consentCheckBox.checked = True
-            export.ui.cohortButton.click()
-            while export.running:
-                slicer.app.processEvents()
-            written = {path.name for path in (Path(folder) / "self-test").iterdir()}
-        self.assertEqual(written, {"case.json", "scan.nrrd", "landmarks.mrk.json"})
-        export.ui.cohortEdit.currentPath = folderOfTheUser
-        settings.setText(COHORT_FOLDER, folderOfTheUser)

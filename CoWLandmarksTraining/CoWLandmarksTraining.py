@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import slicer
-from CoWLandmarksTrainingPanel.panel_height import PanelHeight
+from CoWLandmarksPanel.panel_height import PanelHeight
 from CoWLandmarksTrainingPanel.training_panel import TrainingPanel
+from CoWLandmarksTrainingPanel.training_self_tests import TrainingSelfTests
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -206,50 +207,8 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         request_stop(Path(folder))
 
 
-class CoWLandmarksTrainingTest(ScriptedLoadableModuleTest):
-    """Self test for Slicer's developer mode and ctest."""
-
-    def runTest(self):
-        """Run all tests."""
-        for name in sorted(name for name in dir(self) if name.startswith("test_")):
-            self.setUp()
-            getattr(self, name)()
-            self.tearDown()
-            self.doCleanups()
-
-    def setUp(self):
-        """Start from an empty scene."""
-        slicer.mrmlScene.Clear()
-
-    def widget(self):
-        """The module's widget, opened, with folders of this test's own."""
-        import tempfile
-
-        from CoWLandmarksTrainingPanel.local_settings import (
-            ALIGNED_FOLDER,
-            CTA_FOLDER,
-            MRA_FOLDER,
-            OUTPUT_FOLDER,
-            LocalSettings,
-        )
-
-        settings = LocalSettings()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        before = {key: settings.text(key) for key in (MRA_FOLDER, CTA_FOLDER, ALIGNED_FOLDER, OUTPUT_FOLDER)}
-        slicer.util.selectModule("CoWLandmarksTraining")
-        widget = slicer.util.getModuleWidget("CoWLandmarksTraining")
-        edits = (
-            widget.ui.mraFolderEdit,
-            widget.ui.ctaFolderEdit,
-            widget.ui.alignedFolderEdit,
-            widget.ui.outputFolderEdit,
-        )
-        for edit, text in zip(edits, before.values(), strict=True):
-            self.addCleanup(setattr, edit, "currentPath", text)
-        for edit, name in zip(edits, ("mra", "", "aligned", "training"), strict=True):
-            edit.currentPath = str(Path(folder.name) / name) if name else ""
-        return widget
+class CoWLandmarksTrainingTest(TrainingSelfTests, ScriptedLoadableModuleTest):
+    """Self test for Slicer's developer mode and ctest; what a person does is in training_self_tests.py."""
 
     def test_TheTrainingLibraryIsPackagedWithItsPresets(self):
         """The library and its data travelled with the module."""
@@ -258,75 +217,3 @@ class CoWLandmarksTrainingTest(ScriptedLoadableModuleTest):
 
         self.assertLessEqual({"cpu", "gpu", "paper"}, set(PRESETS))
         self.assertEqual(len(default_atlas().shape_models["patients"].mean), 19)
-
-    def test_TheCommandFollowsTheChoices(self):
-        """What is shown is what 'Start' runs; only what differs from the preset is named."""
-        widget = self.widget()
-        ui = widget.ui
-        ui.parametersGroupBox.collapsed = False
-        self.assertIn("--start-from default", ui.commandText.plainText)
-        ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("paper"))
-        self.assertIn("--preset paper", ui.commandText.plainText)
-        self.assertNotIn("--start-from", ui.commandText.plainText)
-        self.assertNotIn("--set", ui.commandText.plainText)
-        self.assertAlmostEqual(ui.learningRateSpinBox.value, 1e-4)
-        ui.seedSpinBox.value = 7
-        self.assertIn("--set training.seed=7", ui.commandText.plainText)
-        ui.presetValuesButton.click()
-        self.assertNotIn("--set", ui.commandText.plainText)
-
-    def test_TheStagesOfThePresetAreShownWithWhatTheyTake(self):
-        """A row for each network of the recipe, and time and disk space before the start."""
-        ui = self.widget().ui
-        self.assertTrue(ui.expectedLabel.text.startswith("Expected"))
-        self.assertEqual(ui.circleFiguresLabel.text, "2400 steps")
-        self.assertTrue(ui.fineAdversarialProgressBar.isHidden())
-        ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("paper"))
-        self.assertTrue(ui.circleProgressBar.isHidden())
-        self.assertFalse(ui.fineAdversarialProgressBar.isHidden())
-
-    def test_AnEmptyTrainingFolderCanOnlyBeStarted(self):
-        """Nothing runs there, nothing can be stopped or resumed."""
-        ui = self.widget().ui
-        self.assertTrue(ui.startButton.enabled)
-        self.assertFalse(ui.stopButton.enabled)
-        self.assertFalse(ui.resumeButton.enabled)
-        self.assertFalse(ui.evaluateButton.enabled)
-
-    def test_ATrainingOfAnotherTimeIsFoundAgain(self):
-        """A job whose heartbeat has stopped is told, and can be resumed."""
-        import json
-        import time
-
-        from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
-
-        widget = self.widget()
-        folder = Path(widget.ui.outputFolderEdit.currentPath)
-        folder.mkdir(parents=True)
-        words = ("train", "aligned", "--out", str(folder))
-        write_job(folder, Job("token", words, time.time(), JobState.RUNNING, pid=1))
-        beat(folder, "token")
-        (folder / "plan.json").write_text(json.dumps({}), encoding="utf-8")
-        widget.panel.training.advance()
-        self.assertTrue(widget.ui.stopButton.enabled)
-        self.assertFalse(widget.ui.startButton.enabled)
-        self.assertEqual(widget.ui.commandLabel.text, "The command that runs:")
-        write_job(folder, Job("token", words, time.time() - 3600, JobState.RUNNING, pid=1))
-        (folder / "heartbeat.json").unlink()
-        widget.panel.training.advance()
-        self.assertTrue(widget.ui.resumeButton.enabled)
-        self.assertIn("--resume", widget.ui.commandText.plainText)
-
-    def test_NothingIsLowerThanItNeeds(self):
-        """The panel is as high as it needs at its width, whatever holds it."""
-        widget = self.widget()
-        panel = widget.ui.commandText.parent().parent()
-        widget.ui.parametersGroupBox.collapsed = False
-        slicer.app.processEvents()
-        self.assertGreaterEqual(panel.height, panel.layout().totalHeightForWidth(panel.width))
-
-    def test_TheSceneKeepsTheChoices(self):
-        """Preset and parameters are those of the scene's parameter node."""
-        widget = self.widget()
-        widget.ui.seedSpinBox.value = 11
-        self.assertEqual(widget.logic.getParameterNode().seed, 11)

@@ -21,13 +21,16 @@ from CoWLandmarksLib.delivered import read_delivered
 from CoWLandmarksLib.scene import add_volume
 from CoWLandmarksLib.scene_display import look_at_circle
 from CoWLandmarksLib.scene_files import create_scene
+from CoWLandmarksLib.scene_labels import show_labels
 from CoWLandmarksLib.scene_results import add_result
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
 from CoWLandmarksLib.scene_vessels import show_vessels
 from CoWLandmarksLib.volume_io import read_volume
 from scene_view import SIZE, View
+from small_png import from_vtk, save_small
 
 ROOT = Path(__file__).resolve().parent.parent
+SELECTED = "L-ICA-T"
 _ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 _COLOURS = {"Red": (0.95, 0.29, 0.21), "Green": (0.43, 0.69, 0.29), "Yellow": (0.93, 0.84, 0.30)}
 
@@ -119,11 +122,9 @@ def draw(scan: Path, folder: Path, picture: Path) -> None:
     surfaces = {} if delivered.arteries is None else dict(artery_surfaces(delivered.arteries, anatomy))
     nodes = add_result(scene, node, delivered, anatomy, surfaces)
     look_at_circle(scene, node, nodes.markups)
+    show_labels(nodes.markups, SELECTED)  # as the review does
     show_vessels(views.rendering_logic, node, nodes.markups)
-    writer = vtk.vtkPNGWriter()
-    writer.SetInputData(views.picture())
-    writer.SetFileName(str(picture))
-    writer.Write()
+    save_small(from_vtk(views.picture()), picture)
 
 
 if __name__ == "__main__":

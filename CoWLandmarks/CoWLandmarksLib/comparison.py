@@ -106,9 +106,10 @@ class Comparison:
         states = f"Same state in {self.same_states} of {self.compared} landmarks."
         if self.distances.size == 0:
             return f"No landmark is placed in both. {states}"
-        spread = "" if math.isnan(self.sd_mm) else f" ± {self.sd_mm:.2f}"
+        if self.distances.size == 1:
+            return f"1 landmark placed in both: {self.mean_mm:.2f} mm. {states}"
         return (
-            f"{self.distances.size} landmarks placed in both: {self.mean_mm:.2f}{spread} mm (mean ± SD), "
+            f"{self.distances.size} landmarks placed in both: {self.mean_mm:.2f} ± {self.sd_mm:.2f} mm (mean ± SD), "
             f"median {self.median_mm:.2f} mm, largest {self.largest_mm:.2f} mm. {states}"
         )
 

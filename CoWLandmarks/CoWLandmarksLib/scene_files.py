@@ -20,6 +20,7 @@ import vtk
 from .errors import AnnotationError, OutputError
 from .files import atomic_path
 from .native_output import libraries_silenced
+from .temporary_folders import SCENE, OwnedFolder, remove_orphans
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,12 @@ def create_scene() -> Any:
         application.SetModuleLogic(name, logic)
         logics.append(logic)
     # An .mrb is unpacked in the folder of the cache manager.
-    cache = tempfile.TemporaryDirectory(prefix="cow-scene-", ignore_cleanup_errors=True)
+    remove_orphans(Path(tempfile.gettempdir()))
+    cache = OwnedFolder(SCENE)
+    unpacked = cache.path / "cache"  # of its own: the manager works in a folder that was empty
+    unpacked.mkdir()
     remote = slicer.vtkMRMLRemoteIOLogic()
-    remote.GetCacheManager().SetRemoteCacheDirectory(cache.name)
+    remote.GetCacheManager().SetRemoteCacheDirectory(str(unpacked))
     remote.SetMRMLScene(scene)
     data_io = slicer.vtkDataIOManagerLogic()
     data_io.SetMRMLApplicationLogic(application)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
 
 from .anatomy import Anatomy
 from .detection import LandmarkEstimate
@@ -37,6 +38,7 @@ def add_given_file(
             "and so on."
         )
     nodes = _add(scene, volume_node, landmarks, anatomy, f"'{path.name}'")
+    _name_after(nodes, path.name)
     review = read_review(path)
     nodes.markups.SetAttribute(ANNOTATOR, review["annotator"])
     nodes.markups.SetAttribute(TIME, review["reviewed_at"])
@@ -56,6 +58,16 @@ def add_given_points(scene: Any, volume_node: Any, markups_node: Any, anatomy: A
             f"{anatomy.codes[1]} and so on."
         )
     return _add(scene, volume_node, landmarks, anatomy, f"the point list '{name}'")
+
+
+def _name_after(nodes: DetectionNodes, file: str) -> None:
+    """Tell the lists of several files apart by their names."""
+    scene = nodes.markups.GetScene()
+    for node in (nodes.markups, nodes.states):
+        name = f"{node.GetName()} (from {file})"
+        node.SetName(name if scene.GetFirstNodeByName(name) is None else scene.GenerateUniqueName(name))
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    hierarchy.SetItemName(nodes.folder, nodes.markups.GetName())
 
 
 def _add(

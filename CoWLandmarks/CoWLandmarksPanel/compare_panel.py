@@ -17,6 +17,7 @@ from CoWLandmarksLib.scene_comparison import add_comparison, compare_nodes
 from CoWLandmarksLib.scene_results import result_words
 from slicer.i18n import tr as _
 
+from .review_table import shortName
 from .ui_files import loadedInto
 
 FAR_COLOUR = "#c66a00"
@@ -109,7 +110,7 @@ class ComparePanel:
         table.setRowCount(len(comparison.landmarks))
         for number, row in enumerate(comparison.landmarks):
             distance = "" if row.distance_mm is None else f"{row.distance_mm:.1f}"
-            cells = (row.name, _(row.first), _(row.second), distance, f"{row.expected_mm:.1f}")
+            cells = (shortName(row.code, row.name), _(row.first), _(row.second), distance, f"{row.expected_mm:.1f}")
             for column, text in enumerate(cells):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(f"{row.code}: {row.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 import weakref
 from collections import OrderedDict
@@ -21,10 +22,11 @@ from CoWLandmarksLib.job_queue import Job, JobQueue, JobState
 from CoWLandmarksLib.jobs import Worker
 from CoWLandmarksLib.markups import write_annotation
 from CoWLandmarksLib.progress import Event
-from CoWLandmarksLib.scan_handover import ScanHandover, remove_orphans
+from CoWLandmarksLib.scan_handover import ScanHandover
 from CoWLandmarksLib.scene import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
 from CoWLandmarksLib.scene_results import ResultNodes, add_result, result_words, update_arteries
 from CoWLandmarksLib.scene_surfaces import artery_surfaces
+from CoWLandmarksLib.temporary_folders import remove_orphans
 
 from .python_executable import pythonExecutable
 
@@ -37,8 +39,9 @@ def _nothing(run: Run) -> None:
 
 
 def removeLeftBehind() -> None:
-    """Remove the scans that a killed application left in the temporary folder."""
-    remove_orphans(Path(slicer.app.temporaryPath))
+    """Remove the scans and scenes that killed processes left in the temporary folders."""
+    for folder in {Path(slicer.app.temporaryPath), Path(tempfile.gettempdir())}:
+        remove_orphans(folder)
 
 
 @dataclass(eq=False)

@@ -20,6 +20,8 @@ from .ui_files import loadedInto
 VERDICT_COLOURS = {None: "#4a5a6b", Verdict.OK: "#26804a", Verdict.REVIEW: "#b06200", Verdict.DO_NOT_TRUST: "#b22222"}
 VERDICT_STYLE = "QLabel {{ background-color: {colour}; color: white; font-weight: bold; padding: 6px; }}"
 _SHOWN, _SCAN, _VERDICT, _RESULT = range(4)
+_FEWEST_ROWS, _MOST_ROWS = 2, 5
+"""Rows that the table has room for; more are scrolled."""
 
 
 class ResultPanel:
@@ -42,6 +44,7 @@ class ResultPanel:
         self.hint = HintPoints(self._showHint)
         table = self.ui.detectionsTable
         table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
         table.horizontalHeader().setStretchLastSection(True)
         table.connect("itemSelectionChanged()", self._onSelection)
         table.connect("itemChanged(QTableWidgetItem*)", self._onItemChanged)
@@ -99,6 +102,8 @@ class ResultPanel:
             self._rows = detection_nodes(slicer.mrmlScene)
             table.visible = bool(self._rows)
             table.setRowCount(len(self._rows))
+            rows = 1 + min(max(len(self._rows), _FEWEST_ROWS), _MOST_ROWS)
+            table.setFixedHeight(rows * (table.fontMetrics().height() + 7) + 8)
             for row, node in enumerate(self._rows):
                 words = result_words(node)
                 box = qt.QTableWidgetItem()

@@ -75,6 +75,7 @@ class ReviewPanel(VTKObservationMixin):
         ui.allLabelsCheckBox.checked = MachineSettings().allLabels
         ui.allLabelsCheckBox.connect("toggled(bool)", self._onAllLabels)
         self._say("")
+        self._sayOfFile("")
         self.refresh()
 
     @property
@@ -160,6 +161,7 @@ class ReviewPanel(VTKObservationMixin):
         if volume is not None:
             self.ui.loadVolumeComboBox.setCurrentNode(volume)
         self._say("")
+        self._sayOfFile("")
         self.table.show(review.rows())
         self.table.selectFirstOpen(review.rows())
 
@@ -375,15 +377,21 @@ class ReviewPanel(VTKObservationMixin):
     def _onLoad(self, checked: bool = False) -> None:
         ui = self.ui
         volume, path = ui.loadVolumeComboBox.currentNode(), ui.loadFileEdit.currentPath.strip()
+        self._sayOfFile("")
         if volume is None or not path:
-            self._say(_("Choose the scan and the file of its landmarks."))
+            self._sayOfFile(_("Choose the scan and the file of its landmarks."))
             return
         told: list[str] = []
         try:
             nodes = add_given_file(slicer.mrmlScene, volume, Path(path), self._anatomy, told)
         except CoWLandmarksError as error:
-            self._say(str(error))
+            self._sayOfFile(str(error))
             return
         show_only_result(slicer.mrmlScene, nodes.markups)  # they would lie over the earlier ones
         self.onDetectionAdded(nodes.markups)
-        self._say(" ".join(told) or _("Loaded; the landmarks can be reviewed now."))
+        self._sayOfFile(" ".join(told) or _("Loaded; the landmarks can be reviewed now."))
+
+    def _sayOfFile(self, text: str) -> None:
+        """Beside the button, which is far below the other messages."""
+        self.ui.loadMessageLabel.text = text
+        self.ui.loadMessageLabel.visible = bool(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import ctk
 import qt
 import slicer
 from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.temporary_folders import TRAINING, OwnedFolder
 from CoWLandmarksTrainingLib.panel_data import CheckedCase, CheckedCohort, read_checked
 from slicer.i18n import tr as _
 
@@ -31,7 +31,7 @@ class CasesSection:
         self.onChanged: Callable[[], None] = lambda: None
         self.cohort: CheckedCohort | None = None
         self._runner = CommandRunner(self._onLine, self._onEnd)
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._folder: OwnedFolder | None = None
         self._edits = ((ui.mraFolderEdit, MRA_FOLDER), (ui.ctaFolderEdit, CTA_FOLDER))
         for edit, key in self._edits:
             edit.filters = ctk.ctkPathLineEdit.Dirs
@@ -57,7 +57,7 @@ class CasesSection:
         """End what runs."""
         self._runner.close()
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.remove()
             self._folder = None
 
     def openCase(self, name: str) -> None:
@@ -99,14 +99,14 @@ class CasesSection:
     def _words(self) -> list[str]:
         """The command that 'Check' runs; an earlier report goes."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="cow-training-", dir=slicer.app.temporaryPath)
+            self._folder = OwnedFolder(TRAINING, Path(slicer.app.temporaryPath))
         self._report.unlink(missing_ok=True)
         return ["check", *map(str, self.folders), "--json", str(self._report)]
 
     @property
     def _report(self) -> Path:
         assert self._folder is not None
-        return Path(self._folder.name) / "check.json"
+        return self._folder.path / "check.json"
 
     def _onLine(self, line: str) -> None:
         if line.startswith("checked "):

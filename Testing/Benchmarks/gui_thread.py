@@ -101,7 +101,7 @@ class Views:
         node.SetName("View1")
         node.SetLayoutName("1")
         node.SetSingletonTag("1")
-        scene.AddNode(node)
+        node = scene.AddNode(node)  # the one that the layout has made already, if it has
         managers = (
             "vtkMRMLCameraDisplayableManager",
             "vtkMRMLModelDisplayableManager",

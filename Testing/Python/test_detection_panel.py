@@ -26,11 +26,12 @@ import qt
 import slicer
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksLib.errors import ConfigurationError, VolumeError
-from CoWLandmarksLib.scan_handover import OWNER_FILE, ScanHandover
+from CoWLandmarksLib.scan_handover import ScanHandover
 from CoWLandmarksLib.scene import add_volume, landmarks_from_node
 from CoWLandmarksLib.scene_results import result_of
 from CoWLandmarksLib.scene_states import state_rows
 from CoWLandmarksLib.scene_views import scan_in_views
+from CoWLandmarksLib.temporary_folders import OWNER_FILE
 from CoWLandmarksLib.volume import Volume
 from CoWLandmarksPanel import detection_panel, script_runs
 from CoWLandmarksPanel.machine_settings import MachineSettings

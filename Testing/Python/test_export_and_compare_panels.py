@@ -156,6 +156,13 @@ def test_two_annotators_are_compared_in_a_table(desk: Desk, tmp_path: Path) -> N
     ui.compareButton.click()
     assert ui.compareTable.visible and ui.compareTable.rowCount == 19
     assert "17 landmarks placed in both: 3.00 ± 0.00 mm" in ui.compareLabel.text
+    ui.compareTable.window().resize(298, 900)  # what a panel of 360 leaves to its sections
+    desk.application.process_events()
+    names = [ui.compareTable.item(row, 0).text() for row in range(19)]
+    assert names[0] == "R-A2-A3 boundary" and ui.compareTable.item(0, 0).toolTip().startswith("R-A2-A3: Right A2-A3")
+    width = ui.compareTable.fontMetrics().horizontalAdvance
+    assert max(width(f"{code}...") for code in ANATOMY.codes) < ui.compareTable.columnWidth(0)
+    assert ui.compareTable.horizontalScrollBar().maximum() == 0
     row = ANATOMY.index("R-M1-M2")
     assert [ui.compareTable.item(row, column).text() for column in range(1, 5)] == ["placed", "placed", "3.0", "2.0"]
     assert desk.scene.GetFirstNodeByName(f"{desk.markups.GetName()} vs {second.GetName()}") is not None

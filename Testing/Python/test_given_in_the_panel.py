@@ -60,7 +60,7 @@ def load_given(widget: Any, path: Path) -> tuple[Any, Detection]:
     review.loadVolumeComboBox.setCurrentNode(widget.ui.inputSelector.currentNode())
     review.loadFileEdit.currentPath = str(path)
     review.loadButton.click()
-    assert "can be reviewed now" in review.messageLabel.text
+    assert "can be reviewed now" in review.loadMessageLabel.text
     return widget.panel.detection, detected
 
 
@@ -73,6 +73,8 @@ def test_landmarks_from_a_file_are_alone_and_unjudged_until_they_are_checked(wid
     assert result_of(given).regions.GetDisplayVisibility()
     assert not any(node.GetDisplayVisibility() for node in (first.markups, first.segmentation, first.regions))
     assert ui.verdictLabel.text == "From a file, not judged"
+    assert given.GetName() == "Phantom MRA landmarks (from other.mrk.json)"
+    assert ui.detectionsTable.item(1, 1).text() == "Phantom MRA (from other.mrk.json)"
     assert ui.summaryLabel.text == ui.detectionsTable.item(1, 3).text() == "19 found"
     assert VERDICT_COLOURS[None] in ui.verdictLabel.styleSheet
     assert VERDICT_COLOURS[Verdict.OK] not in ui.verdictLabel.styleSheet

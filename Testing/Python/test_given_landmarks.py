@@ -150,7 +150,9 @@ def test_two_annotators_of_one_scan_are_compared_in_a_table_that_is_saved(tmp_pa
     folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in (table, first)}
     assert len(folders) == 1
     save_scene(scene, tmp_path / "scene.mrb")
-    loaded = load_scene(tmp_path / "scene.mrb").GetFirstNodeByName("scan landmarks vs second").GetTable()
+    loaded = (
+        load_scene(tmp_path / "scene.mrb").GetFirstNodeByName("scan landmarks (from a.mrk.json) vs second").GetTable()
+    )
     assert loaded.GetColumnByName("distance_mm").GetValue(0) == "5.00"
     assert loaded.GetColumnByName("state: second").GetValue(2) == "not annotated"
 

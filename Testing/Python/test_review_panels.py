@@ -531,15 +531,16 @@ def test_landmarks_of_a_file_are_loaded_for_review(desk: Desk, tmp_path: Path) -
     desk.ui.loadGroupBox.collapsed = False
     desk.ui.loadVolumeComboBox.setCurrentNode(None)
     desk.ui.loadButton.click()
-    assert "Choose the scan and the file" in desk.ui.messageLabel.text
+    assert "Choose the scan and the file" in desk.ui.loadMessageLabel.text
     desk.ui.loadVolumeComboBox.setCurrentNode(desk.volume)
     desk.ui.loadFileEdit.currentPath = str(tmp_path / "none.mrk.json")
     desk.ui.loadButton.click()
-    assert "cannot be read" in desk.ui.messageLabel.text and len(detection_nodes(desk.scene)) == 1
+    assert "cannot be read" in desk.ui.loadMessageLabel.text and len(detection_nodes(desk.scene)) == 1
     desk.ui.loadFileEdit.currentPath = str(tmp_path / "other.mrk.json")
     desk.ui.loadButton.click()
     assert desk.review.markupsNode is detection_nodes(desk.scene)[1]
     assert desk.review.markupsNode.GetAttribute("CoWLandmarks.annotator") == "ZZ"
-    assert "can be reviewed now" in desk.ui.messageLabel.text
+    assert "can be reviewed now" in desk.ui.loadMessageLabel.text and not desk.ui.loadMessageLabel.isHidden()
+    assert desk.review.markupsNode.GetName() == "scan landmarks (from other.mrk.json)"
     assert desk.review.markupsNode.GetDisplayVisibility()
     assert not desk.markups.GetDisplayVisibility()  # or they would lie over each other

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from CoWLandmarksLib.errors import OutputError
 from CoWLandmarksLib.process_identity import still_lives, this_process
-from CoWLandmarksLib.scan_handover import MOST_DAYS, OWNER_FILE, ScanHandover, remove_orphans, write_plain_nrrd
+from CoWLandmarksLib.scan_handover import ScanHandover, write_plain_nrrd
+from CoWLandmarksLib.temporary_folders import MOST_DAYS, OWNER_FILE, SCENE, TRAINING, OwnedFolder, remove_orphans
 from CoWLandmarksLib.volume import Volume
 from CoWLandmarksLib.volume_io import read_volume
 
@@ -153,3 +154,39 @@ def test_what_is_not_ours_is_never_removed(tmp_path: Path) -> None:
     assert remove_orphans(temporary, time.time() + 999 * 86400.0) == []
     assert remove_orphans(tmp_path / "missing") == []
     assert sorted(temporary.rglob("*")) == before and (outside / "scan.nrrd").is_file()
+
+
+SCENE_AND_REPORT = """
+import sys, tempfile, time
+from pathlib import Path
+from CoWLandmarksLib.scene_files import create_scene
+from CoWLandmarksLib.temporary_folders import TRAINING, OwnedFolder
+
+tempfile.tempdir = sys.argv[1]
+kept = create_scene(), OwnedFolder(TRAINING, Path(sys.argv[1]))
+print("made", flush=True)
+time.sleep(600)
+"""
+
+
+def test_unpacked_scenes_and_reports_of_a_killed_process_go_too(tmp_path: Path) -> None:
+    pytest.importorskip("slicer", reason="needs slicer-core")
+    words = [sys.executable, "-c", SCENE_AND_REPORT, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "made"
+        left = sorted(tmp_path.iterdir())
+        assert [path.name[: path.name.rindex("-") + 1] for path in left] == [SCENE, TRAINING]
+        (left[0] / "patient").mkdir()
+        (left[0] / "patient" / "scan.nrrd").write_bytes(b"voxels")
+        assert remove_orphans(tmp_path, time.time() + 99 * 86400.0) == []
+        process.kill()
+        process.wait()
+    assert remove_orphans(tmp_path) == left and list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_goes_with_the_object_that_holds_it(tmp_path: Path) -> None:
+    folder = OwnedFolder(SCENE, tmp_path)
+    assert folder.path.is_dir()
+    del folder
+    assert list(tmp_path.iterdir()) == []

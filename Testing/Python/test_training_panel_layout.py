@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -21,8 +20,9 @@ QtCore = pytest.importorskip("PySide6.QtCore")
 QtGui = pytest.importorskip("PySide6.QtGui")
 QtWidgets = pytest.importorskip("PySide6.QtWidgets")
 
+from module_panel import in_module_panel, named, needed_height, overlapping, squeezed, taken_out  # noqa: E402 - needs Qt
+
 SIZES = ((400, 700), (500, 1200))
-_areas: list[Any] = []
 
 
 @pytest.fixture
@@ -62,50 +62,7 @@ def full_panel(application: Any, folders: Path) -> Iterator[Any]:
     ui.startComboBox.setCurrentIndex(ui.startComboBox.findData("file"))
     ui.parametersGroupBox.collapsed = False
     yield widget
-    QtWidgets.QWidget.setParent(widget.parent, None)  # out of the scroll area, which goes
-    _areas.clear()
-
-
-def _going_by_minimum_sizes() -> Any:
-    return type("Container", (QtWidgets.QWidget,), {"hasHeightForWidth": lambda self: False})()
-
-
-def in_module_panel(application: Any, widget: Any, size: tuple[int, int]) -> Any:
-    """Show a module as Slicer's module panel does: in a scroll area of that size.
-
-    A container between them goes by the minimum sizes of its children: that is where rows were squeezed.
-    """
-    content, between, area = QtWidgets.QWidget(), _going_by_minimum_sizes(), QtWidgets.QScrollArea()
-    for outer, inner in ((content, between), (between, widget.parent)):
-        layout = QtWidgets.QVBoxLayout(outer)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(inner)
-    area.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarAlwaysOff)
-    area.setWidgetResizable(True)
-    area.setWidget(content)
-    area.show()
-    QtWidgets.QWidget.show(widget.parent)
-    area.resize(*size)
-    _areas.append(area)
-    for _round in range(4):
-        application.process_events()
-    return area
-
-
-def named(ui: Any) -> dict[str, Any]:
-    """The widgets of the panel that are visible, by their names."""
-    widgets = {name: own for name, own in vars(ui).items() if isinstance(own, QtWidgets.QWidget)}
-    return {name: own for name, own in widgets.items() if QtWidgets.QWidget.isVisible(own)}
-
-
-def needed_height(own: Any) -> int:
-    """What a widget needs at its width so that its text can be read."""
-    text = QtWidgets.QWidget.fontMetrics(own).height()
-    if own.className() == "ctkCollapsibleGroupBox" and own.collapsed:
-        return text
-    if own.className() == "QLabel" and own.wordWrap:
-        return int(QtWidgets.QLabel.heightForWidth(own, own.width))
-    return int(max(text if getattr(own, "text", "") else 0, type(own)._real_class.minimumSizeHint(own).height()))
+    taken_out(widget)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -116,15 +73,27 @@ def test_nothing_is_squeezed_and_nothing_overlaps(application: Any, full_panel: 
     wanted = {"presetComboBox", "startFileEdit", "phantomSpinBox", "caseTable", "registrationPictureButton"}
     wanted |= {"seedSpinBox", "coarseProgressBar", "circleAdversarialProgressBar", "fineAdversarialFiguresLabel"}
     assert wanted <= set(shown)
-    squeezed = {
-        name: (own.height, needed_height(own)) for name, own in shown.items() if own.height < needed_height(own)
-    }
-    assert not squeezed
-    parents = {name: QtWidgets.QWidget.parentWidget(own) for name, own in shown.items()}
-    for one, other in itertools.combinations(shown, 2):
-        if parents[one] is parents[other]:
-            assert not shown[one].geometry.intersects(shown[other].geometry), f"{one} lies over {other}"
+    assert not squeezed(shown)
+    assert not overlapping(shown)
     assert area.widget().width() <= area.viewport().width() + 1, "the panel is cut off at its right"
+
+
+def test_a_long_path_of_the_last_time_does_not_widen_the_panel(application: Any) -> None:
+    """CTK takes the text of a path line at its first show for the least width."""
+    from CoWLandmarksTrainingPanel.local_settings import (
+        ALIGNED_FOLDER,
+        CTA_FOLDER,
+        MRA_FOLDER,
+        OUTPUT_FOLDER,
+        LocalSettings,
+    )
+
+    for key in (MRA_FOLDER, CTA_FOLDER, ALIGNED_FOLDER, OUTPUT_FOLDER):
+        LocalSettings().setText(key, "/data/angiography/of-a-study-with-a-long-name/second-reading/folder")
+    widget = application.load_module("CoWLandmarksTraining")
+    area = in_module_panel(application, widget, (400, 700))
+    assert area.widget().width() <= area.viewport().width() + 1, "the panel is cut off at its right"
+    taken_out(widget)
 
 
 def test_the_panel_follows_when_it_gets_narrower_or_its_texts_longer(application: Any, full_panel: Any) -> None:
