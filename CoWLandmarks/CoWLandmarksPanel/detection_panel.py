@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from CoWLandmarksLib.scene_batch import BatchRow
 from CoWLandmarksLib.scene_display import look_at_circle
 from CoWLandmarksLib.scene_regions import update_region_balls
 from CoWLandmarksLib.scene_results import add_result, refresh_summary, set_shown
-from CoWLandmarksLib.scene_surfaces import artery_surfaces
 from CoWLandmarksLib.scene_vessels import hide_vessels
 from CoWLandmarksLib.scene_views import latest_result, mark_as_check
 from CoWLandmarksLib.scene_visibility import show_only_result
@@ -36,6 +35,7 @@ from .sample_data import CTA, MRA, Sample
 from .scan_views import ScanViews
 from .section_guard import SectionGuard
 from .setup_panel import SetupPanel
+from .stepwise import Stepwise
 from .vessel_drawing import VesselDrawing
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "CoWLandmarksLib" / "Resources" / "Models" / "default.cow.pt"
@@ -65,6 +65,7 @@ class DetectionPanel:
         self._switching = False
         self._views = ScanViews(self.followViews)
         self._toDisplay: Any | None = None
+        self._loading: Stepwise | None = None
         self._look = True
         self._displayTimer = qt.QTimer()
         self._displayTimer.setSingleShot(True)
@@ -389,31 +390,53 @@ class DetectionPanel:
 
     def _openRow(self, row: BatchRow) -> None:
         """Show the result of one scan of a batch; from a folder it is loaded first."""
-        markups = row.markups
-        if markups is None and row.folder is not None and row.scan_file is not None:
-            markups = self._loadResult(row.scan_file, row.folder)
+        if self._loading is not None and self._loading.running:
+            return  # a second double click
+        if row.markups is None and row.folder is not None and row.scan_file is not None:
+            self._loadResult(row.scan_file, row.folder)
+        else:
+            self._open(row.markups)
+
+    def _open(self, markups: Any | None) -> None:
         if markups is not None and markups.GetScene() is not None:
             self._choose(markups)
             self._display(markups)
             self.refresh()
 
-    def _loadResult(self, scan: Path, folder: Path) -> Any | None:
+    def _loadResult(self, scan: Path, folder: Path) -> None:
+        """Load a scan and its result and show them; each surface is made in a turn of its own."""
         if scan.is_dir():
             self._tell(
                 _("Load the DICOM series '{name}' with the DICOM module; its result is in '{folder}'.").format(
                     name=scan.name, folder=folder
                 )
             )
-            return None
+            return
+        self._tell("")
         try:
             volumeNode = slicer.util.loadVolume(str(scan))
             grid = volume_from_node(volumeNode, copy=False).grid
             delivered = read_delivered(folder, grid, self._anatomy)
-            surfaces = {} if delivered.arteries is None else dict(artery_surfaces(delivered.arteries, self._anatomy))
-            return add_result(slicer.mrmlScene, volumeNode, delivered, self._anatomy, surfaces).markups
         except (CoWLandmarksError, RuntimeError) as error:
             self._tell(str(error))
-            return None
+            return
+        loaded: list[Any] = []
+
+        def steps() -> Iterator[float]:
+            surfaces: dict[str, Any] = {}
+            for _surface in self._logic.runs.surfaces(delivered, surfaces):
+                yield 0.0
+            if volumeNode.GetScene() is not None:
+                loaded.append(add_result(slicer.mrmlScene, volumeNode, delivered, self._anatomy, surfaces).markups)
+                yield 1.0  # what is shown takes a turn of its own
+
+        def onEnd(error: str | None) -> None:
+            self._tell(error or "")
+            for markups in loaded:
+                self._open(markups)
+
+        self._loading = Stepwise(lambda fraction: None, onEnd)
+        self._loading.start(steps())
 
     def _fetchCard(self, path: Path) -> None:
         if not torchInstalled():
@@ -430,6 +453,8 @@ class DetectionPanel:
 
     def _stop(self) -> None:
         self.batch.cleanup()
+        if self._loading is not None:
+            self._loading.cancel()
         run, self._run = self._run, None
         if run is not None:
             self._logic.runs.cancel(run)

@@ -173,7 +173,7 @@ class DetectionRuns:
 
         def finish(delivered: Delivered) -> Iterator[None]:
             surfaces: dict[str, Any] = {}
-            yield from self._surfaces(delivered, surfaces)
+            yield from self.surfaces(delivered, surfaces)
             run.delivered = delivered
             run.nodes = add_result(scene, volumeNode, delivered, self.anatomy, surfaces)
             self._latest[run.nodes.markups.GetID()] = delivered.folder
@@ -233,7 +233,7 @@ class DetectionRuns:
         def finish(delivered: Delivered) -> Iterator[None]:
             self._latest[key] = delivered.folder
             surfaces: dict[str, Any] = {}
-            yield from self._surfaces(delivered, surfaces)
+            yield from self.surfaces(delivered, surfaces)
             if delivered.arteries is not None and key not in self._again:  # else a newer correction is on its way
                 update_arteries(markupsNode, delivered.arteries, self.anatomy, surfaces)
                 yield
@@ -305,8 +305,8 @@ class DetectionRuns:
             scan.discard()
         self._outdated.clear()
 
-    def _surfaces(self, delivered: Delivered, made: dict[str, Any]) -> Iterator[None]:
-        """Those that the child process made; else one after the other."""
+    def surfaces(self, delivered: Delivered, made: dict[str, Any]) -> Iterator[None]:
+        """Put the closed surfaces into `made`: those that the child process made; else one after the other."""
         made.update(delivered.surfaces)
         if delivered.arteries is not None and not made:
             for code, surface in artery_surfaces(delivered.arteries, self.anatomy):

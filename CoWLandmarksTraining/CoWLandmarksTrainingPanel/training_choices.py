@@ -56,7 +56,7 @@ class TrainingChoicesPanel:
         fillComboBox(
             ui.modalityComboBox,
             (
-                ("mra-cta", _("MRA scans + CTA landmarks (the paper)")),
+                ("mra-cta", _("MRA scans + CTA landmarks (paper)")),
                 ("mra", _("MRA scans only")),
                 ("both", _("MRA and CTA scans, one model for both")),
                 ("cta-mra", _("CTA scans + MRA landmarks")),
