@@ -117,6 +117,39 @@ class TestRoad:
         assert detect_main([*words, "--out", str(tmp_path / "found"), "--device", "cpu", "--no-pictures"]) in (0, 3)
         assert (tmp_path / "found" / "beads" / "landmarks.csv").exists()
 
+    def test_the_paper_s_preset_trains_and_detects_at_a_reduced_scale(self, aligned: Path, tmp_path: Path) -> None:
+        out = tmp_path / "training"
+        settings = {
+            "training.workers": 0,
+            "training.log_seconds": 0.0,
+            "training.validate_every": 0,
+            "coarse.steps": 1,
+            "coarse.batch_size": 1,
+            "coarse.base_width": 8,
+            "coarse.levels": 2,
+            "fine.base_width": 8,
+            "fine.levels": 3,
+            "fine.steps": 2,
+            "fine.adversarial_steps": 9,
+            "discriminator.base_width": 4,
+            "discriminator.layers": 2,
+        }
+        changed = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+        words = ["train", str(aligned), "--out", str(out), "--preset", "paper", "--device", "cpu"]
+        assert main([*words, *changed]) == 0
+        model = load_model(out / "model.cow.pt")
+        assert [name for name, _ in model.stages] == ["coarse", "fine"]
+        assert (model.window, model.reads_priors, model.decode_with_prior) == (GRID.shape, False, False)
+        joint = [line for line in log_of(out, "fine") if line.get("phase") == 2]
+        assert len(joint) == 9
+        assert all(0.0 <= line["discriminator_accuracy"] <= 1.0 and line["gradient_ratio"] > 0.0 for line in joint)
+        assert any(line["confused_points"] > 0 and -1.0 <= line["cosine_to_truth"] <= 1.0 for line in joint)
+        image = bead_image(GRID, mean_places(model.anatomy)) * 300
+        write_volume(Volume(image.astype(np.int16), GRID.ijk_to_ras, "beads"), tmp_path / "beads.nii.gz")
+        detect = ["detect", str(tmp_path / "beads.nii.gz"), "--model", str(out / "model.cow.pt"), "--modality", "mra"]
+        assert detect_main([*detect, "--out", str(tmp_path / "found"), "--device", "cpu", "--no-pictures"]) in (0, 3)
+        assert (tmp_path / "found" / "beads" / "landmarks.csv").exists()
+
     def test_all_three_networks_are_trained_by_default(self) -> None:
         for name in ("cpu", "gpu", "small"):
             plan = PRESETS[name]
