@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import slicer
-from CoWLandmarksPanel.panel_height import PanelHeight
 from CoWLandmarksTrainingPanel.training_panel import TrainingPanel
 from CoWLandmarksTrainingPanel.training_self_tests import TrainingSelfTests
 from slicer.i18n import tr as _
@@ -78,6 +77,8 @@ class CoWLandmarksTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMix
 
     def setup(self):
         """Build the panel; a training that runs in the training folder is found again."""
+        from CoWLandmarksPanel.panel_height import PanelHeight
+
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/CoWLandmarksTraining.ui"))
         self.layout.addWidget(uiWidget)
