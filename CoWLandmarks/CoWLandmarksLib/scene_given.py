@@ -38,7 +38,7 @@ def add_given_file(
             "and so on."
         )
     nodes = _add(scene, volume_node, landmarks, anatomy, f"'{path.name}'")
-    _name_after(nodes, path.name)
+    _name_after(nodes, volume_node.GetName(), path.name)
     review = read_review(path)
     nodes.markups.SetAttribute(ANNOTATOR, review["annotator"])
     nodes.markups.SetAttribute(TIME, review["reviewed_at"])
@@ -60,11 +60,11 @@ def add_given_points(scene: Any, volume_node: Any, markups_node: Any, anatomy: A
     return _add(scene, volume_node, landmarks, anatomy, f"the point list '{name}'")
 
 
-def _name_after(nodes: DetectionNodes, file: str) -> None:
+def _name_after(nodes: DetectionNodes, scan: str, file: str) -> None:
     """Tell the lists of several files apart by their names."""
     scene = nodes.markups.GetScene()
-    for node in (nodes.markups, nodes.states):
-        name = f"{node.GetName()} (from {file})"
+    for node, what in ((nodes.markups, "landmarks"), (nodes.states, "states")):
+        name = f"{scan} {what} (from {file})"
         node.SetName(name if scene.GetFirstNodeByName(name) is None else scene.GenerateUniqueName(name))
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     hierarchy.SetItemName(nodes.folder, nodes.markups.GetName())
