@@ -41,20 +41,23 @@ class CoWLandmarksTraining(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class CoWLandmarksTrainingParameterNode:
-    """What a scene keeps of the panel, at first the preset "cpu"; folders and device belong to the computer."""
+    """What a scene keeps of the panel, at first the preset "cpu"; folders, files and device belong to the computer."""
 
     alignBy: str = "template"
     preset: str = "cpu"
     modality: str = "mra-cta"
-    pretrainSteps: int = 600
-    adversarialSteps: int = 200
+    beginFrom: str = "default"
+    phantomPercent: int = 0
+    coarseSteps: int = 800
+    circleSteps: int = 2400
+    fineSteps: int = 2400
+    adversarialSteps: int = 0
     adversarialWeight: float = 0.0
     gradientShare: float = 0.05
-    learningRate: float = 0.0005
+    learningRate: float = 0.001
     batchSize: int = 2
     alpha: float = 1000.0
     sigma: float = 1.5
-    coarseSteps: int = 500
     seed: int = 1
     coordinates: bool = True
     distance: bool = True
@@ -139,7 +142,7 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
 
         logic = CoWLandmarksTrainingLogic()
         logic.runCommand(["align", "cohort", "--out", "aligned", "--by", "landmarks"])
-        logic.startTraining("aligned", "training", preset="gpu", values={"training.seed": 2})
+        logic.startTraining("aligned", "training", start_from="default", phantoms=0.3, values={"training.seed": 2})
         logic.trainingState("training")  # "running"
     """
 
@@ -163,20 +166,32 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         return "\n".join(command.lines())
 
     def startTraining(
-        self, aligned, folder, preset="cpu", modality="mra-cta", device="auto", values=None, resume=False
+        self,
+        aligned,
+        folder,
+        preset="cpu",
+        modality="mra-cta",
+        device="auto",
+        values=None,
+        resume=False,
+        start_from="nothing",
+        phantoms=0.0,
     ):
         """Start a training that goes on by itself, or go on with one (`resume`); returns at once.
 
         `modality` is a key of `training_command.MODALITIES`; `values` maps settings such as "training.seed" to values
-        that differ from the preset. Raises CoWLandmarksError.
+        that differ from the preset. It begins from "nothing", the "default" model or a model file, and `phantoms` is
+        the share of synthetic scans beside those of the cohort. Raises CoWLandmarksError.
         """
         from CoWLandmarksPanel.python_executable import pythonExecutable
         from CoWLandmarksTrainingLib.detached_job import start_job
-        from CoWLandmarksTrainingLib.training_command import TrainingChoices
+        from CoWLandmarksTrainingLib.settings import DEFAULT_START
+        from CoWLandmarksTrainingLib.training_command import NOTHING, TrainingChoices
 
-        choices = TrainingChoices(
-            Path(aligned).absolute(), Path(folder).absolute(), preset, modality, device, values or {}
-        )
+        known = {NOTHING: "", DEFAULT_START: DEFAULT_START}
+        start = known[start_from] if start_from in known else str(Path(start_from).absolute())
+        own = {"training.start_from": start, "data.phantom_share": phantoms, **(values or {})}
+        choices = TrainingChoices(Path(aligned).absolute(), Path(folder).absolute(), preset, modality, device, own)
         start_job(choices.out, choices.words(resume=resume), pythonExecutable())
 
     def trainingState(self, folder):
@@ -198,6 +213,8 @@ class CoWLandmarksTrainingTest(TrainingSelfTests, ScriptedLoadableModuleTest):
 
     def test_TheTrainingLibraryIsPackagedWithItsPresets(self):
         """The library and its data travelled with the module."""
-        from CoWLandmarksTrainingLib.preset_values import preset_values
+        from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
+        from CoWLandmarksTrainingLib.settings import PRESETS
 
-        self.assertEqual(set(preset_values().presets), {"cpu", "gpu", "paper"})
+        self.assertLessEqual({"cpu", "gpu", "paper"}, set(PRESETS))
+        self.assertEqual(len(default_atlas().shape_models["patients"].mean), 19)

@@ -16,6 +16,7 @@ from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
 
 GRID = axis_aligned_grid(np.array([0.0, 14.0, 2.5]), np.array([2.0, 2.0, 2.4]), (24, 40, 48))
 BEAD_MM = 2.5
+FRAME = AlignedFrame(GRID, np.zeros((0, 3)), "landmarks", region_spacing_mm=2.0)
 
 
 def mean_places(anatomy: Anatomy) -> np.ndarray:
@@ -37,7 +38,15 @@ def bead_image(grid: Grid, places: np.ndarray) -> np.ndarray:
 
 
 def bead_case(
-    folder: Path, name: str, modality: Modality, split: str, anatomy: Anatomy, seed: int, *, has_image: bool = True
+    folder: Path,
+    name: str,
+    modality: Modality,
+    split: str,
+    anatomy: Anatomy,
+    seed: int,
+    *,
+    has_image: bool = True,
+    grid: Grid = GRID,
 ) -> AlignedCase:
     """One case with 1.5 mm of variation, written into `folder` when it has an image."""
     rng = np.random.default_rng(seed)
@@ -49,23 +58,32 @@ def bead_case(
     )
     if not has_image:
         return case
-    write_arrays(folder / name, bead_image(GRID, places), bead_image(scan, apply_affine(pose, places)))
+    frame = replace(FRAME, grid=grid)
+    arrays = (bead_image(grid, places), bead_image(frame.region, places), bead_image(scan, apply_affine(pose, places)))
+    write_arrays(folder / name, *arrays)
     return replace(case, folder=folder / name, coarse_grid=scan)
 
 
 def write_bead_cohort(
-    folder: Path, *, mra: int = 3, cta: int = 0, sets: int = 4, validation: int = 1, anatomy: Anatomy | None = None
+    folder: Path,
+    *,
+    mra: int = 3,
+    cta: int = 0,
+    sets: int = 4,
+    validation: int = 1,
+    anatomy: Anatomy | None = None,
+    grid: Grid = GRID,
 ) -> AlignedCohort:
     """Write and read an aligned cohort: `mra` and `cta` scans and `sets` CTA landmark sets for training, and
-    `validation` scans of both modalities."""
+    `validation` scans of both modalities; crops lie on `grid`."""
     anatomy = anatomy or default_anatomy()
     wanted = [("mra", Modality.MRA, "train", True)] * mra + [("cta", Modality.CTA, "train", True)] * cta
     wanted += [("set", Modality.CTA, "train", False)] * sets
     wanted += [(f"val-{m.value}", m, "validation", True) for m in Modality for _ in range(validation)]
     cases = tuple(
-        bead_case(folder, f"{stem}-{n}", modality, split, anatomy, n, has_image=image)
+        bead_case(folder, f"{stem}-{n}", modality, split, anatomy, n, has_image=image, grid=grid)
         for n, (stem, modality, split, image) in enumerate(wanted)
     )
-    frame = AlignedFrame(GRID, mean_places(anatomy), "landmarks")
+    frame = replace(FRAME, grid=grid, mean_landmarks=mean_places(anatomy))
     AlignedCohort(anatomy, frame, DEFAULT_INTENSITY_RULES, cases, provenance={"made": "beads"}).write(folder)
     return AlignedCohort.read(folder)

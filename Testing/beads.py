@@ -38,6 +38,20 @@ def bead_places() -> np.ndarray:
     return 18.0 * (chosen - 1.0) + rng.uniform(-1.5, 1.5, (COUNT, 3)) + np.array([0.0, 14.0, 2.5])
 
 
+def sided_places() -> np.ndarray:
+    """(19, 3) mm: beads 16 mm apart or more, those of a pair to the right and to the left, as `check` wants them."""
+    rng = np.random.default_rng(3)
+    places = rng.uniform(-1.0, 1.0, (COUNT, 3))
+    anatomy = default_anatomy()
+    codes = list(anatomy.codes)
+    rows = [(j, k) for k in (-18.0, 0.0, 18.0) for j in (-18.0, 0.0, 18.0)]
+    right = [index for index, code in enumerate(codes) if code.startswith("R-")]
+    for index, (j, k) in zip(right, rows, strict=True):
+        places[index] += (18.0, j, k)
+        places[anatomy.mirror_permutation[index]] += (-18.0, j, k)
+    return places + np.array([0.0, 14.0, 2.5])
+
+
 def bead_scan(
     grid: Grid,
     places: np.ndarray,

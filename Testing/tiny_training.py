@@ -6,39 +6,58 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from CoWLandmarksTrainingLib.job_files import JobState, read_job
 
-TINY = {
-    "generator.base_width": 8,
-    "generator.levels": 2,
-    "generator.window": [0, 0, 0],
-    "generator.priors": False,
-    "generator.sigma_mm": 3.0,
-    "discriminator.base_width": 4,
-    "discriminator.layers": 2,
+PATIENCE_SECONDS = 1200.0
+"""A safety net only: whoever waits for a state or a file waits as long as a slow machine needs."""
+TINY: dict[str, Any] = {
+    "training.stages": ["coarse", "fine"],
     "training.mixed_precision": False,
-    "training.warm_up_steps": 1,
-    "training.log_every": 1,
+    "training.workers": 0,
+    "training.log_seconds": 0.0,
     "training.validate_every": 0,
     "training.checkpoint_seconds": 0.0,
     "coarse.base_width": 8,
     "coarse.levels": 2,
     "coarse.batch_size": 1,
     "coarse.steps": 2,
+    "circle.base_width": 8,
+    "circle.levels": 2,
+    "fine.base_width": 8,
+    "fine.levels": 2,
+    "fine.window": [0, 0, 0],
+    "fine.priors": False,
+    "fine.sigma_mm": 3.0,
+    "fine.warm_up_steps": 1,
+    "discriminator.base_width": 4,
+    "discriminator.layers": 2,
 }
+"""Without the circle network, a step of which costs a second."""
 
 
 def tiny_words(aligned: Path, out: Path, pretrain: int, adversarial: int = 2) -> list[str]:
-    """Words of `cowlandmarks-train train` for an aligned folder of beads."""
+    """Words of `cowlandmarks-train train` for an aligned folder of beads: steps of both phases of the fine network."""
     words = ["train", str(aligned), "--out", str(out), "--device", "cpu"]
-    values = {**TINY, "training.pretrain_steps": pretrain, "training.adversarial_steps": adversarial}
+    values = {**TINY, "fine.steps": pretrain, "fine.adversarial_steps": adversarial}
     for setting, value in values.items():
         words += ["--set", f"{setting}={json.dumps(value)}"]
     return words
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 120.0) -> None:
+def tiny_sections(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The same settings as the content of a configuration file, with `changes` by section."""
+    content: dict[str, dict[str, Any]] = {}
+    for setting, value in TINY.items():
+        section, _, key = setting.partition(".")
+        content.setdefault(section, {})[key] = value
+    for section, values in changes.items():
+        content[section] = {**content.get(section, {}), **values}
+    return content
+
+
+def wait_for(done: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until `done()`; AssertionError when that takes too long."""
     end = time.monotonic() + seconds
     while not done():

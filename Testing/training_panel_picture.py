@@ -17,11 +17,10 @@ from CoWLandmarksLib.modality import Modality
 from CoWLandmarksTrainingLib.job_files import request_stop
 from CoWLandmarksTrainingLib.phantom.cohort import CohortPlan, write_cohort
 from SlicerStandIn import Application
-from tiny_training import state_of, wait_for
+from tiny_training import PATIENCE_SECONDS, state_of, wait_for
 
-_PATIENCE = 900.0
 _CASES = {Modality.MRA: 4, Modality.CTA: 2}
-_STEPS = {"coarseStepsSpinBox": 10, "pretrainStepsSpinBox": 10, "adversarialStepsSpinBox": 30}
+_STEPS = {"coarseStepsSpinBox": 10, "circleStepsSpinBox": 10, "fineStepsSpinBox": 10, "adversarialStepsSpinBox": 30}
 _started: list[Path] = []
 
 
@@ -35,11 +34,11 @@ def training_panel(application: Application, folder: Path) -> Any:
     ui.mraFolderEdit.currentPath = str(folder / "cases" / "mra")
     ui.ctaFolderEdit.currentPath = str(folder / "cases" / "cta")
     ui.checkButton.click()
-    application.spin_until(lambda: not panel.cases.running, _PATIENCE)
+    application.spin_until(lambda: not panel.cases.running, PATIENCE_SECONDS)
     ui.alignMethodComboBox.setCurrentIndex(ui.alignMethodComboBox.findData("landmarks"))
     ui.alignedFolderEdit.currentPath = str(folder / "aligned")
     ui.alignButton.click()
-    application.spin_until(lambda: not panel.alignment.running, _PATIENCE)
+    application.spin_until(lambda: not panel.alignment.running, PATIENCE_SECONDS)
     ui.alignedTable.selectRow(3)
     ui.outputFolderEdit.currentPath = str(folder / "training")
     for name, steps in _STEPS.items():
@@ -47,7 +46,9 @@ def training_panel(application: Application, folder: Path) -> Any:
     ui.startButton.click()
     _started.append(folder / "training")
     section = panel.training
-    application.spin_until(lambda: ui.adversarialProgressBar.value > 0 or not section.job.state.active, _PATIENCE)
+    application.spin_until(
+        lambda: ui.fineAdversarialProgressBar.value > 0 or not section.job.state.active, PATIENCE_SECONDS
+    )
     return widget.parent
 
 

@@ -134,6 +134,40 @@ def corrected_by_landmark(
     return replace(calibration, error_factor=factor, confidence_logit=logit)
 
 
+def blended(before: Calibration, measured: Calibration, share: float) -> Calibration:
+    """Tables between those that a model had `before` and those just `measured`, which weigh `share` (0 to 1).
+
+    Errors, confidences and corrections by landmark are mixed; a limit of absence that was not measured (0) stays as it
+    was before.
+    """
+    peak = np.union1d(before.peak, measured.peak)
+    plain = [replace(table, error_factor=np.zeros(0), confidence_logit=np.zeros(0)) for table in (before, measured)]
+    limit = before.absent_below
+    if measured.absent_below > 0.0:
+        limit = (1.0 - share) * before.absent_below + share * measured.absent_below
+    return Calibration(
+        peak,
+        (1.0 - share) * plain[0].expected_error_mm(peak) + share * plain[1].expected_error_mm(peak),
+        (1.0 - share) * plain[0].confidence_of(peak) + share * plain[1].confidence_of(peak),
+        limit,
+        before.uncertain_below,
+        np.exp(_mixed(_logarithm(before.error_factor), _logarithm(measured.error_factor), share)),
+        _mixed(before.confidence_logit, measured.confidence_logit, share),
+    )
+
+
+def _logarithm(factor: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(factor, 1e-6))
+
+
+def _mixed(before: np.ndarray, measured: np.ndarray, share: float) -> np.ndarray:
+    """Corrections (n,) in which an empty array stands for no correction."""
+    if not before.size and not measured.size:
+        return before
+    none = np.zeros(1)
+    return (1.0 - share) * (before if before.size else none) + share * (measured if measured.size else none)
+
+
 def _logit_shift(claimed: np.ndarray, right: float, prior_count: float) -> float:
     """Shift of the log odds that makes the claims (m,) add up to what was `right`, drawn towards none."""
     target = right + prior_count * 0.5

@@ -20,7 +20,7 @@ from .generator import HeatmapReader, MirroredPair, SingleReading
 from .intensity import hounsfield_offset, recognise_modality
 from .localizer import RoughLandmarks, localise, read_aligned
 from .modality import Modality
-from .model import Model
+from .model import Model, NetworkPart
 from .network_image import NetworkImage
 from .orientation import stored_along_ras
 from .refinement import DECODING_SLACK_MM, FineLandmarks, refine
@@ -125,7 +125,7 @@ class Detector:
         self.turns = turns
         self.circle_readings = circle_readings
         self.model = model
-        self.passes = max(1, passes) if model.reads_priors and model.circle is None else 1
+        self.passes = max(1, passes) if model.reads_priors and "circle" not in dict(model.stages) else 1
         self.mirror = mirror
         self.decoding = decoding
         self._warnings: tuple[str, ...] = ()
@@ -189,21 +189,17 @@ class Detector:
 
     def _load_networks(self, device: torch.device) -> None:
         self.device = device
-        coarse, fine = self.model.coarse.build(device), self.model.fine.build(device)
         permutation = self.model.anatomy.mirror_permutation
-        self._search: HeatmapReader = SingleReading(coarse, quick=True)
-        self._coarse: HeatmapReader = SingleReading(coarse)
-        self._fine: HeatmapReader = SingleReading(fine)
-        self._circle: HeatmapReader | None = None
-        if self.model.circle is not None:
-            circle = self.model.circle.build(device)
-            self._circle = (
-                MirroredPair(circle, permutation, with_priors=False) if self.mirror else SingleReading(circle)
-            )
-        if self.mirror:
-            self._coarse = MirroredPair(coarse, permutation, with_priors=False)
-        if self.mirror and self.model.read_mirrored:
-            self._fine = MirroredPair(fine, permutation, with_priors=self.model.reads_priors)
+        networks = {name: part.build(device) for name, part in self.model.stages}
+        self._search: HeatmapReader = SingleReading(networks["coarse"], quick=True)
+        self._readers: dict[str, HeatmapReader] = {}
+        for name, network in networks.items():
+            last = name == "fine"
+            if self.mirror and (self.model.read_mirrored or not last):
+                told = last and self.model.reads_priors
+                self._readers[name] = MirroredPair(network, permutation, with_priors=told)
+            else:
+                self._readers[name] = SingleReading(network)
 
     def _measure(
         self,
@@ -218,18 +214,18 @@ class Detector:
         kind, image, warnings = self._prepared(volume, modality)
         tell(Stage.LOCALISE.value, 0.15, "looking for the circle of Willis")
         alignment = self._align(image, hint)
-        if self._circle is not None:
-            tell(Stage.LOCALISE.value, 0.4, "reading the whole circle")
-            alignment = self._align_by_circle(image, alignment, hint)
+        for name, part in self.model.stages[1:-1]:
+            tell(Stage.LOCALISE.value, 0.4, f"reading the whole {name}")
+            alignment = self._align_by_circle(self._readers[name], part, image, alignment, hint)
         tell(Stage.REFINE.value, 0.5, "placing the landmarks")
         to_reference = alignment.fit.transform
         expected = apply_affine(np.linalg.inv(to_reference), alignment.prior.mean)
         wanted = volume.grid.depth_mm(expected) > -SEARCH_BEYOND_MM
         prior = alignment.prior
         for _ in range(self.passes - 1):
-            prior = self._updated_prior(refine(self._fine, self.model, image, to_reference, prior, wanted))
+            prior = self._updated_prior(refine(self._readers["fine"], self.model, image, to_reference, prior, wanted))
             tell(Stage.REFINE.value, 0.65, "looking again with what was learned")
-        fine = refine(self._fine, self.model, image, to_reference, prior, wanted, alignment.slack_mm)
+        fine = refine(self._readers["fine"], self.model, image, to_reference, prior, wanted, alignment.slack_mm)
         return Measurement(volume, kind, alignment, fine, warnings)
 
     def _prepared(self, volume: Volume, modality: Modality | None) -> tuple[Modality, NetworkImage, tuple[str, ...]]:
@@ -254,11 +250,11 @@ class Detector:
         """Rough landmarks, robust similarity fit to the mean shape, expected places of all landmarks."""
         placed = self._hinted(hint, image.grid)
         sigma_mm = self.model.coarse.sigma_mm
-        coarse = localise(self._search, self._coarse, image, sigma_mm)
+        coarse = localise(self._search, self._readers["coarse"], image, sigma_mm)
         alignment = self._fitted(coarse, placed)
         for _ in range(self.turns):
             turned = read_aligned(
-                self._coarse, image, alignment.fit.transform, self.model.shape.mean.mean(axis=0), sigma_mm
+                self._readers["coarse"], image, alignment.fit.transform, self.model.shape.mean.mean(axis=0), sigma_mm
             )
             if not placed and turned.peaks.sum() < _TURNED_AT_LEAST * coarse.peaks.sum():
                 break
@@ -267,17 +263,17 @@ class Detector:
         return alignment
 
     def _align_by_circle(
-        self, image: NetworkImage, coarse: Alignment, hint: Mapping[str, np.ndarray] | None
+        self,
+        read: HeatmapReader,
+        part: NetworkPart,
+        image: NetworkImage,
+        coarse: Alignment,
+        hint: Mapping[str, np.ndarray] | None,
     ) -> Alignment:
         """Alignment and expected places by what the circle network reads with the scan aligned as in `coarse`."""
-        part = self.model.circle
-        assert part is not None
-        assert self._circle is not None
         placed, alignment = self._hinted(hint, image.grid), coarse
         for _ in range(self.circle_readings):
-            circle = read_circle(
-                self._circle, image, alignment.fit.transform, np.array(self.model.grid.centre), part.sigma_mm
-            )
+            circle = read_circle(read, image, alignment.fit.transform, np.array(self.model.grid.centre), part.sigma_mm)
             fitted, prior, confidence = self._fit(circle, placed, part.calibration)
             sure = confidence >= CIRCLE_SURE
             sure[list(placed)] = False  # the prior holds what a person placed
@@ -323,11 +319,11 @@ class Detector:
         say where the fine one has a limit (older models), nor about points that a person gave.
         """
         fine, circle = measurement.fine, measurement.alignment.circle
-        limit = self.model.fine.calibration.absent_below
-        if limit > 0.0 or self.model.circle is None or circle is None:
+        limit, part = self.model.fine.calibration.absent_below, self.model.circle
+        if limit > 0.0 or part is None or circle is None:
             return np.asarray(fine.peaks < limit)
         given = [code in hint for code in self.model.anatomy.codes]
-        return np.asarray((circle.peaks < self.model.circle.calibration.absent_below) & ~np.array(given))
+        return np.asarray((circle.peaks < part.calibration.absent_below) & ~np.array(given))
 
     def _circle_confidence(self, alignment: Alignment) -> np.ndarray | None:
         """(n,) how sure the circle network was of each landmark; None where the model has none."""

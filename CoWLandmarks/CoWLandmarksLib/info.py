@@ -34,14 +34,14 @@ def describe_scan(volume: Volume) -> str:
 def describe_model(model: Model, file_bytes: int) -> str:
     """What is in a model file of `file_bytes`, where it comes from, its licence and its card."""
     origin = model.provenance
-    parts = ("coarse", "fine") if model.circle is None else ("coarse", "circle", "fine")
-    steps = [f"{part} {_of(_of(origin, part), 'steps')}" for part in parts]
+    steps = [f"{name} {_of(_of(origin, name), 'steps')}" for name, _ in model.stages]
+    cases = _of(origin, "cases" if "cases" in origin else "scans")
     return "\n".join(
         [
             f"kind         model '{model.name}', format version {model.format_version}",
             f"landmarks    {len(model.anatomy)} ({model.anatomy.name}, version {model.anatomy.version})",
             f"file         {file_bytes / 1e6:.1f} MB",
-            f"trained on   {_of(origin, 'training_data')} (cases: {_of(origin, 'cases')})",
+            f"trained on   {_of(origin, 'training_data')} (cases: {cases})",
             f"preset       {_of(origin, 'preset')}",
             f"steps        {', '.join(steps)}",
             f"calibration  {_of(_of(origin, 'calibration'), 'scans')} scans",

@@ -96,6 +96,17 @@ class Model:
     circle: NetworkPart | None = None
 
     @property
+    def stages(self) -> tuple[tuple[str, NetworkPart], ...]:
+        """Its networks with their names, in the order in which a detector runs them."""
+        circle = () if self.circle is None else (("circle", self.circle),)
+        return (("coarse", self.coarse), *circle, ("fine", self.fine))
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether its weights were read from 8 bits (see packed_weights), and lose nothing when written so again."""
+        return any(value.dtype != torch.float16 for _, part in self.stages for value in part.weights.values())
+
+    @property
     def reads_priors(self) -> bool:
         """Whether the fine network is told where the landmarks are expected."""
         return self.fine.config.in_channels > 1
@@ -109,9 +120,7 @@ def save_model(model: Model, path: Path, *, eight_bit: bool = False) -> None:
         "format_version": model.format_version,
         "name": model.name,
         "anatomy": model.anatomy.source,
-        "coarse": _part_to_dict(model.coarse, eight_bit),
-        "fine": _part_to_dict(model.fine, eight_bit),
-        **({} if model.circle is None else {"circle": _part_to_dict(model.circle, eight_bit)}),
+        **{name: _part_to_dict(part, eight_bit) for name, part in model.stages},
         "window": [int(value) for value in model.window],
         "prior_sigma_mm": float(model.prior_sigma_mm),
         "decode_with_prior": bool(model.decode_with_prior),
@@ -201,9 +210,8 @@ def _check(model: Model) -> None:
     """Raise ValueError (or what the network raises) when the parts of a model do not fit together."""
     count = len(model.anatomy)
     fine_channels = 1 + count if model.reads_priors else 1
-    parts = [(model.coarse, 2, COARSE_WINDOW), (model.fine, fine_channels, model.window)]
-    if model.circle is not None:
-        parts.append((model.circle, 2, CIRCLE_SHAPE))
+    reads = {"coarse": (2, COARSE_WINDOW), "circle": (2, CIRCLE_SHAPE), "fine": (fine_channels, model.window)}
+    parts = [(part, *reads[name]) for name, part in model.stages]
     for part, channels, window in parts:
         if (part.config.in_channels, part.config.out_channels) != (channels, count):
             raise ValueError(f"its networks do not fit its {count} landmarks")

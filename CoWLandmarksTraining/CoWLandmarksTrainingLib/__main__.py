@@ -1,4 +1,4 @@
-"""Command line of the training library: phantom, default, init, check, split, align, train, run, evaluate."""
+"""Command line of the training library: from annotated scans, or phantoms, to a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from CoWLandmarksLib import __version__
 from CoWLandmarksLib.command_line import Parser, UsageError, missing_library
@@ -100,27 +99,6 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--beside", type=Path, metavar="SCAN", help="with --page: show this scan first")
     phantom.set_defaults(run=_phantom)
 
-    default = commands.add_parser("default", help="train the default model on phantoms; call again to resume")
-    default.add_argument("--preset", choices=["cpu", "gpu", "small"], default="cpu", help="size of the training")
-    default.add_argument("--work", type=Path, default=Path("work"), metavar="DIR", help="cases, checkpoints and logs")
-    default.add_argument("--out", type=Path, metavar="FILE", help="model file (default: WORK/default.cow.pt)")
-    default.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    default.add_argument(
-        "--minutes", type=float, metavar="N", help="time limit for each network (default: the preset's)"
-    )
-    default.add_argument(
-        "--only",
-        choices=["cases", "coarse", "circle", "fine", "assemble"],
-        help="one step alone, to run steps side by side",
-    )
-    default.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="MODEL",
-        help="go on from the weights of a model file, with new cases and a lower learning rate",
-    )
-    default.set_defaults(run=_default)
-
     add_cohort_commands(commands, _StopRequest)
     add_training_commands(commands, _StopRequest)
     add_run_command(commands, main)
@@ -177,33 +155,6 @@ def _draw_page(path: Path, beside: Path | None) -> None:
             0, Tile("a real scan", volume, volume.modality or Modality.MRA, volume.grid.corners().mean(axis=0))
         )
     contact_sheet(tiles).write_png(path)
-
-
-def _default(arguments: argparse.Namespace) -> int:
-    from CoWLandmarksLib.detector import choose_device
-    from CoWLandmarksLib.model import load_model
-
-    from .default_model import run_recipe
-    from .default_presets import PRESETS
-
-    def show(entry: dict[str, Any]) -> None:
-        print(" ".join(f"{key}={value}" for key, value in entry.items() if key != "schema"), flush=True)
-
-    with _StopRequest() as stop:
-        written = run_recipe(
-            PRESETS[arguments.preset],
-            arguments.work,
-            arguments.out or arguments.work / "default.cow.pt",
-            choose_device(arguments.device),
-            only=arguments.only,
-            minutes=arguments.minutes,
-            start=load_model(arguments.start_from) if arguments.start_from else None,
-            on_log=show,
-            should_stop=lambda: stop.made,
-        )
-    if written:
-        print(f"The model is '{written}'.")
-    return DELIVERED
 
 
 if __name__ == "__main__":

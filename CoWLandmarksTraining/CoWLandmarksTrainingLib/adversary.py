@@ -11,12 +11,14 @@ import torch
 from CoWLandmarksLib.errors import ConfigurationError
 from CoWLandmarksLib.model import GridSpec
 
-from .batch import Batch, RealSampler, RealSets
+from .batch import Batch, RealSampler
 from .checkpoint import random_state, set_random_state
-from .discriminator import Discriminator, DiscriminatorConfig, View, discriminator_input
+from .discriminator import Discriminator, discriminator_input
 from .losses import adversarial_losses, discriminator_loss, r1_penalty
+from .methods import Method
 from .metrics import confusions
 from .processes import Processes
+from .settings import DiscriminatorSettings, View
 
 _MEMORY = 0.95
 _IN_WINDOW = 0.5
@@ -38,17 +40,18 @@ class Diagnosis:
 class Adversary:
     """A discriminator in training (phase 2 of the method).
 
-    `real` draws annotated landmark sets; `grid` and `sigma_mm` belong to the heatmaps. The weight of the adversarial
-    gradient is `config.weight`, or such that its norm is `config.gradient_share` of the norm of L_heat's gradient,
-    both taken at the generator's output and averaged over the steps before.
+    `real` draws annotated landmark sets, of which `method` makes heatmaps of width `sigma_mm`; `grid` is the reference
+    grid. The weight of the adversarial gradient is `config.weight`, or such that its norm is `config.gradient_share` of
+    the norm of L_heat's gradient, both taken at the generator's output and averaged over the steps before.
     """
 
     def __init__(
         self,
         landmarks: int,
-        config: DiscriminatorConfig,
+        config: DiscriminatorSettings,
         grid: GridSpec,
         sigma_mm: float,
+        method: Method,
         real: RealSampler,
         device: torch.device,
         *,
@@ -62,7 +65,7 @@ class Adversary:
         self.discriminator = Discriminator(landmarks, config).to(device)
         self.optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=config.learning_rate)
         self.rng = np.random.Generator(np.random.Philox(key=[seed, 2**41]))
-        self._grid, self._sigma_mm, self._real = grid, sigma_mm, real
+        self._grid, self._sigma_mm, self._method, self._real = grid, sigma_mm, method, real
         self._norms = {"heat": 0.0, "adversarial": 0.0}
         self._diagnosis = Diagnosis()
 
@@ -81,13 +84,14 @@ class Adversary:
         Channels that do not count in one of a pair of sets are empty in both: or it would learn who was annotated
         by halves. Raises ConfigurationError when the loss is not finite.
         """
-        keep_fake = torch.cat([self._keep(batch) for batch in batches]).to(self.device)
+        keep_fake = torch.cat([self._keep(batch, self._method.targets(batch.landmarks)) for batch in batches])
         for _ in range(self.config.steps_per_update):
             sets = self._real(self.rng)
-            keep = self._visible(sets.keep, sets.heatmaps).to(self.device)
+            heatmaps = self._method.targets(sets.landmarks.to(self.device))
+            keep = self._visible(sets.keep.to(self.device), heatmaps)
             if keep.shape == keep_fake.shape:
                 keep = keep * keep_fake
-            real = self._real_input(sets, keep)
+            real = self._real_input(heatmaps, keep, sets.origin_mm)
             own = keep if keep.shape == keep_fake.shape else keep_fake
             shares = own.split([len(batch) for batch in batches])
             fakes = [
@@ -109,13 +113,14 @@ class Adversary:
             self.optimiser.step()
             self._note_update(float(loss.detach()), real_logits.detach(), fake_logits.detach())
 
-    def gradient(self, batch: Batch, prediction: torch.Tensor, samples: int) -> torch.Tensor:
+    def gradient(self, batch: Batch, truth: torch.Tensor, prediction: torch.Tensor, samples: int) -> torch.Tensor:
         """Gradient of the adversarial loss (Eq. 3, without lambda) with respect to `prediction` (B, n, K, J, I).
 
-        `samples` is the number of samples of the whole step, over which the loss is averaged.
+        `truth` are the target heatmaps of the batch; `samples` is the number of samples of the whole step, over which
+        the loss is averaged.
         """
         leaf = prediction.detach().requires_grad_()
-        logits = self.discriminator(self._shown(leaf, self._keep(batch), batch.origin_mm))
+        logits = self.discriminator(self._shown(leaf, self._keep(batch, truth), batch.origin_mm))
         [gradient] = torch.autograd.grad(adversarial_losses(logits, self.objective).sum() / samples, leaf)
         return gradient
 
@@ -126,14 +131,14 @@ class Adversary:
             before, now = self._norms[name], float(np.sqrt(square))
             self._norms[name] = now if before == 0.0 else _MEMORY * before + (1 - _MEMORY) * now
 
-    def diagnose(self, batch: Batch, prediction: torch.Tensor, gradient: torch.Tensor) -> None:
+    def diagnose(self, batch: Batch, truths: torch.Tensor, prediction: torch.Tensor, gradient: torch.Tensor) -> None:
         """Measure, for confused points, whether a step against `gradient` would lead to the truth.
 
         The cosine is that of the descent direction and of (heatmap at the truth minus the same heatmap at the wrong
         peak): 1 where the discriminator asks for exactly the right change, 0 where it asks for something else.
         """
         for heat, truth, mask, wish in zip(
-            prediction.detach().float(), batch.heatmaps, batch.channel_mask, -gradient.float(), strict=True
+            prediction.detach().float(), truths, batch.channel_mask, -gradient.float(), strict=True
         ):
             there = ((mask > 0) & (truth.flatten(1).amax(dim=1) > _IN_WINDOW)).cpu().numpy()
             found, right = _peaks_ijk(heat), _peaks_ijk(truth)
@@ -180,8 +185,8 @@ class Adversary:
         set_random_state(self.rng, state["rng"])
         self._norms = {name: float(state["norms"][name]) for name in self._norms}
 
-    def _keep(self, batch: Batch) -> torch.Tensor:
-        return self._visible(batch.channel_mask, batch.heatmaps)
+    def _keep(self, batch: Batch, truth: torch.Tensor) -> torch.Tensor:
+        return self._visible(batch.channel_mask.to(truth.device), truth)
 
     def _visible(self, mask: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """(B, n): what may be judged; re-rendered heatmaps of points beyond the window would be nonsense."""
@@ -191,11 +196,15 @@ class Adversary:
 
     def _shown(self, heatmaps: torch.Tensor, keep: torch.Tensor, origin_mm: torch.Tensor | None) -> torch.Tensor:
         return discriminator_input(
-            heatmaps, keep.to(heatmaps.device, heatmaps.dtype), self._grid, self.config, self._sigma_mm, origin_mm
+            heatmaps,
+            keep.to(heatmaps.device, heatmaps.dtype),
+            self._grid,
+            self.config,
+            self._sigma_mm,
+            origin_mm,
         )
 
-    def _real_input(self, real: RealSets, keep: torch.Tensor) -> torch.Tensor:
-        heatmaps = real.heatmaps.to(self.device)
+    def _real_input(self, heatmaps: torch.Tensor, keep: torch.Tensor, origin_mm: torch.Tensor | None) -> torch.Tensor:
         if self.config.instance_noise > 0:
             # one stream per sample of the whole batch, so that the number of processes changes nothing
             size = len(heatmaps) * self.processes.world
@@ -204,7 +213,7 @@ class Adversary:
                 torch.randn(heatmaps.shape[1:], generator=torch.Generator().manual_seed(int(seed))) for seed in seeds
             ]
             heatmaps = heatmaps + self.config.instance_noise * torch.stack(noise).to(self.device)
-        return self._shown(heatmaps, keep, real.origin_mm)
+        return self._shown(heatmaps, keep, origin_mm)
 
     def _note_update(self, loss: float, real: torch.Tensor, fake: torch.Tensor) -> None:
         threshold = self.objective.threshold

@@ -12,7 +12,7 @@ from CoWLandmarksLib import __version__
 from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import EDGE_MM, Grid, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.volume import EDGE_MM, apply_affine, axis_aligned_grid
 
 from .aligned import INSIDE, UNKNOWN, AlignedCase, AlignedCohort, AlignedFrame
 from .case_alignment import CaseAlignment, CohortAligner, CohortAlignment, placed_landmarks
@@ -54,14 +54,15 @@ def align_cohort(plan: AlignPlan, on_case: OnCase = lambda *_: None) -> AlignedC
     training = [split == "train" for split in splits]
     aligned = plan.aligner.align(scans, training, anatomy, lambda name: on_case("align", name))
     grid = axis_aligned_grid(aligned.centre_mm, np.array(plan.config.spacing_mm), plan.config.shape)
-    made = _crops(plan, scans, aligned, grid, DEFAULT_INTENSITY_RULES, on_case)
+    frame = AlignedFrame(grid, aligned.mean_landmarks, plan.aligner.method, aligned.notes)
+    made = _crops(plan, scans, aligned, frame, DEFAULT_INTENSITY_RULES, on_case)
     cases = tuple(
         _case(plan, scan, split, aligned.cases[scan.name], made.get(scan.name))
         for scan, split in zip(scans, splits, strict=True)
     )
     cohort = AlignedCohort(
         anatomy,
-        AlignedFrame(grid, aligned.mean_landmarks, plan.aligner.method, aligned.notes),
+        frame,
         DEFAULT_INTENSITY_RULES,
         cases,
         plan.out,
@@ -75,7 +76,7 @@ def _crops(
     plan: AlignPlan,
     scans: Sequence[AnnotatedScan],
     aligned: CohortAlignment,
-    grid: Grid,
+    frame: AlignedFrame,
     rules: Mapping[Modality, IntensityRule],
     on_case: OnCase,
 ) -> dict[str, MadeCrop]:
@@ -84,7 +85,8 @@ def _crops(
             scan,
             placed_landmarks(scan, plan.cohort.anatomy),
             aligned.cases[scan.name].ras_to_reference,
-            grid,
+            frame.grid,
+            frame.region,
             rules[scan.modality],
             plan.out / scan.name,
             plan.out,

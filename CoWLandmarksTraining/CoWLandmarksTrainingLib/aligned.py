@@ -1,7 +1,8 @@
-"""Aligned cohorts on disk (`cow-aligned/1`): every case in one reference frame, its crop ready to be trained on.
+"""Aligned cohorts on disk (`cow-aligned/2`): every case in one reference frame, its crop ready to be trained on.
 
-A folder with `aligned.json` and, for each case that has an image, `NAME/crop.npy` (on the reference grid) and
-`NAME/coarse.npy` (the whole scan at 1 mm). Written by `cowlandmarks-train align`, read by the trainer.
+A folder with `aligned.json` and, for each case that has an image, `NAME/crop.npy` (on the reference grid),
+`NAME/region.npy` (the circle and what surrounds it at 0.5 mm) and `NAME/coarse.npy` (the whole scan at 1 mm): what
+the fine, the circle and the coarse network learn from. Written by `cowlandmarks-train align`, read by the trainer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from CoWLandmarksLib.anatomy import Anatomy, anatomy_from_dict
+from CoWLandmarksLib.circle import CIRCLE_SHAPE, CIRCLE_SPACING_MM
 from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.files import atomic_path, write_json
 from CoWLandmarksLib.intensity import IntensityRule
@@ -24,10 +26,12 @@ from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
 from .input_files import InputFile
 from .rejection import REASON, rejected_names
 
-SCHEMA = "cow-aligned/1"
+SCHEMA, FORMER_SCHEMA = "cow-aligned/2", "cow-aligned/1"
 ALIGNED_FILE = "aligned.json"
 CROP_FILE = "crop.npy"
 COARSE_FILE = "coarse.npy"
+REGION_FILE = "region.npy"
+REGION_SPACING_MM, REGION_MARGIN_MM = 0.5, 8.0
 SPLITS = ("train", "validation", "test")
 INSIDE, ABSENT, UNKNOWN = 1, 0, -1
 """Status of a landmark: placed inside the scan; no such point exists; beyond the scan or not annotated (masked)."""
@@ -45,6 +49,15 @@ class AlignedFrame:
     mean_landmarks: np.ndarray
     method: str
     notes: tuple[str, ...] = ()
+    region_spacing_mm: float = REGION_SPACING_MM
+
+    @property
+    def region(self) -> Grid:
+        """The grid of `region()` of a case: what the circle network reads, with a margin, at half its voxel size."""
+        sides = np.array(CIRCLE_SHAPE[::-1]) * CIRCLE_SPACING_MM + 2.0 * REGION_MARGIN_MM
+        size = np.rint(sides / self.region_spacing_mm).astype(int)
+        spacing = np.full(3, self.region_spacing_mm)
+        return axis_aligned_grid(self.grid.centre, spacing, (int(size[2]), int(size[1]), int(size[0])))
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,10 @@ class AlignedCase:
     def crop(self) -> np.ndarray:
         """float16 [k, j, i] in network units on the reference grid, memory-mapped; raises AnnotationError."""
         return self._array(CROP_FILE)
+
+    def region(self) -> np.ndarray:
+        """float16 [k, j, i] in network units on the frame's `region` grid, memory-mapped; raises AnnotationError."""
+        return self._array(REGION_FILE)
 
     def coarse(self) -> np.ndarray:
         """float16 [k, j, i] in network units on `coarse_grid`, memory-mapped; raises AnnotationError."""
@@ -182,9 +199,9 @@ class AlignedCohort:
         write_json(Path(folder) / ALIGNED_FILE, _cohort_to_dict(self))
 
 
-def write_arrays(folder: Path, crop: np.ndarray, coarse: np.ndarray) -> None:
-    """Write the two arrays of a case as float16, each all at once; raises OutputError."""
-    for name, array in ((CROP_FILE, crop), (COARSE_FILE, coarse)):
+def write_arrays(folder: Path, crop: np.ndarray, region: np.ndarray, coarse: np.ndarray) -> None:
+    """Write the arrays of a case as float16, each all at once; raises OutputError."""
+    for name, array in ((CROP_FILE, crop), (REGION_FILE, region), (COARSE_FILE, coarse)):
         with atomic_path(folder / name) as temporary:
             np.save(temporary, np.ascontiguousarray(array, dtype=np.float16))
 
@@ -201,6 +218,7 @@ def _cohort_to_dict(cohort: AlignedCohort) -> dict[str, Any]:
             "centre_mm": grid.centre,
             "mean_landmarks": cohort.frame.mean_landmarks,
             "notes": cohort.frame.notes,
+            "region_spacing_mm": cohort.frame.region_spacing_mm,
         },
         "intensity": {modality.value: rule.to_dict() for modality, rule in cohort.rules.items()},
         "provenance": cohort.provenance,
@@ -231,6 +249,11 @@ def _case_to_dict(case: AlignedCase) -> dict[str, Any]:
 
 
 def _cohort_from_dict(content: Mapping[str, Any], folder: Path) -> AlignedCohort:
+    if content["schema"] == FORMER_SCHEMA:
+        raise AnnotationError(
+            f"'{folder}' was made by an earlier version and lacks what the circle network learns from; "
+            "run cowlandmarks-train align again."
+        )
     if content["schema"] != SCHEMA:
         raise ValueError(f"schema {content['schema']!r} instead of '{SCHEMA}'")
     anatomy = anatomy_from_dict(content["anatomy"])
@@ -240,7 +263,7 @@ def _cohort_from_dict(content: Mapping[str, Any], folder: Path) -> AlignedCohort
     mean = _points(frame["mean_landmarks"], len(anatomy))
     return AlignedCohort(
         anatomy=anatomy,
-        frame=AlignedFrame(grid, mean, str(frame["method"]), tuple(frame["notes"])),
+        frame=AlignedFrame(grid, mean, str(frame["method"]), tuple(frame["notes"]), float(frame["region_spacing_mm"])),
         rules={Modality(name): IntensityRule(**rule) for name, rule in content["intensity"].items()},
         all_cases=tuple(_case_from_dict(case, folder, len(anatomy)) for case in content["cases"]),
         folder=folder,

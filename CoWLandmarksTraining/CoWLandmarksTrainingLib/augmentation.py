@@ -10,40 +10,7 @@ from CoWLandmarksLib.volume import Grid, apply_affine
 from scipy.spatial.transform import Rotation
 from torch.nn import functional
 
-from .config_file import setting
-
-
-@dataclass(frozen=True)
-class AugmentationConfig:
-    """Section [augmentation]. The paper uses tiny random translations only; the rest goes beyond it."""
-
-    translation_mm: float = setting(4.0, "Random translation along each axis, at most; the paper has tiny ones.")
-    mirror: bool = setting(True, "Mirror every second sample, with left and right landmarks exchanged.")
-    rotation_deg: float = setting(10.0, "Random rotation about each axis, at most.")
-    scale: float = setting(0.08, "Random change of size, at most (0.08: 8 percent).")
-    elastic_mm: float = setting(1.0, "SD of a random smooth displacement.")
-    elastic_spacing_mm: float = setting(32.0, "Distance of the control points of that displacement.")
-    gain: float = setting(0.12, "SD of the logarithm of a random gain.")
-    gamma: float = setting(0.12, "SD of the logarithm of a random gamma.")
-    noise: float = setting(0.03, "Random noise, its SD at most, in network units.")
-
-    def __post_init__(self) -> None:
-        numbers = (self.translation_mm, self.rotation_deg, self.scale, self.elastic_mm)
-        if min(*numbers, self.gain, self.gamma, self.noise) < 0 or self.elastic_spacing_mm <= 0:
-            raise ValueError("augmentation must not be negative.")
-        if self.elastic_mm > 0.1 * self.elastic_spacing_mm:
-            raise ValueError("elastic_mm must be at most a tenth of elastic_spacing_mm, or space would fold.")
-
-    @property
-    def whole_voxels(self) -> bool:
-        """Whether nothing but a translation happens, which is then rounded to voxels and needs no interpolation."""
-        return self.rotation_deg == 0 and self.scale == 0 and self.elastic_mm == 0
-
-
-ONLY_TRANSLATIONS = AugmentationConfig(
-    translation_mm=2.0, mirror=False, rotation_deg=0.0, scale=0.0, elastic_mm=0.0, gain=0.0, gamma=0.0, noise=0.0
-)
-"""The paper's."""
+from .settings import AugmentationSettings
 
 
 @dataclass(frozen=True)
@@ -108,7 +75,7 @@ class Deformation:
         return np.where(t < 1.0, near, np.where(t < 2.0, far, 0.0))
 
 
-def draw_deformation(rng: np.random.Generator, config: AugmentationConfig, grid: Grid) -> Deformation:
+def draw_deformation(rng: np.random.Generator, config: AugmentationSettings, grid: Grid) -> Deformation:
     """A random deformation about the centre of the reference grid."""
     shift = rng.uniform(-1.0, 1.0, 3) * config.translation_mm
     turn = rng.uniform(-1.0, 1.0, 3) * config.rotation_deg
@@ -135,24 +102,39 @@ def sample_image(
 ) -> torch.Tensor:
     """The augmented image on `target`, (K, J, I) float32 on `device`; `image` [k, j, i] lies on `grid`, 0 beyond it.
 
-    Both grids have their axes along R, A, S and the same spacing. A whole-voxel translation is exact.
+    Both grids have their axes along R, A, S. A translation by whole voxels of equal size is exact.
     """
-    if deformation.control is None and np.array_equal(deformation.matrix, np.eye(3)):
+    same = np.allclose(grid.spacing, target.spacing)
+    if same and deformation.control is None and np.array_equal(deformation.matrix, np.eye(3)):
         first = apply_affine(grid.ras_to_ijk, deformation.source_of(target.ijk_to_ras[None, :3, 3]))[0]
         if np.abs(first - np.rint(first)).max() < 1e-3:
             return _cut(image, np.rint(first).astype(int)[::-1], target.shape).to(device)
     source = deformation.source_grid(target, device)
-    ijk = (source - _float(grid.ijk_to_ras[:3, 3], device)) / _float(grid.spacing, device)
-    low = np.maximum(0, np.floor(ijk.amin(dim=(0, 1, 2)).cpu().numpy()).astype(int))
-    high = np.minimum(grid.size, np.ceil(ijk.amax(dim=(0, 1, 2)).cpu().numpy()).astype(int) + 2)
+    low, high = _needed(source, grid)
     if (high <= low).any():
         return torch.zeros(target.shape, device=device)
     part = torch.from_numpy(np.array(image[low[2] : high[2], low[1] : high[1], low[0] : high[0]])).to(device)
-    position = (2.0 * (ijk - _float(low, device)) + 1.0) / _float(high - low, device) - 1.0
+    # RAS mm to the [-1, 1] of grid_sample in one step each, in place: these are the largest arrays of a sample.
+    count = high - low
+    scale = 2.0 / (grid.spacing * count)
+    shift = (1.0 - 2.0 * (grid.ijk_to_ras[:3, 3] / grid.spacing + low)) / count - 1.0
+    position = source.mul_(_float(scale, device)).add_(_float(shift, device))
     sampled = functional.grid_sample(
         part.float()[None, None], position[None], mode="bilinear", padding_mode="zeros", align_corners=False
     )
     return sampled[0, 0]
+
+
+def _needed(source: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """First and end voxel (i, j, k) of the part of `grid` that the places `source` (K, J, I, 3) mm lie in.
+
+    A deformation does not fold, so the outermost places are those of the outermost voxels.
+    """
+    faces = [source.select(axis, end).reshape(-1, 3) for axis in range(3) for end in (0, -1)]
+    outer = torch.cat(faces)
+    low, high = (outer.amin(dim=0).cpu().numpy(), outer.amax(dim=0).cpu().numpy())
+    first, last = ((place - grid.ijk_to_ras[:3, 3]) / grid.spacing for place in (low, high))
+    return np.maximum(0, np.floor(first).astype(int)), np.minimum(grid.size, np.ceil(last).astype(int) + 2)
 
 
 def _float(array: np.ndarray, device: torch.device | None) -> torch.Tensor:

@@ -1,10 +1,9 @@
-"""What a trainer is fed with: batches of network input and target heatmaps, and who makes them."""
+"""What a trainer is fed with: batches of images and landmarks, and who makes them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,21 +11,59 @@ from CoWLandmarksLib.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
-class Batch:
-    """`image` (B, C, K, J, I); `heatmaps` (B, n, K, J, I); `channel_mask` (B, n), 0 where not to be judged.
+class Sample:
+    """One training sample on the grid of a stage.
 
-    `origin_mm` (B, 3) is the place of the first voxel in the reference frame (only the discriminator wants it);
-    `names` (B) are the cases, for messages.
+    `image` (C, K, J, I) in network units; `landmarks` (n, 3) mm from the first voxel along i, j, k, NaN where a
+    landmark is absent or unknown; `mask` (n,) 0 for landmarks that do not count; `expected` (n, 3), like `landmarks`,
+    where the stages before expect them (None: the network is not told); `origin_mm` (3,) place of the first voxel in
+    the reference frame, NaN where the stage knows none; `name` of the case, for messages.
     """
 
     image: torch.Tensor
-    heatmaps: torch.Tensor
+    landmarks: torch.Tensor
+    mask: torch.Tensor
+    expected: torch.Tensor | None
+    origin_mm: torch.Tensor
+    name: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one stage stacked: `image` (B, C, K, J, I), `landmarks` (B, n, 3), `channel_mask` (B, n), `expected`
+    (B, n, 3) or None, `origin_mm` (B, 3), `names` (B)."""
+
+    image: torch.Tensor
+    landmarks: torch.Tensor
     channel_mask: torch.Tensor
+    expected: torch.Tensor | None = None
     origin_mm: torch.Tensor | None = None
     names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(self.image.shape[0])
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch with its tensors on a device."""
+        return replace(
+            self,
+            image=self.image.to(device, memory_format=torch.channels_last_3d),
+            landmarks=self.landmarks.to(device),
+            channel_mask=self.channel_mask.to(device),
+            expected=None if self.expected is None else self.expected.to(device),
+            origin_mm=None if self.origin_mm is None else self.origin_mm.to(device),
+        )
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a graphics card reads directly; for torch's DataLoader."""
+        return replace(
+            self,
+            image=self.image.pin_memory(),
+            landmarks=self.landmarks.pin_memory(),
+            channel_mask=self.channel_mask.pin_memory(),
+            expected=None if self.expected is None else self.expected.pin_memory(),
+            origin_mm=None if self.origin_mm is None else self.origin_mm.pin_memory(),
+        )
 
     def split(self, parts: int) -> list[Batch]:
         """Equal parts in order; raises ConfigurationError when the batch cannot be divided so."""
@@ -36,40 +73,38 @@ class Batch:
         return [self._part(slice(first, first + size)) for first in range(0, len(self), size)]
 
     def _part(self, rows: slice) -> Batch:
-        origin = None if self.origin_mm is None else self.origin_mm[rows]
-        return Batch(self.image[rows], self.heatmaps[rows], self.channel_mask[rows], origin, self.names[rows])
+        return Batch(
+            self.image[rows],
+            self.landmarks[rows],
+            self.channel_mask[rows],
+            None if self.expected is None else self.expected[rows],
+            None if self.origin_mm is None else self.origin_mm[rows],
+            self.names[rows],
+        )
+
+
+def stacked(samples: Sequence[Sample]) -> Batch:
+    """A batch of samples of one stage."""
+    expected = [sample.expected for sample in samples if sample.expected is not None]
+    return Batch(
+        torch.stack([sample.image for sample in samples]),
+        torch.stack([sample.landmarks for sample in samples]),
+        torch.stack([sample.mask for sample in samples]),
+        torch.stack(expected) if expected else None,
+        torch.stack([sample.origin_mm for sample in samples]),
+        tuple(sample.name for sample in samples),
+    )
 
 
 @dataclass(frozen=True)
 class RealSets:
-    """Annotated landmark sets for the discriminator: `heatmaps` (B, n, K, J, I); `keep` (B, n), 0 where it must
-    not judge; `origin_mm` (B, 3) as in Batch."""
+    """Annotated landmark sets for the discriminator: `landmarks` (B, n, 3) mm from the first voxel, NaN where there is
+    none; `keep` (B, n), 0 where it must not judge; `origin_mm` (B, 3) as in Batch."""
 
-    heatmaps: torch.Tensor
+    landmarks: torch.Tensor
     keep: torch.Tensor
     origin_mm: torch.Tensor | None = None
 
 
-Sampler = Callable[[np.random.Generator], Batch]
 RealSampler = Callable[[np.random.Generator], RealSets]
-
-
-@runtime_checkable
-class EpochSampler(Protocol):
-    """A sampler that goes through its cases in epochs; `position` counts the samples given so far."""
-
-    position: int
-
-    def __call__(self, rng: np.random.Generator) -> Batch:
-        """One batch."""
-
-
-def stacked(
-    samples: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
-    origins: Sequence[np.ndarray] | None = None,
-    names: tuple[str, ...] = (),
-) -> Batch:
-    """A batch of (image, heatmaps, channel mask) samples."""
-    images, heatmaps, masks = zip(*samples, strict=True)
-    origin = None if origins is None else torch.from_numpy(np.stack(origins).astype(np.float32))
-    return Batch(torch.stack(images), torch.stack(heatmaps), torch.stack(masks), origin, names)
+"""Gives a batch of annotated sets (in a training of several processes, this process's share of one)."""

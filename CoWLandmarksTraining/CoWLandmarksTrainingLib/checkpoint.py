@@ -59,6 +59,16 @@ def read_checkpoint(path: Path, device: torch.device, restore: Callable[[dict[st
     ) from problems[0]
 
 
+def averaged_weights(path: Path) -> dict[str, torch.Tensor] | None:
+    """The averaged weights in a checkpoint; None where there is none. Raises ConfigurationError when it is damaged."""
+    found: dict[str, torch.Tensor] = {}
+
+    def take(state: dict[str, Any]) -> None:
+        found.update(state["average"])
+
+    return found if read_checkpoint(path, torch.device("cpu"), take) else None
+
+
 def random_state(rng: np.random.Generator) -> str:
     """State of a random stream as text."""
     return json.dumps(rng.bit_generator.state, default=np.ndarray.tolist)

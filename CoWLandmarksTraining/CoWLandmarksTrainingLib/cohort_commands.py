@@ -13,6 +13,7 @@ from typing import Any
 from CoWLandmarksLib.errors import AnnotationError, ConfigurationError, CoWLandmarksError, OutputError, StoppedError
 from CoWLandmarksLib.files import write_json
 
+from .settings import DEFAULT_PRESET, PRESETS
 from .training_commands import StopRequest
 
 DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
@@ -23,7 +24,7 @@ def add_cohort_commands(commands: Any, stop_request: Callable[[], AbstractContex
     init = commands.add_parser("init", help="write a configuration file with every setting and its explanation")
     init.add_argument("config", type=Path, metavar="FILE", help="name of the file, .toml or .json")
     init.add_argument("--force", action="store_true", help="replace the file if it exists")
-    init.add_argument("--preset", choices=["paper", "cpu", "gpu"], default="cpu", help="whose values it holds")
+    init.add_argument("--preset", choices=list(PRESETS), default=DEFAULT_PRESET, help="whose values it holds")
     init.set_defaults(run=_init)
 
     check = commands.add_parser("check", help="list the cases of a cohort and every problem in them")

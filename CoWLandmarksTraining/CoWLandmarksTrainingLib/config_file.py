@@ -43,14 +43,26 @@ class ConfigFile:
     tables: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def read(cls, path: str | PathLike[str], known: Mapping[str, type]) -> ConfigFile:
+    def read(
+        cls, path: str | PathLike[str], known: Mapping[str, type], former: Mapping[str, Sequence[str]] | None = None
+    ) -> ConfigFile:
         """Read a `.toml` or `.json` file with sections out of `known` (name -> dataclass).
 
-        Every section is checked at once. Raises ConfigurationError with one sentence: a file that cannot be read,
-        an unknown section or key (with the nearest known one), a value of the wrong kind.
+        Every section is checked at once. Raises ConfigurationError with one sentence: a file that cannot be read or is
+        that of an earlier version (which had the sections and keys `former`), an unknown section or key (with the
+        nearest known one), a value of the wrong kind.
         """
         path = Path(path)
         document = _parsed(path)
+        for name, keys in (former or {}).items():
+            table = document.get(name)
+            old = [key for key in keys if isinstance(table, dict) and key in table]
+            if old or (table is not None and name not in known):
+                what = f"'{old[0]}' in [{name}]" if old else f"the section [{name}]"
+                raise ConfigurationError(
+                    f"'{path}' is a file of an earlier version ({what} is gone); write a new one with "
+                    "cowlandmarks-train init and carry your values over."
+                )
         for name, table in document.items():
             if name not in known:
                 raise ConfigurationError(f"'{path}' has an unknown section [{name}]{_nearest(name, list(known))}.")

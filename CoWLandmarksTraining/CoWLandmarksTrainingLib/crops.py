@@ -1,4 +1,4 @@
-"""The arrays of an aligned case: the crop on the reference grid and the whole scan at 1 mm, made once."""
+"""The arrays of an aligned case: the crop on the reference grid, its surroundings and the whole scan, made once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.resampling import resample
 from CoWLandmarksLib.volume import EDGE_MM, Grid, Volume, apply_affine
 
-from .aligned import COARSE_FILE, CROP_FILE, write_arrays
+from .aligned import COARSE_FILE, CROP_FILE, REGION_FILE, write_arrays
 from .cohort import AnnotatedScan
 from .input_files import InputFile
 
 LARGEST_COARSE_MM = 200
-_VERSION = 1
+_VERSION = 2
 """Raised when the arrays of the same input would come out differently."""
 _RECORD = "made.json"
 
@@ -36,6 +36,7 @@ class CropJob:
     points: np.ndarray
     ras_to_reference: np.ndarray
     grid: Grid
+    region: Grid
     rule: IntensityRule
     folder: Path
     out: Path
@@ -106,9 +107,10 @@ def _made(job: CropJob) -> MadeCrop:
     padding = job.rule.padding()
     in_scan = job.grid.transformed(np.linalg.inv(job.ras_to_reference))
     crop = resample(voxels, volume.grid, in_scan, padding=padding)
+    region = resample(voxels, volume.grid, job.region.transformed(np.linalg.inv(job.ras_to_reference)), padding=padding)
     coarse_grid = _coarse_grid(volume.grid, job.points)
     coarse = resample(voxels, volume.grid, coarse_grid, padding=padding)
-    write_arrays(job.folder, crop.numpy(), coarse.numpy())
+    write_arrays(job.folder, crop.numpy(), region.numpy(), coarse.numpy())
     depth = np.where(np.isfinite(job.points).all(axis=1), volume.grid.depth_mm(np.nan_to_num(job.points)), np.nan)
     return MadeCrop((), coarse_grid, depth, overlap_of(job.grid, volume.grid, job.ras_to_reference))
 
@@ -130,6 +132,7 @@ def _key(job: CropJob, inputs: tuple[InputFile, ...]) -> str:
         np.round(np.nan_to_num(job.points, nan=-1e6), 3),
         job.grid.shape,
         np.round(job.grid.ijk_to_ras, 6),
+        job.region.shape,
         job.rule.to_dict(),
         job.scan.modality.value,
     ]
@@ -142,7 +145,7 @@ def _kept(folder: Path, key: str) -> MadeCrop | None:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         if record["key"] != key:
             return None
-        for name in (CROP_FILE, COARSE_FILE):
+        for name in (CROP_FILE, REGION_FILE, COARSE_FILE):
             np.load(folder / name, mmap_mode="r", allow_pickle=False)
         k, j, i = (int(n) for n in record["coarse"]["shape"])
         grid = Grid((k, j, i), np.array(record["coarse"]["ijk_to_ras"], float))

@@ -3,62 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-
 import torch
 from CoWLandmarksLib.model import GridSpec
 from torch import nn
 from torch.nn import functional
 
-from .config_file import setting
-from .losses import Objective
+from .settings import DiscriminatorSettings, View
 
 _SUMMARY = (3, 4, 4)
-
-
-class View(str, Enum):
-    """How the discriminator sees heatmaps: as they are (paper); squared, which hides the background floor; or
-    as Gaussians drawn again at the soft-argmax coordinates, which leaves nothing but the layout."""
-
-    PLAIN = "plain"
-    SQUARED = "squared"
-    RENDERED = "rendered"
-
-
-@dataclass(frozen=True)
-class DiscriminatorConfig:
-    """Section [discriminator]. Layers, width, lambda and all cures are our choice: the paper gives none of them."""
-
-    coordinates: bool = setting(True, "Three input channels with normalised R, A, S coordinates, as in the paper.")
-    distance: bool = setting(True, "One input channel with the distance to the grid's centre, as in the paper.")
-    objective: Objective = setting(Objective.LOGISTIC, "logistic (the paper's), hinge or lsgan.")
-    view: View = setting(
-        View.PLAIN, "What it sees: plain heatmaps (the paper's), squared, or rendered again from coordinates."
-    )
-    base_width: int = setting(16, "Channels of the first layer; doubled with every layer, up to 8 times.")
-    layers: int = setting(4, "Convolutions of stride 2.")
-    learning_rate: float = setting(1e-4, "Adam's rate (the paper's).")
-    steps_per_update: int = setting(1, "Discriminator steps for each generator step.")
-    weight: float = setting(0.0, "lambda_adv (Eq. 3) as a number; 0: gradient_share sets it.")
-    gradient_share: float = setting(
-        0.05, "lambda_adv such that the norm of its gradient has this share of that of the heatmap loss."
-    )
-    instance_noise: float = setting(0.0, "SD of noise added to annotated heatmaps.")
-    label_smoothing: float = setting(0.0, "Annotated sets get the label 1 minus this.")
-    r1: float = setting(0.0, "Weight of the R1 gradient penalty on annotated sets.")
-    sharpness: float = setting(4.0, "View rendered: the power of the heatmaps before the soft-argmax.")
-
-    def __post_init__(self) -> None:
-        if min(self.base_width, self.layers, self.steps_per_update) < 1 or min(self.learning_rate, self.sharpness) <= 0:
-            raise ValueError("base_width, layers, steps_per_update, learning_rate and sharpness must be above zero.")
-        if min(self.weight, self.gradient_share, self.instance_noise, self.label_smoothing, self.r1) < 0:
-            raise ValueError("weights, noise and smoothing must not be negative.")
-
-    @property
-    def extra_channels(self) -> int:
-        """Number of channels beside the heatmaps."""
-        return 3 * self.coordinates + self.distance
 
 
 class Discriminator(nn.Module):
@@ -67,7 +19,7 @@ class Discriminator(nn.Module):
     Convolutions of stride 2, then a mean over 3 x 4 x 4 regions, so that the layout survives in any size.
     """
 
-    def __init__(self, landmarks: int, config: DiscriminatorConfig) -> None:
+    def __init__(self, landmarks: int, config: DiscriminatorSettings) -> None:
         super().__init__()
         self.config = config
         width, channels = config.base_width, landmarks + config.extra_channels
@@ -90,7 +42,7 @@ def discriminator_input(
     heatmaps: torch.Tensor,
     keep: torch.Tensor,
     grid: GridSpec,
-    config: DiscriminatorConfig,
+    config: DiscriminatorSettings,
     sigma_mm: float,
     origin_mm: torch.Tensor | None = None,
 ) -> torch.Tensor:
@@ -112,7 +64,7 @@ def discriminator_input(
 
 
 def layout_channels(
-    like: torch.Tensor, grid: GridSpec, config: DiscriminatorConfig, origin_mm: torch.Tensor | None = None
+    like: torch.Tensor, grid: GridSpec, config: DiscriminatorSettings, origin_mm: torch.Tensor | None = None
 ) -> torch.Tensor:
     """(B, extra, K, J, I): coordinates in [-1, 1] over the grid (R, A, S) and the distance to its centre.
 

@@ -103,6 +103,10 @@ def evaluation_report(
         },
         "failures": failures(results, anatomy),
         "failed": failed,
+        "errors_mm": {
+            result.name: [round(e, 4) for e in radial_errors(result.subvoxel, result.truth).tolist()]
+            for result in results
+        },
     }
 
 

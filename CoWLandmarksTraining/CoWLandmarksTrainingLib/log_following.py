@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-NETWORKS = ("coarse", "fine")
+from .settings import STAGE_NAMES
+
 LOG_FILE = "log.jsonl"
 _BYTES_AT_ONCE = 200_000
 _LOOKED_BACK = 200
 """Entries among which the last figures are looked for; validations are rarer than other lines."""
+_PACED = 5
+"""So many last entries tell the pace, by their median: the first after a start or a validation tells another one."""
 
 
 class FollowedLog:
@@ -57,103 +62,117 @@ class FollowedLog:
         return bool(stream.read(1) == b"\n")
 
 
-@dataclass
-class Phase:
-    """How far one part of the training is: `step` of `steps` (0: not begun), with its last figures."""
+@dataclass(frozen=True)
+class Part:
+    """One phase of a stage and how far it is: `step` of `steps` (0: not begun), after the first `before` steps of the
+    stage, with its last figures.
 
+    `steps` 0: the network stays as it began. `limit_seconds` is the time after which the schedule of the stage ends,
+    `seconds` what it has used; `seconds_per_step` is None as long as it is not known.
+    """
+
+    stage: str
+    phase: int
+    before: int
+    steps: int
+    limit_seconds: float = math.inf
     step: int = 0
-    steps: int = 0
-    figures: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    seconds_per_step: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
-        """Whether all its steps are made."""
-        return self.steps > 0 and self.step >= self.steps
+        """Whether all its steps are made, or its time is over."""
+        return self.step >= self.steps or self.seconds >= self.limit_seconds
+
+    def seconds_left(self, seconds_per_step: float) -> float:
+        """Until it is done, at a pace."""
+        return 0.0 if self.done else min((self.steps - self.step) * seconds_per_step, self.limit_seconds - self.seconds)
 
 
-@dataclass
-class Progress:
-    """The coarse network and the two phases of the fine one."""
-
-    coarse: Phase
-    pretraining: Phase
-    adversarial: Phase
-
-    @property
-    def current(self) -> Phase | None:
-        """The part at work: the first with steps left; None when all are made."""
-        parts = (self.coarse, self.pretraining, self.adversarial)
-        return next((part for part in parts if part.steps and not part.done), None)
+def current_part(parts: Sequence[Part]) -> Part | None:
+    """The part at work: the first that is not done; None when all are."""
+    return next((part for part in parts if not part.done), None)
 
 
-@dataclass(frozen=True)
-class PlannedSteps:
-    """The steps that a training was begun with, and after how many of them figures come (None: not known)."""
+def planned_parts(plan: Mapping[str, Any]) -> tuple[Part, ...]:
+    """The parts of a training with the settings `plan`, in their order; raises KeyError, TypeError, ValueError."""
+    parts = []
+    for stage in plan["training"]["stages"]:
+        own = plan[stage]
+        steps, adversarial = int(own["steps"]), int(own["adversarial_steps"])
+        limit = 60.0 * float(own["minutes"]) or math.inf
+        if steps or not adversarial:
+            parts.append(Part(stage, 1, 0, steps, limit))
+        if adversarial:
+            parts.append(Part(stage, 2, steps, adversarial, limit))
+    return tuple(parts)
 
-    pretraining: int
-    adversarial: int
-    coarse: int
-    between_figures: int | None = None
+
+def begun_plan(folder: Path) -> dict[str, Any] | None:
+    """The settings that a training was begun with (`plan.json`); None before it has begun, or of another version."""
+    try:
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["plan"]
+        planned_parts(plan)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(plan)
 
 
 class FollowedTraining:
-    """Both logs of an output folder."""
+    """The logs of all stages in an output folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.logs = {network: FollowedLog(folder / network / LOG_FILE) for network in NETWORKS}
+        self.logs = {stage: FollowedLog(folder / stage / LOG_FILE) for stage in STAGE_NAMES}
 
     def update(self) -> bool:
         """Read on; returns whether anything changed."""
         return True in [log.update() for log in self.logs.values()]
 
-    def progress(self, planned: PlannedSteps) -> Progress:
-        """How far each part is, of the steps that were planned."""
-        pretrain_steps = planned.pretraining
-        coarse, fine = self.logs["coarse"].entries, self.logs["fine"].entries
-        border = bisect_right(fine, pretrain_steps, key=lambda entry: entry["step"])
-        parts = Progress(
-            _phase(coarse, 0, planned.coarse),
-            _phase(fine[max(0, border - _LOOKED_BACK) : border], 0, pretrain_steps),
-            _phase(fine[max(border, len(fine) - _LOOKED_BACK) :], pretrain_steps, planned.adversarial),
+    def progress(self, planned: Sequence[Part]) -> tuple[Part, ...]:
+        """How far each of the parts is that were planned."""
+        parts = [self._followed(part) for part in planned]
+        # The last step need not have a line of its own, as where time was up: what comes after tells that it was made.
+        begun = max((number for number, part in enumerate(parts) if part.step), default=0)
+        return tuple(replace(part, step=part.steps) if number < begun else part for number, part in enumerate(parts))
+
+    def _followed(self, part: Part) -> Part:
+        entries = self.logs[part.stage].entries
+        first, last = (_entries_until(entries, step) for step in (part.before, part.before + part.steps))
+        figures: dict[str, float] = {}
+        for entry in entries[max(first, last - _LOOKED_BACK) : last]:
+            figures |= _figures(entry)
+        return replace(
+            part,
+            step=int(entries[last - 1]["step"]) - part.before if last > first else 0,
+            seconds=max((_number(entry, "seconds") for entry in entries[-_LOOKED_BACK:]), default=0.0),
+            seconds_per_step=_pace(entries[max(first, last - _LOOKED_BACK) : last]),
+            figures=figures,
         )
-        # The last steps of a part need not have a line of their own: what comes after tells that they were made.
-        if fine:
-            parts.coarse.step = planned.coarse
-        if parts.adversarial.step:
-            parts.pretraining.step = pretrain_steps
-        return parts
 
 
-def _phase(entries: Sequence[dict[str, Any]], before: int, steps: int) -> Phase:
-    """A part whose steps are counted from `before`, by its last entries."""
-    phase = Phase(steps=steps)
-    for entry in entries[-_LOOKED_BACK:]:
-        phase.step = min(max(phase.step, int(entry["step"]) - before), steps)
-        phase.figures |= _figures(entry)
-    return phase
+def _entries_until(entries: Sequence[Mapping[str, Any]], step: int) -> int:
+    return bisect_right(entries, step, key=lambda entry: int(entry["step"]))
 
 
-def planned_steps(folder: Path) -> PlannedSteps | None:
-    """The steps that a training was begun with (`plan.json`); None before it has begun."""
-    try:
-        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["plan"]
-        training = plan["training"]
-        every = training.get("log_every")
-        return PlannedSteps(
-            pretraining=int(training["pretrain_steps"]),
-            adversarial=int(training["adversarial_steps"]),
-            coarse=int(plan["coarse"]["steps"]),
-            between_figures=every if isinstance(every, int) else None,
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _pace(entries: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds per step; the first step of all waits until the work has begun, and does not count."""
+    known = [_number(entry, "seconds_per_step") for entry in entries if int(entry["step"]) > 1]
+    known = [seconds for seconds in known if seconds > 0.0]
+    return statistics.median(known[-_PACED:]) if known else None
 
 
-def _figures(entry: dict[str, Any]) -> dict[str, float]:
+def _figures(entry: Mapping[str, Any]) -> dict[str, float]:
     values = {**entry, **(entry.get("validation") or {})}
-    wanted = ("loss", "mre_mm", "discriminator_accuracy", "lambda_adv", "seconds_per_step")
+    wanted = ("loss", "mre_mm", "discriminator_accuracy")
     return {name: float(values[name]) for name in wanted if isinstance(values.get(name), int | float)}
+
+
+def _number(entry: Mapping[str, Any], name: str) -> float:
+    value = entry.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

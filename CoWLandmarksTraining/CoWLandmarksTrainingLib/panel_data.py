@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.errors import AnnotationError, OutputError
+from CoWLandmarksLib.anatomy import anatomy_from_dict, default_anatomy
+from CoWLandmarksLib.errors import AnnotationError, CoWLandmarksError, OutputError
 
+from .improvement import Improvement
 from .rejection import REASON, rejected_names
 
 _ALIGNED_FILE, _PICTURES = "aligned.json", "pictures"
-EVALUATION_FILE = "evaluation.json"
+EVALUATION_FILE, COMPARISON_FILE = "evaluation.json", "comparison.json"
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,37 @@ def read_aligned(folder: Path) -> list[AlignedRow]:
             )
         )
     return rows
+
+
+def has_default_landmarks(folder: Path) -> bool:
+    """Whether the cases of an aligned folder have the 19 landmarks of the paper, which phantoms have."""
+    try:
+        codes = anatomy_from_dict(_read(folder / _ALIGNED_FILE)["anatomy"]).codes
+    except (CoWLandmarksError, KeyError, TypeError):
+        return False
+    return codes == default_anatomy().codes
+
+
+def read_comparison(folder: Path) -> Improvement | None:
+    """What a training has found against the model it began from; None where nothing was compared.
+
+    Raises OutputError, AnnotationError.
+    """
+    file = folder / COMPARISON_FILE
+    if not file.is_file():
+        return None
+    content = _read(file)
+    try:
+        low_high = content["interval_mm"]
+        return Improvement(
+            int(content["scans"]),
+            int(content["landmarks"]),
+            float(content["old_mre_mm"]),
+            float(content["new_mre_mm"]),
+            None if low_high is None else (float(low_high[0]), float(low_high[1])),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise AnnotationError(f"'{file}' is damaged; run the step again.") from error
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -62,6 +63,15 @@ def end_with_parent() -> None:
 def _end_after(sentinel: int) -> None:
     wait([sentinel])  # a handle on Windows, a pipe elsewhere: ready once the parent is gone, however it went
     os._exit(_ORPHANED)
+
+
+def begin_worker(number: int = 0) -> None:
+    """Settings of a process that makes batches beside a training: one thread, and who stops the training with all that
+    belongs to it (Ctrl-C, the panel) stops the training alone, which ends this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    _begin()
 
 
 def _begin() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import distributed
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,11 @@ class Processes:
     def first(self) -> bool:
         """Whether this process writes the files."""
         return self.rank == 0
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """This process's part of a batch."""
+        part = len(items) // self.world
+        return items[self.rank * part : (self.rank + 1) * part]
 
     def sum(self, value: torch.Tensor) -> torch.Tensor:
         """Sum over all processes, elementwise."""

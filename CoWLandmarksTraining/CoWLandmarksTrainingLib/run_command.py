@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .settings import DEFAULT_PRESET, PRESETS
+
 DELIVERED, PARTLY_FAILED = 0, 2
 
 
@@ -15,9 +17,7 @@ def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None
     run = commands.add_parser("run", help="align a cohort and train on it, all by one configuration file")
     run.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (init writes one)")
     run.add_argument("--out", type=Path, metavar="DIR", help="model and log (default: training beside the file)")
-    run.add_argument(
-        "--preset", choices=["paper", "cpu", "gpu"], default="cpu", help="where missing settings come from"
-    )
+    run.add_argument("--preset", choices=list(PRESETS), default=DEFAULT_PRESET, help="where missing settings come from")
     run.add_argument("--resume", action="store_true", help="go on where a training was stopped")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     run.add_argument("--json-progress", action="store_true", help="print the log as JSON lines")

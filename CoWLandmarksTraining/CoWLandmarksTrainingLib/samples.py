@@ -1,207 +1,242 @@
-"""Training samples from cached phantom cases: crops, mirrored pairs, intensity jitter, target heatmaps."""
+"""Training samples: cases from all sources, with the same changes of intensity and the same mirroring for each."""
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
-from CoWLandmarksLib.alignment import REFERENCE_SPACING_MM
-from CoWLandmarksLib.circle import CIRCLE_SPACING_MM, circle_grid
-from CoWLandmarksLib.errors import ConfigurationError
-from CoWLandmarksLib.heatmap import encode
-from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
-from CoWLandmarksLib.localizer import POOLED_SPACING_MM, WINDOW, crop_or_pad
+from CoWLandmarksLib.errors import ConfigurationError, CoWLandmarksError
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import axis_aligned_grid
+from CoWLandmarksLib.volume import Grid
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Sampler as IndexSampler
 
-from .augmentation import jittered, mirrored
-from .batch import Batch, stacked
+from .aligned import ABSENT, INSIDE
+from .aligned_source import drawn_window, status_on
+from .augmentation import draw_deformation, jittered, mirrored
+from .batch import Batch, RealSets, Sample, stacked
+from .cases import CaseSource, LandmarkSet, PosedCase
 from .intensity_variation import varied
-from .phantom.atlas import default_atlas
-from .phantom.case_cache import read_circle_case, read_coarse_case, read_fine_case
-from .phantom.circle_cases import MARGIN, case_grid
-from .phantom.training_cases import FINE_WINDOWS_PER_CASE, dequantise
+from .parallel import begin_worker
+from .processes import Processes
+from .settings import AugmentationSettings
+from .stages import Posing, Stage
 
-CPU = torch.device("cpu")
-"""Where batches are made unless a sampler is given another `device`."""
-CIRCLE_ERRORS_SHARE = 0.6
-"""How often the fine network is told where the circle network would put the points, instead of the coarse one."""
-
-
-class CaseFolder:
-    """The cached cases in a folder; new files are noticed while training goes on."""
-
-    def __init__(self, folder: Path, *, relist_after: int = 500) -> None:
-        self.folder = folder
-        self._relist_after = relist_after
-        self._draws = 0
-        self._files: list[Path] = []
-
-    def draw(self, rng: np.random.Generator) -> Path:
-        """A random case file; raises ConfigurationError when there is none."""
-        if self._draws % self._relist_after == 0:
-            self._files = sorted(self.folder.glob("*.npz"))
-        self._draws += 1
-        if not self._files:
-            raise ConfigurationError(f"There are no training cases in '{self.folder}'; make them first.")
-        return self._files[int(rng.integers(len(self._files)))]
+_STAGE_STREAM = 2**48
+"""Distance of the random streams of two stages."""
 
 
 @dataclass(frozen=True)
-class CoarseSampler:
-    """Windows for the coarse network: mean and maximum channels at 2 mm, randomly shifted and mirrored."""
+class StageSamples(Dataset):  # type: ignore[type-arg]
+    """All samples of a stage, by number; each depends on its number and `seed` alone, whoever makes it.
 
-    cases: CaseFolder
+    `sources` (source, share) give the cases, shares adding up to 1; `permutation` exchanges the sides of landmarks;
+    `middle_mm` is the R coordinate of the plane in which the reference frame is mirrored.
+    """
+
+    stage: Stage
+    sources: tuple[tuple[CaseSource, float], ...]
     permutation: tuple[int, ...]
-    sigma_mm: float
-    batch_size: int = 2
-    window: tuple[int, int, int] = WINDOW
-    off_target_share: float = 0.08
-    device: torch.device = CPU
+    augmentation: AugmentationSettings
+    seed: int
+    middle_mm: float = 0.0
 
-    def __call__(self, rng: np.random.Generator) -> Batch:
-        """One batch."""
-        return stacked([self._sample(rng) for _ in range(self.batch_size)])
+    def __getitem__(self, number: int) -> Sample:
+        """Sample `number`, counted from 0 over the whole training."""
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, self.stage.number * _STAGE_STREAM + number]))
+        return self.finished(self._source(rng).case(self.stage, number, rng), rng)
 
-    def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        case = read_coarse_case(self.cases.draw(rng))
-        image = _with_another_look(case.image, case.modality, rng, self.device)
-        landmarks, status = case.landmarks.astype(float), case.status
-        if rng.random() < 0.5:
-            width = (image.shape[3] - 1) * POOLED_SPACING_MM
-            image, landmarks, status = mirrored(image, landmarks, status, width, self.permutation)
-        window = np.array(self.window)
-        if rng.random() < self.off_target_share:
-            start = np.array(
-                [rng.integers(-8, max(-7, side - size + 8)) for side, size in zip(image.shape[1:], window, strict=True)]
-            )
-        else:
-            middle = np.nanmean(landmarks, axis=0)[::-1] / POOLED_SPACING_MM
-            start = np.rint(middle + rng.uniform(-1, 1, 3) * (15, 20, 20)).astype(int) - window // 2
-        crop = crop_or_pad(
-            jittered(image, rng), start, self.window, DEFAULT_INTENSITY_RULES[Modality(case.modality)].padding()
-        )
-        grid = axis_aligned_grid(np.zeros(3), np.full(3, POOLED_SPACING_MM), self.window)
-        local = landmarks - start[::-1] * POOLED_SPACING_MM + grid.ijk_to_ras[:3, 3]
-        return crop, encode(local, grid, self.sigma_mm, self.device), torch.from_numpy((status >= 0).astype(np.float32))
+    def finished(self, case: PosedCase, rng: np.random.Generator) -> Sample:
+        """A sample of a case, its look changed and mirrored at random."""
+        own = self.augmentation
+        image = varied(case.image, rng, case.modality) if own.intensity else case.image
+        image = jittered(image, rng, own.gain, own.gamma, own.noise)
+        return sample_of(case, self.stage, image, self._mirror(case, rng), self.permutation)
+
+    def _source(self, rng: np.random.Generator) -> CaseSource:
+        if len(self.sources) == 1:
+            return self.sources[0][0]
+        shares = np.cumsum([share for _, share in self.sources])
+        chosen = int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))
+        return self.sources[min(chosen, len(self.sources) - 1)][0]
+
+    def _mirror(self, case: PosedCase, rng: np.random.Generator) -> float | None:
+        """R coordinate of the mirror plane, None for no mirroring."""
+        if not (self.augmentation.mirror and rng.random() < 0.5):
+            return None
+        return self.middle_mm if self.stage.in_reference_frame else float(case.grid.centre[0])
+
+
+def sample_of(
+    case: PosedCase, stage: Stage, image: torch.Tensor, mirror_mm: float | None, permutation: tuple[int, ...]
+) -> Sample:
+    """A case as a sample with its `image`; mirrored in the plane R = `mirror_mm` with the sides exchanged, if given."""
+    grid, status = case.grid, case.status
+    origin = grid.ijk_to_ras[:3, 3].copy()
+    landmarks, expected = case.placed - origin, None if case.expected is None else case.expected - origin
+    if mirror_mm is not None:
+        width = (grid.size[0] - 1) * grid.spacing[0]
+        if expected is not None:
+            _, expected, _ = mirrored(image, expected, status, width, permutation)
+        image, landmarks, status = mirrored(image, landmarks, status, width, permutation)
+        origin[0] = 2.0 * mirror_mm - origin[0] - width
+    counts = status >= (ABSENT if stage.settings.learn_absence else INSIDE)
+    return Sample(
+        image.contiguous(),
+        torch.from_numpy(landmarks.astype(np.float32)),
+        torch.from_numpy(counts.astype(np.float32)),
+        None if expected is None else torch.from_numpy(expected.astype(np.float32)),
+        torch.from_numpy(origin.astype(np.float32)),
+        case.name,
+    )
+
+
+class LandmarkSetSource(Protocol):
+    """Where annotated landmark sets come from."""
+
+    def draw(self, rng: np.random.Generator) -> LandmarkSet:
+        """A random set."""
 
 
 @dataclass(frozen=True)
-class CircleSampler:
-    """The whole circle for the circle network: mean and maximum channels at 1 mm, randomly shifted and mirrored."""
+class RealSetSampler:
+    """Annotated sets as the discriminator is to know them: deformed, cut and mirrored like the samples of a stage.
 
-    cases: CaseFolder
+    `reference` is the reference grid; the other fields are as in StageSamples.
+    """
+
+    sets: LandmarkSetSource
+    stage: Stage
+    reference: Grid
     permutation: tuple[int, ...]
-    sigma_mm: float
-    batch_size: int = 1
-    device: torch.device = CPU
+    augmentation: AugmentationSettings
+    middle_mm: float
+    batch_size: int
+    processes: Processes
 
-    def __call__(self, rng: np.random.Generator) -> Batch:
-        """One batch."""
-        return stacked([self._sample(rng) for _ in range(self.batch_size)])
-
-    def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        case = read_circle_case(self.cases.draw(rng))
-        image = jittered(_with_another_look(case.image, case.modality, rng, self.device), rng)
-        landmarks = case.landmarks.astype(float) - case_grid().ijk_to_ras[:3, 3]
-        status = case.status
-        if rng.random() < 0.5:
-            width = (image.shape[3] - 1) * CIRCLE_SPACING_MM
-            image, landmarks, status = mirrored(image, landmarks, status, width, self.permutation)
-        start = rng.integers(0, 2 * MARGIN + 1, 3)
-        grid = circle_grid()
-        k, j, i = (slice(first, first + side) for first, side in zip(start, grid.shape, strict=True))
-        local = landmarks - start[::-1] * CIRCLE_SPACING_MM + grid.ijk_to_ras[:3, 3]
-        return (
-            image[:, k, j, i],
-            encode(local, grid, self.sigma_mm, self.device),
-            torch.from_numpy((status >= 0).astype(np.float32)),
+    def __call__(self, rng: np.random.Generator) -> RealSets:
+        """This process's share of a batch."""
+        seeds = rng.integers(2**62, size=self.batch_size)
+        mine = [
+            self._one(np.random.Generator(np.random.Philox(int(seed)))) for seed in self.processes.share(seeds.tolist())
+        ]
+        return RealSets(
+            torch.stack([one.landmarks for one in mine]),
+            torch.stack([one.mask for one in mine]),
+            torch.stack([one.origin_mm for one in mine]),
         )
+
+    def _one(self, rng: np.random.Generator) -> Sample:
+        drawn, stage = self.sets.draw(rng), self.stage
+        moved = draw_deformation(rng, self.augmentation, self.reference).moved(drawn.landmarks)
+        status = status_on(stage.grid, drawn.landmarks, drawn.status)
+        grid = drawn_window(rng, stage, moved, status) if stage.posing is Posing.WINDOWS else stage.grid
+        mirror_mm = self.middle_mm if self.augmentation.mirror and rng.random() < 0.5 else None
+        nothing = torch.zeros((0, 1, 1, 1))
+        case = PosedCase(nothing, grid, moved, status, None, Modality.MRA, "a landmark set")
+        return sample_of(case, stage, nothing, mirror_mm, self.permutation)
+
+
+class _Consecutive(IndexSampler[list[int]]):
+    """Numbers of the samples of this process, batch by batch without end, from sample `first` on."""
+
+    def __init__(self, first: int, batch_size: int, processes: Processes) -> None:
+        self._first, self._batch_size, self._processes = first, batch_size, processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self._first
+        while True:
+            yield list(self._processes.share(range(first, first + self._batch_size)))
+            first += self._batch_size
 
 
 @dataclass(frozen=True)
-class FineSampler:
-    """Windows of the reference grid for the fine network, with prior heatmaps from simulated errors of the steps before
-    it: those of the circle network, which are small, or of the coarse one, which a model may go by alone."""
+class _Told(Dataset):  # type: ignore[type-arg]
+    """Samples, or the error in the place of one: a worker would wrap it in a report for programmers."""
 
-    cases: CaseFolder
-    permutation: tuple[int, ...]
-    sigma_mm: float
-    prior_sigma_mm: float
-    batch_size: int = 2
-    device: torch.device = CPU
+    samples: Dataset  # type: ignore[type-arg]
 
-    def __call__(self, rng: np.random.Generator) -> Batch:
-        """One batch."""
-        return stacked([self._sample(rng) for _ in range(self.batch_size)])
+    def __getitem__(self, number: int) -> Sample | CoWLandmarksError:
+        try:
+            return self.samples[number]
+        except CoWLandmarksError as error:
+            return error
 
-    def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        case = read_fine_case(self.cases.draw(rng), int(rng.integers(FINE_WINDOWS_PER_CASE)))
-        image = jittered(_with_another_look(case.image[None], case.modality, rng, self.device), rng)
-        landmarks, status = case.landmarks.astype(float), case.status
-        mean = default_atlas().shape_models["patients"].mean
-        estimate = simulated_circle_estimate if rng.random() < CIRCLE_ERRORS_SHARE else simulated_coarse_estimate
-        expected = estimate(with_expected_places(landmarks, mean), rng, mean)
-        grid = axis_aligned_grid(np.zeros(3), REFERENCE_SPACING_MM, image.shape[1:])  # type: ignore[arg-type]
-        if rng.random() < 0.5:
-            width = (image.shape[3] - 1) * REFERENCE_SPACING_MM[0]
-            _, expected, _ = mirrored(image, expected, status, width, self.permutation)
-            image, landmarks, status = mirrored(image, landmarks, status, width, self.permutation)
-        local = landmarks + grid.ijk_to_ras[:3, 3]
-        prior = encode(expected + grid.ijk_to_ras[:3, 3], grid, self.prior_sigma_mm, self.device)
-        return (
-            torch.cat([image, prior]),
-            encode(local, grid, self.sigma_mm, self.device),
-            torch.from_numpy((status >= 0).astype(np.float32)),
+
+def _collated(made: Sequence[Sample | CoWLandmarksError]) -> Batch | CoWLandmarksError:
+    for one in made:
+        if isinstance(one, CoWLandmarksError):
+            return one
+    return stacked([one for one in made if isinstance(one, Sample)])
+
+
+class WorkerKilledError(CoWLandmarksError):
+    """A process that makes batches was killed from outside."""
+
+
+def _raised(made: Iterator[Batch | CoWLandmarksError]) -> Iterator[Batch]:
+    try:
+        for batch in made:
+            if isinstance(batch, CoWLandmarksError):
+                raise batch
+            yield batch
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the latter: killed while it handed a batch over
+        if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
+            raise
+        raise WorkerKilledError(
+            "A process that makes batches was killed, most likely out of memory; use fewer (training.workers)."
+        ) from error
+
+
+@contextmanager
+def _unwatched_children() -> Iterator[None]:
+    """Take back torch's handler of SIGCHLD, which raises in the middle of anything when a worker dies; who waits for a
+    batch of that worker learns it as well."""
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def batches(
+    samples: Dataset,  # type: ignore[type-arg]
+    batch_size: int,
+    first: int = 0,
+    *,
+    workers: int = 0,
+    processes: Processes | None = None,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """This process's share of the batches from sample `first` on, made by `workers` processes beside this one (0:
+    here). Whatever `workers` is, the batches are the same.
+
+    Raises ConfigurationError when a batch cannot be shared. What samples raise is raised when their batch is asked for,
+    and WorkerKilledError when who makes it was killed.
+    """
+    us = processes or Processes()
+    if batch_size % us.world:
+        raise ConfigurationError(
+            f"A batch of {batch_size} cannot be shared by {us.world} processes; change batch_size."
         )
-
-
-def _with_another_look(
-    image: np.ndarray, modality: str, rng: np.random.Generator, device: torch.device
-) -> torch.Tensor:
-    """A cached image (C, K, J, I) in network units on `device`, its look changed at random."""
-    kind = Modality(modality)
-    return varied(dequantise(torch.from_numpy(image).to(device), DEFAULT_INTENSITY_RULES[kind]), rng, kind)
-
-
-def with_expected_places(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Landmarks (n, 3) with the absent ones (NaN) where the others and a shape `mean` (n, 3), same axes, expect them.
-
-    A detector does not know beforehand which landmarks are absent and gives the network a prior for each of them;
-    without these places an empty prior would give the absence away in training.
-    """
-    known = np.isfinite(landmarks).all(axis=1)
-    shift = np.median((landmarks - mean)[known], axis=0)
-    return np.where(known[:, None], landmarks, mean + shift)
-
-
-def simulated_coarse_estimate(landmarks: np.ndarray, rng: np.random.Generator, mean: np.ndarray) -> np.ndarray:
-    """Landmarks (n, 3) with errors like those of the coarse step.
-
-    A common shift, a spread, some points far off, and a pull towards the shape `mean` (n, 3; same axes): a doubtful
-    point is put where it usually lies, so the further from there a landmark is, the further off is its estimate.
-    Without the pull the fine network learns to trust the prior along a vessel and never leaves it (M1-M2).
-    """
-    n = len(landmarks)
-    usual = mean + np.median(landmarks - mean, axis=0)
-    pull = rng.uniform(0.0, 1.2, (n, 1)) * np.sqrt(rng.uniform(0.0, 1.0))
-    spread = rng.uniform(0.6, 2.5)
-    far = rng.random(n) < rng.uniform(0.0, 0.3)
-    noise = rng.normal(0, 1, (n, 3)) * np.where(far, 4.5, spread)[:, None] + rng.normal(0, 0.8, 3)
-    return landmarks + pull * (usual - landmarks) + noise
-
-
-def simulated_circle_estimate(landmarks: np.ndarray, rng: np.random.Generator, mean: np.ndarray) -> np.ndarray:
-    """Landmarks (n, 3) with errors like those of the circle step: mostly a millimetre, one in twenty far off.
-
-    Those far off lie elsewhere along a vessel or where they usually lie (`mean` (n, 3); same axes).
-    """
-    n = len(landmarks)
-    usual = mean + np.median(landmarks - mean, axis=0)
-    far = rng.random(n) < rng.uniform(0.0, 0.12)
-    pull = np.where(far, rng.uniform(0.0, 1.0, n), rng.uniform(0.0, 0.15, n))[:, None]
-    spread = np.where(far, 3.0, rng.uniform(0.3, 1.0))[:, None]
-    noise = rng.normal(0, 1, (n, 3)) * spread + rng.normal(0, 0.3, 3)
-    return landmarks + pull * (usual - landmarks) + noise
+    loader = DataLoader(
+        _Told(samples),
+        batch_sampler=_Consecutive(first, batch_size, us),
+        num_workers=workers,
+        collate_fn=_collated,
+        worker_init_fn=begin_worker if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+        prefetch_factor=2 if workers else None,
+        pin_memory=pin_memory,
+    )
+    with _unwatched_children():
+        return _raised(iter(loader))

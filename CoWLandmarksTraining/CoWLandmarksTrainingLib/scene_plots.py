@@ -16,22 +16,24 @@ from .log_following import FollowedTraining
 ROLE = "CoWLandmarksTraining.Role"
 LOSS, VALIDATION, DISCRIMINATOR, LANDMARKS = "loss", "validation", "discriminator", "landmark errors"
 _BLUE, _ORANGE, _PURPLE, _GREEN = (0.12, 0.47, 0.71), (0.90, 0.45, 0.0), (0.55, 0.25, 0.65), (0.15, 0.55, 0.3)
+_RED = (0.75, 0.15, 0.2)
 _STEP = "step"
 _ROUNDING = 1e-6
 """Share by which a range may differ from what was set: the view hands logarithms on, the node ten digits."""
 Range = tuple[float, float]
 Curve = Sequence[tuple[float, float]]
+Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class CurveKind:
-    """One curve: its chart, its name, which network's log it comes from, and the value of an entry (None: none)."""
+    """One curve: its chart, its name, which stage's log it comes from, and the value of an entry (None: none)."""
 
     chart: str
     name: str
-    network: str
+    stage: str
     value: Callable[[Mapping[str, Any]], Any]
-    colour: tuple[float, float, float]
+    colour: Colour
 
 
 def _of_phase(phase: int) -> Callable[[Mapping[str, Any]], Any]:
@@ -42,13 +44,20 @@ def _validation(entry: Mapping[str, Any]) -> Any:
     return (entry.get("validation") or {}).get("mre_mm")
 
 
+def _curves(stage: str, colour: Colour, adversarial: Colour) -> tuple[CurveKind, ...]:
+    accuracy = "discriminator_accuracy"
+    return (
+        CurveKind(LOSS, f"{stage} network", stage, _of_phase(1), colour),
+        CurveKind(LOSS, f"{stage} network, adversarial", stage, _of_phase(2), adversarial),
+        CurveKind(VALIDATION, f"{stage} network (mm)", stage, _validation, colour),
+        CurveKind(DISCRIMINATOR, f"{stage} network: accuracy", stage, lambda entry: entry.get(accuracy), adversarial),
+    )
+
+
 CURVES = (
-    CurveKind(LOSS, "coarse network", "coarse", lambda entry: entry.get("loss"), _GREEN),
-    CurveKind(LOSS, "phase 1: generator", "fine", _of_phase(1), _BLUE),
-    CurveKind(LOSS, "phase 2: adversarial", "fine", _of_phase(2), _ORANGE),
-    CurveKind(VALIDATION, "coarse network (mm)", "coarse", _validation, _GREEN),
-    CurveKind(VALIDATION, "fine network (mm)", "fine", _validation, _BLUE),
-    CurveKind(DISCRIMINATOR, "accuracy", "fine", lambda entry: entry.get("discriminator_accuracy"), _PURPLE),
+    *_curves("coarse", _GREEN, _GREEN),
+    *_curves("circle", _PURPLE, _RED),
+    *_curves("fine", _BLUE, _ORANGE),
 )
 _CHARTS = {
     LOSS: ("CoW training: loss", "heatmap loss (Eq. 2)", True),
@@ -113,7 +122,7 @@ class TrainingCurves:
 def curve_of(kind: CurveKind, training: FollowedTraining) -> list[tuple[float, float]]:
     """(step, value) of one curve."""
     points = []
-    for entry in training.logs[kind.network].entries:
+    for entry in training.logs[kind.stage].entries:
         value = kind.value(entry)
         if isinstance(value, int | float):
             points.append((float(entry["step"]), float(value)))

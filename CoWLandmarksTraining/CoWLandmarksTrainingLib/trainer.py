@@ -7,94 +7,42 @@ the epoch) and are written atomically; the log is one JSON object per line.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError, is_out_of_memory
-from CoWLandmarksLib.generator import Generator
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Dataset
 
 from .adversary import Adversary
-from .batch import Batch, Sampler
+from .batch import Batch
 from .checkpoint import read_checkpoint, write_checkpoint
-from .deep_supervision import SupervisedGenerator, supervised_targets
-from .feed import Feed, Place
-from .losses import exponentially_weighted_l2, weighted_errors
+from .methods import Method, method_loss
 from .processes import Processes
+from .samples import WorkerKilledError, batches
+from .settings import TrainerConfig
 from .training_log import TrainingLog, memory_mb
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "checkpoint.pt"
-_ALPHA_FALLS = (0.4, 0.7)
-"""Parts of a training between which alpha falls to its last value."""
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """Settings of one training run. alpha and learning rate 1e-4 are the paper's; a higher rate with decay
-    learns faster at small budgets (our choice). `average_decay` is the weight averaging (EMA; 0: none).
-
-    `adversarial_from` is the step at which the discriminator comes in (None: never). A batch is computed in
-    `accumulate` parts. `ahead` batches are made in advance by a thread.
-    """
-
-    steps: int
-    learning_rate: float = 1e-4
-    final_learning_rate: float = 1e-5
-    warm_up_steps: int = 100
-    alpha: float = 1000.0
-    final_alpha: float = 0.0
-    average_decay: float = 0.995
-    gradient_norm: float = 1.0
-    mixed_precision: bool = True
-    checkpoint_seconds: float = 60.0
-    log_every: int = 25
-    time_limit_seconds: float = math.inf
-    seed: int = 0
-    adversarial_from: int | None = None
-    accumulate: int = 1
-    checkpoint_activations: bool = False
-    deep_supervision: int = 0
-    validate_every: int = 0
-    ahead: int = 0
-
-    def alpha_at(self, progress: float) -> float:
-        """Base of the weight of Eq. 2: `alpha`, falling from 40 to 70 % of the training to `final_alpha` (0: it stays).
-
-        With alpha = 1000 the best answer to a landmark that lies at a place with probability p is a peak of
-        1000 p / (1000 p + 1 - p) there: 0.91 where p is 1 %. Such peaks find landmarks soon, but do not tell which of
-        two places is the more likely, nor that a landmark is absent; with a smaller alpha they do.
-        """
-        if not self.final_alpha:
-            return self.alpha
-        share = float(np.clip((progress - _ALPHA_FALLS[0]) / (_ALPHA_FALLS[1] - _ALPHA_FALLS[0]), 0.0, 1.0))
-        return float(self.alpha ** (1.0 - share) * self.final_alpha**share)
-
-    def learning_rate_at(self, progress: float, step: int) -> float:
-        """Cosine decay over `progress` in [0, 1] after a linear warm-up."""
-        decay = self.final_learning_rate + 0.5 * (self.learning_rate - self.final_learning_rate) * (
-            1 + math.cos(math.pi * progress)
-        )
-        return decay * min(1.0, (step + 1) / max(1, self.warm_up_steps))
-
-
-FINE_MEMORY_ADVICE = (
-    "raise training.accumulate, or use training.checkpoint_activations, mixed_precision, a smaller batch_size or "
-    "generator.base_width"
+_DIAGNOSED_EVERY = 10
+"""Steps between looks at where the discriminator's gradient leads."""
+MEMORY_ADVICE = (
+    "raise {stage}.accumulate, or use training.checkpoint_activations, training.mixed_precision, a smaller "
+    "{stage}.batch_size or {stage}.base_width"
 )
-COARSE_MEMORY_ADVICE = "use a smaller coarse.batch_size or coarse.base_width"
 
 
 @contextmanager
-def enough_memory(what: str, advice: str = FINE_MEMORY_ADVICE) -> Iterator[None]:
+def enough_memory(what: str, advice: str = "use a smaller batch_size or base_width") -> Iterator[None]:
     """ConfigurationError in place of torch's words when there is too little memory for `what` happens inside."""
     try:
         yield
@@ -105,50 +53,55 @@ def enough_memory(what: str, advice: str = FINE_MEMORY_ADVICE) -> Iterator[None]
 
 
 LogSink = Callable[[dict[str, Any]], None]
-Validation = Callable[[Generator, int], dict[str, Any]]
-"""Judges the averaged generator at a step; what it returns goes into the log."""
+Validation = Callable[[torch.nn.Module, int], dict[str, Any]]
+"""Judges the averaged network at a step; what it returns goes into the log."""
 
 
 class Trainer:
-    """Trains one generator on batches from a sampler; `run` returns when steps or time are used up.
+    """Trains one network on batches of samples; `run` returns when steps or time are used up.
 
-    Among several `processes` each has a sampler that gives its share of the batch; only the first writes files.
+    `samples` gives sample number n, counted from 0; each step takes the next `batch_size` of them, made by `workers`
+    processes beside this one. Among several `processes` each takes its share of a batch; only the first writes files.
     """
 
     def __init__(
         self,
-        generator: Generator,
-        sampler: Sampler,
+        method: Method,
+        network: torch.nn.Module,
+        samples: Dataset,  # type: ignore[type-arg]
+        batch_size: int,
         config: TrainerConfig,
         folder: Path,
         device: torch.device,
         *,
         adversary: Adversary | None = None,
         processes: Processes | None = None,
-        memory_advice: str = FINE_MEMORY_ADVICE,
+        workers: int = 0,
+        memory_advice: str = "use a smaller batch_size",
     ) -> None:
         self.config = config
         torch.backends.cudnn.benchmark |= device.type == "cuda"  # every step has the shapes of the first
         self.memory_advice = memory_advice
         self.folder = folder
         self.device = device
-        self.sampler = sampler
+        self.method = method
+        self.samples, self.batch_size, self.workers = samples, batch_size, workers
         self.processes = processes or Processes()
         self.adversary = adversary
         if config.adversarial_from is not None and adversary is None:
             raise ConfigurationError("An adversarial phase needs a discriminator; give one, or leave the phase out.")
-        self.generator = generator.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.generator.checkpoint_activations = config.checkpoint_activations
-        self.supervised = SupervisedGenerator(self.generator, config.deep_supervision).to(device)
-        self.network: torch.nn.Module = self.supervised
+        if adversary is not None and not method.heatmaps:
+            raise ConfigurationError("A discriminator judges heatmaps, and this method has none; leave the phase out.")
+        self.generator = network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        if config.checkpoint_activations:
+            self.generator.checkpoint_activations = True
+        self.network: torch.nn.Module = self.generator
         if self.processes.world > 1:
-            self.network = DistributedDataParallel(self.supervised)
+            self.network = DistributedDataParallel(self.generator)
             if adversary is not None:
                 self._same_start(adversary.discriminator)
         self.average = {name: value.detach().clone() for name, value in self.generator.state_dict().items()}
-        self.optimiser = torch.optim.Adam(self.supervised.parameters(), lr=config.learning_rate)
-        self.rng = np.random.Generator(np.random.Philox(config.seed))
-        self.feed = Feed(sampler, self.rng, config.ahead)
+        self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate)
         self.log = TrainingLog(self.folder / "log.jsonl" if self.processes.first else None)
         self.step = 0
         self.seconds_before = 0.0
@@ -173,7 +126,7 @@ class Trainer:
         """Train until the configured steps or seconds (over all resumed pieces) are used up.
 
         `should_stop` is asked between steps; when it says so, a checkpoint is written and StoppedError raised.
-        `validate` judges the averaged generator every `validate_every` steps and at the end. Raises
+        `validate` judges the averaged network every `validate_every` steps and at the end. Raises
         ConfigurationError when the loss is not finite or the memory is used up, and OutputError when the last
         checkpoint cannot be written; one on the way that cannot be written is only warned of.
         """
@@ -181,7 +134,9 @@ class Trainer:
         tell = on_log or (lambda entry: None)
         started = saved = logged = time.monotonic()
         losses: list[float] = []
+        phase_2 = self.config.adversarial_from
         waited = 0.0
+        feed: Iterator[Batch] | None = None
         try:
             while True:
                 elapsed = self.seconds_before + time.monotonic() - started
@@ -196,11 +151,18 @@ class Trainer:
                     group["lr"] = rate
                 before = time.monotonic()
                 with enough_memory(f"step {self.step}", self.memory_advice):
-                    batch = next(self.feed)
+                    if feed is None:
+                        feed = self.batches()
+                    try:
+                        batch = next(feed)
+                    except WorkerKilledError:
+                        if should_stop():  # who stops everything at once kills the workers as well
+                            self._stop(elapsed)
+                        raise
                     waited += time.monotonic() - before
                     losses.append(self.train_step(batch))
-                if self.step % self.config.log_every == 0:
-                    now = time.monotonic()
+                now = time.monotonic()
+                if now - logged >= self.config.log_seconds or self.step in (1, self.config.steps, phase_2):
                     tell(self._log_entry(losses, rate, elapsed, now - logged, waited))
                     losses.clear()
                     logged, waited = now, 0.0
@@ -212,25 +174,36 @@ class Trainer:
             if validate and not (self.config.validate_every and self.step % self.config.validate_every == 0):
                 self._validate(validate, tell)
         finally:
-            self.feed.close()
+            del feed  # ends the processes that make batches
         self.seconds_before = elapsed
         self.save_checkpoint(self.seconds_before)
         self.processes.wait()
 
+    def batches(self) -> Iterator[Batch]:
+        """The batches from the present step on."""
+        return batches(
+            self.samples,
+            self.batch_size,
+            self.step * self.batch_size,
+            workers=self.workers,
+            processes=self.processes,
+            pin_memory=self.device.type == "cuda",
+        )
+
     def train_step(self, batch: Batch) -> float:
         """One optimiser step; returns the loss. Raises ConfigurationError when it is not finite."""
-        parts = batch.split(self.config.accumulate)
+        parts = batch.to(self.device).split(self.config.accumulate)
         channels = self.processes.sum(batch.channel_mask.sum().to(self.device))
         samples = len(batch) * self.processes.world
         opponent = self.adversary if self.adversarial else None
-        ready: list[tuple[torch.Tensor, ...]] = []
+        ready: list[torch.Tensor] = []
         if opponent is not None:
             if len(parts) == 1:
                 ready = [self._predict(parts[0])]
-                shown = [ready[0][0]]
+                shown = ready
             else:  # the same predictions again below: memory for one part at a time, for one more forward pass
                 with torch.no_grad():
-                    shown = [self._predict(part)[0] for part in parts]
+                    shown = [self._predict(part) for part in parts]
             self._check_predictions(shown, parts)
             opponent.update(parts, shown)
         self.optimiser.zero_grad(set_to_none=True)
@@ -239,16 +212,17 @@ class Trainer:
         for number, part in enumerate(parts):
             with self._synchronised(last=number == len(parts) - 1):
                 outputs = ready[number] if ready else self._predict(part)
-                heat = self._heat_loss(outputs, part, channels)
-                self._check(heat, outputs[0], part)
+                targets = self.method.targets(part.landmarks)
+                heat = method_loss(self.method, outputs, targets, self.alpha, part.channel_mask, channels)
+                self._check(heat, outputs, targets, part)
                 loss = heat
                 if opponent is not None:
-                    wish, heat_square = self._adversarial_gradient(opponent, part, outputs[0], channels, samples)
+                    wish, heat_square = self._adversarial_gradient(opponent, part, outputs, targets, channels, samples)
                     squares += torch.stack([heat_square, wish.square().sum()])
-                    loss = heat + opponent.weight * (outputs[0] * wish).sum()  # whose gradient is that of Eq. 3
+                    loss = heat + opponent.weight * (outputs * wish).sum()  # whose gradient is that of Eq. 3
                 (loss * self.processes.world).backward()
             total += heat.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self.supervised.parameters(), self.config.gradient_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.gradient_norm)
         if not torch.isfinite(norm):
             raise self._not_finite("gradient", batch.names)
         self.optimiser.step()
@@ -258,9 +232,9 @@ class Trainer:
         self._update_average()
         return float(self.processes.sum(total))
 
-    def averaged_generator(self) -> Generator:
-        """A copy of the generator with the averaged weights, for inference."""
-        copy = Generator(self.generator.config)
+    def averaged_generator(self) -> torch.nn.Module:
+        """A copy of the network with the averaged weights, for inference."""
+        copy = deepcopy(self.generator)
         copy.load_state_dict(self.average)
         return copy.eval()
 
@@ -272,14 +246,10 @@ class Trainer:
             self.checkpoint_file,
             {
                 "config": asdict(self.config),
-                "generator_config": self.generator.config.to_dict(),
                 "generator": self.generator.state_dict(),
-                "heads": self.supervised.heads.state_dict(),
                 "average": self.average,
                 "optimiser": self.optimiser.state_dict(),
                 "adversary": self.adversary.state() if self.adversary else None,
-                "rng": self.feed.place.random,
-                "position": self.feed.place.position,
                 "step": self.step,
                 "seconds": seconds,
             },
@@ -295,39 +265,34 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.generator.load_state_dict(state["generator"])
-        self.supervised.heads.load_state_dict(state.get("heads", {}))
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         if self.adversary is not None and state.get("adversary") is not None:
             self.adversary.restore(state["adversary"])
-        self.feed.go_to(Place(state["rng"], state.get("position")))
         self.step, self.seconds_before = int(state["step"]), float(state["seconds"])
 
-    def _predict(self, part: Batch) -> tuple[torch.Tensor, ...]:
-        image = part.image.to(self.device, memory_format=torch.channels_last_3d)
+    def _predict(self, part: Batch) -> torch.Tensor:
+        image = self.method.inputs(part).contiguous(memory_format=torch.channels_last_3d)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
-            outputs = self.network(image)
-        return tuple(output.float() for output in outputs)
-
-    def _heat_loss(self, outputs: tuple[torch.Tensor, ...], part: Batch, channels: torch.Tensor) -> torch.Tensor:
-        """This part's share of L_heat, the supervised levels included."""
-        mask = part.channel_mask.to(self.device)
-        targets = supervised_targets(part.heatmaps.to(self.device), len(outputs) - 1)
-        losses = [
-            weight * exponentially_weighted_l2(output, target, self.alpha, mask, channels)
-            for output, (weight, target) in zip(outputs, targets, strict=True)
-        ]
-        return torch.stack(losses).sum()
+            outputs: torch.Tensor = self.network(image)
+        return outputs.float()
 
     def _adversarial_gradient(
-        self, opponent: Adversary, part: Batch, prediction: torch.Tensor, channels: torch.Tensor, samples: int
+        self,
+        opponent: Adversary,
+        part: Batch,
+        prediction: torch.Tensor,
+        targets: torch.Tensor,
+        channels: torch.Tensor,
+        samples: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The discriminator's gradient at the output, and the squared norm of L_heat's there."""
-        wish = opponent.gradient(part, prediction, samples)
+        wish = opponent.gradient(part, targets, prediction, samples)
         leaf = prediction.detach().requires_grad_()
-        [heat] = torch.autograd.grad(self._heat_loss((leaf,), part, channels), leaf)
-        if (self.step + 1) % self.config.log_every == 0:
-            opponent.diagnose(part, prediction, wish)
+        loss = method_loss(self.method, leaf, targets, self.alpha, part.channel_mask, channels)
+        [heat] = torch.autograd.grad(loss, leaf)
+        if self.step % _DIAGNOSED_EVERY == 0:
+            opponent.diagnose(part, targets, prediction, wish)
         return wish, heat.square().sum()
 
     def _synchronised(self, last: bool) -> Any:
@@ -336,10 +301,10 @@ class Trainer:
             return nullcontext()
         return self.network.no_sync()
 
-    def _check(self, heat: torch.Tensor, prediction: torch.Tensor, part: Batch) -> None:
+    def _check(self, heat: torch.Tensor, prediction: torch.Tensor, targets: torch.Tensor, part: Batch) -> None:
         if torch.isfinite(self.processes.sum(heat.detach())):
             return
-        errors = weighted_errors(prediction.detach(), part.heatmaps.to(self.device), self.alpha).sum(dim=1)
+        errors = self.method.errors(prediction.detach(), targets, self.alpha).sum(dim=1)
         guilty = [name for name, error in zip(part.names, errors.isfinite().tolist(), strict=False) if not error]
         raise self._not_finite("loss", tuple(guilty))
 

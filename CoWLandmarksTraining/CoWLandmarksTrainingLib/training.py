@@ -1,57 +1,66 @@
-"""Training on an aligned cohort: coarse network, fine network (both phases), calibration, one model file."""
+"""One training: every stage of a recipe in turn, calibration, one model file, and whether it helped."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from CoWLandmarksLib import __version__
-from CoWLandmarksLib.alignment import ShapeModel
 from CoWLandmarksLib.calibration import UNCALIBRATED
-from CoWLandmarksLib.errors import ConfigurationError, ModelError, OutputError
+from CoWLandmarksLib.errors import ConfigurationError, ModelError, OutputError, StoppedError
 from CoWLandmarksLib.files import write_json
-from CoWLandmarksLib.generator import Generator, GeneratorConfig
-from CoWLandmarksLib.model import GridSpec, Model, NetworkPart, load_model, save_model
+from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, GridSpec, Model, NetworkPart, load_model, save_model
+from CoWLandmarksLib.packed_weights import pack_weights, unpack_weights
 
 from .adversary import Adversary
-from .aligned import CROP_FILE, AlignedCase, AlignedCohort
-from .aligned_samples import AlignedCoarseSampler, AlignedFineSampler, CoarsePose, FineTask, RealSampler, usable
-from .augmentation import AugmentationConfig
-from .crop_calibration import calibrated_on_crops
-from .crop_validation import CoarseValidation, FineValidation
-from .input_files import sha256_of
+from .aligned_source import AlignedSource
+from .calibrating import calibrated
+from .checkpoint import averaged_weights
+from .improvement import improvement
+from .light_state import take_over, write_light_states
+from .phantom_source import PhantomSource, check_phantoms_fit
 from .processes import Processes
-from .shape import shape_model_of
-from .trainer import COARSE_MEMORY_ADVICE, LogSink, Trainer, Validation, enough_memory
-from .training_plan import DEFAULT_START, TrainingPlan, start_model_path
+from .provenance import known_seeds
+from .samples import RealSetSampler, StageSamples
+from .settings import DEFAULT_START, AugmentationSettings, TrainingPlan, trainer_config
+from .stage_validation import StageValidation
+from .stages import Stage, recipe
+from .trainer import CHECKPOINT_NAME, MEMORY_ADVICE, LogSink, Trainer, Validation, enough_memory
+from .training_data import TrainingData, phantom_source, same_frame
 
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.cow.pt"
 PLAN_FILE = "plan.json"
+COMPARISON_FILE = "comparison.json"
 _MOST_VALIDATED = 8
-_SAME_FRAME_MM = 6.0
-_PRIOR_CASES, _PRIOR_SD_MM = 10.0, 3.0
-"""A shape model of few cases is mixed with that many cases of independent variation."""
+_MAY_CHANGE = {"training": ("workers", "log_seconds", "checkpoint_seconds")}
+"""Settings that change nothing of what is learnt; they may differ when a training goes on."""
 
 
 @dataclass(frozen=True)
-class CohortTraining:
-    """One training: cohort, settings, place, device and this process's part."""
+class Training:
+    """One training: what it learns from, settings, place, device and this process's part.
 
-    cohort: AlignedCohort
+    `name`, `licence` and `card` (a sentence before the others) are for the model; by default those of a user's own.
+    """
+
+    data: TrainingData
     plan: TrainingPlan
     out: Path
     device: torch.device
-    processes: Processes
+    processes: Processes = field(default_factory=Processes)
+    name: str | None = None
+    licence: str = "of the data it was trained on; not stated"
+    card: str = ""
 
     @property
     def model_file(self) -> Path:
@@ -59,309 +68,322 @@ class CohortTraining:
         return self.out / MODEL_FILE
 
     @cached_property
-    def train_cases(self) -> tuple[AlignedCase, ...]:
-        """Scans to learn from."""
-        return self._scans("train")
-
-    @cached_property
-    def validation_cases(self) -> tuple[AlignedCase, ...]:
-        """Scans to judge the training by."""
-        return self._scans("validation")
-
-    @cached_property
-    def real_cases(self) -> tuple[AlignedCase, ...]:
-        """Annotated sets for the discriminator, with or without image."""
-        own = self.plan.training
-        return usable([case for m in own.real_modalities for case in self.cohort.cases("train", m)])
-
-    @cached_property
-    def coarse_start(self) -> NetworkPart | None:
-        """The coarse network to begin with."""
-        model = self._start_model(self.plan.coarse.start_from)
-        return model.coarse if model else None
-
-    @cached_property
-    def fine_start(self) -> NetworkPart | None:
-        """The fine network to begin with; None where the model that ships has another input."""
-        own = self.plan.training.start_from
-        model = self._start_model(own)
-        if model is None or model.reads_priors == self.plan.generator.priors:
-            return model.fine if model else None
-        if own != DEFAULT_START:
-            raise ModelError(f"'{Path(own).name}' has another input than this training; change training.start_from.")
-        logger.warning("The default model reads another input; the fine network begins from nothing.")
-        return None
-
-    @cached_property
-    def circle_kept(self) -> NetworkPart | None:
-        """The circle network of the model that the fine network begins with, where it fits this cohort's frame.
-
-        It is not trained here; without it a model made from the default one would find less than that one.
-        """
-        model = self._start_model(self.plan.training.start_from)
-        if model is None or model.circle is None or not self.plan.generator.priors:
+    def start(self) -> Model | None:
+        """The model whose networks to begin with; None where there is none, or the one that ships does not fit."""
+        wanted = self.plan.training.start_from
+        if not wanted:
             return None
-        off = np.linalg.norm(cohort_shape_model(self.cohort).mean - model.shape.mean, axis=1).mean()
-        if off > _SAME_FRAME_MM:
-            logger.warning("The circle network of the model to begin from is left out: it knows another frame.")
-            return None
-        return replace(model.circle, calibration=UNCALIBRATED)
-
-    def _start_model(self, start_from: str) -> Model | None:
-        path = start_model_path(start_from)
-        if path is None:
-            return None
-        model = load_model(path)
-        if model.anatomy.codes == self.cohort.anatomy.codes:
+        model = load_model(DEFAULT_MODEL_FILE if wanted == DEFAULT_START else Path(wanted))
+        if model.anatomy.codes == self.data.anatomy.codes:
             return model
-        if start_from != DEFAULT_START:
-            raise ModelError(f"'{path.name}' has other landmarks than this cohort; change start_from.")
+        if wanted != DEFAULT_START:
+            raise ModelError(f"'{Path(wanted).name}' has other landmarks than this cohort; change start_from.")
         logger.warning("The default model has other landmarks; the training begins from nothing.")
         return None
 
     @cached_property
-    def augmentation(self) -> AugmentationConfig:
+    def stages(self) -> tuple[Stage, ...]:
+        """The recipe; raises ConfigurationError and ModelError."""
+        names = self.plan.training.stages
+        starts = {name: self._start_of(name) for name in names}
+        return recipe(self.plan, self.data.frame, len(self.data.anatomy), starts)
+
+    def stage(self, name: str) -> Stage:
+        """A stage by its name; raises ConfigurationError."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise ConfigurationError(f"The recipe has no stage '{name}'; it has {', '.join(s.name for s in self.stages)}.")
+
+    @cached_property
+    def augmentation(self) -> AugmentationSettings:
         """The plan's, without mirroring where a landmark of one side has no counterpart on the other."""
         own = self.plan.augmentation
-        alone = [
-            mark.code for mark in self.cohort.anatomy.landmarks if mark.side != "midline" and mark.mirror == mark.code
-        ]
+        marks = self.data.anatomy.landmarks
+        alone = [mark.code for mark in marks if mark.side != "midline" and mark.mirror == mark.code]
         if not own.mirror or not alone:
             return own
         logger.warning("Nothing is mirrored: %s has no counterpart on the other side.", ", ".join(alone))
         return replace(own, mirror=False)
 
-    @cached_property
-    def task(self) -> FineTask:
-        """What the fine network learns."""
-        own = self.plan.generator
-        shape = self.cohort.frame.grid.shape
-        return FineTask(
-            self.cohort.frame,
-            self.cohort.anatomy.mirror_permutation,
-            own.window if min(own.window) > 0 else shape,
-            own.sigma_mm,
-            own.prior_sigma_mm if own.priors else None,
-            own.subvoxel_targets,
-            own.learn_absence,
-            self.device,
-        )
-
-    def coarse_trainer(self) -> Trainer:
-        """The trainer of the coarse network."""
-        own, plan = self.plan.coarse, self.plan
-        config = GeneratorConfig(2, len(self.cohort.anatomy), own.base_width, own.levels, fold=own.fold)
-        sampler = AlignedCoarseSampler(
-            self.train_cases,
-            self.task.permutation,
-            own.sigma_mm,
-            own.batch_size,
-            CoarsePose(own.pitch_deg, own.roll_yaw_deg, own.scale),
-            self.augmentation,
-            device=self.device,
-            seed=plan.training.seed,
-            processes=self.processes,
-        )
-        generator = self._network(config, self.coarse_start, 0)
-        return Trainer(
-            generator,
-            sampler,
-            plan.coarse_trainer_config(),
-            self.out / "coarse",
-            self.device,
-            processes=self.processes,
-            memory_advice=COARSE_MEMORY_ADVICE,
-        )
-
-    def fine_trainer(self) -> Trainer:
-        """The trainer of the fine network, with its discriminator where there is an adversarial phase."""
-        own, plan, count = self.plan.generator, self.plan, len(self.cohort.anatomy)
-        channels = 1 + count if own.priors else 1
-        config = GeneratorConfig(channels, count, own.base_width, own.levels, own.max_width, own.fold)
-        sampler = AlignedFineSampler(
-            self.train_cases,
-            self.task,
-            self.augmentation,
-            plan.training.batch_size,
-            seed=plan.training.seed,
-            processes=self.processes,
-        )
-        generator = self._network(config, self.fine_start, 1)
-        adversary = None
-        if plan.training.adversarial_steps:
-            torch.manual_seed(plan.training.seed + 2)
-            adversary = Adversary(
-                count,
-                plan.discriminator,
-                self.grid_spec,
-                own.sigma_mm,
-                RealSampler(self.real_cases, self.task, self.augmentation, plan.training.batch_size, self.processes),
-                self.device,
-                seed=plan.training.seed,
-                processes=self.processes,
-            )
-        return Trainer(
-            generator,
-            sampler,
-            plan.trainer_config(),
-            self.out / "fine",
-            self.device,
-            adversary=adversary,
-            processes=self.processes,
-        )
+    @property
+    def phantom_seed(self) -> int:
+        """Seed of the phantoms: as set, or above all that the model it begins with has learnt from."""
+        if self.plan.data.phantom_seed:
+            return self.plan.data.phantom_seed
+        if self.start is None:
+            return self.plan.training.seed
+        return 1 + max(known_seeds(self.start.provenance), default=0)
 
     @property
-    def grid_spec(self) -> GridSpec:
-        """The reference grid as a model keeps it."""
-        grid = self.cohort.frame.grid
-        spacing, centre = (tuple(float(v) for v in values) for values in (grid.spacing, grid.centre))
-        return GridSpec(grid.shape, (spacing[0], spacing[1], spacing[2]), (centre[0], centre[1], centre[2]))
+    def phantoms(self) -> PhantomSource:
+        """The phantoms of this training; they are kept in `phantoms` of its folder."""
+        return phantom_source(self.plan, self.out / "phantoms", self.phantom_seed)
 
-    def coarse_validation(self) -> Validation | None:
-        """What judges the coarse network while it is trained."""
-        cases = self.validation_cases[:_MOST_VALIDATED]
-        return CoarseValidation(cases, self.plan.coarse.sigma_mm, self.device) if cases else None
+    def samples(self, stage: Stage) -> StageSamples:
+        """All samples of a stage."""
+        sources = self.data.sources(self.phantoms)
+        if any(isinstance(source, PhantomSource) for source, _ in sources):
+            check_phantoms_fit(stage)
+        middle = float(self.data.frame.grid.centre[0])
+        permutation = self.data.anatomy.mirror_permutation
+        return StageSamples(stage, sources, permutation, self.augmentation, self.plan.training.seed, middle)
 
-    def fine_validation(self, model: Model) -> Validation | None:
-        """What judges the fine network while it is trained; `model` without its weights."""
-        cases = self.validation_cases[:_MOST_VALIDATED]
-        return FineValidation(model, cases, self.device, self.out / "fine" / "pictures") if cases else None
+    def trainer(self, stage: Stage, state: Path | None = None) -> Trainer:
+        """The trainer of a stage, where its last checkpoint is, or a light state in `state`, or at the beginning."""
+        plan, seed = self.plan, self.plan.training.seed
+        continued = stage.start is not None
+        weights = stage.start.weights if stage.start is not None else self._related_weights(stage)
+        trainer = Trainer(
+            stage.method,
+            stage.method.network(seed + stage.number, weights),
+            self.samples(stage),
+            stage.settings.batch_size,
+            trainer_config(plan, stage.name, continued=continued),
+            self.out / stage.name,
+            self.device,
+            adversary=self._adversary(stage),
+            processes=self.processes,
+            workers=plan.training.workers,
+            memory_advice=MEMORY_ADVICE.format(stage=stage.name),
+        )
+        if not trainer.resume() and state is not None:
+            take_over(trainer, state, stage.name)
+        return trainer
 
-    def model(self, coarse: Trainer, fine: Trainer) -> Model:
-        """The model of two trainers, uncalibrated."""
-        own, frame = self.plan.generator, self.cohort.frame
+    def validation(self, stage: Stage) -> Validation | None:
+        """What judges a stage while it is trained; None without validation cases."""
+        cases = self.data.validation_cases()[:_MOST_VALIDATED]
+        if not cases:
+            return None
+        source = AlignedSource(cases, self.data.frame, self.plan.coarse, self.augmentation)
+        pictures = self.out / stage.name / "pictures" if stage.name == "fine" else None
+        return StageValidation(stage, source, cases, self.data.anatomy, self.device, pictures)
+
+    def model(self) -> Model:
+        """The model of all stages as they were trained, uncalibrated. Raises ConfigurationError where one was not."""
+        parts = {stage.name: self._part(stage) for stage in self.stages}
+        fine, frame = self.plan.fine, self.data.frame
+        spacing, centre = (tuple(float(v) for v in values) for values in (frame.grid.spacing, frame.grid.centre))
+        steps = {stage.name: self._steps_of(stage) for stage in self.stages}
         return Model(
-            name=f"{self.out.resolve().name}-{self.plan.name}",
-            anatomy=self.cohort.anatomy,
-            coarse=_part(coarse, self.plan.coarse.sigma_mm),
-            fine=_part(fine, own.sigma_mm),
-            window=self.task.window,
-            prior_sigma_mm=own.prior_sigma_mm,
-            shape=cohort_shape_model(self.cohort),
-            grid=self.grid_spec,
-            intensity=dict(self.cohort.rules),
-            provenance=self._provenance(coarse, fine),
-            licence="of the data it was trained on; not stated",
-            card=_card(self, frame.notes),
-            decode_with_prior=own.decode_with_prior,
+            name=self.name or f"{self.out.resolve().name}-{self.plan.name}",
+            anatomy=self.data.anatomy,
+            coarse=parts["coarse"],
+            circle=parts.get("circle"),
+            fine=parts["fine"],
+            window=self.stage("fine").shape,
+            prior_sigma_mm=fine.prior_sigma_mm,
+            shape=self.data.shape_model(),
+            grid=GridSpec(frame.grid.shape, (spacing[0], spacing[1], spacing[2]), (centre[0], centre[1], centre[2])),
+            intensity=dict(self.data.rules),
+            provenance=self._provenance(steps),
+            licence=self.licence,
+            card=self._card(),
+            decode_with_prior=fine.decode_with_prior,
             read_mirrored=self.augmentation.mirror,
-            circle=self.circle_kept,
         )
 
-    def _provenance(self, coarse: Trainer, fine: Trainer) -> dict[str, Any]:
-        """Numbers only, no names of cases or patients."""
+    def _start_of(self, name: str) -> NetworkPart | None:
+        """The network of the model to begin with for a stage; None where it has none or it knows another input."""
+        model = self.start
+        if model is None:
+            return None
+        part = dict(model.stages).get(name)
+        if part is None or name == "coarse":
+            return part
+        known = replace(self.data.frame, mean_landmarks=model.shape.mean)
+        if not same_frame(self.data.frame, known):
+            logger.warning("The %s network of the model to begin from knows another frame; it begins anew.", name)
+            return None
+        if name == "fine" and model.reads_priors != self.plan.fine.priors:
+            own = self.plan.training.start_from
+            if own != DEFAULT_START:
+                raise ModelError(f"'{Path(own).name}' has another input than this training; change start_from.")
+            logger.warning("The default model reads another input; the fine network begins from nothing.")
+            return None
+        return part
+
+    def _related_weights(self, stage: Stage) -> Mapping[str, torch.Tensor] | None:
+        """The circle network has the form of the coarse one, and begins with its weights where they are there."""
+        if stage.name != "circle" or self.stage("coarse").config != stage.config:
+            return None
+        return averaged_weights(self.out / "coarse" / CHECKPOINT_NAME)
+
+    def _adversary(self, stage: Stage) -> Adversary | None:
+        if not stage.settings.adversarial_steps:
+            return None
+        plan, frame, count = self.plan, self.data.frame, len(self.data.anatomy)
+        spacing, centre = (tuple(float(v) for v in values) for values in (stage.grid.spacing, stage.grid.centre))
+        grid = GridSpec(stage.grid.shape, (spacing[0], spacing[1], spacing[2]), (centre[0], centre[1], centre[2]))
+        real = RealSetSampler(
+            self.data.landmark_sets(),
+            stage,
+            frame.grid,
+            self.data.anatomy.mirror_permutation,
+            self.augmentation,
+            float(frame.grid.centre[0]),
+            stage.settings.batch_size,
+            self.processes,
+        )
+        torch.manual_seed(plan.training.seed + 10 + stage.number)
+        return Adversary(
+            count,
+            plan.discriminator,
+            grid,
+            stage.settings.sigma_mm,
+            stage.method,
+            real,
+            self.device,
+            seed=plan.training.seed,
+            processes=self.processes,
+        )
+
+    def _part(self, stage: Stage) -> NetworkPart:
+        """What became of a stage, rounded to what is stored, so that calibration sees that."""
+        checkpoint = self.out / stage.name / CHECKPOINT_NAME
+        weights = None if stage.fixed else averaged_weights(checkpoint)
+        if weights is None:
+            if stage.start is None:
+                raise ConfigurationError(
+                    f"The {stage.name} network in '{self.out}' is not trained yet; train it first."
+                )
+            weights = stage.start.weights
+        return NetworkPart(stage.config, unpack_weights(pack_weights(weights)), stage.settings.sigma_mm, UNCALIBRATED)
+
+    def _steps_of(self, stage: Stage) -> dict[str, Any]:
+        log = {} if stage.fixed else _last_state(self.out / stage.name / CHECKPOINT_NAME)
         return {
-            "training_data": "an annotated cohort",
+            "steps": log.get("step", 0),
+            "seconds": round(log.get("seconds", 0.0)),
+            "batch_size": stage.settings.batch_size,
+        }
+
+    def _provenance(self, steps: Mapping[str, Any]) -> dict[str, Any]:
+        """Numbers only, no names of cases or patients."""
+        sources = self.data.sources(self.phantoms)
+        phantoms = any(isinstance(source, PhantomSource) for source, _ in sources)
+        return {
+            **self.data.provenance(),
             "program": __version__,
             "preset": self.plan.name,
             "seed": self.plan.training.seed,
-            "scans": len(self.train_cases),
-            "landmark_sets": len(self.real_cases) if self.plan.training.adversarial_steps else 0,
-            "validation_scans": len(self.validation_cases),
-            "alignment": self.cohort.frame.method,
-            "test_seal": self.cohort.provenance.get("test_seal"),
-            "coarse": {"steps": coarse.step, "seconds": round(coarse.seconds_before)},
-            **({} if self.circle_kept is None else {"circle": {"steps": 0}}),
-            "fine": {"steps": fine.step, "seconds": round(fine.seconds_before)},
+            **({"case_seeds": [self.phantom_seed]} if phantoms else {}),
+            **steps,
+            **(
+                {}
+                if self.start is None
+                else {"started_from": {"model": self.start.name, **_without_cohort(self.start.provenance)}}
+            ),
             "plan": self.plan.to_dict(),
         }
 
-    def _scans(self, split: str) -> tuple[AlignedCase, ...]:
-        own = self.plan.training
-        return usable([c for m in own.image_modalities for c in self.cohort.cases(split, m, has_image=True)])
-
-    def _network(self, config: GeneratorConfig, start: NetworkPart | None, number: int) -> Generator:
-        if start is None:
-            torch.manual_seed(self.plan.training.seed + number)
-            return Generator(config)
-        generator = Generator(start.config)
-        generator.load_state_dict({name: value.to(torch.float32) for name, value in start.weights.items()})
-        return generator
+    def _card(self) -> str:
+        trained = [f"{stage.name} {stage.settings.all_steps}" for stage in self.stages if not stage.fixed]
+        told = [
+            self.card,
+            f"Trained with CoW Landmarks {__version__} on {self.data.description()}; steps: {', '.join(trained)}.",
+            *self.data.frame.notes,
+            "Research use only; not a medical device; its accuracy on patients is not established. Check every point.",
+        ]
+        return " ".join(sentence for sentence in told if sentence)
 
 
 def train(
-    training: CohortTraining,
+    training: Training,
     *,
     resume: bool = False,
     on_log: LogSink | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Path:
-    """Train both networks and write the model file; returns its path.
+    minutes: float | None = None,
+    only: str | None = None,
+    state_from: Path | None = None,
+    state_to: Path | None = None,
+) -> Path | None:
+    """Train the stages in turn and write the model file; returns its path.
 
-    Raises OutputError when the folder holds a training and `resume` is not wanted, ConfigurationError when the cohort
-    or the settings do not allow a training, StoppedError when `should_stop` ended it with a checkpoint.
+    `minutes` is the length of this piece: afterwards it stops as by `should_stop`. `only`: this stage alone, and no
+    model (None is returned). `state_from` and `state_to` are folders of light states that travel (light_state.py).
+    Raises OutputError when the folder holds a training and `resume` is not wanted, ConfigurationError when the data or
+    the settings do not allow a training, StoppedError when it was stopped with checkpoints.
     """
-    check_cohort(training)
-    claim(training, resume)
+    deadline = None if minutes is None else time.monotonic() + 60.0 * minutes
+
+    def stop() -> bool:
+        return should_stop() or (deadline is not None and time.monotonic() >= deadline)
+
+    training.data.check()
+    stages = training.stages
+    chosen = stages if only is None else (training.stage(only),)
+    for stage in chosen:
+        training.samples(stage)  # phantoms that do not fit a stage are refused before the stages before it are trained
+    claim(training, resume or only is not None)
     tell = on_log or (lambda entry: None)
-    coarse = training.coarse_trainer()
-    coarse.resume()
-    coarse.run(lambda e: tell({"network": "coarse", **e}), should_stop, training.coarse_validation())
-    fine = training.fine_trainer()
-    fine.resume()
-    validation = training.fine_validation(training.model(coarse, fine))
-    fine.run(lambda e: tell({"network": "fine", **e}), should_stop, validation)
+    with light_states(training, state_to):
+        for stage in chosen:
+            if stage.fixed:
+                continue
+            trainer = training.trainer(stage, state_from)
+            trainer.run(lambda e, s=stage: tell({"stage": s.name, **e}), stop, training.validation(stage))  # type: ignore[misc]
+            del trainer
+    if only is not None:
+        return None
+    if stop():
+        raise StoppedError("The networks are trained; the same command goes on with the calibration.")
     if training.processes.first:
-        tell({"network": "both", "stage": "calibration on validation scans"})
-        model = training.model(coarse, fine)
-        with enough_memory("the calibration on validation scans"):
-            model = calibrated_on_crops(model, training.validation_cases, training.device.type)
-        save_model(model, training.model_file)
+        _deliver(training, tell)
     training.processes.wait()
     return training.model_file
 
 
-def check_cohort(training: CohortTraining) -> None:
-    """Raise ConfigurationError when the cohort cannot be trained on, with what is missing."""
-    own, cohort = training.plan.training, training.cohort
-    without = [m.value.upper() for m in own.image_modalities if not usable(cohort.cases("train", m, has_image=True))]
-    if without:
-        raise ConfigurationError(
-            f"The aligned cohort has no {without[0]} training scan with at least three landmarks; add annotated scans, "
-            "or change training.image_modality."
+@contextmanager
+def light_states(training: Training, out: Path | None) -> Iterator[None]:
+    """Whatever ends what happens inside, leave light states of all stages in `out` (None: nowhere)."""
+    try:
+        yield
+    finally:
+        if out is not None and training.processes.first:
+            out.mkdir(parents=True, exist_ok=True)
+            write_light_states(training.out, out, training.plan.training.stages)
+
+
+def _deliver(training: Training, tell: LogSink) -> None:
+    """Calibrate, compare with the model it began from, and write the model file."""
+    device, data, start = training.device.type, training.data, training.start
+    tell({"stage": "calibration", "message": "measuring the confidences"})
+    with enough_memory("the calibration"):
+        model = calibrated(
+            training.model(),
+            lambda model: data.read_calibration(model, device),
+            lambda model: data.read_absence(model, device),
+            start,
         )
-    if own.adversarial_steps and own.prior != "none":
-        missing = [m for m in own.real_modalities if not usable(cohort.cases("train", m))]
-        if missing:
-            raise ConfigurationError(
-                f"The aligned cohort has no {missing[0].value.upper()} landmarks for training; add some, "
-                "or use training.prior = none."
-            )
-    grid, window = cohort.frame.grid.shape, training.task.window
-    multiple = training.plan.generator.fold * 2 ** (training.plan.generator.levels - 1)
-    if any(side % multiple for side in window):
-        raise ConfigurationError(
-            f"The crop of {window[2]} x {window[1]} x {window[0]} voxels needs sides that are multiples of {multiple}; "
-            "change align.shape, generator.levels or generator.fold."
-        )
-    if any(side > whole for side, whole in zip(window, grid, strict=True)):
-        raise ConfigurationError(f"generator.window {window} is larger than the crop {grid}; make it smaller.")
-    seen = np.any([case.placed_in(cohort.frame.grid) for case in training.train_cases], axis=0)
-    if not seen.all():
-        codes = [code for code, known in zip(cohort.anatomy.codes, seen, strict=True) if not known]
-        raise ConfigurationError(
-            f"No training scan has the landmark {', '.join(codes)} in its crop; annotate it, make the crop larger "
-            "(align.shape), or use an anatomy without it."
-        )
+    if model.fine.calibration is (UNCALIBRATED if start is None else start.fine.calibration):  # nothing was measured
+        whose = "a guess" if start is None else "those of the model it began from"
+        model = replace(model, card=f"{model.card} There was no validation scan: confidences are {whose}.")
+    compared = None
+    if start is not None:
+        tell({"stage": "comparison", "message": "comparing with the model it began from"})
+        with enough_memory("the comparison"):
+            compared = improvement(data.read_validation(start, device), data.read_validation(model, device))
+    if compared is not None:
+        model = replace(model, provenance={**model.provenance, "compared_with_start": compared.to_dict()})
+        write_json(training.out / COMPARISON_FILE, {"schema": "cow-comparison/1", **compared.to_dict()})
+        tell({"stage": "comparison", "message": compared.sentence(), **compared.to_dict()})
+    elif start is not None:
+        told = "There is no validation scan: whether the new model is better than the one it began from is not known."
+        tell({"stage": "comparison", "message": told})
+    save_model(model, training.model_file, eight_bit=True)
 
 
-def cohort_shape_model(cohort: AlignedCohort) -> ShapeModel:
-    """Landmark shape model of the training cases; with few of them, wider than what they show."""
-    cases = usable(cohort.cases("train"))
-    shape = shape_model_of(np.array([case.landmarks for case in cases]), cohort.frame.mean_landmarks)
-    loose = _PRIOR_SD_MM**2 * np.eye(len(shape.covariance))
-    share = len(cases) / (len(cases) + _PRIOR_CASES)
-    return replace(shape, covariance=share * shape.covariance + (1.0 - share) * loose)
-
-
-def claim(training: CohortTraining, resume: bool) -> None:
+def claim(training: Training, resume: bool) -> None:
     """Note what is trained in `training.out`, or make sure that it is the same as what was begun there.
 
     Raises OutputError when something was begun and `resume` is not wanted, ConfigurationError when it was another
     training. Images that have been replaced since, as after a repair, are named in a warning.
     """
     path = training.out / PLAN_FILE
-    now = {"schema": "cow-training-plan/1", "plan": training.plan.to_dict(), "cases": _fingerprint(training)}
+    now = {"schema": "cow-training-plan/2", "plan": training.plan.to_dict(), "cases": training.data.fingerprint()}
     if path.exists():
         if not resume:
             raise OutputError(f"'{training.out}' holds a training; go on with --resume, or choose another --out.")
@@ -370,63 +392,43 @@ def claim(training: CohortTraining, resume: bool) -> None:
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"'{path}' is damaged ({error}); choose another --out.") from error
         images = before.pop("images", {}) if isinstance(before, dict) else {}
-        if before != json.loads(json.dumps(now)):
+        if _essence(before) != _essence(json.loads(json.dumps(now))):
             raise ConfigurationError(
                 f"Settings or cases differ from those that '{training.out}' was begun with; "
                 "use the same ones to resume, or choose another --out."
             )
-        replaced = sorted(name for name, content in _images(training).items() if images.get(name, content) != content)
+        present = training.data.images()
+        replaced = sorted(name for name, content in present.items() if images.get(name, content) != content)
         if replaced:
             logger.warning(
                 "Images replaced since the training was begun are learnt from now on: %s.", ", ".join(replaced)
             )
     training.processes.wait()
     if training.processes.first and not path.exists():
-        write_json(path, {**now, "images": _images(training)})
+        write_json(path, {**now, "images": training.data.images()})
     training.processes.wait()
 
 
-def _fingerprint(training: CohortTraining) -> list[list[Any]]:
-    """The frame, the intensity rules, and pose, landmarks and states of every case that is learnt or judged by."""
-    cases = {case.name: case for case in (*training.train_cases, *training.real_cases, *training.validation_cases)}
-    frame, spec = training.cohort.frame, training.grid_spec
-    common = [*spec.shape, *spec.spacing, *spec.centre, *frame.mean_landmarks.ravel().tolist()]
-    return [
-        ["frame", _sum_of(common), list(training.cohort.anatomy.codes)],
-        ["intensity", {modality.value: rule.to_dict() for modality, rule in training.cohort.rules.items()}],
-        *([name, *_content_of(case)] for name, case in sorted(cases.items())),
-    ]
+def _essence(content: Any) -> Any:
+    """A plan file without what may change."""
+    if not isinstance(content, dict) or not isinstance(content.get("plan"), dict):
+        return content
+    plan = {
+        section: {key: value for key, value in values.items() if key not in _MAY_CHANGE.get(section, ())}
+        if isinstance(values, dict)
+        else values
+        for section, values in content["plan"].items()
+    }
+    return {**content, "plan": plan}
 
 
-def _content_of(case: AlignedCase) -> list[Any]:
-    numbers = [*np.nan_to_num(case.landmarks).ravel(), *case.ras_to_reference.ravel()]
-    return [_sum_of(numbers), case.status.tolist(), int(case.has_image)]
+def _last_state(checkpoint: Path) -> dict[str, Any]:
+    if not checkpoint.exists():
+        return {}
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return {"step": int(state["step"]), "seconds": float(state["seconds"])}
 
 
-def _images(training: CohortTraining) -> dict[str, str]:
-    cases = (*training.train_cases, *training.validation_cases)
-    return {case.name: sha256_of(case.folder / CROP_FILE) for case in cases if case.folder is not None}
-
-
-def _sum_of(values: Any) -> str:
-    """SHA-256 of numbers, rounded to a micrometre."""
-    rounded = np.round(np.asarray(values, np.float64), 3) + 0.0
-    return hashlib.sha256(rounded.tobytes()).hexdigest()
-
-
-def _part(trainer: Trainer, sigma_mm: float) -> NetworkPart:
-    return NetworkPart(trainer.generator.config, trainer.averaged_generator().state_dict(), sigma_mm, UNCALIBRATED)
-
-
-def _card(training: CohortTraining, notes: tuple[str, ...]) -> str:
-    own = training.plan.training
-    told = [
-        f"Trained with CoW Landmarks {__version__} on {len(training.train_cases)} annotated scans "
-        f"({own.image_modality}); {own.pretrain_steps} steps alone, {own.adversarial_steps} against a discriminator.",
-        "Confidences were measured on validation crops."
-        if training.validation_cases
-        else "There was no validation scan: confidences are a guess.",
-        *notes,
-        "Research use only; not a medical device. Check every point.",
-    ]
-    return " ".join(told)
+def _without_cohort(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A provenance without the settings of its training, which would grow with every training on."""
+    return {key: value for key, value in provenance.items() if key != "plan"}

@@ -8,10 +8,11 @@ import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from .preset_values import preset_values
+from .settings import PRESETS
 
 PROGRAM = "cowlandmarks-train"
 MODALITIES: Mapping[str, tuple[str, str]] = {
@@ -24,20 +25,27 @@ MODALITIES: Mapping[str, tuple[str, str]] = {
 """Choice -> (--image-modality, --prior)."""
 
 SETTINGS = (
-    "training.pretrain_steps",
-    "training.adversarial_steps",
-    "training.learning_rate",
-    "training.batch_size",
-    "training.alpha",
-    "generator.sigma_mm",
+    "coarse.steps",
+    "circle.steps",
+    "fine.steps",
+    "fine.adversarial_steps",
+    "fine.learning_rate",
+    "fine.batch_size",
+    "fine.alpha",
+    "fine.sigma_mm",
     "discriminator.weight",
     "discriminator.gradient_share",
     "discriminator.coordinates",
     "discriminator.distance",
-    "coarse.steps",
+    "data.phantom_share",
+    "training.start_from",
     "training.seed",
 )
 """Settings that the panel offers; all others come from the preset."""
+_OPTIONS = {"training.start_from": "--start-from", "data.phantom_share": "--phantoms"}
+"""Settings that have an option of their own."""
+NOTHING = "nothing"
+"""What --start-from has for random weights."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +63,30 @@ class TrainingChoices:
         """The command `train` with its arguments; a setting appears where it differs from the preset."""
         image, prior = MODALITIES[self.modality]
         words = ["train", str(self.aligned), "--out", str(self.out), "--preset", self.preset]
-        words += ["--image-modality", image, "--prior", prior, "--device", self.device]
+        words += ["--image-modality", image, "--prior", prior]
+        others: list[str] = []
         for setting, value in self.values.items():
-            if not same_value(value, preset_values().value(self.preset, setting)):
-                words += ["--set", f"{setting}={json.dumps(value)}"]
+            if same_value(value, _plain(PRESETS[self.preset].value(setting))):
+                continue
+            if setting in _OPTIONS:
+                words += [_OPTIONS[setting], str(value) or NOTHING]
+            else:
+                others += ["--set", f"{setting}={json.dumps(value)}"]
+        words += ["--device", self.device, *others]
         return [*words, "--resume"] if resume else words
+
+    def plan(self) -> dict[str, Any]:
+        """All settings, as a training keeps them in its plan.json; unchecked."""
+        plan = PRESETS[self.preset].to_dict()
+        for setting, value in self.values.items():
+            section, _, key = setting.partition(".")
+            plan[section][key] = value
+        plan["data"]["image_modality"], plan["data"]["prior"] = MODALITIES[self.modality]
+        return plan
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
 
 
 def same_value(value: Any, other: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The commands train and evaluate."""
+"""The commands train, default, calibrate and evaluate."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from CoWLandmarksLib.errors import StoppedError
+from CoWLandmarksLib.errors import AnnotationError, ConfigurationError, CoWLandmarksError, StoppedError
 
 from .config_file import settings_of_options
+from .settings import DEFAULT_PRESET, DEFAULT_START, OWN_PLAN, PRESETS, STAGE_NAMES, TRAINING_SECTIONS, TrainingPlan
+from .training_config import read_config
 
 DELIVERED, FAILED, PARTLY_FAILED = 0, 1, 2
-PRESET_NAMES = ("paper", "cpu", "gpu")
-DEFAULT_PRESET = "cpu"
-OWN_PLAN = "own"
-"""Name of a plan of which a configuration file sets everything."""
+_DEFAULT_CARD = "CoW Landmarks default model."
+_DEFAULT_LICENCE = "Apache-2.0"
 
 
 class StopRequest(Protocol):
@@ -29,19 +29,39 @@ class StopRequest(Protocol):
     made: bool
 
 
-def add_training_commands(commands: Any, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> None:
+WatchForStop = Callable[[], AbstractContextManager[StopRequest]]
+
+
+def add_training_commands(commands: Any, stop_request: WatchForStop) -> None:
     """Add the sub-parsers to argparse's sub-parsers action `commands`; `stop_request` watches for signals."""
     train = commands.add_parser("train", help="train a model on an aligned cohort (made by align)")
+    train.add_argument("aligned", type=Path, metavar="ALIGNED", help="folder that align has written")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="model, checkpoints, log and pictures")
     _add_plan(train)
-    train.add_argument("--resume", action="store_true", help="go on where a training in DIR was stopped")
     train.set_defaults(run=lambda arguments: _train(arguments, stop_request))
 
-    study = commands.add_parser("study", help="does the discriminator help? every arm of the comparison, several seeds")
-    _add_plan(study)
-    study.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of every arm (default: 3)")
-    study.add_argument("--split", choices=["validation", "test"], default="validation", help="scans to compare on")
-    study.add_argument("--arm", action="append", metavar="NAME", help="only this row of the table (can be repeated)")
-    study.set_defaults(run=lambda arguments: _study(arguments, stop_request))
+    default = commands.add_parser("default", help="train on phantoms alone, as the model that ships was made")
+    default.add_argument(
+        "--out",
+        type=Path,
+        default=Path("work"),
+        metavar="DIR",
+        help="model, phantoms, checkpoints, log (default: work)",
+    )
+    _add_plan(default)
+    default.set_defaults(run=lambda arguments: _train(arguments, stop_request), aligned=None)
+
+    calibrate = commands.add_parser("calibrate", help="measure a model's confidences on a site's own annotated scans")
+    calibrate.add_argument("model", type=Path, metavar="MODEL", help="model file; it stays as it is")
+    calibrate.add_argument("cohort", type=Path, nargs="+", metavar="COHORT", help="folders with cases, or scenes")
+    calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="the calibrated model (.cow.pt)")
+    calibrate.add_argument("--split", choices=["train", "validation"], help="only the cases of this split")
+    calibrate.add_argument(
+        "--splits", type=Path, metavar="FILE", help="splits file (default: splits.json in the first)"
+    )
+    calibrate.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    calibrate.set_defaults(run=_calibrate)
+
     evaluate = commands.add_parser("evaluate", help="errors of a model on annotated scans, with tables and pictures")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="model file")
     evaluate.add_argument("cohort", type=Path, nargs="+", metavar="COHORT", help="folders with cases, or scenes")
@@ -52,71 +72,147 @@ def add_training_commands(commands: Any, stop_request: Callable[[], AbstractCont
     evaluate.add_argument("--debug", action="store_true", help="show where an error comes from")
     evaluate.set_defaults(run=_evaluate)
 
+    compare = commands.add_parser("compare", help="two models on the same scans, paired, by their reports of evaluate")
+    compare.add_argument("old", type=Path, metavar="OLD", help="report of one model")
+    compare.add_argument("new", type=Path, metavar="NEW", help="report of the other")
+    compare.set_defaults(run=_compare)
+
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("aligned", type=Path, metavar="ALIGNED", help="folder that align has written")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model, checkpoints, log and pictures")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings that differ from the preset")
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one setting (can be repeated)"
     )
     parser.add_argument(
-        "--preset", choices=PRESET_NAMES, default=DEFAULT_PRESET, help="where settings come from (default: %(default)s)"
+        "--preset",
+        choices=list(PRESETS),
+        default=DEFAULT_PRESET,
+        help="where settings come from (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--start-from",
+        metavar="MODEL",
+        help=f"begin with the networks of a model file, of the model that ships ('{DEFAULT_START}'), or with 'nothing'",
     )
     parser.add_argument("--image-modality", choices=["mra", "cta", "both"], help="scans to learn from and to detect in")
     parser.add_argument(
         "--prior", choices=["mra", "cta", "both", "none"], help="whose landmark sets the discriminator sees as well"
     )
+    parser.add_argument(
+        "--phantoms", type=float, metavar="SHARE", help="share of phantoms beside the scans of a cohort"
+    )
     parser.add_argument("--seed", type=int, help="another seed is another training")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--resume", action="store_true", help="go on where a training in DIR was stopped")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="stop after N minutes with checkpoints (exit code 75), to go on later",
+    )
+    parser.add_argument("--only", choices=STAGE_NAMES, help="train this network alone, to train several side by side")
+    parser.add_argument(
+        "--state-from", type=Path, metavar="DIR", help="go on from the light states that --state-to left on a machine"
+    )
+    parser.add_argument(
+        "--state-to", type=Path, metavar="DIR", help="leave light states here (averaged weights, under 16 MiB a file)"
+    )
     parser.add_argument("--json-progress", action="store_true", help="print the log as JSON lines")
 
 
-def _train(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
+def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
     from CoWLandmarksLib.detector import choose_device
 
-    from .aligned import AlignedCohort
     from .processes import joined
-    from .training import CohortTraining, train
+    from .training import train
 
     plan = chosen_plan(arguments)
     with stop_request() as stop, joined(choose_device(arguments.device)) as (processes, device):
-        cohort = AlignedCohort.read(arguments.aligned)
-        training = CohortTraining(cohort, plan, arguments.out, device, processes)
+        training = _training(arguments, plan, device, processes)
         show = _Show(arguments.json_progress) if processes.first else None
         try:
-            path = train(training, resume=arguments.resume, on_log=show, should_stop=lambda: stop.made)
+            path = train(
+                training,
+                resume=arguments.resume,
+                on_log=show,
+                should_stop=lambda: stop.made,
+                minutes=arguments.minutes,
+                only=arguments.only,
+                state_from=arguments.state_from,
+                state_to=arguments.state_to,
+            )
         except StoppedError as stopped:
             raise StoppedError(
                 f"The training in '{arguments.out}' was stopped; the same command with --resume goes on."
             ) from stopped
         if processes.first:
-            print(f"The model is '{path}'.")
+            print(f"The {arguments.only} network is trained." if path is None else f"The model is '{path}'.")
     return DELIVERED
 
 
-def _study(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
-    from CoWLandmarksLib.detector import choose_device
-
-    from .adversary_study import run_study, study_table
+def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, processes: Any) -> Any:
+    """The training that the arguments ask for: on an aligned cohort, or on phantoms alone."""
     from .aligned import AlignedCohort
-    from .processes import Processes
-    from .training import CohortTraining
+    from .training import Training
+    from .training_data import CohortData, PhantomData
 
-    plan = chosen_plan(arguments)
-    cohort = AlignedCohort.read(arguments.aligned)
-    base = CohortTraining(cohort, plan, arguments.out, choose_device(arguments.device), Processes())
-    seeds = [plan.training.seed + n for n in range(max(1, arguments.seeds))]
-    with stop_request() as stop:
-        report = run_study(
-            base,
-            seeds,
-            arguments.split,
-            chosen=arguments.arm,
-            on_log=_Show(arguments.json_progress),
-            should_stop=lambda: stop.made,
-        )
-    print(study_table(report))
+    if arguments.aligned is not None:
+        data = CohortData(AlignedCohort.read(arguments.aligned), plan)
+        return Training(data, plan, arguments.out, device, processes)
+    own = Training(PhantomData(plan), plan, arguments.out, device, processes)
+    return replace(own, name=f"default-{plan.name}", licence=_DEFAULT_LICENCE, card=_DEFAULT_CARD)
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from CoWLandmarksLib.detector import Detector
+    from CoWLandmarksLib.model import load_model, save_model
+
+    from .calibrating import calibrated
+    from .evaluation import CaseResult, evaluate
+    from .evaluation_cases import annotated_volume, evaluation_cases
+
+    model = load_model(arguments.model)
+    if not arguments.out.name.endswith(".cow.pt"):
+        raise ConfigurationError(f"'{arguments.out}' does not end in .cow.pt; choose another --out.")
+    cases = evaluation_cases(arguments.cohort, model.anatomy, arguments.split, arguments.splits)
+    failed = {failure["case"]: failure["error"] for failure in cases.failed}
+    for name, sentence in failed.items():
+        print(f"error: {name}: {sentence}", file=sys.stderr)
+
+    def read(trial: Any) -> list[CaseResult]:
+        detector = Detector(trial, arguments.device)
+        results: list[CaseResult] = []
+        for scan in cases.scans:
+            if scan.name in failed:
+                continue
+            try:
+                [result] = evaluate(detector, [annotated_volume(scan, model.anatomy)])
+            except CoWLandmarksError as error:
+                failed[scan.name] = str(error)
+                print(f"error: {scan.name}: {error}", file=sys.stderr)
+                continue
+            print(result.name, result.verdict, flush=True)
+            results.append(result)
+        return results
+
+    again = calibrated(model, read, before=model)
+    scans = sum(scan.name not in failed for scan in cases.scans)
+    if not scans:
+        raise AnnotationError("There is no annotated scan to calibrate on; add some, or choose another --split.")
+    record = {"scans": scans, "of": "a site's own annotated scans", "before": model.name}
+    again = replace(again, provenance={**again.provenance, "recalibration": record})
+    save_model(again, arguments.out, eight_bit=model.eight_bit)
+    print(f"The model with confidences measured on {scans} scans is '{arguments.out}'.")
+    return PARTLY_FAILED if failed else DELIVERED
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from .improvement import improvement_of_reports
+
+    found = improvement_of_reports(arguments.old, arguments.new)
+    if found is None:
+        raise AnnotationError("The two reports have no scan in common; evaluate both models on the same cohort.")
+    print(found.sentence())
     return DELIVERED
 
 
@@ -168,11 +264,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return PARTLY_FAILED if failed else DELIVERED
 
 
-def chosen_plan(arguments: argparse.Namespace) -> Any:
+def chosen_plan(arguments: argparse.Namespace) -> TrainingPlan:
     """The preset, changed by the configuration file, changed by the options; raises ConfigurationError."""
-    from .training_config import read_config
-    from .training_plan import PRESETS, TRAINING_SECTIONS
-
     plan = PRESETS[arguments.preset]
     if arguments.config is not None:
         config = read_config(arguments.config)
@@ -186,24 +279,35 @@ def chosen_plan(arguments: argparse.Namespace) -> Any:
                 )
     if arguments.set:
         plan = plan.with_file(settings_of_options(arguments.set, TRAINING_SECTIONS))
-    changes = {
+    data = {
         name: value
         for name, value in (
             ("image_modality", arguments.image_modality),
             ("prior", arguments.prior),
-            ("seed", arguments.seed),
+            ("phantom_share", arguments.phantoms),
         )
         if value is not None
     }
-    if changes.get("image_modality") == plan.training.prior and "prior" not in changes:
-        changes["prior"] = {"mra": "cta", "cta": "mra"}.get(str(plan.training.prior), "none")
-    return plan.with_values(training=changes)
+    if data.get("image_modality") == plan.data.prior and "prior" not in data:
+        data["prior"] = {"mra": "cta", "cta": "mra"}.get(str(plan.data.prior), "none")
+    training: dict[str, Any] = {} if arguments.seed is None else {"seed": arguments.seed}
+    if arguments.start_from is not None:
+        training["start_from"] = "" if arguments.start_from == "nothing" else arguments.start_from
+    return plan.with_values(data=data, training=training)
 
 
 class _Show:
     """Prints log entries: JSON lines, or a line with a bar for people."""
 
-    _SHOWN = ("loss", "discriminator_accuracy", "lambda_adv", "cosine_to_truth", "learning_rate", "seconds_per_step")
+    _SHOWN = (
+        "loss",
+        "discriminator_accuracy",
+        "lambda_adv",
+        "cosine_to_truth",
+        "learning_rate",
+        "seconds_per_step",
+        "waiting_share",
+    )
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -213,9 +317,9 @@ class _Show:
         if self._as_json:
             print(json.dumps(entry), flush=True)
             return
-        network = entry["network"]
-        if "stage" in entry:
-            print(f"{network}: {entry['stage']}", flush=True)
+        stage = entry["stage"]
+        if "step" not in entry:
+            print(f"{stage}: {entry['message']}", flush=True)
             return
         values = entry.get("validation") or {name: entry[name] for name in self._SHOWN if name in entry}
         told = "  ".join(f"{name} {_number(value)}" for name, value in values.items() if value is not None)
@@ -223,7 +327,7 @@ class _Show:
         steps = f"{entry['step']}/{entry['steps']}" if "steps" in entry else str(entry["step"])
         done = entry["step"] / entry["steps"] if "steps" in entry else None
         bar = "" if done is None else "[" + ("#" * round(20 * done)).ljust(20, ".") + "] "
-        print(f"{network} {bar}{steps}  {label}{told}", flush=True)
+        print(f"{stage} {bar}{steps}  {label}{told}", flush=True)
 
 
 def _number(value: Any) -> str:

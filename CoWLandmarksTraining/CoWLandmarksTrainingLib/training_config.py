@@ -13,7 +13,7 @@ from CoWLandmarksLib.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.files import write_text
 
 from .config_file import ConfigFile, commented_json, commented_toml, setting
-from .training_plan import PRESETS, TRAINING_SECTIONS
+from .settings import FORMER_SETTINGS, PRESETS, TRAINING_SECTIONS
 
 _TITLE = """Training of CoW Landmarks. These are the values of the preset '{preset}'; delete what you do not change.
 Paths are meant from the folder of this file. Research only; not a medical device."""
@@ -95,7 +95,7 @@ SECTIONS: dict[str, type] = {"cohort": CohortConfig, "align": AlignConfig, **TRA
 
 def read_config(path: str | PathLike[str]) -> ConfigFile:
     """Read and check a whole configuration file; raises ConfigurationError."""
-    return ConfigFile.read(path, SECTIONS)
+    return ConfigFile.read(path, SECTIONS, FORMER_SETTINGS)
 
 
 def write_initial_config(path: str | PathLike[str], *, replace: bool = False, preset: str = "cpu") -> None:

@@ -10,7 +10,7 @@ import ctk
 import qt
 from CoWLandmarksLib.errors import CoWLandmarksError
 from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.panel_data import AlignedRow, CheckedCohort, read_aligned
+from CoWLandmarksTrainingLib.panel_data import AlignedRow, CheckedCohort, has_default_landmarks, read_aligned
 from CoWLandmarksTrainingLib.rejection import rejected_names, write_rejected
 from slicer.i18n import tr as _
 
@@ -26,7 +26,8 @@ ALIGNED_PICTURE = "aligned.png"
 
 class AlignmentSection:
     """`folders` and `cohort` give what the section "Cases" holds; `onOpen` opens a case by its name; `onChanged` is
-    called when the aligned cases or what runs have changed, `onMethod` when another way is chosen."""
+    called when the aligned cases or what runs have changed, `onMethod` when another way is chosen. `defaultLandmarks`:
+    the aligned cases have the 19 landmarks of the paper."""
 
     def __init__(self, ui: Any, settings: LocalSettings) -> None:
         self._ui, self._settings = ui, settings
@@ -36,6 +37,7 @@ class AlignmentSection:
         self.onChanged: Callable[[], None] = lambda: None
         self.onMethod: Callable[[str], None] = lambda method: None
         self.rows: list[AlignedRow] = []
+        self.defaultLandmarks = False
         self._done = 0
         self._printed: list[str] = []
         self._picture: Path | None = None
@@ -172,11 +174,12 @@ class AlignmentSection:
         self.onChanged()
 
     def _readAligned(self) -> None:
-        self.rows = []
+        self.rows, self.defaultLandmarks = [], False
         folder = self.aligned
         try:
             if folder is not None:
                 self.rows = read_aligned(folder)
+                self.defaultLandmarks = has_default_landmarks(folder)
             self._tell("" if self.rows else _("Nothing is aligned yet."))
         except (CoWLandmarksError, KeyError, TypeError) as error:
             self._tell(str(error))

@@ -1,4 +1,4 @@
-"""What belongs to this computer and not to a scene: folders of cases and trainings, and the device."""
+"""What belongs to this computer and not to a scene: folders of cases and trainings, a model file, and the device."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ MRA_FOLDER = "CoWLandmarksTraining/MraFolder"
 CTA_FOLDER = "CoWLandmarksTraining/CtaFolder"
 ALIGNED_FOLDER = "CoWLandmarksTraining/AlignedFolder"
 OUTPUT_FOLDER = "CoWLandmarksTraining/OutputFolder"
+START_FILE = "CoWLandmarksTraining/StartFile"
 DEVICE = "CoWLandmarksTraining/Device"
 
 

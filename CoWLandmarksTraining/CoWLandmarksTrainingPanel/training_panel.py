@@ -43,8 +43,8 @@ class TrainingPanel:
         self.cases.onChanged = self._onCases
         self.alignment.onChanged = self.training.refresh
         self.alignment.onMethod = lambda method: self._keep("alignBy", method)
-        self.training.choices.onPreset = lambda preset: self._keep("preset", preset)
-        self.training.choices.onModality = lambda modality: self._keep("modality", modality)
+        self.training.choices.onKept = self._keep
+        self.training.choices.defaultLandmarks = lambda: self.alignment.defaultLandmarks
         self.training.onFolder = self.evaluation.suggestModel
         self.training.onEnd = self.evaluation.suggestModel
         self.refresh()
@@ -54,7 +54,7 @@ class TrainingPanel:
         self.parameterNode = parameterNode
         if parameterNode is not None:
             self.alignment.setMethod(parameterNode.alignBy)
-            self.training.choices.setChoices(parameterNode.preset, parameterNode.modality)
+            self.training.choices.setChoices(parameterNode.preset, parameterNode.modality, parameterNode.beginFrom)
             self.training.refresh()
 
     def refresh(self) -> None:

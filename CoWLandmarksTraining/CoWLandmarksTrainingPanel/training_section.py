@@ -13,14 +13,17 @@ from CoWLandmarksLib.errors import CoWLandmarksError
 from CoWLandmarksPanel.python_executable import pythonExecutable
 from CoWLandmarksTrainingLib.detached_job import start_job
 from CoWLandmarksTrainingLib.job_files import Job, JobState, read_job, request_stop
-from CoWLandmarksTrainingLib.log_following import FollowedTraining, Phase, PlannedSteps, Progress, planned_steps
+from CoWLandmarksTrainingLib.log_following import FollowedTraining, Part, begun_plan, planned_parts
+from CoWLandmarksTrainingLib.panel_data import read_comparison
 from CoWLandmarksTrainingLib.training_command import resuming_words, shown
 from slicer.i18n import tr as _
 
 from .command_runner import requireTorch
 from .curve_buttons import CurveButtons
+from .filled_table import PROBLEM_COLOUR
 from .local_settings import LocalSettings
 from .training_choices import TrainingChoicesPanel
+from .training_progress import PartRows, expectedSentence, waitingSentence
 
 MODEL_FILE, PLAN_FILE = "model.cow.pt", "plan.json"
 _POLL_MS = 1000
@@ -39,10 +42,11 @@ class TrainingSection:
         self.choices.onFolder = self._onFolder
         self.job: Job | None = None
         self._log: FollowedTraining | None = None
-        self._steps: PlannedSteps | None = None
+        self._plan: dict[str, Any] | None = None
         self._changed = False
         self._error = ""
         self.curves = CurveButtons(ui)
+        self._rows = PartRows(ui)
         ui.startButton.connect("clicked(bool)", self._onStart)
         ui.resumeButton.connect("clicked(bool)", self._onResume)
         ui.stopButton.connect("clicked(bool)", self._onStop)
@@ -91,7 +95,7 @@ class TrainingSection:
         if job is not None and self._showsJob:
             return resuming_words(job.words) if self._canResume and not job.state.active else list(job.words)
         aligned, out = self.aligned(), self.output
-        if aligned is None or out is None:
+        if aligned is None or out is None or self.choices.missing:
             return None
         return self.choices.choices(aligned, out).words(resume=self._canResume)
 
@@ -108,12 +112,18 @@ class TrainingSection:
         ui.startButton.enabled = words is not None and not active and not self._begun
         ui.resumeButton.enabled = words is not None and not active and self._canResume
         ui.stopButton.enabled = active and job.state is not JobState.STOPPING
-        self.choices.setEnabled(not active and not self._begun)
-        progress = self._progress()
+        free = not active and not self._begun
+        self.choices.refresh(free)
+        parts = self._parts()
         waiting = job is not None and job.state is JobState.RUNNING
-        ui.trainLabel.text = " ".join(filter(None, (self._sentence(), self._waiting(progress) if waiting else "")))
-        self._showPhases(progress)
-        self.curves.refresh(progress is not None, active)
+        ui.trainLabel.text = " ".join(
+            filter(None, (self._sentence(), waitingSentence(self._plan, parts) if waiting else ""))
+        )
+        ui.expectedLabel.visible = free
+        ui.expectedLabel.text = expectedSentence(self.choices.plan(), self.choices.device) if free else ""
+        self._rows.show(parts or (planned_parts(self.choices.plan()) if free else ()), active, self._finished)
+        self._showComparison(active)
+        self.curves.refresh(parts is not None, active)
 
     @property
     def _showsJob(self) -> bool:
@@ -135,9 +145,12 @@ class TrainingSection:
         return self.output is not None and (self.output / PLAN_FILE).exists()
 
     @property
+    def _finished(self) -> bool:
+        return self.job is not None and self.job.state is JobState.FINISHED
+
+    @property
     def _canResume(self) -> bool:
-        finished = self.job is not None and self.job.state is JobState.FINISHED
-        return self._begun and not finished and self.modelFile is None
+        return self._begun and not self._finished and self.modelFile is None
 
     def _sentence(self) -> str:
         if self._error:
@@ -145,6 +158,8 @@ class TrainingSection:
         job = self.job
         if self.output is None:
             return _("Choose a folder for the training.")
+        if job is not None and not self._showsJob and self.choices.missing:
+            return self.choices.missing
         if job is None:
             if self.modelFile is not None:
                 return _("This folder holds a finished model. Choose another folder for a new training.")
@@ -152,6 +167,8 @@ class TrainingSection:
                 return _("This folder holds a training that was stopped; 'Resume' goes on at its last checkpoint.")
             if self.aligned() is None:
                 return _("Choose the folder of the aligned cases in section 2.")
+            if self.choices.missing:
+                return self.choices.missing
             return _("'Start' begins the training. It goes on when this module or Slicer is closed.")
         when = time.strftime("%H:%M", time.localtime(job.started))
         return {
@@ -168,52 +185,33 @@ class TrainingSection:
             resume=_("'Resume' goes on at the last checkpoint.") if self._canResume else "",
         )
 
-    def _waiting(self, progress: Progress | None) -> str:
-        """What a running training is at while no figures tell it."""
-        if progress is None:
-            return _("The aligned cases are read.")
-        current, steps = progress.current, self._steps
-        if current is None:
-            return _("All steps are made: the model is calibrated on validation cases and written.")
-        if current.step:
-            return ""
-        every = None if steps is None else steps.between_figures
-        if every is None:
-            return _("The first figures of this part take some minutes.")
-        if every > current.steps:
-            return _("This part is over before its first figures, which come every {n} steps.").format(n=every)
-        return _("The first figures of this part come after {n} steps, which may take minutes.").format(n=every)
-
-    def _progress(self) -> Progress | None:
+    def _parts(self) -> tuple[Part, ...] | None:
         """How far the training of the folder is; None where nothing is known of it."""
-        if self._steps is None and self.output is not None:
-            self._steps = planned_steps(self.output)  # once: they do not change, and the file lists all cases
-        return None if self._steps is None or self._log is None else self._log.progress(self._steps)
+        if self._plan is None and self.output is not None:
+            self._plan = begun_plan(self.output)  # once: it does not change, and the file lists all cases
+        return None if self._plan is None or self._log is None else self._log.progress(planned_parts(self._plan))
 
-    def _showPhases(self, progress: Progress | None) -> None:
-        ui, job = self._ui, self.job
-        ui.phasesFrame.visible = progress is not None
-        if progress is None:
+    def _showComparison(self, active: bool) -> None:
+        """Whether the model of the folder is better than the one it began from."""
+        label, sure = self._ui.comparisonLabel, False
+        model, continued = self.modelFile, self._plan is not None and bool(self._plan["training"].get("start_from"))
+        label.visible = wanted = model is not None and continued and not active
+        if model is None or not wanted:
             return
-        finished = job is not None and job.state is JobState.FINISHED
-        awaited = progress.current if job is not None and job.state.active else None
-        for phase, bar, label in (
-            (progress.coarse, ui.coarseProgressBar, ui.coarseFiguresLabel),
-            (progress.pretraining, ui.pretrainProgressBar, ui.pretrainFiguresLabel),
-            (progress.adversarial, ui.adversarialProgressBar, ui.adversarialFiguresLabel),
-        ):
-            step = phase.steps if finished else phase.step
-            bar.value = round(100 * step / phase.steps) if phase.steps else 100
-            label.text = (
-                _("{steps} steps, no figures yet").format(steps=phase.steps)
-                if phase is awaited and not step
-                else _figures(phase, step)
-            )
+        try:
+            compared = read_comparison(model.parent)
+            if compared is None:
+                label.text = _("There was nothing to compare the new model with the old one on: evaluate both.")
+            else:
+                label.text, sure = compared.sentence(), compared.sure
+        except CoWLandmarksError as error:
+            label.text = str(error)
+        label.styleSheet = "" if sure else f"color: {PROBLEM_COLOUR}"
 
     def _find(self) -> None:
         """Look for a training in the folder."""
         self._error = ""
-        self._steps = None
+        self._plan = None
         self._changed = False
         self._log = None if self.output is None else FollowedTraining(self.output)
         self.curves.follow(self._log)
@@ -270,23 +268,3 @@ class TrainingSection:
 
     def _onCopy(self, checked: bool = False) -> None:
         slicer.app.clipboard().setText(self._ui.commandText.plainText)
-
-
-def _figures(phase: Phase, step: int) -> str:
-    text = _("{step} of {steps}").format(step=step, steps=phase.steps)
-    if "loss" in phase.figures:
-        text += _(", loss {loss:.2g}").format(loss=phase.figures["loss"])
-    if "mre_mm" in phase.figures:
-        text += _(", {error:.1f} mm").format(error=phase.figures["mre_mm"])
-    seconds = phase.figures.get("seconds_per_step", 0.0) * max(0, phase.steps - step)
-    if step and seconds >= 1:
-        text += _(", {time} left").format(time=_duration(seconds))
-    return text
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return _("{n} s").format(n=round(seconds))
-    if seconds < 5400:
-        return _("{n} min").format(n=round(seconds / 60))
-    return _("{n:.1f} h").format(n=seconds / 3600)

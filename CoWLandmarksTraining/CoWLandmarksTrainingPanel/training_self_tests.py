@@ -15,12 +15,7 @@ from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
 
 from .local_settings import ALIGNED_FOLDER, CTA_FOLDER, DEVICE, MRA_FOLDER, OUTPUT_FOLDER
 
-SHORT = {
-    "coarseStepsSpinBox": 1,
-    "pretrainStepsSpinBox": 200,
-    "adversarialStepsSpinBox": 1,
-    "batchSizeSpinBox": 1,
-}
+SHORT = {"coarseStepsSpinBox": 0, "circleStepsSpinBox": 0, "fineStepsSpinBox": 200, "batchSizeSpinBox": 1}
 """Steps of a training that is stopped long before its end."""
 
 
@@ -59,8 +54,10 @@ class TrainingSelfTests(SelfTestCase):
         """What is shown is what 'Start' runs; only what differs from the preset is named."""
         ui = self.openModule().ui
         ui.parametersGroupBox.collapsed = False
+        self.assertIn("--start-from default", ui.commandText.plainText)
         ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("paper"))
         self.assertIn("--preset paper", ui.commandText.plainText)
+        self.assertNotIn("--start-from", ui.commandText.plainText)
         self.assertNotIn("--set", ui.commandText.plainText)
         self.assertAlmostEqual(ui.learningRateSpinBox.value, 1e-4)
         ui.seedSpinBox.value = 7
@@ -69,6 +66,16 @@ class TrainingSelfTests(SelfTestCase):
         self.assertEqual(slicer.app.clipboard().text(), ui.commandText.plainText)
         ui.presetValuesButton.click()
         self.assertNotIn("--set", ui.commandText.plainText)
+
+    def test_TheStagesOfThePresetAreShownWithWhatTheyTake(self) -> None:
+        """A row for each network of the recipe, and time and disk space before the start."""
+        ui = self.openModule().ui
+        self.assertTrue(ui.expectedLabel.text.startswith("Expected"))
+        self.assertEqual(ui.circleFiguresLabel.text, "2400 steps")
+        self.assertTrue(ui.fineAdversarialProgressBar.isHidden())
+        ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("paper"))
+        self.assertTrue(ui.circleProgressBar.isHidden())
+        self.assertFalse(ui.fineAdversarialProgressBar.isHidden())
 
     def test_AnEmptyTrainingFolderCanOnlyBeStarted(self) -> None:
         """Nothing runs there, nothing can be stopped or resumed."""

@@ -1,12 +1,13 @@
-"""Seconds and memory of a training step: coarse network, fine network alone (phase 1) and with the discriminator.
+"""Seconds, waiting and memory of the training steps of every stage, alone (phase 1) and with the discriminator (2).
 
-    python Testing/Benchmarks/training_speed.py                          preset cpu, one thread, processor seconds
-    python Testing/Benchmarks/training_speed.py --device cuda --preset gpu       seconds by the clock, bf16
+    python Testing/Benchmarks/training_speed.py                                  preset cpu, one thread, 2 workers
+    python Testing/Benchmarks/training_speed.py --device cuda --preset paper     full size, both phases
+    python Testing/Benchmarks/training_speed.py --only rendering                 phantoms
 
-What is trained on is noise at full size (192 x 160 x 96 crops), because the values do not change the work. The share
-in the networks is what a step does not spend on waiting for its batch. On the processor, processor seconds are
-counted, so that other work on the machine disturbs little; on a card, seconds by the clock, after every step is done.
-Each part runs in a process of its own; memory is the highest of that process, or what torch allocated on the card.
+What is trained on is noise at full size (crops of 192 x 160 x 96), because the values do not change the work. "step" is
+the network alone, with the batch at hand; "waiting" is the share of the time by the clock that the training spends on
+waiting for its batch, which `--workers` processes make. Each stage is measured in a process of its own; memory is the
+highest of that process, or what torch allocated on the card. Needs torch, numpy and scipy alone.
 """
 
 from __future__ import annotations
@@ -18,16 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PATHS = [str(ROOT / folder) for folder in ("CoWLandmarks", "CoWLandmarksTraining", "Testing")]
+PATHS = [str(ROOT / folder) for folder in ("CoWLandmarks", "CoWLandmarksTraining", "Testing", "Testing/Benchmarks")]
 sys.path[:0] = PATHS
-PARTS = {"coarse": "coarse network", "pretraining": "fine network, phase 1", "joint": "fine network, phase 2"}
-CASES, COARSE_SHAPE = 4, (120, 170, 150)
+CASES, SCAN_SHAPE, RENDERED = 4, (120, 170, 150), 6
 
 
 def main() -> int:
@@ -35,120 +34,138 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--preset", choices=["cpu", "gpu", "paper"], default="cpu")
-    parser.add_argument("--steps", type=int, default=6, help="steps that count, after two that do not")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=8, help="steps that count, after three that do not")
+    parser.add_argument("--workers", type=int, default=2, help="processes that make batches")
+    parser.add_argument("--only", choices=["rendering", "training"])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as well")
-    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--cohort", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
-        print(json.dumps(measured(arguments)))
+        print(json.dumps(measured(arguments, arguments.part[0], int(arguments.part[1]))))
         return 0
-    with tempfile.TemporaryDirectory() as folder:
-        write_noise_cohort(Path(folder))
-        rows = {part: in_own_process(part, Path(folder), arguments) for part in PARTS}
     from detection_speed import machine
 
-    print(f"{machine()}; preset {arguments.preset}, device {arguments.device}, {arguments.threads} threads\n")
-    unit = "seconds" if arguments.device == "cuda" else "processor seconds"
-    print(f"| | {unit} a step | batch | share in the networks | peak memory, MB |\n|---|---|---|---|---|")
-    for part, row in rows.items():
-        print(
-            f"| {PARTS[part]} | {row['seconds_per_step']:.3g} | {row['batch_size']} | "
-            f"{100 * row['share_in_networks']:.0f} % | {row['memory_mb']:.0f} |"
-        )
-    ratio = rows["joint"]["seconds_per_step"] / rows["pretraining"]["seconds_per_step"]
-    print(f"\nA step of phase 2 takes {ratio:.1f} times as long as one of phase 1.")
+    print(
+        f"{machine()}; preset {arguments.preset}, device {arguments.device}, {arguments.workers} workers\n", flush=True
+    )
+    rows = []
+    if arguments.only in (None, "rendering"):
+        rendering()
+    if arguments.only in (None, "training"):
+        rows = training(arguments)
     if arguments.json:
-        content = {"machine": machine(), "preset": arguments.preset, "device": arguments.device, "parts": rows}
-        arguments.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1), encoding="utf-8")
     return 0
 
 
-def in_own_process(part: str, cohort: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The figures of one part."""
-    command = [sys.executable, __file__, "--part", part, "--cohort", str(cohort), "--device", arguments.device]
-    command += ["--preset", arguments.preset, "--steps", str(arguments.steps), "--threads", str(arguments.threads)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return row
+def rendering() -> None:
+    """Seconds a phantom, on one thread of the processor."""
+    import torch
+    from CoWLandmarksTrainingLib.phantom.circle_cases import render_circle_case
+    from CoWLandmarksTrainingLib.phantom.training_cases import render_training_case
+
+    torch.set_num_threads(1)
+    spent = {}
+    for render in (render_training_case, render_circle_case):
+        render(1, RENDERED, torch.device("cpu"))
+        began = time.process_time()
+        for number in range(RENDERED):
+            render(1, number, torch.device("cpu"))
+        spent[render] = (time.process_time() - began) / RENDERED
+    print("| processor seconds a phantom | coarse and fine | circle |\n|---|---|---|")
+    print(f"| one thread | {spent[render_training_case]:.2f} | {spent[render_circle_case]:.2f} |\n", flush=True)
 
 
-def measured(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds and memory of the steps of one part, in this process."""
+def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each stage and phase."""
+    from CoWLandmarksTrainingLib.settings import PRESETS
+
+    rows = []
+    print("| stage | phase | batch | step, s | all, s | waiting | memory, MB |\n|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        write_noise_cohort(Path(folder))
+        plan = PRESETS[arguments.preset]
+        for name in plan.training.stages:
+            for phase in (1, 2) if name == "fine" else (1,):
+                command = [sys.executable, __file__, "--part", name, str(phase), "--cohort", folder]
+                command += ["--device", arguments.device, "--preset", arguments.preset]
+                command += ["--steps", str(arguments.steps), "--workers", str(arguments.workers)]
+                environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+                row = json.loads(done.stdout.splitlines()[-1])
+                rows.append({"stage": name, "phase": phase, **row})
+                print(
+                    f"| {name} | {phase} | {row['batch_size']} | {row['step']:.3g} | {row['all']:.3g} | "
+                    f"{100 * row['waiting']:.0f} % | {row['memory_mb']:.0f} |",
+                    flush=True,
+                )
+    return rows
+
+
+def measured(arguments: argparse.Namespace, name: str, phase: int) -> dict[str, Any]:
+    """Seconds by the clock and memory of the steps of one stage, in this process."""
     import torch
     from CoWLandmarksTrainingLib.aligned import AlignedCohort
-    from CoWLandmarksTrainingLib.processes import Processes
-    from CoWLandmarksTrainingLib.training import CohortTraining
+    from CoWLandmarksTrainingLib.settings import PRESETS
+    from CoWLandmarksTrainingLib.training import Training
+    from CoWLandmarksTrainingLib.training_data import CohortData
     from CoWLandmarksTrainingLib.training_log import memory_mb
-    from CoWLandmarksTrainingLib.training_plan import PRESETS
 
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(1)
     device = torch.device(arguments.device)
-    plan = PRESETS[arguments.preset]
-    if arguments.part == "joint":  # both phases have the same generator; this one begins with the discriminator
-        plan = plan.with_values(training={"pretrain_steps": 0, "adversarial_steps": 10_000})
+    plan = PRESETS[arguments.preset].with_values(training={"workers": arguments.workers, "start_from": ""})
+    if name == "fine":
+        plan = plan.with_values(fine={"steps": 10_000 * (phase == 1), "adversarial_steps": 10_000 * (phase == 2)})
+    done = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     with tempfile.TemporaryDirectory() as folder:
-        training = CohortTraining(AlignedCohort.read(arguments.cohort), plan, Path(folder), device, Processes())
-        trainer = training.coarse_trainer() if arguments.part == "coarse" else training.fine_trainer()
-        now = clock(device)
-        waited = total = 0.0
-        for step in range(arguments.steps + 2):
-            before = now()
-            batch = next(trainer.feed)
-            ready = now()
+        training = Training(CohortData(AlignedCohort.read(arguments.cohort), plan), plan, Path(folder), device)
+        trainer = training.trainer(training.stage(name))
+        feed = trainer.batches()
+        waited = alone = total = 0.0
+        for step in range(arguments.steps + 3):
+            done()
+            before = time.perf_counter()
+            batch = next(feed)
+            ready = time.perf_counter()
             trainer.train_step(batch)
-            after = now()
-            if step >= 2:
-                waited += ready - before
-                total += after - before
-        trainer.feed.close()
+            done()
+            after = time.perf_counter()
+            if step >= 3:
+                waited, alone, total = waited + ready - before, alone + after - ready, total + after - before
+        size = len(batch)
+        del feed
     return {
-        "seconds_per_step": total / arguments.steps,
-        "share_in_networks": 1.0 - waited / total,
-        "batch_size": len(batch),
+        "batch_size": size,
+        "step": alone / arguments.steps,
+        "all": total / arguments.steps,
+        "waiting": waited / total,
         "memory_mb": memory_mb(device) or float("nan"),
     }
-
-
-def clock(device: Any) -> Callable[[], float]:
-    """Processor seconds of this process, or seconds by the clock once the card is done."""
-    import torch
-
-    if device.type == "cpu":
-        return time.process_time
-
-    def by_the_clock() -> float:
-        torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    return by_the_clock
 
 
 def write_noise_cohort(folder: Path) -> None:
     """An aligned cohort of noise at full size, with landmarks about the mean places of the atlas."""
     import numpy as np
-    from CoWLandmarksLib.alignment import REFERENCE_CENTRE_MM, REFERENCE_SHAPE, REFERENCE_SPACING_MM
+    from CoWLandmarksLib.alignment import REFERENCE_CENTRE_MM
     from CoWLandmarksLib.anatomy import default_anatomy
     from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
     from CoWLandmarksLib.modality import Modality
     from CoWLandmarksLib.volume import axis_aligned_grid
-    from CoWLandmarksTrainingLib.aligned import AlignedCase, AlignedCohort, AlignedFrame, write_arrays
-    from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
+    from CoWLandmarksTrainingLib.aligned import AlignedCase, AlignedCohort, write_arrays
+    from CoWLandmarksTrainingLib.training_data import phantom_frame
 
-    anatomy, rng = default_anatomy(), np.random.default_rng(1)
-    grid = axis_aligned_grid(REFERENCE_CENTRE_MM, REFERENCE_SPACING_MM, REFERENCE_SHAPE)
-    scan = axis_aligned_grid(REFERENCE_CENTRE_MM, np.ones(3), COARSE_SHAPE)
-    mean = default_atlas().shape_models["patients"].mean
+    anatomy, rng, frame = default_anatomy(), np.random.default_rng(1), phantom_frame()
+    scan = axis_aligned_grid(REFERENCE_CENTRE_MM, np.ones(3), SCAN_SHAPE)
+    mean = frame.mean_landmarks
     cases = []
     for number in range(2 * CASES):
         modality, status = list(Modality)[number % 2], np.ones(len(anatomy), np.int8)
         places = mean + rng.normal(0, 1.5, mean.shape)
         case = AlignedCase(f"c{number}", f"p{number}", modality, "train", places, status, np.eye(4), 1.5)
-        write_arrays(folder / case.name, rng.random(grid.shape, np.float32), rng.random(scan.shape, np.float32))
+        arrays = [rng.random(grid.shape, np.float32) for grid in (frame.grid, frame.region, scan)]
+        write_arrays(folder / case.name, *arrays)
         cases.append(replace(case, folder=folder / case.name, coarse_grid=scan))
-    frame = AlignedFrame(grid, mean, "landmarks")
     AlignedCohort(anatomy, frame, DEFAULT_INTENSITY_RULES, tuple(cases), provenance={"made": "noise"}).write(folder)
 
 

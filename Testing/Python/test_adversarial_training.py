@@ -17,15 +17,22 @@ import numpy as np
 import pytest
 import torch
 from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError
-from CoWLandmarksLib.generator import Generator
-from CoWLandmarksTrainingLib.batch import Batch, Sampler
 from CoWLandmarksTrainingLib.checkpoint import previous
-from CoWLandmarksTrainingLib.discriminator import View
-from CoWLandmarksTrainingLib.feed import Feed
-from CoWLandmarksTrainingLib.losses import Objective
+from CoWLandmarksTrainingLib.settings import Objective, View
 from CoWLandmarksTrainingLib.trainer import Trainer
 from CoWLandmarksTrainingLib.training_log import TrainingLog
-from toy_training import CONFIG, CPU, DISCRIMINATOR, NETWORK, ToySampler, everything, toy_trainer
+from toy_training import (
+    BATCH_SIZE,
+    CONFIG,
+    CPU,
+    DISCRIMINATOR,
+    METHOD,
+    ToySamples,
+    everything,
+    targets,
+    toy_batch,
+    toy_trainer,
+)
 
 SCRIPT = Path(__file__).resolve().parents[1] / "toy_training.py"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
@@ -71,11 +78,12 @@ class TestPhases:
         trainer = toy_trainer(tmp_path, adversarial_from=3)
         assert trainer.adversary is not None
         start = trainer.adversary.discriminator.head[0].weight.detach().clone()
+        batches = trainer.batches()
         for step in range(4):
             rests = torch.equal(trainer.adversary.discriminator.head[0].weight, start)
             assert rests == (step <= 3)
             assert trainer.adversarial == (step == 3)
-            trainer.train_step(next(trainer.feed))
+            trainer.train_step(next(batches))
         assert not torch.equal(trainer.adversary.discriminator.head[0].weight, start)
 
     def test_the_first_steps_of_phase_1_do_not_depend_on_what_follows(self, tmp_path: Path) -> None:
@@ -86,20 +94,20 @@ class TestPhases:
         assert_same(everything(alone), everything(before))
 
     def test_the_generator_s_gradient_is_that_of_equation_3(self, tmp_path: Path) -> None:
-        config = replace(DISCRIMINATOR, weight=0.7, learning_rate=1e-12, instance_noise=0.0, r1=0.0)
+        config = replace(DISCRIMINATOR, weight=70.0, learning_rate=1e-12, instance_noise=0.0, r1=0.0)
         trainer = toy_trainer(tmp_path, discriminator=config, adversarial_from=0, gradient_norm=1e9)
         assert trainer.adversary is not None
-        batch = next(trainer.feed)
+        batch = toy_batch()
         trainer.train_step(batch)
         taken = [parameter.grad.clone() for parameter in trainer.generator.parameters() if parameter.grad is not None]
         again = toy_trainer(tmp_path, discriminator=config)
         assert again.adversary is not None
-        prediction = again.generator(batch.image)
+        prediction, truth = again.generator(batch.image), targets(batch)
         seen = again.adversary._shown(prediction, batch.channel_mask, None)
-        weight = torch.exp(batch.heatmaps * np.log(1000.0))
-        errors = (weight * (batch.heatmaps - prediction) ** 2).mean(dim=(2, 3, 4)) * batch.channel_mask
+        weight = torch.exp(truth * np.log(1000.0))
+        errors = (weight * (truth - prediction) ** 2).mean(dim=(2, 3, 4)) * batch.channel_mask
         heat = errors.sum() / batch.channel_mask.sum()
-        (heat - 0.7 * torch.log(torch.sigmoid(again.adversary.discriminator(seen))).mean()).backward()
+        (heat - 70.0 * torch.log(torch.sigmoid(again.adversary.discriminator(seen))).mean()).backward()
         for parameter, gradient in zip(again.generator.parameters(), taken, strict=True):
             assert parameter.grad is not None
             torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-5)
@@ -109,9 +117,9 @@ class TestPhases:
         assert trainer.adversary is not None
         seen: list[torch.Tensor] = []
         trainer.adversary.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        batch = next(trainer.feed)
+        batch = toy_batch()
         assert batch.channel_mask[:, 1].tolist() == [0.0, 1.0, 1.0, 1.0]
-        trainer.adversary.update([batch], [batch.heatmaps + 0.1])
+        trainer.adversary.update([batch], [targets(batch) + 0.1])
         real, fake = seen
         for sets in (real, fake):
             empty = [float(channel.abs().max()) == 0.0 for channel in sets[:, 1]]
@@ -130,15 +138,19 @@ class TestPhases:
     def test_the_log_shows_what_the_discriminator_does(self, tmp_path: Path) -> None:
         trained(tmp_path)
         lines = log_of(tmp_path)
-        assert [line["step"] for line in lines] == [2, 4, 6, 8]
-        assert [line["phase"] for line in lines] == [1, 1, 2, 2]
+        assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert [line["phase"] for line in lines] == [1, 1, 1, 1, 2, 2, 2, 2]
         last = lines[-1]
         assert 0.0 <= last["discriminator_accuracy"] <= 1.0
         assert last["lambda_adv"] * last["gradient_ratio"] == pytest.approx(DISCRIMINATOR.gradient_share)
         assert last["confused_points"] == 0 or -1.0 <= last["cosine_to_truth"] <= 1.0
         assert "discriminator_loss" not in lines[0]
 
-    @pytest.mark.parametrize("objective", [Objective.HINGE, Objective.LEAST_SQUARES])
+    def test_between_lines_by_time_the_ends_of_both_phases_are_told(self, tmp_path: Path) -> None:
+        trained(tmp_path, log_seconds=1e9)
+        assert [(line["step"], line["phase"]) for line in log_of(tmp_path)] == [(1, 1), (4, 1), (8, 2)]
+
+    @pytest.mark.parametrize("objective", list(Objective))
     @pytest.mark.parametrize("view", [View.SQUARED, View.RENDERED])
     def test_every_cure_trains(self, tmp_path: Path, objective: Objective, view: View) -> None:
         config = replace(DISCRIMINATOR, objective=objective, view=view, label_smoothing=0.1, steps_per_update=2)
@@ -149,15 +161,16 @@ class TestPhases:
     def test_the_cosine_is_one_where_the_gradient_asks_for_the_right_change(self, tmp_path: Path) -> None:
         trainer = toy_trainer(tmp_path)
         assert trainer.adversary is not None
-        batch = replace(ToySampler(1)(np.random.default_rng(3)), channel_mask=torch.ones(1, 2))
-        swapped = batch.heatmaps[:, [1, 0]]
-        trainer.adversary.diagnose(batch, swapped, -(batch.heatmaps - swapped))
+        batch = replace(toy_batch(1), channel_mask=torch.ones(1, 2))
+        truth = targets(batch)
+        swapped = truth[:, [1, 0]]
+        trainer.adversary.diagnose(batch, truth, swapped, -(truth - swapped))
         right = trainer.adversary.log()
         assert right["confused_points"] == 2
         assert right["cosine_to_truth"] == pytest.approx(1.0, abs=0.02)
-        trainer.adversary.diagnose(batch, swapped, batch.heatmaps - swapped)
+        trainer.adversary.diagnose(batch, truth, swapped, truth - swapped)
         assert trainer.adversary.log()["cosine_to_truth"] == pytest.approx(-1.0, abs=0.02)
-        trainer.adversary.diagnose(batch, batch.heatmaps, batch.heatmaps)
+        trainer.adversary.diagnose(batch, truth, truth, truth)
         assert trainer.adversary.log()["confused_points"] == 0
 
 
@@ -173,7 +186,7 @@ class TestSameWeights:
             with pytest.raises(StoppedError, match=f"step {stop_at}; the same command goes on"):
                 trainer.run(should_stop=lambda t=trainer, s=stop_at: t.step == s)
         assert_same(trained_on(tmp_path), whole)
-        assert [line["step"] for line in log_of(tmp_path)] == [2, 4, 6, 8]
+        assert [line["step"] for line in log_of(tmp_path)] == [1, 2, 3, 4, 5, 6, 7, 8]
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9")
     def test_a_killed_training_equals_an_uninterrupted_one(
@@ -184,10 +197,7 @@ class TestSameWeights:
         for _ in range(2):
             before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
             process = subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path)], env=ENVIRONMENT)
-            deadline = time.monotonic() + 60.0
-            while process.poll() is None and time.monotonic() < deadline:
-                if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
-                    break
+            while process.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_mtime_ns != before):
                 time.sleep(0.005)
             time.sleep(moments.uniform(0.0, 0.15))
             process.kill()
@@ -200,15 +210,13 @@ class TestSameWeights:
     def test_activations_computed_again_teach_the_same(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
         assert_same(trained(tmp_path, checkpoint_activations=True), whole, 1e-6)
 
-    def test_batches_made_ahead_teach_the_same_and_can_be_resumed(
+    def test_batches_made_by_workers_teach_the_same_and_can_be_resumed(
         self, tmp_path: Path, whole: dict[str, torch.Tensor]
     ) -> None:
-        trainer = toy_trainer(tmp_path, ahead=3)
+        trainer = toy_trainer(tmp_path, workers=2)
         with pytest.raises(StoppedError):
             trainer.run(should_stop=lambda: trainer.step == 5)
-        assert isinstance(trainer.sampler, ToySampler)
-        assert trainer.sampler.position == 20
-        assert_same(trained_on(tmp_path, ahead=3), whole)
+        assert_same(trained_on(tmp_path, workers=1), whole)
 
     def test_two_processes_teach_the_same_as_one(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
         # Everything stays on this machine's own interface: names of machines may not resolve, or only slowly.
@@ -225,15 +233,6 @@ class TestSameWeights:
         assert done.returncode == 0, done.stdout
         assert_same(torch.load(tmp_path / "weights.pt", weights_only=True), whole, 2e-5)
 
-    def test_deep_supervision_is_another_training_that_resumes_as_well(self, tmp_path: Path) -> None:
-        one = trained(tmp_path / "one", deep_supervision=1)
-        trainer = toy_trainer(tmp_path / "parts", deep_supervision=1)
-        with pytest.raises(StoppedError):
-            trainer.run(should_stop=lambda: trainer.step == 5)
-        assert_same(trained_on(tmp_path / "parts", deep_supervision=1), one)
-        with pytest.raises(ConfigurationError, match=r"more than 2 levels, not 2\.$"):
-            toy_trainer(tmp_path, deep_supervision=2)
-
 
 def trained_on(folder: Path, **changes: Any) -> dict[str, torch.Tensor]:
     """The end of a training that goes on in a folder, from another start."""
@@ -243,24 +242,11 @@ def trained_on(folder: Path, **changes: Any) -> dict[str, torch.Tensor]:
     return everything(trainer)
 
 
-def spoilt_from(position: int) -> Sampler:
-    """The toy sampler; after this many cases the third of a batch holds no numbers."""
-    sampler = ToySampler()
-
-    def spoilt(rng: np.random.Generator) -> Batch:
-        batch = sampler(rng)
-        if sampler.position > position:
-            batch.image[2] = float("nan")
-        return batch
-
-    return spoilt
-
-
 class TestTrouble:
     """Nothing is lost."""
 
     def test_the_case_that_spoils_the_loss_is_named(self, tmp_path: Path) -> None:
-        trainer = Trainer(Generator(NETWORK), spoilt_from(12), replace(CONFIG, adversarial_from=None), tmp_path, CPU)
+        trainer = toy_trainer(tmp_path, samples=ToySamples(spoilt_from=12), adversarial_from=None)
         with pytest.raises(ConfigurationError, match=r"not finite at step 3 with case case-14 \(the last checkpoint"):
             trainer.run()
         again = toy_trainer(tmp_path)
@@ -268,16 +254,36 @@ class TestTrouble:
         assert again.step == 3
 
     def test_in_phase_2_as_well_before_the_discriminator_complains(self, tmp_path: Path) -> None:
-        trainer = toy_trainer(tmp_path, adversarial_from=0)
-        trainer.feed = Feed(spoilt_from(12), trainer.rng, 0)
+        trainer = toy_trainer(tmp_path, samples=ToySamples(spoilt_from=12), adversarial_from=0)
         with pytest.raises(ConfigurationError, match=r"The prediction is not finite at step 3 with case case-14 \("):
             trainer.run()
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9")
+    @pytest.mark.parametrize("wanted", [False, True])
+    def test_a_worker_that_is_killed_ends_the_training_with_a_sentence(
+        self, tmp_path: Path, wanted: bool, whole: dict[str, torch.Tensor]
+    ) -> None:
+        """Alone: too little memory, most likely. With everything else, as at the end of a batch job: a wish to stop."""
+        probe = (
+            "import sys; from pathlib import Path\n"
+            "import torch; torch.set_num_threads(1); from toy_training import ToySamples, toy_trainer\n"
+            "t = toy_trainer(Path(sys.argv[1]), samples=ToySamples(killed_at=17), workers=1)\n"
+            "asked = []  # twice at the same step: after the worker is gone\n"
+            f"t.run(should_stop=lambda: asked.append(t.step) or {wanted} and asked.count(t.step) > 1)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", probe, str(tmp_path)], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        told = done.stderr.splitlines()[-1]
+        assert ("StoppedError: Stopped at step" if wanted else "use fewer (training.workers).") in told, done.stderr
+        assert_same(trained_on(tmp_path), whole)
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
     def test_a_log_that_cannot_be_written_ends_no_training(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        trainer = toy_trainer(tmp_path, steps=4, log_every=1)
+        trainer = toy_trainer(tmp_path, steps=4)
         (tmp_path / "log.jsonl").symlink_to("/dev/full")
         trainer.run()
         assert trainer.step == 4
@@ -359,7 +365,7 @@ class TestTrouble:
 
         trainer.generator.register_forward_pre_hook(full)
         trainer.generator.stem.register_forward_pre_hook(full)
-        with pytest.raises(ConfigurationError, match=r"too little memory for step 0; raise training\.accumulate"):
+        with pytest.raises(ConfigurationError, match=r"too little memory for step 0; raise fine\.accumulate"):
             trainer.run()
 
     def test_so_is_one_that_is_full_in_a_validation(self, tmp_path: Path) -> None:
@@ -372,7 +378,7 @@ class TestTrouble:
 
     def test_a_phase_without_a_discriminator_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="needs a discriminator"):
-            Trainer(Generator(NETWORK), ToySampler(), CONFIG, tmp_path, CPU)
+            Trainer(METHOD, METHOD.network(1), ToySamples(), BATCH_SIZE, CONFIG, tmp_path, CPU)
 
     def test_a_checkpoint_that_cannot_be_written_at_the_end_is_an_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -392,8 +398,8 @@ class TestTrouble:
 def test_validation_is_asked_at_its_turn_and_at_the_end(tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def validate(generator: Generator, step: int) -> dict[str, Any]:
-        assert not generator.training
+    def validate(network: torch.nn.Module, step: int) -> dict[str, Any]:
+        assert not network.training
         asked.append(step)
         return {"mre_mm": 1.0}
 

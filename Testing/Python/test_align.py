@@ -36,10 +36,15 @@ def aligned(folder: Path, anatomy: Anatomy, out: Path, config: AlignConfig = CON
 
 def peak_near(array: np.ndarray, grid: Grid, point: np.ndarray, reach_mm: float = 4.0) -> np.ndarray:
     """RAS mm of the brightest voxel within `reach_mm` of a point."""
-    k, j, i = np.indices(array.shape)
+    middle = apply_affine(grid.ras_to_ijk, point)
+    reach = reach_mm / grid.spacing
+    low = np.clip(np.floor(middle - reach), 0, grid.size).astype(int)
+    high = np.clip(np.ceil(middle + reach) + 1, 0, grid.size).astype(int)
+    i, j, k = np.meshgrid(*(np.arange(*ends) for ends in zip(low, high, strict=True)), indexing="ij")
     ras = apply_affine(grid.ijk_to_ras, np.stack([i, j, k], axis=-1))
     near = np.linalg.norm(ras - point, axis=-1) <= reach_mm
-    return ras[np.unravel_index(np.argmax(np.where(near, array, -1.0)), array.shape)]
+    values = np.where(near, array[k, j, i], -1.0)
+    return ras[np.unravel_index(np.argmax(values), values.shape)]
 
 
 def assert_beads_lie_at_landmarks(cohort: AlignedCohort, case: AlignedCase, tolerance_mm: float) -> None:
@@ -50,6 +55,7 @@ def assert_beads_lie_at_landmarks(cohort: AlignedCohort, case: AlignedCase, tole
     assert case.coarse_grid is not None
     for array, grid, points in (
         (np.asarray(case.crop(), np.float32), cohort.frame.grid, case.landmarks),
+        (np.asarray(case.region(), np.float32), cohort.frame.region, case.landmarks),
         (np.asarray(case.coarse(), np.float32), case.coarse_grid, case.landmarks_in_scan()),
     ):
         for point in points[alone]:
@@ -171,7 +177,7 @@ def test_only_what_has_changed_is_made_again(tmp_path: Path) -> None:
     write_cohort(folder, default_anatomy(), 2)
     aligned(folder, default_anatomy(), out)
     written = {path: path.stat().st_mtime_ns for path in out.rglob("*.npy")}
-    assert len(written) == 4
+    assert len(written) == 6
     for path in written:
         os.utime(path, ns=(1, 1))
     aligned(folder, default_anatomy(), out)

@@ -9,17 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from beads import bead_model
+from CoWLandmarksLib.circle import circle_grid
 from CoWLandmarksLib.errors import AnnotationError
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import axis_aligned_grid
-from CoWLandmarksTrainingLib.aligned import ALIGNED_FILE, AlignedCase, AlignedCohort, AlignedFrame, write_arrays
+from CoWLandmarksTrainingLib.aligned import (
+    ALIGNED_FILE,
+    FORMER_SCHEMA,
+    AlignedCase,
+    AlignedCohort,
+    AlignedFrame,
+    write_arrays,
+)
 from CoWLandmarksTrainingLib.input_files import InputFile
 
 ANATOMY = bead_model().anatomy
 COUNT = len(ANATOMY)
 GRID = axis_aligned_grid(np.array([1.0, 14.0, 2.5]), np.array([0.5, 0.6, 0.8]), (6, 8, 10))
 COARSE = axis_aligned_grid(np.array([5.0, -3.0, 40.0]), np.ones(3), (4, 6, 8))
+REGION_MM = 4.0
 
 
 def written(folder: Path, source: Path) -> AlignedCohort:
@@ -30,7 +39,8 @@ def written(folder: Path, source: Path) -> AlignedCohort:
     status = np.ones(COUNT, np.int8)
     status[1:3] = (0, -1)
     landmarks = np.where(status[:, None] == 1, rng.normal(0, 20, (COUNT, 3)), np.nan)
-    write_arrays(folder / "scan", rng.random(GRID.shape), rng.random(COARSE.shape))
+    frame = AlignedFrame(GRID, rng.normal(0, 9, (COUNT, 3)), "template", ("No patient has both.",), REGION_MM)
+    write_arrays(folder / "scan", rng.random(GRID.shape), rng.random(frame.region.shape), rng.random(COARSE.shape))
     scan = AlignedCase(
         "scan", "p1", Modality.MRA, "train", landmarks, status, turned, 1.5,
         folder=folder / "scan", coarse_grid=COARSE, inputs=(InputFile.of(source, folder),),
@@ -39,7 +49,6 @@ def written(folder: Path, source: Path) -> AlignedCohort:
     failed = AlignedCase(
         "failed", "p3", Modality.CTA, "train", landmarks, status, np.eye(4), float("nan"), False, "It lies upside down."
     )
-    frame = AlignedFrame(GRID, rng.normal(0, 9, (COUNT, 3)), "template", ("No patient has both.",))
     cohort = AlignedCohort(ANATOMY, frame, DEFAULT_INTENSITY_RULES, (scan, points, failed), folder)
     cohort.write(folder)
     return cohort
@@ -52,6 +61,7 @@ def test_a_cohort_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert after.rules == before.rules
     assert after.frame.notes == before.frame.notes
     np.testing.assert_allclose(after.frame.grid.ijk_to_ras, GRID.ijk_to_ras)
+    np.testing.assert_allclose(after.frame.region.ijk_to_ras, before.frame.region.ijk_to_ras)
     np.testing.assert_allclose(after.frame.mean_landmarks, before.frame.mean_landmarks)
     for old, new in zip(before.all_cases, after.all_cases, strict=True):
         assert (new.name, new.patient, new.modality, new.split) == (old.name, old.patient, old.modality, old.split)
@@ -70,8 +80,18 @@ def test_arrays_are_mapped_float16_in_their_grids(tmp_path: Path) -> None:
     [case] = cohort.cases(split="train", modality=Modality.MRA)
     assert isinstance(case.crop(), np.memmap)
     assert (case.crop().dtype, case.crop().shape) == (np.float16, cohort.frame.grid.shape)
+    assert (case.region().dtype, case.region().shape) == (np.float16, cohort.frame.region.shape)
     assert case.coarse_grid is not None
     assert (case.coarse().dtype, case.coarse().shape) == (np.float16, case.coarse_grid.shape)
+
+
+def test_the_region_holds_what_the_circle_network_reads_and_a_margin(tmp_path: Path) -> None:
+    region = written(tmp_path / "aligned", tmp_path / "source.txt").frame.region
+    np.testing.assert_allclose(region.centre, GRID.centre)
+    reads = circle_grid(GRID.centre)
+    low, high = reads.corners().min(axis=0), reads.corners().max(axis=0)
+    assert (region.corners().min(axis=0) < low - 5.0).all()
+    assert (region.corners().max(axis=0) > high + 5.0).all()
 
 
 def test_landmarks_go_back_into_the_scan(tmp_path: Path) -> None:
@@ -135,13 +155,26 @@ def test_damage_is_one_sentence(tmp_path: Path, damage: str) -> None:
         AlignedCohort.read(tmp_path / "aligned")
 
 
+def test_a_folder_of_an_earlier_version_is_one_sentence(tmp_path: Path) -> None:
+    written(tmp_path / "aligned", tmp_path / "source.txt")
+    path = tmp_path / "aligned" / ALIGNED_FILE
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["frame"]["region_spacing_mm"]
+    path.write_text(json.dumps({**content, "schema": FORMER_SCHEMA}), encoding="utf-8")
+    with pytest.raises(AnnotationError, match=r"earlier version.*; run cowlandmarks-train align again\.$") as told:
+        AlignedCohort.read(tmp_path / "aligned")
+    assert FORMER_SCHEMA == "cow-aligned/1"
+    assert "damaged" not in str(told.value)
+
+
 def test_a_missing_or_cut_off_array_is_one_sentence(tmp_path: Path) -> None:
     written(tmp_path / "aligned", tmp_path / "source.txt")
     [case, *_] = AlignedCohort.read(tmp_path / "aligned").cases()
-    crop = tmp_path / "aligned" / "scan" / "crop.npy"
-    crop.write_bytes(crop.read_bytes()[:200])
-    with pytest.raises(AnnotationError, match=r"crop\.npy' is missing or damaged"):
-        case.crop()
-    crop.unlink()
-    with pytest.raises(AnnotationError, match=r"crop\.npy' is missing or damaged"):
-        case.crop()
+    for name, read in (("crop", case.crop), ("region", case.region), ("coarse", case.coarse)):
+        array = tmp_path / "aligned" / "scan" / f"{name}.npy"
+        array.write_bytes(array.read_bytes()[:200])
+        with pytest.raises(AnnotationError, match=rf"{name}\.npy' is missing or damaged"):
+            read()
+        array.unlink()
+        with pytest.raises(AnnotationError, match=rf"{name}\.npy' is missing or damaged"):
+            read()

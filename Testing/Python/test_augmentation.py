@@ -9,18 +9,13 @@ import pytest
 import torch
 from CoWLandmarksLib.heatmap import decode_subvoxel, encode
 from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
-from CoWLandmarksTrainingLib.augmentation import (
-    ONLY_TRANSLATIONS,
-    AugmentationConfig,
-    draw_deformation,
-    jittered,
-    sample_image,
-)
+from CoWLandmarksTrainingLib.augmentation import draw_deformation, jittered, sample_image
+from CoWLandmarksTrainingLib.settings import ONLY_TRANSLATIONS, AugmentationSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 GRID = axis_aligned_grid(np.array([3.0, 14.0, -2.0]), np.array([0.9, 1.0, 1.3]), (36, 44, 48))
-STRONG = AugmentationConfig(rotation_deg=20.0, scale=0.15, elastic_mm=2.0, elastic_spacing_mm=25.0)
+STRONG = AugmentationSettings(rotation_deg=20.0, scale=0.15, elastic_mm=2.0, elastic_spacing_mm=25.0)
 
 
 def points(seed: int, count: int = 4) -> np.ndarray:
@@ -47,7 +42,7 @@ def test_every_voxel_comes_from_where_its_point_comes_from(seed: int) -> None:
 
 @pytest.mark.parametrize("config", [STRONG, replace(STRONG, elastic_mm=0.0), ONLY_TRANSLATIONS])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_bright_points_lie_where_the_landmarks_are_said_to_be(config: AugmentationConfig, seed: int) -> None:
+def test_bright_points_lie_where_the_landmarks_are_said_to_be(config: AugmentationSettings, seed: int) -> None:
     places = points(seed, 3)
     spots = encode(places, GRID, 2.0).numpy()
     deformation = draw_deformation(np.random.default_rng(seed), config, GRID)
@@ -110,4 +105,4 @@ def test_no_jitter_changes_nothing_and_noise_is_reproducible() -> None:
 @pytest.mark.parametrize("wrong", [{"rotation_deg": -1.0}, {"elastic_mm": 5.0}, {"elastic_spacing_mm": 0.0}])
 def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must .*\.$"):
-        AugmentationConfig(**wrong)
+        AugmentationSettings(**wrong)

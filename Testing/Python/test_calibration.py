@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from CoWLandmarksLib.calibration import (
     UNCALIBRATED,
     Calibration,
     _isotonic,
+    blended,
     calibration_from_dict,
     corrected_by_landmark,
     fit_calibration,
@@ -149,3 +152,50 @@ def test_few_cases_correct_little_and_corrections_survive_the_model_file() -> No
     np.testing.assert_array_equal(again.confidence_logit, table.confidence_logit)
     old = {key: value for key, value in plain.to_dict().items() if key not in ("error_factor", "confidence_logit")}
     np.testing.assert_allclose(calibration_from_dict(old).confidence_of(peaks), plain.confidence_of(peaks))
+
+
+class TestBlending:
+    """Tables that a model had before, and those measured at a site."""
+
+    before = Calibration(np.array([0.0, 0.4, 0.8]), np.array([15.0, 5.0, 1.0]), np.array([0.0, 0.5, 0.9]), 0.1, 0.6)
+    measured = Calibration(np.array([0.0, 0.6]), np.array([15.0, 9.0]), np.array([0.0, 0.3]), 0.3, 0.7)
+
+    def test_errors_and_confidences_are_mixed_at_the_heights_of_both(self) -> None:
+        table = blended(self.before, self.measured, 0.25)
+        np.testing.assert_allclose(table.peak, [0.0, 0.4, 0.6, 0.8])
+        # before: 15, 5, 3, 1 and 0, 0.5, 0.7, 0.9; measured: 15, 11, 9, 9 and 0, 0.2, 0.3, 0.3
+        np.testing.assert_allclose(table.error_mm, [15.0, 6.5, 4.5, 3.0])
+        np.testing.assert_allclose(table.confidence, [0.0, 0.425, 0.6, 0.75])
+        assert table.absent_below == pytest.approx(0.15)
+        assert table.uncertain_below == 0.6
+
+    @pytest.mark.parametrize(("share", "which"), [(0.0, "before"), (1.0, "measured")])
+    def test_at_the_ends_it_is_one_of_both(self, share: float, which: str) -> None:
+        table, one = blended(self.before, self.measured, share), getattr(self, which)
+        heights = np.linspace(0.0, 1.0, 21)
+        np.testing.assert_allclose(table.expected_error_mm(heights), one.expected_error_mm(heights))
+        np.testing.assert_allclose(table.confidence_of(heights), one.confidence_of(heights))
+        assert table.absent_below == pytest.approx(one.absent_below)
+
+    def test_a_limit_of_absence_that_was_not_measured_stays(self) -> None:
+        unknown = replace(self.measured, absent_below=0.0)
+        assert blended(self.before, unknown, 0.9).absent_below == 0.1
+
+    def test_corrections_by_landmark_are_mixed_and_none_means_no_correction(self) -> None:
+        own = replace(self.before, error_factor=np.array([4.0, 1.0]), confidence_logit=np.array([1.0, -1.0]))
+        other = replace(self.measured, error_factor=np.array([1.0, 0.25]), confidence_logit=np.array([0.0, 3.0]))
+        table = blended(own, other, 0.5)
+        np.testing.assert_allclose(table.error_factor, [2.0, 0.5])  # geometric means
+        np.testing.assert_allclose(table.confidence_logit, [0.5, 1.0])
+        fading = blended(own, self.measured, 0.5)
+        np.testing.assert_allclose(fading.error_factor, [2.0, 1.0])
+        np.testing.assert_allclose(fading.confidence_logit, [0.5, -0.5])
+        assert blended(self.before, self.measured, 0.5).error_factor.size == 0
+
+    def test_a_blend_of_rising_tables_rises(self) -> None:
+        table = blended(
+            fit_calibration(*validation(), np.empty(0)), fit_calibration(*validation(90, 4), np.empty(0)), 0.4
+        )
+        assert (np.diff(table.peak) > 0).all()
+        assert (np.diff(table.error_mm) <= 1e-12).all()
+        assert (np.diff(table.confidence) >= -1e-12).all()

@@ -13,8 +13,8 @@ import pytest
 from CoWLandmarksLib.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksTrainingLib.config_file import ConfigFile, setting
+from CoWLandmarksTrainingLib.settings import PRESETS, TRAINING_SECTIONS
 from CoWLandmarksTrainingLib.training_config import SECTIONS, read_config, write_initial_config
-from CoWLandmarksTrainingLib.training_plan import PRESETS
 
 NEEDS_TOML = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 reads no TOML")
 
@@ -149,3 +149,47 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     assert read_config(path).tables
     with pytest.raises(ConfigurationError, match="neither in"):
         write_initial_config(tmp_path / "training.yaml")
+
+
+FORMER = {
+    "generator": {"base_width": 32, "window": [48, 64, 64]},
+    "training": {"image_modality": "mra", "pretrain_steps": 2000, "batch_size": 2, "log_every": 20},
+    "coarse": {"steps": 800, "start_from": ""},
+    "discriminator": {"objective": "hinge"},
+}
+"""What a file held when there were two roads."""
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        (("generator", "training", "coarse", "discriminator"), r"the section \[generator\]"),
+        (("training",), r"'image_modality' in \[training\]"),
+        (("coarse",), r"'start_from' in \[coarse\]"),
+    ],
+)
+def test_a_file_of_an_earlier_version_is_refused_in_one_sentence(
+    tmp_path: Path, sections: tuple[str, ...], named: str
+) -> None:
+    path = tmp_path / "training.json"
+    path.write_text(json.dumps({name: FORMER[name] for name in sections}), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=rf"is a file of an earlier version \({named} is gone\);") as told:
+        read_config(path)
+    sentence = str(told.value)
+    assert "training.json" in sentence
+    assert "cowlandmarks-train init" in sentence
+    assert sentence.endswith(".") and "\n" not in sentence
+
+
+def test_a_file_whose_settings_all_still_exist_is_read_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "training.json"
+    align = {"by": "landmarks", "shape": [24, 40, 48]}
+    path.write_text(json.dumps({"align": align, "training": {"seed": 3}, "coarse": {"steps": 9}}), encoding="utf-8")
+    plan = PRESETS["cpu"].with_file(read_config(path))
+    assert (plan.training.seed, plan.coarse.steps) == (3, 9)
+
+
+def test_every_setting_says_what_it_means() -> None:
+    for name, kind in TRAINING_SECTIONS.items():
+        for entry in dataclasses.fields(kind):
+            assert str(entry.metadata.get("help", "")).endswith("."), f"{name}.{entry.name}"

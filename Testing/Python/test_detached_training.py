@@ -28,7 +28,7 @@ from CoWLandmarksTrainingLib.job_files import (
     write_job,
 )
 from CoWLandmarksTrainingLib.job_process import LastLine
-from CoWLandmarksTrainingLib.log_following import FollowedTraining, PlannedSteps, planned_steps
+from CoWLandmarksTrainingLib.log_following import FollowedTraining, begun_plan, planned_parts
 from CoWLandmarksTrainingLib.training_command import resuming_words
 from tiny_training import state_of, tiny_words, wait_for
 
@@ -42,7 +42,7 @@ def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_training_is_started_stopped_with_a_checkpoint_and_resumed_to_its_end(aligned: Path, tmp_path: Path) -> None:
     out = tmp_path / "a training with blanks"
-    words = tiny_words(aligned, out, pretrain=500)
+    words = tiny_words(aligned, out, pretrain=20000)
     started = start_job(out, words)
     assert started.pid != os.getpid()
     with pytest.raises(JobError, match="already"):
@@ -82,13 +82,16 @@ def test_a_finished_training_leaves_its_model_and_says_so(aligned: Path, tmp_pat
     assert job is not None
     assert (job.state, job.code, job.message) == (JobState.FINISHED, 0, "")
     assert load_model(tmp_path / "model.cow.pt").provenance["fine"]["steps"] == 4
-    planned = PlannedSteps(pretraining=2, adversarial=2, coarse=2, between_figures=1)
-    assert planned_steps(tmp_path) == planned
+    plan = begun_plan(tmp_path)
+    assert plan is not None
+    planned = planned_parts(plan)
+    steps = [(part.stage, part.phase, part.before, part.steps) for part in planned]
+    assert steps == [("coarse", 1, 0, 2), ("fine", 1, 0, 2), ("fine", 2, 2, 2)]
     log = FollowedTraining(tmp_path)
     log.update()
     progress = log.progress(planned)
-    assert progress.coarse.done and progress.pretraining.done and progress.adversarial.done
-    assert "discriminator_accuracy" in progress.adversarial.figures
+    assert [part.done for part in progress] == [True] * 3
+    assert "discriminator_accuracy" in progress[-1].figures
 
 
 def test_a_training_that_fails_tells_its_reason(tmp_path: Path) -> None:
@@ -109,7 +112,7 @@ def test_a_python_that_does_not_exist_is_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_killed_training_is_noticed_and_can_be_started_again(aligned: Path, tmp_path: Path) -> None:
-    start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=500))
+    start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=20000))
     wait_for(lambda: state_of(tmp_path) is JobState.RUNNING)
     job = read_job(tmp_path)
     assert job is not None

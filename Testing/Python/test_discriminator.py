@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,19 +11,19 @@ from CoWLandmarksLib.heatmap import encode
 from CoWLandmarksLib.model import GridSpec
 from CoWLandmarksTrainingLib.discriminator import (
     Discriminator,
-    DiscriminatorConfig,
-    View,
     discriminator_input,
     layout_channels,
     rendered_again,
 )
+from CoWLandmarksTrainingLib.settings import DiscriminatorSettings, View
 
 GRID = GridSpec((3, 5, 5), (0.5, 1.0, 2.0), (10.0, 20.0, 30.0))
 """3 x 5 x 5 voxels [k, j, i]: it reaches 1 mm from its centre along R, 2 mm along A and S."""
+PLAIN = DiscriminatorSettings(view=View.PLAIN)
 
 
 def shown(heatmaps: torch.Tensor, **changes: object) -> torch.Tensor:
-    config = DiscriminatorConfig(**changes)  # type: ignore[arg-type]
+    config = replace(PLAIN, **changes)  # type: ignore[arg-type]
     return discriminator_input(heatmaps, torch.ones(heatmaps.shape[:2]), GRID, config, 1.0)
 
 
@@ -33,12 +35,12 @@ def test_each_extra_channel_is_optional(coordinates: bool, distance: bool, chann
     seen = shown(heatmaps, coordinates=coordinates, distance=distance)
     assert seen.shape[1] == channels
     assert torch.equal(seen[:, :2], heatmaps)
-    config = DiscriminatorConfig(coordinates=coordinates, distance=distance, base_width=4, layers=2)
+    config = DiscriminatorSettings(coordinates=coordinates, distance=distance, base_width=4, layers=2)
     assert Discriminator(2, config)(seen).shape == (1,)
 
 
 def test_coordinates_reach_from_minus_one_to_one_in_r_a_s_order() -> None:
-    extra = layout_channels(torch.zeros(1, 1, *GRID.shape), GRID, DiscriminatorConfig())[0]
+    extra = layout_channels(torch.zeros(1, 1, *GRID.shape), GRID, PLAIN)[0]
     r, a, s, distance = extra
     assert r[1, 2].tolist() == pytest.approx([-1.0, -0.5, 0.0, 0.5, 1.0])
     assert a[1, :, 2].tolist() == pytest.approx([-1.0, -0.5, 0.0, 0.5, 1.0])
@@ -51,16 +53,16 @@ def test_coordinates_reach_from_minus_one_to_one_in_r_a_s_order() -> None:
 
 
 def test_a_window_sees_its_own_part_of_the_grid() -> None:
-    whole = layout_channels(torch.zeros(1, 1, *GRID.shape), GRID, DiscriminatorConfig())
+    whole = layout_channels(torch.zeros(1, 1, *GRID.shape), GRID, PLAIN)
     first = torch.tensor([[10.0 - 1.0 + 2 * 0.5, 20.0 - 2.0 + 1 * 1.0, 30.0 - 2.0 + 1 * 2.0]])
-    window = layout_channels(torch.zeros(1, 1, 2, 3, 3), GRID, DiscriminatorConfig(), first)
+    window = layout_channels(torch.zeros(1, 1, 2, 3, 3), GRID, PLAIN, first)
     torch.testing.assert_close(window, whole[:, :, 1:3, 1:4, 2:5])
 
 
 def test_squared_heatmaps_hide_the_floor_and_masked_channels_are_empty() -> None:
     heatmaps = torch.full((1, 2, *GRID.shape), 0.1)
     assert float(shown(heatmaps, view=View.SQUARED)[0, 0, 0, 0, 0]) == pytest.approx(0.01)
-    kept = discriminator_input(heatmaps, torch.tensor([[1.0, 0.0]]), GRID, DiscriminatorConfig(), 1.0)
+    kept = discriminator_input(heatmaps, torch.tensor([[1.0, 0.0]]), GRID, PLAIN, 1.0)
     assert float(kept[0, 0].min()) == pytest.approx(0.1)
     assert float(kept[0, 1].abs().max()) == 0.0
 
@@ -98,7 +100,7 @@ class TestRendering:
 
 def test_it_learns_that_left_and_right_were_exchanged() -> None:
     grid = GridSpec((8, 12, 16), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
-    config = DiscriminatorConfig(base_width=4, layers=2)
+    config = DiscriminatorSettings(base_width=4, layers=2)
     torch.manual_seed(2)
     network = Discriminator(2, config)
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
@@ -122,4 +124,4 @@ def test_it_learns_that_left_and_right_were_exchanged() -> None:
 @pytest.mark.parametrize("wrong", [{"layers": 0}, {"r1": -1.0}, {"learning_rate": 0.0}])
 def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must .*\.$"):
-        DiscriminatorConfig(**wrong)  # type: ignore[arg-type]
+        DiscriminatorSettings(**wrong)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from beads import COUNT, bead_model, bead_places, bead_scan
+from beads import COUNT, bead_model, bead_places, bead_scan, sided_places
 from CoWLandmarksLib.alignment import ShapeModel
 from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.detector import Detector
@@ -317,17 +317,70 @@ class TestRoad:
         assert ("| all |" in written.out) == (code != 1)
 
 
-def sided_places() -> np.ndarray:
-    """(19, 3) mm: beads 16 mm apart or more, those of a pair to the right and to the left, as `check` wants them."""
-    rng = np.random.default_rng(3)
-    places = rng.uniform(-1.0, 1.0, (COUNT, 3))
-    codes = list(ANATOMY.codes)
-    rows = [(j, k) for k in (-18.0, 0.0, 18.0) for j in (-18.0, 0.0, 18.0)]
-    right = [index for index, code in enumerate(codes) if code.startswith("R-")]
-    for index, (j, k) in zip(right, rows, strict=True):
-        places[index] += (18.0, j, k)
-        places[ANATOMY.mirror_permutation[index]] += (-18.0, j, k)
-    return places + np.array([0.0, 14.0, 2.5])
+class TestComparing:
+    """Two reports on the same scans, as `compare` pairs them."""
+
+    def reports(self, tmp_path: Path) -> None:
+        """Two scans, one without a landmark; the second model is 1 mm and 3 mm better than the first."""
+        old = {"a": [4.0] * COUNT, "b": [None, *[5.0] * (COUNT - 1)]}
+        new = {"b": [None, *[2.0] * (COUNT - 1)], "a": [3.0] * COUNT, "c": [90.0] * COUNT}
+        for name, errors in (("old", old), ("new", new)):
+            write_json(tmp_path / name / "evaluation.json", {"schema": "cow-evaluation/1", "errors_mm": errors})
+
+    def test_a_report_holds_the_errors_of_every_scan(self, tmp_path: Path) -> None:
+        write_case(tmp_path / "cohort" / "whole", Modality.CTA)
+        lacking = sided_places()
+        lacking[4] = NAN
+        write_case(tmp_path / "cohort" / "lacking", Modality.CTA, lacking)
+        report = report_of(tmp_path / "cohort")
+        write_report(report, tmp_path / "out", ANATOMY)
+        errors = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))["errors_mm"]
+        assert errors.keys() == {"whole", "lacking"}
+        assert [error is None for error in errors["lacking"]] == [n == 4 for n in range(COUNT)]
+        known = [error for scan in errors.values() for error in scan if error is not None]
+        assert np.mean(known) == pytest.approx(report["figures"]["subvoxel"]["all"]["mre_mm"], abs=1e-3)
+
+    def test_scans_of_both_reports_are_paired_by_their_names(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.reports(tmp_path)
+        assert main(["compare", str(tmp_path / "old"), str(tmp_path / "new")]) == 0
+        told = capsys.readouterr().out
+        old, new = (4.0 * COUNT + 5.0 * (COUNT - 1)) / 37, (3.0 * COUNT + 2.0 * (COUNT - 1)) / 37
+        assert "On 2 scans" in told
+        assert f"{new:.2f} mm" in told and f"{old:.2f} mm" in told and f"difference {new - old:+.2f} mm" in told
+        assert "interval -3.00 to -1.00" in told
+        assert "WARNING" not in told
+        assert main(["compare", str(tmp_path / "new" / "evaluation.json"), str(tmp_path / "old")]) == 0
+        assert "WARNING: the new model is not better" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("wrong", "sentence"),
+        [
+            ("missing", "is no report with errors by scan"),
+            ("damaged", "is no report with errors by scan"),
+            ("of before", "is no report with errors by scan"),
+            ("other scans", "have no scan in common"),
+            ("other landmarks", "have other landmarks"),
+        ],
+    )
+    def test_reports_that_cannot_be_compared_are_one_sentence(
+        self, tmp_path: Path, wrong: str, sentence: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.reports(tmp_path)
+        path = tmp_path / "new" / "evaluation.json"
+        if wrong == "missing":
+            path.unlink()
+        elif wrong == "damaged":
+            path.write_text("{", encoding="utf-8")
+        elif wrong == "of before":
+            write_json(path, {"schema": "cow-evaluation/1"})
+        else:
+            scans = {"z": [1.0] * COUNT} if wrong == "other scans" else {"a": [1.0] * 7, "b": [1.0] * 7}
+            write_json(path, {"errors_mm": scans})
+        assert main(["compare", str(tmp_path / "old"), str(tmp_path / "new")]) == 1
+        [error] = capsys.readouterr().err.splitlines()
+        assert sentence in error
 
 
 def sided_model() -> Model:

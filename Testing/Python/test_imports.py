@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from aligned_beads import write_bead_cohort
+from CoWLandmarksLib.model import load_model
+from CoWLandmarksTrainingLib.settings import STAGE_NAMES
+from tiny_training import tiny_words
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "CoWLandmarks" / "CoWLandmarksLib"
@@ -86,7 +91,7 @@ def problems_without(blocked: tuple[str, ...], names: tuple[str, ...]) -> dict[s
 
 CORE_MODULES = {name: path for name, path in modules_below(CORE).items() if not name.startswith(SCENE)}
 TRAINING_MODULES = modules_below(TRAINING)
-ON_A_CARD = ("trainer", "training", "default_model", "gpu_session", "evaluation", "adversary_study", "processes")
+ON_A_CARD = ("settings", "trainer", "training", "training_data", "training_commands", "evaluation", "processes")
 TRAVELLING = tuple(
     name
     for name in TRAINING_MODULES
@@ -116,14 +121,18 @@ IN_SLICERS_PROCESS = (
         f"CoWLandmarksTrainingLib.{name}"
         for name in (
             "attached_command",
+            "config_file",
             "detached_job",
+            "improvement",
             "job_files",
             "log_following",
             "panel_data",
-            "preset_values",
             "rejection",
             "scene_plots",
+            "settings",
             "training_command",
+            "training_config",
+            "training_effort",
         )
     ),
 )
@@ -166,12 +175,48 @@ def test_what_slicers_own_process_uses_does_without_torch_simpleitk_and_scipy(na
 
 def test_there_is_a_phantom_that_travels() -> None:
     assert TRAVELLING
+    assert {name.rpartition(".")[2] for name in TRAVELLING} > set(ON_A_CARD)
+
+
+def trained_without(blocked: tuple[str, ...], words: list[str]) -> subprocess.CompletedProcess[str]:
+    """`cowlandmarks-train WORDS` in a fresh interpreter where `blocked` packages are missing."""
+    path = [str(CORE.parent), str(TRAINING.parent)]
+    probe = (
+        f"import sys; sys.path[:0] = {path!r}; sys.modules.update(dict.fromkeys({blocked!r}))\n"
+        "from CoWLandmarksTrainingLib import training_data; training_data.SHAPE_SAMPLES = 40  # for speed\n"
+        f"from CoWLandmarksTrainingLib.__main__ import main; sys.exit(main({words!r}))"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True)
+
+
+def test_a_training_on_phantoms_runs_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
+    words = ["default", "--preset", "small", "--out", str(tmp_path / "work"), "--device", "cpu"]
+    few = ["--set", "data.phantom_cases=1", "--set", "training.calibration_scans=1"]
+    done = trained_without(("SimpleITK", *APPLICATION), [*words, *few, "--state-to", str(tmp_path / "carried")])
+    assert done.returncode == 0, done.stderr
+    assert "The model is" in done.stdout
+    model = load_model(tmp_path / "work" / "model.cow.pt")
+    assert [name for name, _ in model.stages] == list(STAGE_NAMES)
+    assert all(model.provenance[name]["steps"] == 4 for name in STAGE_NAMES)
+    states = {f"state-{name}.pt" for name in STAGE_NAMES} | {f"log-{name}.jsonl" for name in STAGE_NAMES}
+    assert {path.name for path in (tmp_path / "carried").iterdir()} == states
+
+
+def test_a_training_on_a_cohort_runs_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
+    write_bead_cohort(tmp_path / "aligned", mra=1, sets=1, validation=1)
+    done = trained_without(
+        ("SimpleITK", *APPLICATION), tiny_words(tmp_path / "aligned", tmp_path / "out", pretrain=1, adversarial=1)
+    )
+    assert done.returncode == 0, done.stderr
+    assert load_model(tmp_path / "out" / "model.cow.pt").provenance["fine"]["steps"] == 2
+    assert "No picture of step 2" in done.stderr
 
 
 @pytest.mark.parametrize("module", ["CoWLandmarks", "CoWLandmarksTraining"])
 def test_a_slicer_module_file_imports_only_what_slicer_brings(module: str) -> None:
     brought = {"numpy", "SimpleITK", "vtk", "slicer", "qt", "ctk"} | sys.stdlib_module_names
-    own = {"CoWLandmarksLib", "CoWLandmarksPanel", f"{module}Lib", f"{module}Panel"}  # CoWLandmarks is a dependency
+    own = {"CoWLandmarksLib", f"{module}Lib", f"{module}Panel"}
     assert imported_packages(ROOT / module / f"{module}.py", at_file_scope=True) <= brought | own
 
 

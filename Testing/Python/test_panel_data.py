@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.errors import AnnotationError, ConfigurationError
+from CoWLandmarksLib.anatomy import anatomy_from_dict, default_anatomy
+from CoWLandmarksLib.errors import AnnotationError, ConfigurationError, OutputError
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.aligned import AlignedCohort
 from CoWLandmarksTrainingLib.config_file import settings_of_options
-from CoWLandmarksTrainingLib.log_following import FollowedLog, FollowedTraining, PlannedSteps
-from CoWLandmarksTrainingLib.panel_data import read_aligned, read_checked
-from CoWLandmarksTrainingLib.preset_values import preset_values
+from CoWLandmarksTrainingLib.improvement import Improvement
+from CoWLandmarksTrainingLib.log_following import FollowedLog, FollowedTraining, begun_plan, current_part, planned_parts
+from CoWLandmarksTrainingLib.panel_data import has_default_landmarks, read_aligned, read_checked, read_comparison
 from CoWLandmarksTrainingLib.rejection import REJECTED_FILE
+from CoWLandmarksTrainingLib.settings import PRESETS, TRAINING_SECTIONS, explanation
 from CoWLandmarksTrainingLib.training_command import (
     MODALITIES,
     SETTINGS,
@@ -27,8 +28,16 @@ from CoWLandmarksTrainingLib.training_command import (
     shown,
 )
 from CoWLandmarksTrainingLib.training_commands import add_training_commands, chosen_plan
-from CoWLandmarksTrainingLib.training_plan import PRESETS, TRAINING_SECTIONS
-from list_presets import presets_of_the_trainer
+from CoWLandmarksTrainingLib.training_effort import (
+    CARD,
+    PROCESSOR,
+    effort,
+    first_step_seconds,
+    phantom_count,
+    seconds_left,
+    step_seconds,
+)
+from other_anatomy import seven_points
 
 ANATOMY = default_anatomy()
 
@@ -45,14 +54,9 @@ def plan_of(words: list[str]) -> Any:
 class TestPresets:
     """Presets without torch."""
 
-    def test_the_packaged_values_are_those_of_the_trainer(self) -> None:
-        wanted = presets_of_the_trainer()
-        assert preset_values().presets == wanted["presets"], "run python Testing/list_presets.py --write"
-        assert preset_values().explanations == wanted["explanations"]
-
     @pytest.mark.parametrize("setting", SETTINGS)
     def test_every_setting_of_the_panel_is_explained(self, setting: str) -> None:
-        assert preset_values().explanation(setting).endswith(".")
+        assert explanation(setting).endswith(".")
 
 
 class TestCommandLine:
@@ -61,18 +65,30 @@ class TestCommandLine:
     @pytest.mark.parametrize("preset", PRESETS)
     @pytest.mark.parametrize("modality", MODALITIES)
     def test_the_choices_of_the_panel_give_the_plan_they_name(self, preset: str, modality: str) -> None:
-        values = {setting: preset_values().value(preset, setting) for setting in SETTINGS}
+        values = {setting: PRESETS[preset].value(setting) for setting in SETTINGS}
         words = TrainingChoices(Path("a"), Path("o"), preset, modality, "cpu", values).words()
         assert "--set" not in words, "values of the preset need no option"
         plan = plan_of(words)
-        assert (plan.training.image_modality, plan.training.prior) == MODALITIES[modality]
+        assert (plan.data.image_modality, plan.data.prior) == MODALITIES[modality]
         image, prior = MODALITIES[modality]
-        assert plan == PRESETS[preset].with_values(training={"image_modality": image, "prior": prior})
+        assert plan == PRESETS[preset].with_values(data={"image_modality": image, "prior": prior})
 
     def test_changed_settings_reach_the_plan(self) -> None:
         values = {"discriminator.weight": 0.02, "training.seed": 7, "discriminator.coordinates": False}
         plan = plan_of(TrainingChoices(Path("a"), Path("o"), values=values).words())
         assert (plan.discriminator.weight, plan.training.seed, plan.discriminator.coordinates) == (0.02, 7, False)
+
+    @pytest.mark.parametrize("start", ["", "default", "my models/own.cow.pt"])
+    @pytest.mark.parametrize("share", [0.0, 0.3])
+    def test_what_it_begins_from_and_phantoms_have_options_of_their_own(self, start: str, share: float) -> None:
+        values = {"training.start_from": start, "data.phantom_share": share}
+        choices = TrainingChoices(Path("a"), Path("o"), values=values)
+        words = choices.words()
+        assert ("--start-from" in words, "--phantoms" in words) == (bool(start), bool(share))
+        assert "--set" not in words
+        plan = plan_of(words)
+        assert (plan.training.start_from, plan.data.phantom_share) == (start, share)
+        assert choices.plan() == plan.to_dict()
 
     def test_a_path_with_blanks_can_be_copied(self) -> None:
         assert "'my cases'" in shown(TrainingChoices(Path("my cases"), Path("o")).words()) or '"my cases"' in shown(
@@ -152,23 +168,146 @@ class TestLogs:
         assert [entry["step"] for entry in log.entries] == list(range(1, 6001))
 
     def test_phases_are_told_apart_and_what_comes_later_ends_what_was_before(self, tmp_path: Path) -> None:
-        training, planned = FollowedTraining(tmp_path), PlannedSteps(pretraining=100, adversarial=50, coarse=25)
+        training = FollowedTraining(tmp_path)
+        plan = PRESETS["cpu"].with_values(
+            coarse={"steps": 25}, circle={"steps": 10}, fine={"steps": 100, "adversarial_steps": 50}
+        )
+        planned = planned_parts(plan.to_dict())
+        assert [(part.stage, part.phase) for part in planned] == [
+            ("coarse", 1),
+            ("circle", 1),
+            ("fine", 1),
+            ("fine", 2),
+        ]
         self.write(tmp_path / "coarse" / "log.jsonl", [10, 20])
         training.update()
         progress = training.progress(planned)
-        assert (progress.coarse.step, progress.pretraining.step, progress.adversarial.step) == (20, 0, 0)
-        assert progress.current is progress.coarse
+        assert [part.step for part in progress] == [20, 0, 0, 0]
+        assert current_part(progress) is progress[0]
         self.write(tmp_path / "fine" / "log.jsonl", [30, 90], phase=1)
         training.update()
         progress = training.progress(planned)
-        assert (progress.coarse.step, progress.pretraining.step, progress.adversarial.step) == (25, 90, 0)
-        assert progress.current is progress.pretraining
+        assert [part.step for part in progress] == [25, 10, 90, 0]
+        assert current_part(progress) is progress[2]
         self.write(tmp_path / "fine" / "log.jsonl", [120], phase=2, discriminator_accuracy=0.6)
         training.update()
         progress = training.progress(planned)
-        assert (progress.pretraining.step, progress.adversarial.step) == (100, 20)
-        assert progress.adversarial.figures["discriminator_accuracy"] == 0.6
-        assert progress.pretraining.figures["loss"] == pytest.approx(1 / 90)
+        assert [part.step for part in progress] == [25, 10, 100, 20]
+        assert progress[3].figures["discriminator_accuracy"] == 0.6
+        assert progress[2].figures["loss"] == pytest.approx(1 / 90)
+
+    def test_a_stage_whose_time_is_over_is_done(self, tmp_path: Path) -> None:
+        plan = PRESETS["cpu"].with_values(training={"stages": ("coarse", "fine")}, fine={"minutes": 1.0}).to_dict()
+        training = FollowedTraining(tmp_path)
+        self.write(tmp_path / "fine" / "log.jsonl", [30], seconds=50.0, seconds_per_step=1.0)
+        training.update()
+        progress = training.progress(planned_parts(plan))
+        assert current_part(progress) is progress[1]
+        assert progress[1].seconds_left(1.0) == pytest.approx(10.0)
+        self.write(tmp_path / "fine" / "log.jsonl", [41], seconds=61.0, seconds_per_step=1.0)
+        training.update()
+        progress = training.progress(planned_parts(plan))
+        assert current_part(progress) is None
+        assert seconds_left(plan, progress) == 0.0
+
+    @pytest.mark.parametrize(
+        "content", ["", "{}", '{"plan": {}}', '{"plan": {"training": {"pretrain_steps": 3}}}', "[]"]
+    )
+    def test_a_plan_that_is_damaged_or_of_another_version_is_none(self, tmp_path: Path, content: str) -> None:
+        assert begun_plan(tmp_path) is None
+        (tmp_path / "plan.json").write_text(content, encoding="utf-8")
+        assert begun_plan(tmp_path) is None
+
+
+class TestEffort:
+    """What a training takes."""
+
+    def test_steps_batches_phantoms_and_networks_take_their_time(self) -> None:
+        base = PRESETS["cpu"].to_dict()
+        before = effort(base)
+        more = {
+            "steps": PRESETS["cpu"].with_values(fine={"steps": 4800}),
+            "batch": PRESETS["cpu"].with_values(fine={"batch_size": 4}),
+            "width": PRESETS["cpu"].with_values(fine={"base_width": 64}),
+            "window": PRESETS["cpu"].with_values(fine={"window": (0, 0, 0)}),
+            "phantoms": PRESETS["cpu"].with_values(data={"phantom_share": 0.5}),
+            "phase 2": PRESETS["cpu"].with_values(fine={"adversarial_steps": 100}),
+        }
+        for what, plan in more.items():
+            after = effort(plan.to_dict())
+            assert after.processor_seconds > before.processor_seconds, what
+            assert after.card_seconds >= before.card_seconds, f"{what}: on a card it may wait for its batches"
+        assert before.card_seconds < before.processor_seconds
+        assert effort(more["phantoms"].to_dict()).disk_mb > before.disk_mb
+        two = PRESETS["cpu"].with_values(training={"stages": ("coarse", "fine")}).to_dict()
+        assert effort(two).disk_mb < before.disk_mb
+
+    def test_a_phantom_is_used_several_times(self) -> None:
+        plan = PRESETS["cpu"].with_values(
+            data={
+                "phantom_share": 0.5,
+                "phantom_cases": 1000,
+                "phantom_reuse": 4,
+                "image_modality": "both",
+                "prior": "none",
+            },
+            coarse={"steps": 0},
+            circle={"steps": 100, "batch_size": 1},
+            fine={"steps": 200, "batch_size": 2},
+        )
+        assert phantom_count(plan.to_dict()) == 100
+        assert phantom_count(plan.with_values(data={"image_modality": "mra"}).to_dict()) == 50
+        assert phantom_count(plan.with_values(data={"phantom_cases": 30}).to_dict()) == 30
+        assert phantom_count(plan.with_values(data={"phantom_share": 0.0}).to_dict()) == 0
+
+    @pytest.mark.parametrize("machine", [PROCESSOR, CARD])
+    @pytest.mark.parametrize("factor", [0.7, 3.0])
+    def test_time_left_goes_by_the_pace_of_the_training_itself(
+        self, tmp_path: Path, machine: Any, factor: float
+    ) -> None:
+        plan = PRESETS["gpu"].with_values(fine={"adversarial_steps": 100}).to_dict()
+        planned = planned_parts(plan)
+        training = FollowedTraining(tmp_path)
+        assert seconds_left(plan, training.progress(planned)) is None
+        own = factor * step_seconds(plan, planned[0], machine)
+        (tmp_path / "coarse").mkdir()
+        line = json.dumps({"step": 300, "loss": 0.1, "seconds_per_step": own})
+        (tmp_path / "coarse" / "log.jsonl").write_text(line + "\n", encoding="utf-8")
+        training.update()
+        left = 11_700 * own + sum(factor * part.steps * step_seconds(plan, part, machine) for part in planned[1:])
+        assert seconds_left(plan, training.progress(planned)) == pytest.approx(left)
+
+    def test_the_first_step_waits_for_its_batch_and_for_phantoms(self, tmp_path: Path) -> None:
+        plan = PRESETS["cpu"].to_dict()
+        nothing = FollowedTraining(tmp_path).progress(planned_parts(plan))
+        with_phantoms = PRESETS["cpu"].with_values(data={"phantom_share": 0.5}).to_dict()
+        assert 0.0 < first_step_seconds(plan, nothing) < first_step_seconds(with_phantoms, nothing)
+
+
+class TestComparison:
+    """Whether a training helped."""
+
+    def test_it_is_read_as_the_training_has_written_it(self, tmp_path: Path) -> None:
+        assert read_comparison(tmp_path) is None
+        for interval in ((-0.4, -0.1), None):
+            wanted = Improvement(3, 57, 1.5, 1.2, interval)
+            content = json.dumps({"schema": "cow-comparison/1", **wanted.to_dict()})
+            (tmp_path / "comparison.json").write_text(content, encoding="utf-8")
+            assert read_comparison(tmp_path) == wanted
+
+    @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"scans": 3, "landmarks": 4, "old_mre_mm": null}'])
+    def test_a_damaged_one_is_one_sentence(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "comparison.json").write_text(content, encoding="utf-8")
+        with pytest.raises((AnnotationError, OutputError), match="run the step again"):
+            read_comparison(tmp_path)
+
+
+def test_an_aligned_folder_tells_whether_phantoms_have_its_landmarks(tmp_path: Path) -> None:
+    assert not has_default_landmarks(tmp_path)
+    write_bead_cohort(tmp_path / "own", mra=1, sets=1)
+    write_bead_cohort(tmp_path / "seven", mra=1, sets=1, anatomy=anatomy_from_dict(seven_points()))
+    assert has_default_landmarks(tmp_path / "own")
+    assert not has_default_landmarks(tmp_path / "seven")
 
 
 class TestRejection:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,39 +13,45 @@ import pytest
 import torch
 from CoWLandmarksLib.alignment import REFERENCE_SPACING_MM
 from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.heatmap import decode_argmax, encode
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.localizer import POOLED_SPACING_MM
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
-from CoWLandmarksTrainingLib.batch import Sampler
+from CoWLandmarksTrainingLib import phantom_source
+from CoWLandmarksTrainingLib.augmentation import jittered, mirrored
+from CoWLandmarksTrainingLib.batch import Batch, stacked
+from CoWLandmarksTrainingLib.earlier_errors import (
+    simulated_circle_estimate,
+    simulated_coarse_estimate,
+    simulated_estimate,
+    with_expected_places,
+)
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
-from CoWLandmarksTrainingLib.phantom.case_cache import read_coarse_case, read_fine_case
+from CoWLandmarksTrainingLib.phantom.case_cache import circle_case, coarse_case, fine_case
 from CoWLandmarksTrainingLib.phantom.circle_cases import ABSENT_EVERY, case_grid, render_circle_case
 from CoWLandmarksTrainingLib.phantom.training_cases import (
+    FINE_WINDOW,
     FINE_WINDOWS_PER_CASE,
+    CoarseCase,
     dequantise,
     landmark_status,
     quantise,
 )
-from CoWLandmarksTrainingLib.samples import (
-    CaseFolder,
-    CircleSampler,
-    CoarseSampler,
-    FineSampler,
-    jittered,
-    mirrored,
-    simulated_circle_estimate,
-    simulated_coarse_estimate,
-    with_expected_places,
-)
+from CoWLandmarksTrainingLib.phantom_source import PhantomSource
+from CoWLandmarksTrainingLib.samples import StageSamples
+from CoWLandmarksTrainingLib.settings import AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.stages import Stage, recipe
+from CoWLandmarksTrainingLib.training_data import phantom_frame
 
 CODES = default_anatomy().codes
 PERMUTATION = default_anatomy().mirror_permutation
 CIRCLE = default_atlas().shape_models["patients"].mean
 ABSENT, OUTSIDE = CODES.index("L-A1-A2"), CODES.index("R-M1-M2")
-COARSE_SHAPE, FINE_SHAPE = (30, 36, 40), (64, 80, 96)
+COARSE_SHAPE = (30, 36, 40)
+STAGES = {stage.name: stage for stage in recipe(TrainingPlan(), phantom_frame(), len(CODES), {})}
+KINDS = list(STAGES)
 
 
 def spots(landmarks: np.ndarray, shape: tuple[int, int, int], spacing: np.ndarray) -> np.ndarray:
@@ -59,24 +69,44 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cases")
     status = np.ones(len(CODES), np.int8)
     status[ABSENT], status[OUTSIDE] = 0, -1
-    content = {"modality": np.array("mra")}
-    for part, shape, spacing in (
-        ("coarse", COARSE_SHAPE, np.full(3, POOLED_SPACING_MM)),
-        ("circle", case_grid().shape, case_grid().spacing),
-        ("fine", FINE_SHAPE, REFERENCE_SPACING_MM),
+    head, circle = {"modality": np.array("mra")}, {"modality": np.array("mra")}
+    for part, shape, spacing, size in (
+        ("coarse", COARSE_SHAPE, np.full(3, POOLED_SPACING_MM), 0.8),
+        ("circle", case_grid().shape, case_grid().spacing, 0.8),
+        ("fine", FINE_WINDOW, REFERENCE_SPACING_MM, 0.4),
     ):
         centre = (np.array(shape[::-1]) - 1) * spacing / 2.0
-        turned = (CIRCLE - CIRCLE.mean(axis=0)) * 0.8 + centre + (1.3, 0.4, -0.2)
+        turned = (CIRCLE - CIRCLE.mean(axis=0)) * size + centre + (1.3, 0.4, -0.2)
         turned[ABSENT] = np.nan
         image = spots(turned, shape, spacing)
         repeat = FINE_WINDOWS_PER_CASE
         if part == "circle":
             turned = turned + case_grid().ijk_to_ras[:3, 3]
-        content[f"{part}_image"] = np.stack([image] * (repeat if part == "fine" else 2))
-        content[f"{part}_landmarks"] = np.stack([turned] * repeat) if part == "fine" else turned.astype(np.float32)
-        content[f"{part}_status"] = np.stack([status] * repeat) if part == "fine" else status
-    np.savez(folder / "1-0000000.npz", **content)
+            circle |= {"image": np.stack([image] * 2), "landmarks": turned.astype(np.float32), "status": status}
+        elif part == "coarse":
+            head |= {
+                "coarse_image": np.stack([image] * 2),
+                "coarse_landmarks": turned.astype(np.float32),
+                "coarse_status": status,
+            }
+        else:
+            origin = apply_affine(STAGES["fine"].grid.ijk_to_ras, np.array([20.0, 30.0, 10.0]))
+            head |= {
+                "fine_image": np.stack([image] * repeat),
+                "fine_landmarks": np.stack([turned.astype(np.float32)] * repeat),
+                "fine_status": np.stack([status] * repeat),
+                "fine_origin": np.stack([origin] * repeat),
+            }
+    np.savez(folder / "head-1-0000000.npz", **head)
+    np.savez(folder / "circle-1-0000000.npz", **circle)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def on_target(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All windows of the coarse stage lie near the circle."""
+    monkeypatch.setattr(phantom_source, "OFF_TARGET_SHARE", 0.0)
+    yield
 
 
 def test_mirrored_heatmaps_are_the_heatmaps_of_mirrored_landmarks() -> None:
@@ -106,24 +136,28 @@ def test_mirroring_twice_changes_nothing() -> None:
     np.testing.assert_array_equal(status_again, status)
 
 
-def sampler(kind: str, cases: Path, permutation: tuple[int, ...] = PERMUTATION) -> Sampler:
-    if kind == "circle":
-        return CircleSampler(CaseFolder(cases), permutation, 2.5, 2)
-    if kind == "coarse":
-        return CoarseSampler(CaseFolder(cases), permutation, 4.0, 2, off_target_share=0.0)
-    return FineSampler(CaseFolder(cases), permutation, 1.5, 5.0, 2)
+def samples_of(kind: str, cases: Path, seed: int = 0) -> StageSamples:
+    source = PhantomSource(cases, 1, 1, 4)
+    return StageSamples(STAGES[kind], ((source, 1.0),), PERMUTATION, AugmentationSettings(), seed)
 
 
-@pytest.mark.parametrize("kind", ["coarse", "circle", "fine"])
+def two(kind: str, cases: Path, seed: int) -> tuple[Batch, torch.Tensor, torch.Tensor]:
+    """A batch of two samples, what the network reads of it and the heatmaps that it is to give."""
+    samples, method = samples_of(kind, cases, seed), STAGES[kind].method
+    batch = stacked([samples[0], samples[1]])
+    return batch, method.inputs(batch), method.targets(batch.landmarks)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(3))
 def test_every_target_lies_on_its_bright_spot(cases: Path, kind: str, seed: int) -> None:
-    batch = sampler(kind, cases)(np.random.default_rng(seed))
-    assert batch.image.shape[0] == batch.heatmaps.shape[0] == 2
-    assert batch.image.shape[1] == (20 if kind == "fine" else 2)
-    assert batch.heatmaps.shape[2:] == batch.image.shape[2:]
-    grid = axis_aligned_grid(np.zeros(3), np.ones(3), tuple(batch.heatmaps.shape[2:]))  # type: ignore[arg-type]
+    batch, inputs, every = two(kind, cases, seed)
+    assert inputs.shape[0] == every.shape[0] == 2
+    assert inputs.shape[1] == (20 if kind == "fine" else 2)
+    assert every.shape[2:] == inputs.shape[2:] == STAGES[kind].shape
+    grid = axis_aligned_grid(np.zeros(3), np.ones(3), STAGES[kind].shape)
     judged = 0
-    for image, heatmaps in zip(batch.image, batch.heatmaps, strict=True):
+    for image, heatmaps in zip(batch.image, every, strict=True):
         positions, peaks = decode_argmax(heatmaps, grid)
         ijk = np.rint(positions - grid.ijk_to_ras[:3, 3]).astype(int)
         inside = (ijk > 0).all(axis=1) & (ijk < grid.size - 1).all(axis=1) & (peaks > 0.5)
@@ -133,12 +167,12 @@ def test_every_target_lies_on_its_bright_spot(cases: Path, kind: str, seed: int)
     assert judged > 20
 
 
-@pytest.mark.parametrize("kind", ["coarse", "circle", "fine"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_absent_landmarks_are_taught_empty_and_outside_ones_are_not_judged(cases: Path, kind: str) -> None:
     seen = set()
     for seed in range(4):
-        batch = sampler(kind, cases)(np.random.default_rng(seed))
-        for heatmaps, mask in zip(batch.heatmaps, batch.channel_mask, strict=True):
+        batch, _, every = two(kind, cases, seed)
+        for heatmaps, mask in zip(every, batch.channel_mask, strict=True):
             masked = np.flatnonzero(mask.numpy() == 0).tolist()
             assert len(masked) == 1
             mirror = masked[0] != OUTSIDE
@@ -151,20 +185,30 @@ def test_absent_landmarks_are_taught_empty_and_outside_ones_are_not_judged(cases
 
 
 def test_the_prior_does_not_give_the_absence_of_a_landmark_away(cases: Path) -> None:
-    batch = sampler("fine", cases)(np.random.default_rng(0))
-    for image, mask in zip(batch.image, batch.channel_mask, strict=True):
+    batch, inputs, _ = two("fine", cases, 0)
+    for image, mask in zip(inputs, batch.channel_mask, strict=True):
         absent = ABSENT if float(mask[OUTSIDE]) == 0.0 else PERMUTATION[ABSENT]
         assert float(image[1 + absent].max()) > 0.9
 
 
-@pytest.mark.parametrize("kind", ["coarse", "circle", "fine"])
-def test_the_same_random_numbers_give_the_same_batch(cases: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sample_depends_on_its_number_and_the_seed_alone(cases: Path, kind: str) -> None:
     torch.manual_seed(1)
-    one = sampler(kind, cases)(np.random.default_rng(3))
+    one = samples_of(kind, cases)[7]
     torch.manual_seed(2)
-    other = sampler(kind, cases)(np.random.default_rng(3))
+    samples = samples_of(kind, cases)
+    _ = samples[8], samples[6]
+    other = samples[7]
     assert torch.equal(one.image, other.image)
-    assert torch.equal(one.heatmaps, other.heatmaps)
+    torch.testing.assert_close(one.landmarks, other.landmarks, rtol=0.0, atol=0.0, equal_nan=True)
+    for another in (samples[8], samples_of(kind, cases, seed=1)[7]):
+        assert not torch.equal(one.image, another.image)
+
+
+def test_stages_draw_different_numbers(cases: Path) -> None:
+    circle = samples_of("circle", cases)
+    renamed = replace(circle, stage=replace(STAGES["circle"], name="fine"))
+    assert not torch.equal(renamed[0].image, circle[0].image)
 
 
 def test_absent_landmarks_are_expected_where_the_shape_has_them() -> None:
@@ -189,6 +233,17 @@ def test_simulated_errors_of_the_circle_step_are_small_but_for_a_few() -> None:
     )
     assert 0.8 < np.median(errors) < 1.6
     assert 0.02 < (errors > 3.5).mean() < 0.12
+
+
+def test_where_a_circle_stage_stands_before_the_fine_one_its_errors_are_drawn_more_often_than_not() -> None:
+    rng = np.random.default_rng(5)
+
+    def medians(with_circle: bool) -> np.ndarray:
+        made = [simulated_estimate(CIRCLE, rng, CIRCLE, with_circle=with_circle) - CIRCLE for _ in range(400)]
+        return np.median(np.linalg.norm(made, axis=2), axis=1)
+
+    assert (medians(False) < 1.7).mean() < 0.1
+    assert 0.5 < (medians(True) < 1.7).mean() < 0.75
 
 
 def test_jitter_changes_contrast_but_not_much_and_is_reproducible() -> None:
@@ -216,21 +271,88 @@ def test_a_landmark_within_two_millimetres_of_the_edge_is_outside() -> None:
 
 
 def test_cached_cases_are_read_back(cases: Path) -> None:
-    path = cases / "1-0000000.npz"
-    coarse, fine = read_coarse_case(path), read_fine_case(path, 2)
-    assert (coarse.modality, fine.modality) == ("mra", "mra")
+    coarse, fine, circle = coarse_case(cases, 1, 0), fine_case(cases, 1, 0, 2), circle_case(cases, 1, 0)
+    assert (coarse.modality, fine.modality, circle.modality) == ("mra", "mra", "mra")
     assert coarse.image.shape == (2, *COARSE_SHAPE)
-    assert fine.image.shape == FINE_SHAPE
+    assert fine.image.shape == FINE_WINDOW
+    assert circle.image.shape == (2, *case_grid().shape)
     assert fine.status[OUTSIDE] == -1
 
 
-def test_a_folder_without_cases_is_told_and_new_cases_are_noticed(tmp_path: Path) -> None:
-    folder = CaseFolder(tmp_path, relist_after=1)
-    with pytest.raises(ConfigurationError, match=r"no training cases in .* make them first"):
-        folder.draw(np.random.default_rng(1))
-    (tmp_path / "1-0000000.npz").touch()
-    (tmp_path / "1-0000001.123.tmp").touch()
-    assert folder.draw(np.random.default_rng(1)).name == "1-0000000.npz"
+class TestPhantomsOnDemand:
+    """Which phantoms a training sees, and how they come to be."""
+
+    @pytest.fixture
+    def drawn(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Numbers of the phantoms that were asked for; nothing is rendered."""
+        numbers: list[int] = []
+
+        def case(folder: Path, seed: int, index: int) -> CoarseCase:
+            numbers.append(index)
+            status = np.ones(len(CODES), np.int8)
+            landmarks = (CIRCLE - CIRCLE.min(axis=0)).astype(np.float32)
+            return CoarseCase(np.zeros((2, *COARSE_SHAPE), np.uint8), landmarks, status, ("mra", "cta")[index % 2])
+
+        monkeypatch.setattr(phantom_source, "coarse_case", case)
+        return numbers
+
+    def draw(self, source: PhantomSource, positions: range) -> None:
+        for position in positions:
+            source.case(STAGES["coarse"], position, np.random.default_rng(position))
+
+    def test_they_join_as_the_training_goes_on(self, drawn: list[int], tmp_path: Path) -> None:
+        source = PhantomSource(tmp_path, 1, 40, reuse=4)
+        seen: dict[int, int] = {}
+        for position in range(600):
+            self.draw(source, range(position, position + 1))
+            seen.setdefault(drawn[-1], position)
+        assert set(seen) == set(range(40))  # all of them in the end, and no more
+        assert all(position >= 4 * number for number, position in seen.items() if number >= 8)
+        assert max(number for number, position in seen.items() if position < 32) < 8
+        assert 25 < len(set(drawn[:160])) <= 40  # one joins every four samples
+
+    def test_there_are_never_more_than_wanted(self, drawn: list[int], tmp_path: Path) -> None:
+        self.draw(PhantomSource(tmp_path, 1, 3, reuse=1), range(60))
+        assert set(drawn) == {0, 1, 2}
+
+    @pytest.mark.parametrize(("modality", "parity"), [(Modality.MRA, 0), (Modality.CTA, 1)])
+    def test_those_of_one_modality_alone_can_be_wanted(
+        self, drawn: list[int], tmp_path: Path, modality: Modality, parity: int
+    ) -> None:
+        self.draw(PhantomSource(tmp_path, 1, 20, reuse=1, modalities=(modality,)), range(200))
+        assert {number % 2 for number in drawn} == {parity}
+        assert len(set(drawn)) == 10
+
+    def test_windows_that_phantoms_are_not_rendered_in_are_told(self, tmp_path: Path) -> None:
+        stage: Stage = replace(STAGES["fine"], shape=(48, 64, 80))
+        with pytest.raises(ConfigurationError, match=r"windows of 64 x 64 x 48 voxels .* data\.phantom_share = 0\.$"):
+            PhantomSource(tmp_path, 1, 1, 1).case(stage, 0, np.random.default_rng(1))
+
+    def test_two_processes_that_render_the_same_phantom_leave_one_whole_file(self, tmp_path: Path) -> None:
+        probe = (
+            "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
+            "from CoWLandmarksTrainingLib.phantom.case_cache import circle_case\n"
+            "print(circle_case(Path(sys.argv[1]), 5, 3).image.sum())"
+        )
+        words = [sys.executable, "-c", probe]
+        both = [
+            subprocess.Popen([*words, str(tmp_path / "shared")], stdout=subprocess.PIPE, text=True) for _ in range(2)
+        ]
+        sums = {process.communicate()[0] for process in both}
+        assert [process.returncode for process in both] == [0, 0]
+        assert [path.name for path in (tmp_path / "shared").iterdir()] == ["circle-5-0000003.npz"]
+        shared, alone = circle_case(tmp_path / "shared", 5, 3), circle_case(tmp_path / "alone", 5, 3)
+        np.testing.assert_array_equal(shared.image, alone.image)
+        np.testing.assert_array_equal(shared.landmarks, alone.landmarks)
+        np.testing.assert_array_equal(shared.status, alone.status)
+        assert sums == {f"{alone.image.sum()}\n"}
+
+    @pytest.mark.skipif(not Path("/proc").exists(), reason="needs a folder that cannot be made")
+    def test_a_phantom_that_cannot_be_kept_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        case = render_circle_case(5, 3, torch.device("cpu"))
+        monkeypatch.setattr("CoWLandmarksTrainingLib.phantom.case_cache.render_circle_case", lambda *_: case)
+        with pytest.raises(OutputError, match=r"circle-5-0000003\.npz' cannot be written .*; make room on the disk\.$"):
+            circle_case(Path("/proc/none"), 5, 3)
 
 
 @pytest.mark.parametrize("index", [2 * ABSENT_EVERY - 2, 2 * ABSENT_EVERY - 1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,69 +13,84 @@ import numpy as np
 import pytest
 import torch
 from CoWLandmarksLib.errors import ConfigurationError, OutputError
-from CoWLandmarksLib.generator import Generator, GeneratorConfig
-from CoWLandmarksLib.heatmap import encode
+from CoWLandmarksLib.generator import GeneratorConfig
 from CoWLandmarksLib.volume import axis_aligned_grid
-from CoWLandmarksTrainingLib.batch import Batch
+from CoWLandmarksTrainingLib.batch import Batch, Sample, stacked
 from CoWLandmarksTrainingLib.checkpoint import previous
-from CoWLandmarksTrainingLib.losses import exponentially_weighted_l2
+from CoWLandmarksTrainingLib.losses import weighted_errors
+from CoWLandmarksTrainingLib.methods import HeatmapRegression
 from CoWLandmarksTrainingLib.phantom.tubes import capsules_of_polyline, joined, rasterise
-from CoWLandmarksTrainingLib.trainer import Trainer, TrainerConfig
+from CoWLandmarksTrainingLib.settings import TrainerConfig
+from CoWLandmarksTrainingLib.trainer import Trainer
+from torch.utils.data import Dataset
 
 CPU = torch.device("cpu")
 GRID = axis_aligned_grid(np.zeros(3), np.full(3, 0.8), (8, 12, 12))
 NETWORK = GeneratorConfig(out_channels=2, base_width=8, levels=2)
-CONFIG = TrainerConfig(steps=6, learning_rate=5e-3, warm_up_steps=2, mixed_precision=False, checkpoint_seconds=0.0)
+METHOD = HeatmapRegression(NETWORK, GRID.shape, (0.8, 0.8, 0.8), 1.2)
+CONFIG = TrainerConfig(
+    steps=6, learning_rate=5e-3, warm_up_steps=2, mixed_precision=False, checkpoint_seconds=0.0, log_seconds=0.0
+)
 
 
-def bifurcation() -> Batch:
+def bifurcation() -> Sample:
     """A window with a vessel that forks; the landmarks are the fork and an end."""
     fork, ends = np.array([0.3, -0.4, 0.2]), np.array([(-4.0, -4.0, 0.0), (3.0, 3.0, 1.0), (-2.0, 3.5, -2.0)])
     pieces = [capsules_of_polyline(np.stack([fork, e]), np.full(2, 0.7), np.ones(2), 1) for e in ends]
-    image = rasterise(joined(pieces), GRID, CPU).coverage[None, None]
-    return Batch(image, encode(np.stack([fork, ends[1]]), GRID, 1.2)[None], torch.ones(1, 2))
+    image = rasterise(joined(pieces), GRID, CPU).coverage[None]
+    origin = GRID.ijk_to_ras[:3, 3]
+    landmarks = torch.from_numpy((np.stack([fork, ends[1]]) - origin).astype(np.float32))
+    return Sample(image, landmarks, torch.ones(2), None, torch.from_numpy(origin.astype(np.float32)), "bifurcation")
 
 
-def noisy_sampler(rng: np.random.Generator) -> Batch:
-    """The window with noise from the trainer's random numbers."""
-    batch = bifurcation()
-    noise = torch.from_numpy(rng.normal(0, 0.1, batch.image.shape).astype(np.float32))
-    return replace(batch, image=batch.image + noise)
+def batch() -> Batch:
+    return stacked([bifurcation()])
 
 
-def trainer(folder: Path, sampler: Callable[[np.random.Generator], Batch] = noisy_sampler, **changes: Any) -> Trainer:
-    torch.manual_seed(changes.pop("weights", 1))
-    return Trainer(Generator(NETWORK), sampler, replace(CONFIG, **changes), folder, CPU)
+@dataclass(frozen=True)
+class NoisySamples(Dataset):  # type: ignore[type-arg]
+    """The window with noise of its own in every sample; from number `failing_from` on it goes through `failure`."""
+
+    seed: int = 0
+    noise: float = 0.1
+    failing_from: float = math.inf
+    failure: Callable[[Sample], Sample] = field(default=lambda sample: sample)
+
+    def __getitem__(self, number: int) -> Sample:
+        sample = bifurcation()
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
+        noise = torch.from_numpy(rng.normal(0, 1.0, sample.image.shape).astype(np.float32))
+        sample = replace(sample, image=sample.image + self.noise * noise)
+        return self.failure(sample) if number >= self.failing_from else sample
 
 
-def failing_after(steps: int, failure: Callable[[Batch], Batch]) -> Callable[[np.random.Generator], Batch]:
-    """The noisy sampler, whose batch number `steps` + 1 goes through `failure`."""
-    drawn = [0]
-
-    def sampler(rng: np.random.Generator) -> Batch:
-        drawn[0] += 1
-        batch = noisy_sampler(rng)
-        return failure(batch) if drawn[0] > steps else batch
-
-    return sampler
+def trainer(folder: Path, samples: NoisySamples | None = None, **changes: Any) -> Trainer:
+    network = METHOD.network(changes.pop("weights", 1))
+    config = replace(CONFIG, **changes)
+    return Trainer(METHOD, network, samples or NoisySamples(config.seed), 1, config, folder, CPU)
 
 
-def interrupt(batch: Batch) -> Batch:
+def failing_after(steps: int, failure: Callable[[Sample], Sample]) -> NoisySamples:
+    """The noisy samples, which fail after so many steps."""
+    return NoisySamples(failing_from=steps, failure=failure)
+
+
+def interrupt(sample: Sample) -> Sample:
     raise KeyboardInterrupt
 
 
-def spoil(batch: Batch) -> Batch:
-    return replace(batch, image=batch.image * math.nan)
+def spoil(sample: Sample) -> Sample:
+    return replace(sample, image=sample.image * math.nan)
 
 
 def test_one_window_is_learnt_by_heart(tmp_path: Path) -> None:
-    learner = trainer(tmp_path, lambda rng: bifurcation(), steps=120, checkpoint_seconds=1e9, log_every=1)
+    learner = trainer(tmp_path, NoisySamples(noise=0.0), steps=120, checkpoint_seconds=1e9)
     losses: list[float] = []
     learner.run(lambda entry: losses.append(entry["loss"]))
     assert losses[-1] < 0.1 * losses[0]
     with torch.inference_mode():
-        heatmaps = learner.generator.eval()(bifurcation().image)[0]
-    assert [int(h.argmax()) for h in heatmaps] == [int(h.argmax()) for h in bifurcation().heatmaps[0]]
+        heatmaps = learner.generator.eval()(batch().image)[0]
+    assert [int(h.argmax()) for h in heatmaps] == [int(h.argmax()) for h in METHOD.targets(batch().landmarks)[0]]
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
@@ -83,7 +98,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Pa
     whole.run()
     with pytest.raises(KeyboardInterrupt):
         trainer(tmp_path / "parts", failing_after(3, interrupt)).run()
-    resumed = trainer(tmp_path / "parts", weights=99, seed=77)
+    resumed = trainer(tmp_path / "parts", weights=99)
     assert resumed.resume()
     assert resumed.step == 3
     resumed.run()
@@ -91,7 +106,6 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Pa
     for name, value in whole.generator.state_dict().items():
         assert torch.equal(resumed.generator.state_dict()[name], value), name
         assert torch.equal(resumed.average[name], whole.average[name]), name
-    assert resumed.rng.bit_generator.random_raw() == whole.rng.bit_generator.random_raw()
     moments = [t.optimiser.state_dict()["state"] for t in (resumed, whole)]
     assert all(torch.equal(moments[0][n][key], moments[1][n][key]) for n in moments[1] for key in moments[1][n])
 
@@ -104,7 +118,9 @@ def test_another_seed_is_another_training(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_with_a_sentence_and_keeps_the_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"not finite at step 3 \(the last checkpoint is kept in .*\.$"):
+    with pytest.raises(
+        ConfigurationError, match=r"not finite at step 3 with case bifurcation \(the last checkpoint is kept in .*\.$"
+    ):
         trainer(tmp_path, failing_after(3, spoil)).run()
     again = trainer(tmp_path)
     assert again.resume()
@@ -146,15 +162,16 @@ def test_a_checkpoint_that_cannot_be_used_is_told(tmp_path: Path, damage: str) -
         for file in (learner.checkpoint_file, previous(learner.checkpoint_file)):
             file.write_bytes(learner.checkpoint_file.read_bytes()[:500])
     else:
-        learner = Trainer(Generator(replace(NETWORK, base_width=4)), noisy_sampler, CONFIG, tmp_path, CPU)
+        other = replace(METHOD, config=replace(NETWORK, base_width=4))
+        learner = Trainer(other, other.network(1), NoisySamples(), 1, CONFIG, tmp_path, CPU)
     with pytest.raises(ConfigurationError, match=r"checkpoint .* cannot be used .* delete it to start again\.$"):
         learner.resume()
 
 
 def test_the_log_is_one_json_object_per_line(tmp_path: Path) -> None:
-    trainer(tmp_path, log_every=2).run()
+    trainer(tmp_path).run()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert {line["schema"] for line in lines} == {"cow-training-log/1"}
 
 
@@ -169,7 +186,7 @@ def test_the_learning_rate_warms_up_and_then_falls_as_a_cosine() -> None:
 def test_the_first_average_is_mostly_the_new_weights(tmp_path: Path) -> None:
     learner = trainer(tmp_path)
     before = learner.generator.head.weight.detach().clone()
-    learner.train_step(bifurcation())
+    learner.train_step(batch())
     after = learner.generator.head.weight.detach()
     # decay after the first step: min(0.995, 2 / 11)
     torch.testing.assert_close(learner.average["head.weight"], before * (2 / 11) + after * (9 / 11))
@@ -189,7 +206,7 @@ def test_used_up_time_ends_a_training_and_counts_over_resumed_pieces(tmp_path: P
 def test_masked_landmarks_do_not_teach(tmp_path: Path) -> None:
     learner = trainer(tmp_path)
     before = learner.generator.head.weight.detach().clone()
-    learner.train_step(replace(bifurcation(), channel_mask=torch.tensor([[1.0, 0.0]])))
+    learner.train_step(replace(batch(), channel_mask=torch.tensor([[1.0, 0.0]])))
     change = (learner.generator.head.weight.detach() - before).abs().flatten(1).sum(dim=1)
     assert float(change[0]) > 0.0
     assert float(change[1]) == 0.0
@@ -206,5 +223,5 @@ def test_the_best_answer_to_a_landmark_that_may_be_elsewhere_depends_on_alpha(al
     """A landmark at one place in one case of four: the peak that costs least there is alpha p / (alpha p + 1 - p)."""
     target = torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(4, 1, 1, 1, 1)
     heights = torch.linspace(0.0, 1.0, 2001)
-    costs = [float(exponentially_weighted_l2(torch.full_like(target, float(h)), target, alpha)) for h in heights]
+    costs = [float(weighted_errors(torch.full_like(target, float(h)), target, alpha).mean()) for h in heights]
     assert float(heights[int(np.argmin(costs))]) == pytest.approx(height, abs=1e-3)

@@ -22,6 +22,13 @@ ROOT = Path(__file__).resolve().parents[2]
         ["phantom", "--out", "cohort", "--mra", "-1"],
         ["phantom", "--out", "cohort", "--no-such-option"],
         ["default", "--preset", "huge"],
+        ["default", "--preset", "small", "--set", "fine.stps=3"],
+        ["default", "--preset", "small", "--only", "medium"],
+        ["train", "aligned", "--out", "training", "--phantoms", "1.5"],
+        ["train", "aligned", "--out", "training", "--start-from", "no-model.cow.pt"],
+        ["study", "aligned", "--out", "study"],
+        ["calibrate", "model.cow.pt"],
+        ["calibrate", "model.cow.pt", "cohort", "--out", "new.cow.pt"],
         ["evaluate", "model.cow.pt"],
         ["evaluate", "model.cow.pt", "cohort"],
     ],
@@ -46,7 +53,7 @@ def test_help_and_version_are_no_failure(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    assert main(["default", "--preset", "small", "--work", str(tmp_path / "file" / "below"), "--device", "cpu"]) == 1
+    assert main(["default", "--preset", "small", "--out", str(tmp_path / "file" / "below"), "--device", "cpu"]) == 1
     [error] = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ")
     assert str(tmp_path / "file" / "below") in error

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
+from CoWLandmarksTrainingLib.settings import PRESETS
 
 ROLE = "CoWLandmarksTraining.Role"
 
 
-def planned(folder: Path, **steps: int) -> None:
-    """A training that was begun with so many steps and runs."""
-    values = {"pretrain_steps": 200, "adversarial_steps": 100, "log_every": 10, **steps}
-    coarse = {"steps": values.pop("coarse", 50)}
-    (folder / "plan.json").write_text(json.dumps({"plan": {"training": values, "coarse": coarse}}), encoding="utf-8")
+def planned(folder: Path, **sections: dict[str, Any]) -> None:
+    """A training that was begun with these settings and runs."""
+    steps: dict[str, dict[str, Any]] = {
+        "coarse": {"steps": 50},
+        "circle": {"steps": 100},
+        "fine": {"steps": 200, "adversarial_steps": 100},
+    }
+    plan = PRESETS["cpu"].with_values(**(steps | sections))
+    (folder / "plan.json").write_text(json.dumps({"plan": plan.to_dict()}), encoding="utf-8")
     job_as(folder, JobState.RUNNING)
 
 
@@ -132,18 +138,49 @@ def test_a_resumed_training_draws_into_the_chart_that_is_shown(application: Any,
     assert chart_of(application, "loss") is chart
 
 
+def series_names(application: Any, role: str) -> list[str]:
+    chart = chart_of(application, role)
+    return [chart.GetNthPlotSeriesNode(n).GetName() for n in range(chart.GetNumberOfPlotSeriesNodes())]
+
+
+def test_every_stage_has_a_curve_and_the_adversarial_phase_one_of_its_own(
+    application: Any, panel: Any, tmp_path: Path
+) -> None:
+    log(tmp_path, "coarse", {1: 0.4, 50: 0.04}, validation={"mre_mm": 9.0})
+    log(tmp_path, "circle", {1: 0.3, 100: 0.03}, validation={"mre_mm": 3.0})
+    log(tmp_path, "fine", {1: 0.2, 200: 0.02}, validation={"mre_mm": 2.0})
+    log(tmp_path, "fine", {210: 0.02, 220: 0.01}, phase=2, discriminator_accuracy=0.8)
+    panel.panel.training.advance()
+    panel.ui.lossButton.click()
+    networks = ["coarse network", "circle network", "fine network"]
+    assert series_names(application, "loss") == [*networks, "fine network, adversarial"]
+    assert series_names(application, "validation") == [f"{name} (mm)" for name in networks]
+    assert series_names(application, "discriminator") == ["fine network: accuracy"]
+    chart = chart_of(application, "loss")
+    rows = {
+        node.GetName(): node.GetTableNode().GetNumberOfRows()
+        for node in (chart.GetNthPlotSeriesNode(n) for n in range(4))
+    }
+    assert rows == dict.fromkeys(rows, 2)
+
+
 def test_what_is_waited_for_is_said_until_figures_come(panel: Any, tmp_path: Path) -> None:
     ui, training = panel.ui, panel.panel.training
     assert ui.coarseFiguresLabel.text == "50 steps, no figures yet"
-    assert ui.pretrainFiguresLabel.text == "0 of 200"
-    assert "The first figures of this part come after 10 steps, which may take minutes." in ui.trainLabel.text
+    assert ui.circleFiguresLabel.text == "100 steps"
+    assert ui.fineFiguresLabel.text == "200 steps"
+    assert re.search(r"The first step of this part is made after about \d+ s\.$", ui.trainLabel.text)
     log(tmp_path, "coarse", {10: 0.04})
     training.advance()
     assert ui.coarseFiguresLabel.text.startswith("10 of 50, loss 0.04")
-    assert "figures" not in ui.trainLabel.text
+    assert "first step" not in ui.trainLabel.text
+    log(tmp_path, "circle", {100: 0.03})
+    training.advance()
+    assert ui.coarseProgressBar.value == 100
+    assert ui.fineFiguresLabel.text == "200 steps, no figures yet"
     log(tmp_path, "fine", {200: 0.01})
     training.advance()
-    assert ui.adversarialFiguresLabel.text == "100 steps, no figures yet"
+    assert ui.fineAdversarialFiguresLabel.text == "100 steps, no figures yet"
     log(tmp_path, "fine", {300: 0.01}, validation={"mre_mm": 2.0})
     training.advance()
     assert "the model is calibrated on validation cases and written" in ui.trainLabel.text
@@ -152,11 +189,36 @@ def test_what_is_waited_for_is_said_until_figures_come(panel: Any, tmp_path: Pat
     assert ui.trainLabel.text == "Finished: the model is in the training folder."
 
 
-def test_a_part_of_fewer_steps_than_between_figures_says_so(application: Any, tmp_path: Path) -> None:
-    planned(tmp_path, coarse=6)
+def test_pace_and_time_left_are_told_for_each_part_and_in_all(panel: Any, tmp_path: Path) -> None:
+    ui, training = panel.ui, panel.panel.training
+    log(tmp_path, "coarse", {1: 0.5}, seconds_per_step=40.0)
+    training.advance()
+    assert "s a step" not in ui.coarseFiguresLabel.text, "the first step waits for the processes that make batches"
+    assert "left" not in ui.trainLabel.text
+    log(tmp_path, "coarse", {10: 0.04}, seconds_per_step=2.0)
+    training.advance()
+    assert ui.coarseFiguresLabel.text == "10 of 50, loss 0.04, 2 s a step, 80 s left"
+    assert re.search(r"About \d+ min left in all\.$", ui.trainLabel.text)
+    log(tmp_path, "fine", {300: 0.01}, seconds_per_step=2.0)
+    training.advance()
+    assert ui.fineAdversarialFiguresLabel.text == "100 of 100, loss 0.01, 2 s a step"
+    assert "left" not in ui.trainLabel.text
+
+
+def test_only_the_parts_of_the_recipe_are_shown(application: Any, tmp_path: Path) -> None:
+    planned(
+        tmp_path,
+        training={"stages": ("coarse", "fine"), "start_from": "default"},
+        coarse={"steps": 0},
+        fine={"steps": 0, "adversarial_steps": 40},
+    )
     ui = application.load_module("CoWLandmarksTraining").ui
     ui.outputFolderEdit.currentPath = str(tmp_path)
-    assert "This part is over before its first figures, which come every 10 steps." in ui.trainLabel.text
+    assert ui.coarseFiguresLabel.text == "stays as in the model it begins from"
+    assert ui.coarseProgressBar.isHidden()
+    assert ui.circleProgressBar.isHidden() and ui.circlePhaseLabel.isHidden()
+    assert ui.fineProgressBar.isHidden()
+    assert ui.fineAdversarialFiguresLabel.text == "40 steps, no figures yet"
 
 
 def test_before_the_plan_is_there_the_cases_are_read(application: Any, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
 from CoWLandmarksLib.anatomy import default_anatomy
 from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
+from CoWLandmarksTrainingLib.settings import PRESETS
+from tiny_training import PATIENCE_SECONDS
 
 QtCore = pytest.importorskip("PySide6.QtCore")
 QtGui = pytest.importorskip("PySide6.QtGui")
@@ -39,8 +41,8 @@ def folders(tmp_path: Path) -> Path:
     training.mkdir()
     words = ("train", str(aligned), "--out", str(training), "--preset", "cpu", "--set", "training.seed=7")
     write_job(training, Job("token", words, time.time(), JobState.RUNNING, pid=1))
-    plan = {"training": {"pretrain_steps": 200, "adversarial_steps": 100, "log_every": 10}, "coarse": {"steps": 6}}
-    (training / "plan.json").write_text(json.dumps({"plan": plan}), encoding="utf-8")
+    plan = PRESETS["cpu"].with_values(circle={"adversarial_steps": 50}, fine={"steps": 200, "adversarial_steps": 100})
+    (training / "plan.json").write_text(json.dumps({"plan": plan.to_dict()}), encoding="utf-8")
     return tmp_path
 
 
@@ -51,12 +53,13 @@ def full_panel(application: Any, folders: Path) -> Iterator[Any]:
     ui = widget.ui
     ui.mraFolderEdit.currentPath = str(folders / "cases")
     ui.checkButton.click()
-    application.spin_until(lambda: not widget.panel.cases.running, 120)
+    application.spin_until(lambda: not widget.panel.cases.running, PATIENCE_SECONDS)
     ui.alignedFolderEdit.currentPath = str(folders / "aligned")
     ui.alignedTable.selectRow(0)
     beat(folders / "training", "token")
     ui.outputFolderEdit.currentPath = str(folders / "training")
     ui.lossButton.click()
+    ui.startComboBox.setCurrentIndex(ui.startComboBox.findData("file"))
     ui.parametersGroupBox.collapsed = False
     yield widget
     taken_out(widget)
@@ -67,9 +70,9 @@ def test_nothing_is_squeezed_and_nothing_overlaps(application: Any, full_panel: 
     area = in_module_panel(application, full_panel, size)
     ui = full_panel.ui
     shown = named(ui)
-    assert {"presetComboBox", "caseTable", "registrationPictureButton", "seedSpinBox", "coarseProgressBar"} <= set(
-        shown
-    )
+    wanted = {"presetComboBox", "startFileEdit", "phantomSpinBox", "caseTable", "registrationPictureButton"}
+    wanted |= {"seedSpinBox", "coarseProgressBar", "circleAdversarialProgressBar", "fineAdversarialFiguresLabel"}
+    assert wanted <= set(shown)
     assert not squeezed(shown)
     assert not overlapping(shown)
     assert area.widget().width() <= area.viewport().width() + 1, "the panel is cut off at its right"
@@ -112,11 +115,11 @@ def test_a_bar_keeps_its_width_when_the_text_at_it_changes(application: Any, ful
     in_module_panel(application, full_panel, (400, 700))
     ui = full_panel.ui
     before = ui.coarseProgressBar.width
-    for text in ("", "5990 of 6000, loss 0.00012, 2.3 mm, 12 min left"):
+    for text in ("", "5990 of 6000, loss 0.00012, 2.3 mm, 0.58 s a step, 12 min left"):
         ui.coarseFiguresLabel.text = text
         application.process_events()
         assert ui.coarseProgressBar.width == before
-        assert ui.adversarialProgressBar.width == before
+        assert ui.fineAdversarialProgressBar.width == before
 
 
 def test_a_click_opens_the_picture_large_and_escape_closes_it(application: Any, full_panel: Any) -> None:

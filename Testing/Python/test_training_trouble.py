@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,32 +24,42 @@ from CoWLandmarksLib.model import load_model
 from CoWLandmarksLib.volume import Volume, apply_affine
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.aligned import UNKNOWN, AlignedCohort
-from CoWLandmarksTrainingLib.processes import Processes
-from CoWLandmarksTrainingLib.training import CohortTraining
-from CoWLandmarksTrainingLib.training_plan import PRESETS
+from CoWLandmarksTrainingLib.config_file import ConfigFile
+from CoWLandmarksTrainingLib.settings import PRESETS
+from CoWLandmarksTrainingLib.training import Training
+from CoWLandmarksTrainingLib.training_data import CohortData
 from head_images import head_image
+from tiny_training import tiny_sections
 
 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 ANATOMY = default_anatomy()
 ALIGN = {"align": {"shape": [24, 40, 48], "spacing_mm": [2.0, 2.0, 2.4], "by": "landmarks", "processes": 1}}
-TOY = {
-    "generator": {"base_width": 8, "levels": 2, "fold": 2, "window": [0, 0, 0], "priors": False, "sigma_mm": 3.0},
-    "discriminator": {"base_width": 4, "layers": 2},
-    "training": {
-        "pretrain_steps": 3,
-        "adversarial_steps": 0,
-        "prior": "none",
-        "warm_up_steps": 1,
-        "validate_every": 0,
-        "log_every": 1,
-        "mixed_precision": False,
-        "checkpoint_seconds": 0.0,
-    },
-    "coarse": {"base_width": 8, "levels": 2, "steps": 1, "batch_size": 1},
-}
+TERMINATED_ALIGN = """
+import os, signal, sys
+from CoWLandmarksTrainingLib import scan_registration
+from CoWLandmarksTrainingLib.__main__ import main
+write = scan_registration.write_json
+def write_and_be_terminated(*arguments):
+    write(*arguments)
+    scan_registration.write_json = write
+    os.kill(os.getpid(), signal.SIGTERM)
+scan_registration.write_json = write_and_be_terminated
+sys.exit(main(sys.argv[1:]))
+"""
+"""`cowlandmarks-train align` that a scheduler terminates when the first scan is registered."""
+TOY = tiny_sections(data={"prior": "none"}, coarse={"steps": 1}, fine={"steps": 3})
 
 
-def written(folder: Path, name: str, content: dict[str, object]) -> Path:
+def toy_with(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {**TOY, **{section: {**TOY.get(section, {}), **values} for section, values in changes.items()}}
+
+
+def toy_training(cohort: AlignedCohort, out: Path, **changes: dict[str, Any]) -> Training:
+    plan = PRESETS["cpu"].with_file(ConfigFile(Path("toy"), toy_with(**changes)))
+    return Training(CohortData(cohort, plan), plan, out, torch.device("cpu"))
+
+
+def written(folder: Path, name: str, content: Mapping[str, object]) -> Path:
     path = folder / name
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
@@ -146,7 +157,7 @@ def test_both_modalities_need_scans_of_both(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_cohort_in_another_frame_is_no_reason_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
-    write_bead_cohort(aligned, mra=2, sets=0, validation=1)
+    write_bead_cohort(aligned, mra=2, sets=0, validation=0)
     assert train(aligned, out, toy) == 0
     content = json.loads((aligned / "aligned.json").read_text(encoding="utf-8"))
     content["frame"]["mean_landmarks"][0][0] += 1.0
@@ -163,20 +174,16 @@ def test_landmarks_of_one_side_alone_are_never_mirrored(tmp_path: Path, caplog: 
         {**source, "landmarks": [{**entry, "mirror": entry["code"]} for entry in kept], "arteries": []}
     )
     cohort = write_bead_cohort(tmp_path, mra=1, sets=0, validation=0, anatomy=one_sided)
-    plan = PRESETS["cpu"].with_values(**TOY)
-    training = CohortTraining(cohort, plan, tmp_path / "out", torch.device("cpu"), Processes())
-    assert plan.augmentation.mirror
+    training = toy_training(cohort, tmp_path / "out")
+    assert training.plan.augmentation.mirror
     assert not training.augmentation.mirror
     assert "L-ICA-T" in caplog.text
     assert "has no counterpart on the other side" in caplog.text
-    sampler = training.coarse_trainer().sampler
+    samples = training.samples(training.stage("coarse"))
     left, middle = one_sided.codes.index("L-M1-M2"), one_sided.codes.index("BA-T")
-    for seed in range(6):
-        batch = sampler(np.random.default_rng(seed))
-        widest = batch.heatmaps[0, left].amax(dim=(0, 1))
-        other = batch.heatmaps[0, middle].amax(dim=(0, 1))
-        if widest.max() > 0.1 and other.max() > 0.1:
-            assert widest.argmax() < other.argmax()
+    for number in range(6):
+        places = samples[number].landmarks
+        assert places[left, 0] < places[middle, 0]
 
 
 def test_a_training_whose_checkpoints_are_both_damaged_says_what_to_delete(
@@ -220,27 +227,23 @@ def test_a_terminated_align_ends_with_code_75_and_goes_on_from_what_it_has(tmp_p
     shares = {"folders": ["cohort"], "validation_share": 0.0, "test_share": 0.0}
     config = written(tmp_path, "align.json", {"align": settings, "cohort": shares})
     out = tmp_path / "aligned"
-    command = [sys.executable, "-m", "CoWLandmarksTrainingLib", "align", str(config), "--out", str(out)]
+    words = ["align", str(config), "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    patience = time.monotonic() + 120.0
-    while not list(out.glob("*/registration.json")) and time.monotonic() < patience and process.poll() is None:
-        time.sleep(0.02)
-    process.terminate()
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 75, errors
-    assert "the same command goes on" in errors
+    command = [sys.executable, "-c", TERMINATED_ALIGN, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    assert "the same command goes on" in done.stderr
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*/registration.json")}
     assert kept
     assert not (out / "aligned.json").exists()
-    assert main(command[3:]) == 0
+    assert main(words) == 0
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
     assert len(AlignedCohort.read(out).cases()) == 3
 
 
 def test_images_replaced_before_resuming_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
-    write_bead_cohort(aligned, mra=2, sets=0, validation=1)
+    write_bead_cohort(aligned, mra=2, sets=0, validation=0)
     assert train(aligned, out, toy) == 0
     assert train(aligned, out, toy, "--resume") == 0
     assert "replaced" not in caplog.text
@@ -264,21 +267,21 @@ def test_a_landmark_beyond_the_crop_of_every_scan_is_told(tmp_path: Path, capsys
     assert "align.shape" in error
 
 
-@pytest.mark.parametrize("which", ["coarse", "fine"])
+@pytest.mark.parametrize("which", ["coarse", "circle", "fine"])
 def test_too_little_memory_is_told_with_the_settings_of_that_network(which: str, tmp_path: Path) -> None:
     cohort = write_bead_cohort(tmp_path / "aligned", mra=1, sets=0, validation=0)
-    plan = PRESETS["cpu"].with_values(**TOY)
-    training = CohortTraining(cohort, plan, tmp_path / "out", torch.device("cpu"), Processes())
-    trainer = training.coarse_trainer() if which == "coarse" else training.fine_trainer()
+    training = toy_training(cohort, tmp_path / "out", training={"stages": ["coarse", "circle", "fine"]})
+    trainer = training.trainer(training.stage(which))
     trainer.generator.register_forward_pre_hook(lambda *_: torch.empty(1 << 60))
-    trainer.generator.stem.register_forward_pre_hook(lambda *_: torch.empty(1 << 60))
-    advice = r"a smaller coarse\.batch_size" if which == "coarse" else r"raise training\.accumulate"
-    with pytest.raises(ConfigurationError, match=f"too little memory for step 0; .*{advice}"):
+    trainer.generator.stem.register_forward_pre_hook(lambda *_: torch.empty(1 << 60))  # type: ignore[union-attr]
+    with pytest.raises(
+        ConfigurationError, match=rf"too little memory for step 0; raise {which}\.accumulate.*{which}\.batch_size"
+    ):
         trainer.run()
 
 
 def test_a_network_larger_than_the_memory_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    huge = {**TOY, "generator": {**TOY["generator"], "base_width": 1 << 24, "max_width": 1 << 24}}
+    huge = toy_with(fine={"base_width": 1 << 30, "max_width": 1 << 30})
     write_bead_cohort(tmp_path / "aligned", mra=1, sets=0, validation=0)
     assert train(tmp_path / "aligned", tmp_path / "out", written(tmp_path, "huge.json", huge)) == 1
     [error] = capsys.readouterr().err.splitlines()
@@ -290,7 +293,7 @@ def test_pictures_that_cannot_be_written_do_not_end_a_training(
 ) -> None:
     aligned, out = tmp_path / "aligned", tmp_path / "out"
     write_bead_cohort(aligned, mra=1, sets=0, validation=1)
-    toy = {**TOY, "training": {**TOY["training"], "validate_every": 1}}
+    toy = toy_with(training={"validate_every": 1})
     (out / "fine").mkdir(parents=True)
     (out / "fine" / "pictures").write_text("no folder", encoding="utf-8")
     assert train(aligned, out, written(tmp_path, "toy.json", toy)) == 0
@@ -299,13 +302,12 @@ def test_pictures_that_cannot_be_written_do_not_end_a_training(
 
 
 def test_a_preset_that_changes_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_bead_cohort(tmp_path / "aligned", mra=1, sets=0, validation=0)
+    """Told before the cohort is read, which is none here."""
     whole = tmp_path / "whole.json"
     assert main(["init", str(whole)]) == 0
     small = written(tmp_path, "toy.json", TOY)
     for config, warned in ((whole, True), (small, False)):
-        words = ["study", str(tmp_path / "aligned"), "--out", str(tmp_path / "out"), "--config", str(config)]
-        main([*words, "--preset", "gpu", "--arm", "no such arm", "--device", "cpu"])
+        assert train(tmp_path, tmp_path / "out", config, "--preset", "gpu") == 1
         assert ("sets everything; --preset gpu changes nothing" in capsys.readouterr().err) == warned
 
 
@@ -315,8 +317,8 @@ def test_a_preset_that_changes_nothing_is_told(tmp_path: Path, capsys: pytest.Ca
 def test_other_modalities_are_trained_to_a_model_that_detects(
     image: str, prior: str, scans: int, sets: int, tmp_path: Path
 ) -> None:
-    toy = {**TOY, "training": {**TOY["training"], "adversarial_steps": 2}}
-    write_bead_cohort(tmp_path / "aligned", mra=3, cta=2, sets=0, validation=1)
+    toy = toy_with(fine={"adversarial_steps": 2})
+    write_bead_cohort(tmp_path / "aligned", mra=3, cta=2, sets=0, validation=0)
     words = ["--image-modality", image, "--prior", prior]
     assert train(tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", toy), *words) == 0
     model = load_model(tmp_path / "out" / "model.cow.pt")

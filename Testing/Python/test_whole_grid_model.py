@@ -72,9 +72,10 @@ def test_only_a_network_that_knows_mirror_images_reads_them() -> None:
         model = image_only(tiny_model())
         detector = Detector(replace(model, read_mirrored=allowed, grid=replace(model.grid, shape=(8, 8, 8))), "cpu")
         read = []
-        network = detector._fine.network  # type: ignore[attr-defined]
+        reader = detector._readers["fine"]
+        network = reader.network  # type: ignore[attr-defined]
         network.register_forward_hook(lambda *_, seen=read: seen.append(1))
-        detector._fine(torch.zeros(1, 1, 8, 8, 8))
+        reader(torch.zeros(1, 1, 8, 8, 8))
         assert len(read) == calls
 
 

@@ -1,33 +1,62 @@
-"""Training cases as small files, one for all three networks."""
+"""Phantom cases for training as small files, each rendered when it is first wanted."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from CoWLandmarksLib.errors import OutputError
 
 from .circle_cases import CircleCase, render_circle_case
 from .training_cases import CoarseCase, FineCase, render_training_case
 
-
-def training_case_path(folder: Path, seed: int, index: int) -> Path:
-    """The file of one cached case."""
-    return folder / f"{seed}-{index:07d}.npz"
+_CPU = torch.device("cpu")
 
 
-def cache_training_cases(folder: Path, seed: int, indices: Iterator[int] | range, device: torch.device) -> None:
-    """Render cases into `folder` (one file each, written atomically); existing ones are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in indices:
-        path = training_case_path(folder, seed, index)
-        if path.exists():
-            continue
-        coarse, fine = render_training_case(seed, index, device)
-        circle = render_circle_case(seed, index, device)
-        write_case(
+def coarse_case(folder: Path, seed: int, index: int) -> CoarseCase:
+    """The field of view of case `index` of the stream `seed`, for the coarse network."""
+    with np.load(_rendered_head(folder, seed, index)) as content:
+        return CoarseCase(
+            content["coarse_image"], content["coarse_landmarks"], content["coarse_status"], _kind(content)
+        )
+
+
+def fine_case(folder: Path, seed: int, index: int, window: int) -> FineCase:
+    """One of the windows of a case, for the fine network."""
+    with np.load(_rendered_head(folder, seed, index)) as content:
+        return FineCase(
+            content["fine_image"][window],
+            content["fine_landmarks"][window],
+            content["fine_status"][window],
+            _kind(content),
+            content["fine_origin"][window],
+        )
+
+
+def circle_case(folder: Path, seed: int, index: int) -> CircleCase:
+    """The whole circle of a case, for the circle network."""
+    path = folder / f"circle-{seed}-{index:07d}.npz"
+    if not path.exists():
+        case = render_circle_case(seed, index, _CPU)
+        _write(
+            path,
+            modality=np.array(case.modality),
+            image=case.image,
+            landmarks=case.landmarks,
+            status=case.status,
+        )
+    with np.load(path) as content:
+        return CircleCase(content["image"], content["landmarks"], content["status"], _kind(content))
+
+
+def _rendered_head(folder: Path, seed: int, index: int) -> Path:
+    """The file of the coarse field and the fine windows of a case, which are rendered together."""
+    path = folder / f"head-{seed}-{index:07d}.npz"
+    if not path.exists():
+        coarse, fine = render_training_case(seed, index, _CPU)
+        _write(
             path,
             modality=np.array(coarse.modality),
             coarse_image=coarse.image,
@@ -36,42 +65,25 @@ def cache_training_cases(folder: Path, seed: int, indices: Iterator[int] | range
             fine_image=np.stack([case.image for case in fine]),
             fine_landmarks=np.stack([case.landmarks for case in fine]),
             fine_status=np.stack([case.status for case in fine]),
-            circle_image=circle.image,
-            circle_landmarks=circle.landmarks,
-            circle_status=circle.status,
+            fine_origin=np.stack([case.origin for case in fine]),
         )
+    return path
 
 
-def write_case(path: Path, **arrays: np.ndarray) -> None:
-    """Write a cached case atomically; until it is whole its name does not end in .npz, which samplers look for."""
+def _write(path: Path, **arrays: np.ndarray) -> None:
+    """Write a case atomically: several processes may render the same one. Raises OutputError."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"The phantom '{path}' cannot be written ({error.strerror or error}); make room on the disk."
+        ) from error
 
 
-def read_coarse_case(path: Path) -> CoarseCase:
-    """The coarse part of a cached case."""
-    with np.load(path) as content:
-        return CoarseCase(
-            content["coarse_image"], content["coarse_landmarks"], content["coarse_status"], str(content["modality"])
-        )
-
-
-def read_fine_case(path: Path, window: int) -> FineCase:
-    """One fine window of a cached case."""
-    with np.load(path) as content:
-        return FineCase(
-            content["fine_image"][window],
-            content["fine_landmarks"][window],
-            content["fine_status"][window],
-            str(content["modality"]),
-        )
-
-
-def read_circle_case(path: Path) -> CircleCase:
-    """The whole circle of a cached case."""
-    with np.load(path) as content:
-        return CircleCase(
-            content["circle_image"], content["circle_landmarks"], content["circle_status"], str(content["modality"])
-        )
+def _kind(content: np.lib.npyio.NpzFile) -> str:
+    return str(content["modality"])

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from CoWLandmarksLib.alignment import fit_similarity_robustly
 from CoWLandmarksLib.circle import CIRCLE_SHAPE, circle_grid, halved
 from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
 from CoWLandmarksLib.localizer import pool_for_localizer
 from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.resampling import resample
 from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
-from scipy.spatial.transform import Rotation
 
+from ..earlier_errors import simulated_alignment
 from .appearance import Family
 from .atlas import default_atlas
 from .render import Scene, render
@@ -59,7 +58,8 @@ def render_circle_case(seed: int, index: int, device: torch.device) -> CircleCas
     rule = DEFAULT_INTENSITY_RULES[modality]
     scene = _scene(rng, modality, absent=(index // 2) % ABSENT_EVERY == ABSENT_EVERY - 1)
     truth = apply_affine(scene.pose, scene.phantom.landmarks)
-    to_reference = _simulated_alignment(truth, rng)
+    mean = default_atlas().shape_models["patients"].mean
+    to_reference = simulated_alignment(truth, mean, circle_grid().centre, rng)
     halves = halved(case_grid())
     in_scan = halves.transformed(np.linalg.inv(to_reference))
     native = _native_grid(in_scan, np.nanmean(truth, axis=0), rng)
@@ -90,21 +90,6 @@ def _rendered(
     image = render(scene, native, device).image
     scale = rule.scale(image.cpu().numpy(), float(np.prod(native.spacing))) * float(np.exp(rng.normal(0, 0.05)))
     return resample(rule.apply(image, scale), native, target, padding=rule.padding())
-
-
-def _simulated_alignment(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A similarity from the scan to the reference frame with errors like those of the coarse step."""
-    mean = default_atlas().shape_models["patients"].mean
-    noisy = truth + rng.normal(0, rng.uniform(0.5, 2.5), truth.shape)
-    aligned = fit_similarity_robustly(noisy, mean).transform
-    spread_deg = 8.0 if rng.random() < 0.15 else 3.0
-    turn = np.eye(4)
-    turn[:3, :3] = (
-        np.exp(rng.normal(0, 0.03)) * Rotation.from_rotvec(rng.normal(0, spread_deg, 3), degrees=True).as_matrix()
-    )
-    centre = circle_grid().centre
-    turn[:3, 3] = centre - turn[:3, :3] @ centre
-    return turn @ aligned
 
 
 def _native_grid(target: Grid, circle: np.ndarray, rng: np.random.Generator) -> Grid:

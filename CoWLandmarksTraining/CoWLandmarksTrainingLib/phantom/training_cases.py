@@ -42,12 +42,13 @@ class CoarseCase:
 @dataclass(frozen=True)
 class FineCase:
     """`image` uint8 [k, j, i]; `landmarks` (n, 3) mm of the reference frame from the window's first voxel, also
-    outside it; `status` as in CoarseCase."""
+    outside it; `status` as in CoarseCase; `origin` (3,) mm of the first voxel in the reference frame."""
 
     image: np.ndarray
     landmarks: np.ndarray
     status: np.ndarray
     modality: str
+    origin: np.ndarray
 
 
 def sample_scene(
@@ -131,7 +132,8 @@ def _fine_case(
     centre = in_reference[rng.choice(present)] + rng.uniform(-9, 9, 3)
     whole = reference_grid()
     start = np.rint(apply_affine(whole.ras_to_ijk, centre)).astype(int) - np.array(FINE_WINDOW[::-1]) // 2
-    window = whole.window((start[0], start[1], start[2]), FINE_WINDOW).transformed(np.linalg.inv(aligned))
+    local = whole.window((int(start[0]), int(start[1]), int(start[2])), FINE_WINDOW)
+    window = local.transformed(np.linalg.inv(aligned))
     native = _native_grid(window, rng)
     status = landmark_status(truth, native)
     image = render(scene, native, device).image
@@ -139,7 +141,11 @@ def _fine_case(
     beyond = (status == -1) & (landmark_status(truth, window) != 1)
     status = np.where(beyond, 1, status).astype(np.int8)
     return FineCase(
-        quantise(sampled, rule), _in_grid_mm(truth, window, whole.spacing), status, scene.appearance.modality.value
+        quantise(sampled, rule),
+        _in_grid_mm(truth, window, whole.spacing),
+        status,
+        scene.appearance.modality.value,
+        local.ijk_to_ras[:3, 3].copy(),
     )
 
 
