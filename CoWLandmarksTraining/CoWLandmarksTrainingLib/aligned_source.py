@@ -54,7 +54,7 @@ class AlignedSource:
         """One case, laid at random."""
         if stage.posing is Posing.FIELD:
             return self._field(case, rng)
-        deformation = self._deformation(case, stage, rng)
+        deformation = drawn_deformation(rng, stage, self.augmentation, self.frame, case.landmarks, case.status)
         moved = deformation.moved(case.landmarks)
         status = status_on(stage.grid, case.landmarks, case.status)
         expected = None
@@ -84,23 +84,16 @@ class AlignedSource:
             image = sample_image(case.crop(), self.frame.grid, grid, deformation)[None]
         return PosedCase(image, grid, deformation.moved(case.landmarks), status, expected, case.modality, case.name)
 
-    def _deformation(self, case: AlignedCase, stage: Stage, rng: np.random.Generator) -> Deformation:
-        """For the circle stage the errors of an alignment by the coarse one take the place of rotation and scale."""
-        own = self.augmentation
-        if stage.posing is not Posing.CIRCLE or own.whole_voxels:
-            return draw_deformation(rng, own, self.frame.grid)
-        drawn = draw_deformation(rng, replace(own, rotation_deg=0.0, scale=0.0), self.frame.grid)
-        known = np.where((case.status == INSIDE)[:, None], case.landmarks, np.nan)
-        back = np.linalg.inv(simulated_alignment(known, self.frame.mean_landmarks, drawn.centre, rng))
-        shift = apply_affine(back, drawn.centre) - drawn.centre + drawn.shift
-        return replace(drawn, matrix=back[:3, :3], shift=shift)
-
     def _field(self, case: AlignedCase, rng: np.random.Generator) -> PosedCase:
         """A window of the whole scan at 2 mm, turned, scaled and shifted."""
         assert case.coarse_grid is not None
+        window = field_window(case.coarse_grid, case.landmarks_in_scan(), rng)
+        return self.field(case, window, self._turn(window.centre, rng))
+
+    def field(self, case: AlignedCase, window: Grid, pose: np.ndarray) -> PosedCase:
+        """A `window` at 1 mm of the whole scan, pooled to 2 mm; `pose` (4, 4) takes its places to the scan."""
+        assert case.coarse_grid is not None
         scan, landmarks = case.coarse_grid, case.landmarks_in_scan()
-        window = field_window(scan, landmarks, rng)
-        pose = self._turn(window.centre, rng)
         image = resample(torch.from_numpy(np.array(case.coarse())), scan, window.transformed(pose), padding=0.0)
         pooled, grid = pool_for_localizer(image, window)
         local = apply_affine(np.linalg.inv(pose), landmarks)
@@ -128,6 +121,34 @@ class AlignedLandmarkSets:
         """One set as it lies in the reference frame."""
         case = self.cases[int(rng.integers(len(self.cases)))]
         return LandmarkSet(case.landmarks, case.status)
+
+
+def drawn_deformation(
+    rng: np.random.Generator,
+    stage: Stage,
+    augmentation: AugmentationSettings,
+    frame: AlignedFrame,
+    landmarks: np.ndarray,
+    status: np.ndarray,
+) -> Deformation:
+    """How landmarks (n, 3) of the reference frame, and their image, are laid before a stage at random.
+
+    For the circle stage the errors of an alignment by the coarse one take the place of rotation and scale.
+    """
+    if stage.posing is not Posing.CIRCLE:
+        return draw_deformation(rng, augmentation, frame.grid)
+    drawn = draw_deformation(rng, replace(augmentation, rotation_deg=0.0, scale=0.0), frame.grid)
+    known = np.where((status == INSIDE)[:, None], landmarks, np.nan)
+    back = np.linalg.inv(simulated_alignment(known, frame.mean_landmarks, drawn.centre, rng))
+    shift = apply_affine(back, drawn.centre) - drawn.centre + drawn.shift
+    return replace(drawn, matrix=back[:3, :3], shift=shift)
+
+
+def central_field_window(landmarks: np.ndarray) -> Grid:
+    """The window of the coarse network about landmarks (n, 3; NaN: none) of a scan."""
+    shape = tuple(2 * n for n in WINDOW)
+    placed = landmarks[np.isfinite(landmarks).all(axis=1)]
+    return axis_aligned_grid(placed.mean(axis=0), np.full(3, SAMPLING_SPACING_MM), (shape[0], shape[1], shape[2]))
 
 
 def status_on(grid: Grid, landmarks: np.ndarray, status: np.ndarray) -> np.ndarray:

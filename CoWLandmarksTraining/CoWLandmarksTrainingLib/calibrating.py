@@ -104,7 +104,8 @@ def calibration_of(
     every_height = np.array([getattr(r, peaks) for r in results])
     absent = np.array([r.absent for r in results])
     known = np.isfinite(every_error)
-    beyond = np.array([~np.isfinite(r.truth).all(axis=1) for r in results]) & ~absent
+    nowhere = [~np.isfinite(r.truth).all(axis=1) for r in results]
+    beyond = np.array([n if r.outside is None else r.outside for n, r in zip(nowhere, results, strict=True)]) & ~absent
     elsewhere = every_height[beyond] if positions == "coarse" else None
     read = known & (every_height > 0)
     absent_peaks = np.concatenate([every_height[absent], np.zeros(0) if more_absent is None else more_absent])

@@ -37,7 +37,8 @@ class AnnotatedVolume:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One evaluated scan: positions (n, 3) RAS mm, NaN in `truth` where there is no point."""
+    """One evaluated scan: positions (n, 3) RAS mm, NaN in `truth` where there is no point; `absent` and `outside` (n,)
+    where it is known why (`outside` None: every other point without a place)."""
 
     name: str
     group: str
@@ -55,6 +56,7 @@ class CaseResult:
     traits: dict[str, str] = field(default_factory=dict)
     circle: np.ndarray | None = None
     circle_peaks: np.ndarray | None = None
+    outside: np.ndarray | None = None
 
 
 def evaluate(
@@ -93,6 +95,7 @@ def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detect
         traits=case.traits,
         circle=None if circle is None else circle.positions,
         circle_peaks=None if circle is None else circle.peaks,
+        outside=np.array([e is not None and e.state is LandmarkState.OUTSIDE for e in listed]),
     )
 
 

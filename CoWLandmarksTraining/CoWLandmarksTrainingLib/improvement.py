@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # the panel reads what is written here, without torch
     from .evaluation import CaseResult
 
 
+FEWEST_SCANS = 6
+"""With fewer scans an interval drawn from them lies on one side of zero by chance too often."""
+
+
 @dataclass(frozen=True)
 class Improvement:
     """Mean radial errors in mm over the landmarks of `scans` scans with the old and the new model, and the difference
@@ -40,8 +44,8 @@ class Improvement:
 
     @property
     def sure(self) -> bool:
-        """Whether the interval lies wholly below zero."""
-        return self.interval_mm is not None and self.interval_mm[1] < 0.0
+        """Whether the interval lies wholly below zero, and rests on enough scans to mean something."""
+        return self.scans >= FEWEST_SCANS and self.interval_mm is not None and self.interval_mm[1] < 0.0
 
     def sentence(self) -> str:
         """For people, with a plain warning where the new model is not shown to be better."""

@@ -49,7 +49,7 @@ class PhantomSource:
         there = max(1, min(self.count, max(self.first, position // self.reuse)))
         index = int(rng.integers(there))
         if len(self.modalities) == 1:  # even numbers are MRA, odd ones CTA
-            index = 2 * (index // 2) + (self.modalities[0] is Modality.CTA)
+            index = 2 * index + (self.modalities[0] is Modality.CTA)
         if stage.posing is Posing.FIELD:
             return self._field(index, stage, rng)
         if stage.posing is Posing.CIRCLE:

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from CoWLandmarksLib.errors import ConfigurationError, CoWLandmarksError
 from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data import Sampler as IndexSampler
 
-from .aligned import ABSENT, INSIDE
-from .aligned_source import drawn_window, status_on
-from .augmentation import draw_deformation, jittered, mirrored
+from .aligned import ABSENT, INSIDE, AlignedFrame
+from .aligned_source import drawn_deformation, drawn_window, status_on
+from .augmentation import jittered, mirrored
 from .batch import Batch, RealSets, Sample, stacked
 from .cases import CaseSource, LandmarkSet, PosedCase
 from .intensity_variation import varied
@@ -108,12 +107,12 @@ class LandmarkSetSource(Protocol):
 class RealSetSampler:
     """Annotated sets as the discriminator is to know them: deformed, cut and mirrored like the samples of a stage.
 
-    `reference` is the reference grid; the other fields are as in StageSamples.
+    `frame` is the reference frame; the other fields are as in StageSamples.
     """
 
     sets: LandmarkSetSource
     stage: Stage
-    reference: Grid
+    frame: AlignedFrame
     permutation: tuple[int, ...]
     augmentation: AugmentationSettings
     middle_mm: float
@@ -134,7 +133,8 @@ class RealSetSampler:
 
     def _one(self, rng: np.random.Generator) -> Sample:
         drawn, stage = self.sets.draw(rng), self.stage
-        moved = draw_deformation(rng, self.augmentation, self.reference).moved(drawn.landmarks)
+        pose = drawn_deformation(rng, stage, self.augmentation, self.frame, drawn.landmarks, drawn.status)
+        moved = pose.moved(drawn.landmarks)
         status = status_on(stage.grid, drawn.landmarks, drawn.status)
         grid = drawn_window(rng, stage, moved, status) if stage.posing is Posing.WINDOWS else stage.grid
         mirror_mm = self.middle_mm if self.augmentation.mirror and rng.random() < 0.5 else None
@@ -205,7 +205,8 @@ def _unwatched_children() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGCHLD, before)
+        if before is not None:  # a handler that was not set by Python cannot be set again
+            signal.signal(signal.SIGCHLD, before)
 
 
 def batches(

@@ -159,6 +159,10 @@ class StageSettings:
             raise ValueError("sigma_mm, learning_rate and alpha must be above zero, final_alpha not below it.")
         if not 0 <= self.average_decay < 1:
             raise ValueError("average_decay must be from 0 to below 1.")
+        if self.minutes and self.adversarial_steps:
+            raise ValueError(
+                "minutes must be 0 where there are adversarial_steps; phase 2 begins after phase 1's steps."
+            )
 
     @property
     def all_steps(self) -> int:

@@ -15,7 +15,7 @@ from CoWLandmarksLib.errors import OutputError
 from CoWLandmarksLib.refinement import choose_windows
 
 from .aligned import AlignedCase
-from .aligned_source import AlignedSource, status_on
+from .aligned_source import AlignedSource, central_field_window, status_on
 from .augmentation import draw_deformation
 from .batch import stacked
 from .cases import PosedCase
@@ -60,19 +60,20 @@ class StageValidation:
             with torch.inference_mode():
                 outputs = network(self.stage.method.inputs(batch))[0].float()
             positions, _ = self.stage.method.decode(outputs, posed.grid, posed.expected)
-            found[landmarks], truth[landmarks] = positions[landmarks], posed.placed[landmarks]
+            seen = posed.grid.depth_mm(np.nan_to_num(posed.placed, nan=1e6)) >= 0.0
+            placed = np.where(seen[:, None], posed.placed, np.nan)
+            found[landmarks], truth[landmarks] = positions[landmarks], placed[landmarks]
         return found, truth
 
     def _posed(self, case: AlignedCase, number: int) -> Iterator[tuple[PosedCase, list[int]]]:
         """What of a case is read, with the landmarks that are read from it."""
         rng = np.random.Generator(np.random.Philox(key=[number, 2**42]))
-        plain = replace(
-            self.source,
-            augmentation=ONLY_TRANSLATIONS,
-            coarse=replace(self.source.coarse, pitch_deg=0.0, roll_yaw_deg=0.0, scale=0.0),
-        )
+        plain = replace(self.source, augmentation=ONLY_TRANSLATIONS)
         stage, everything = self.stage, list(range(len(case.landmarks)))
-        if stage.posing in (Posing.FIELD, Posing.CIRCLE):
+        if stage.posing is Posing.FIELD:
+            yield plain.field(case, central_field_window(case.landmarks_in_scan()), np.eye(4)), everything
+            return
+        if stage.posing is Posing.CIRCLE:
             yield plain.posed(case, stage, rng), everything
             return
         deformation = draw_deformation(rng, replace(ONLY_TRANSLATIONS, translation_mm=0.0), stage.grid)

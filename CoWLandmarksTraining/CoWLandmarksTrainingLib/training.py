@@ -147,7 +147,8 @@ class Training:
             workers=plan.training.workers,
             memory_advice=MEMORY_ADVICE.format(stage=stage.name),
         )
-        if not trainer.resume() and state is not None:
+        trainer.resume()
+        if state is not None:
             take_over(trainer, state, stage.name)
         return trainer
 
@@ -219,7 +220,7 @@ class Training:
         real = RealSetSampler(
             self.data.landmark_sets(),
             stage,
-            frame.grid,
+            frame,
             self.data.anatomy.mirror_permutation,
             self.augmentation,
             float(frame.grid.centre[0]),
@@ -249,7 +250,9 @@ class Training:
                     f"The {stage.name} network in '{self.out}' is not trained yet; train it first."
                 )
             weights = stage.start.weights
-        return NetworkPart(stage.config, unpack_weights(pack_weights(weights)), stage.settings.sigma_mm, UNCALIBRATED)
+        kept = stage.start if stage.fixed else None
+        sigma_mm = stage.settings.sigma_mm if kept is None else kept.sigma_mm
+        return NetworkPart(stage.config, unpack_weights(pack_weights(weights)), sigma_mm, UNCALIBRATED)
 
     def _steps_of(self, stage: Stage) -> dict[str, Any]:
         log = {} if stage.fixed else _last_state(self.out / stage.name / CHECKPOINT_NAME)
@@ -275,8 +278,13 @@ class Training:
                 if self.start is None
                 else {"started_from": {"model": self.start.name, **_without_cohort(self.start.provenance)}}
             ),
-            "plan": self.plan.to_dict(),
+            "plan": self._plan_without_paths(),
         }
+
+    def _plan_without_paths(self) -> dict[str, Any]:
+        plan = self.plan.to_dict()
+        plan["training"]["start_from"] = Path(plan["training"]["start_from"]).name
+        return plan
 
     def _card(self) -> str:
         trained = [f"{stage.name} {stage.settings.all_steps}" for stage in self.stages if not stage.fixed]
@@ -328,7 +336,7 @@ def train(
             del trainer
     if only is not None:
         return None
-    if stop():
+    if training.processes.agreed(stop(), 0.0, training.device)[0]:
         raise StoppedError("The networks are trained; the same command goes on with the calibration.")
     if training.processes.first:
         _deliver(training, tell)
@@ -350,16 +358,18 @@ def light_states(training: Training, out: Path | None) -> Iterator[None]:
 def _deliver(training: Training, tell: LogSink) -> None:
     """Calibrate, compare with the model it began from, and write the model file."""
     device, data, start = training.device.type, training.data, training.start
+    # Tables of networks that this training did not go on with say nothing of its own.
+    before = start if all(stage.start is not None for stage in training.stages) else None
     tell({"stage": "calibration", "message": "measuring the confidences"})
     with enough_memory("the calibration"):
         model = calibrated(
             training.model(),
             lambda model: data.read_calibration(model, device),
             lambda model: data.read_absence(model, device),
-            start,
+            before,
         )
-    if model.fine.calibration is (UNCALIBRATED if start is None else start.fine.calibration):  # nothing was measured
-        whose = "a guess" if start is None else "those of the model it began from"
+    if model.fine.calibration is (UNCALIBRATED if before is None else before.fine.calibration):  # nothing was measured
+        whose = "a guess" if before is None else "those of the model it began from"
         model = replace(model, card=f"{model.card} There was no validation scan: confidences are {whose}.")
     compared = None
     if start is not None:

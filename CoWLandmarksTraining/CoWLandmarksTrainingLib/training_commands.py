@@ -55,7 +55,7 @@ def add_training_commands(commands: Any, stop_request: WatchForStop) -> None:
     calibrate.add_argument("model", type=Path, metavar="MODEL", help="model file; it stays as it is")
     calibrate.add_argument("cohort", type=Path, nargs="+", metavar="COHORT", help="folders with cases, or scenes")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="the calibrated model (.cow.pt)")
-    calibrate.add_argument("--split", choices=["train", "validation"], help="only the cases of this split")
+    calibrate.add_argument("--split", choices=["train", "validation"], help="cases of this split (default: validation)")
     calibrate.add_argument(
         "--splits", type=Path, metavar="FILE", help="splits file (default: splits.json in the first)"
     )
@@ -170,11 +170,17 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from .calibrating import calibrated
     from .evaluation import CaseResult, evaluate
     from .evaluation_cases import annotated_volume, evaluation_cases
+    from .splits import SPLITS_FILE
 
     model = load_model(arguments.model)
     if not arguments.out.name.endswith(".cow.pt"):
         raise ConfigurationError(f"'{arguments.out}' does not end in .cow.pt; choose another --out.")
-    cases = evaluation_cases(arguments.cohort, model.anatomy, arguments.split, arguments.splits)
+    first: Path = arguments.cohort[0]
+    drawn = arguments.splits is not None or ((first if first.is_dir() else first.parent) / SPLITS_FILE).is_file()
+    split = arguments.split or ("validation" if drawn else None)
+    if split and not arguments.split:
+        print("Only the validation cases of the splits are used; --split chooses others.", flush=True)
+    cases = evaluation_cases(arguments.cohort, model.anatomy, split, arguments.splits)
     failed = {failure["case"]: failure["error"] for failure in cases.failed}
     for name, sentence in failed.items():
         print(f"error: {name}: {sentence}", file=sys.stderr)

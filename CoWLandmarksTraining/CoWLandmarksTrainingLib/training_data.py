@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -342,34 +342,50 @@ def same_frame(one: AlignedFrame, other: AlignedFrame) -> bool:
 def read_aligned_cases(
     model: Model, cases: tuple[AlignedCase, ...], frame: AlignedFrame, device: str
 ) -> list[CaseResult]:
-    """What a model finds in the surroundings of the circle of aligned cases (`AlignedCase.region`)."""
+    """What a model finds in aligned cases: in the surroundings of the circle (`AlignedCase.region`), the coarse network
+    in the whole scans at 1 mm."""
     as_cached = {
         modality: IntensityRule("fixed", rule.low, rule.high, fixed_scale=1.0)
         for modality, rule in model.intensity.items()
     }
     detector = Detector(replace(model, intensity=as_cached), device)
-    return evaluate(detector, _regions(model, cases, frame))
-
-
-def _regions(model: Model, cases: tuple[AlignedCase, ...], frame: AlignedFrame) -> Iterator[AnnotatedVolume]:
+    results = []
     for case in cases:
-        turned = case.ras_to_reference[:3, :3]
-        product = turned.T @ turned
-        similar = np.allclose(product, product[0, 0] * np.eye(3), atol=1e-6 * product[0, 0])
-        to_scan = np.linalg.inv(case.ras_to_reference) if similar else np.eye(4)  # no scan has sheared axes
-        grid = frame.region.transformed(to_scan)
-        points = apply_affine(to_scan, case.landmarks)
-        depth = grid.depth_mm(np.nan_to_num(points, nan=1e6))
-        truth = []
-        for code, point, status, deep in zip(model.anatomy.codes, points, case.status, depth, strict=True):
-            if status == INSIDE and deep >= 0.0:
-                place = (float(point[0]), float(point[1]), float(point[2]))
-                truth.append(LandmarkEstimate(code, place, LandmarkState.FOUND, 1.0, 0.0))
-            else:
-                state = LandmarkState.ABSENT if status == ABSENT else LandmarkState.OUTSIDE
-                truth.append(LandmarkEstimate(code, None, state, 1.0, 0.0))
-        volume = Volume(np.asarray(case.region(), np.float32), grid.ijk_to_ras, case.name, case.modality)
-        yield AnnotatedVolume(volume, tuple(truth), case.modality.value)
+        [result] = evaluate(detector, [_region(model, case, frame)])
+        coarse = detector.measure(_whole_scan(case)).alignment.coarse
+        places = coarse.positions if _is_similarity(case) else apply_affine(case.ras_to_reference, coarse.positions)
+        results.append(replace(result, coarse=places, coarse_peaks=coarse.peaks))
+    return results
+
+
+def _is_similarity(case: AlignedCase) -> bool:
+    """Whether a case can be turned back to how it was scanned without shear, which no scan has."""
+    turned = case.ras_to_reference[:3, :3]
+    product = turned.T @ turned
+    return bool(np.allclose(product, product[0, 0] * np.eye(3), atol=1e-6 * product[0, 0]))
+
+
+def _whole_scan(case: AlignedCase) -> Volume:
+    assert case.coarse_grid is not None
+    return Volume(np.asarray(case.coarse(), np.float32), case.coarse_grid.ijk_to_ras, case.name, case.modality)
+
+
+def _region(model: Model, case: AlignedCase, frame: AlignedFrame) -> AnnotatedVolume:
+    """The surroundings of the circle, in scan RAS where that is possible, else in the reference frame."""
+    to_scan = np.linalg.inv(case.ras_to_reference) if _is_similarity(case) else np.eye(4)
+    grid = frame.region.transformed(to_scan)
+    points = apply_affine(to_scan, case.landmarks)
+    depth = grid.depth_mm(np.nan_to_num(points, nan=1e6))
+    truth = []
+    for code, point, status, deep in zip(model.anatomy.codes, points, case.status, depth, strict=True):
+        if status == INSIDE and deep >= 0.0:
+            place = (float(point[0]), float(point[1]), float(point[2]))
+            truth.append(LandmarkEstimate(code, place, LandmarkState.FOUND, 1.0, 0.0))
+        elif status in (INSIDE, ABSENT):  # the others are beyond the scan or not annotated: nobody knows
+            state = LandmarkState.ABSENT if status == ABSENT else LandmarkState.OUTSIDE
+            truth.append(LandmarkEstimate(code, None, state, 1.0, 0.0))
+    volume = Volume(np.asarray(case.region(), np.float32), grid.ijk_to_ras, case.name, case.modality)
+    return AnnotatedVolume(volume, tuple(truth), case.modality.value)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from CoWLandmarksLib.modality import Modality
 from CoWLandmarksLib.volume import Grid, axis_aligned_grid
 from CoWLandmarksTrainingLib import aligned_source
 from CoWLandmarksTrainingLib.aligned import AlignedCase, AlignedCohort
-from CoWLandmarksTrainingLib.aligned_source import AlignedLandmarkSets, AlignedSource, usable
+from CoWLandmarksTrainingLib.aligned_source import AlignedLandmarkSets, AlignedSource, drawn_deformation, usable
 from CoWLandmarksTrainingLib.batch import Batch, RealSets, stacked
 from CoWLandmarksTrainingLib.processes import Processes
 from CoWLandmarksTrainingLib.samples import RealSetSampler, StageSamples, batches
@@ -78,7 +78,7 @@ def sampler_of(
     return RealSetSampler(
         AlignedLandmarkSets(cases),
         stage,
-        GRID,
+        cohort.frame,
         cohort.anatomy.mirror_permutation,
         augmentation,
         float(GRID.centre[0]),
@@ -145,7 +145,9 @@ def test_cases_of_the_circle_stage_are_turned_and_scaled_like_an_alignment_by_th
     known = cases[0].landmarks - cases[0].landmarks.mean(axis=0)
     turns, sizes = [], []
     for number in range(100):
-        found = source._deformation(cases[0], stage, np.random.default_rng(number)).moved(cases[0].landmarks)
+        own, rng = cases[0], np.random.default_rng(number)
+        pose = drawn_deformation(rng, stage, source.augmentation, source.frame, own.landmarks, own.status)
+        found = pose.moved(own.landmarks)
         found = found - found.mean(axis=0)
         left, values, right = np.linalg.svd(found.T @ known)
         rotation = left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right

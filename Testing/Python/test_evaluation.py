@@ -350,7 +350,7 @@ class TestComparing:
         assert "On 2 scans" in told
         assert f"{new:.2f} mm" in told and f"{old:.2f} mm" in told and f"difference {new - old:+.2f} mm" in told
         assert "interval -3.00 to -1.00" in told
-        assert "WARNING" not in told
+        assert "WARNING: so few scans do not show that it is better" in told
         assert main(["compare", str(tmp_path / "new" / "evaluation.json"), str(tmp_path / "old")]) == 0
         assert "WARNING: the new model is not better" in capsys.readouterr().out
 

@@ -203,8 +203,9 @@ class TestTravelling:
     def test_a_bare_machine_goes_on_from_them_to_a_model(self, here: Path, carried: Path, tmp_path: Path) -> None:
         out, states = tmp_path / "elsewhere", str(carried / "states")
         assert main(words(here, out, "--state-from", states, "--state-to", str(tmp_path / "states"))) == 0
-        assert steps_of(out, "fine") == [3, 4]
-        assert steps_of(out, "coarse") == steps_of(out, "circle") == []
+        assert steps_of(out, "fine") == [1, 2, 3, 4]  # the log comes along
+        for stage in ("coarse", "circle"):
+            assert steps_of(out, stage) == steps_of(carried / "out", stage)
         whole, model = load_model(here / "whole" / "model.cow.pt"), load_model(out / "model.cow.pt")
         assert {stage: model.provenance[stage]["steps"] for stage in STAGE_NAMES} == STEPS
         for name, value in whole.coarse.weights.items():  # trained to the end where it came from; fp16 on the way
@@ -221,7 +222,13 @@ class TestTravelling:
             torch.testing.assert_close(after.average[name], value.half().to(value.dtype), rtol=0, atol=0)
             assert torch.equal(after.generator.state_dict()[name], after.average[name])
 
-    def test_what_the_machine_has_itself_counts_more(self, here: Path, carried: Path) -> None:
+    def test_what_is_further_counts_more(self, here: Path, carried: Path, tmp_path: Path) -> None:
+        own = training_in(here, tmp_path)
+        own.trainer(own.stage("fine")).save_checkpoint(0.0)
+        assert own.trainer(own.stage("fine")).step == 0
+        assert own.trainer(own.stage("fine"), carried / "states").step == 2
+
+    def test_what_the_machine_has_itself_counts_more_where_it_is_as_far(self, here: Path, carried: Path) -> None:
         training = training_in(here, carried / "out")
         exact = training.trainer(training.stage("fine"))
         again = training.trainer(training.stage("fine"), carried / "states")
@@ -235,7 +242,7 @@ class TestTravelling:
         state = torch.load(carried / "states" / "state-fine.pt", weights_only=True)
         (tmp_path / "states").mkdir()
         torch.save({**state, "seconds": 61.0}, tmp_path / "states" / "state-fine.pt")
-        own = training_in(here, tmp_path / "out", fine={"minutes": 1.0})
+        own = training_in(here, tmp_path / "out", fine={"minutes": 1.0, "steps": 4, "adversarial_steps": 0})
         assert train(own, only="fine", state_from=tmp_path / "states") is None
         assert steps_of(tmp_path / "out", "fine") == []
 

@@ -235,7 +235,7 @@ class TestComparison:
     def test_the_sentence_warns_unless_it_is_surely_better(
         self, old: float, new: float, interval: tuple[float, float] | None, ending: str
     ) -> None:
-        told = Improvement(5, 95, old, new, interval).sentence()
+        told = Improvement(6, 114, old, new, interval).sentence()
         assert told.endswith(ending)
         assert f"{new:.2f} mm, the old one {old:.2f} mm" in told
 

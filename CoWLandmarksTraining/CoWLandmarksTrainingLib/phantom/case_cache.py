@@ -80,6 +80,8 @@ def _write(path: Path, **arrays: np.ndarray) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
+        if path.exists():  # another process was quicker, and Windows replaces no file that is being read
+            return
         raise OutputError(
             f"The phantom '{path}' cannot be written ({error.strerror or error}); make room on the disk."
         ) from error
