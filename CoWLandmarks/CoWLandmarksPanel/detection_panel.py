@@ -62,6 +62,7 @@ class DetectionPanel:
         self._traced: dict[str, Places] = {}
         self._arteriesMessage = ""
         self._input: Any | None = None
+        self._shown: Any | None = None
         self._switching = False
         self._views = ScanViews(self.followViews)
         self._toDisplay: Any | None = None
@@ -168,10 +169,13 @@ class DetectionPanel:
         ui.messageLabel.visible = bool(ui.messageLabel.text)
         self.batch.setEnabled(not running and not installing)
         self.result.ui.checkButton.enabled = not (running or installing or self.batch.running)
-        detection = self.detection
-        if detection is None or detection.GetScene() is None:
-            detection = None if scan is None else latest_result(scan)
-            if self._parameters is not None and detection is not None:
+        # While another module is open the sections keep what they show, as long as it is in the scene.
+        detection = self._shown if self._parameters is None else self.detection
+        if detection is not None and detection.GetScene() is None:
+            detection = None
+        if detection is None and self._parameters is not None and scan is not None:
+            detection = latest_result(scan)
+            if detection is not None:
                 self._switch(scan, detection)
         self._showDetection(detection)
 
@@ -331,6 +335,7 @@ class DetectionPanel:
         self._showDetection(markupsNode)
 
     def _showDetection(self, markupsNode: Any | None) -> None:
+        self._shown = markupsNode
         if markupsNode is not None:
             self._traced.setdefault(markupsNode.GetID(), _places(markupsNode))
         for title, section in self._sections:

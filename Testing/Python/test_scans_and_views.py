@@ -155,3 +155,20 @@ def test_a_result_of_a_batch_is_shown_by_its_row_and_hidden_as_it_comes(scans: S
 def test_comparing_two_results_changes_neither_scan_nor_choice(scans: Scans) -> None:
     scans.panel.compare.ui.firstComboBox.setCurrentNode(scans.b1)
     scans.expect(scans.a, scans.a2)
+
+
+def test_leaving_the_module_and_coming_back_keeps_the_older_result_and_what_was_typed(scans: Scans) -> None:
+    scans.panel._choose(scans.a1)
+    scans.expect(scans.a, scans.a1)
+    export = scans.panel.export.ui
+    export.caseEdit.text, export.consentCheckBox.checked = "case-007", True
+    for step in (scans.widget.exit, scans.panel.refresh, scans.widget.enter):
+        step()
+        scans.application.process_events()
+        assert scans.panel.review.markupsNode is scans.a1
+        assert export.caseEdit.text == "case-007" and export.consentCheckBox.checked
+        assert not scans.a2.GetDisplayVisibility()
+    scans.widget.exit()
+    scans.scene.RemoveNode(scans.a1)
+    scans.application.process_events()
+    assert scans.panel.review.markupsNode is None and not export.caseEdit.text
