@@ -91,6 +91,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.onSceneChanged)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.initializeParameterNode()
 
     def cleanup(self):
@@ -125,6 +126,10 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
         self.panel.refresh()
+
+    def onSceneEndImport(self, caller, event):
+        """Called after a scene was loaded, before its views are drawn."""
+        self.panel.sceneLoaded()
 
     def onSceneChanged(self, caller, event):
         """Called when nodes came or went."""

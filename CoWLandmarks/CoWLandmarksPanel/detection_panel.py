@@ -68,6 +68,7 @@ class DetectionPanel:
         self._toDisplay: Any | None = None
         self._loading: Stepwise | None = None
         self._look = True
+        self._drawAgain = False
         self._displayTimer = qt.QTimer()
         self._displayTimer.setSingleShot(True)
         self._displayTimer.setInterval(0)
@@ -133,6 +134,14 @@ class DetectionPanel:
         """The user comes back to the panel."""
         self.advanced.refresh()
         self.refresh()
+        if self._drawAgain:
+            self._displayTimer.start()
+
+    def sceneLoaded(self) -> None:
+        """A scene was loaded: its vessels are drawn as this computer can, not as the one can that saved it."""
+        if hide_vessels(slicer.mrmlScene):
+            self._drawAgain, self._look = True, False
+            self._displayTimer.start()  # when the result is chosen
 
     def sceneCloses(self) -> None:
         """Everything that works on the scene stops; its nodes go."""
@@ -142,6 +151,7 @@ class DetectionPanel:
         self._views.forget()
         self._input = None
         self._traced.clear()
+        self._drawAgain = False
         self.ui.messageLabel.text = ""
 
     def cleanup(self) -> None:
@@ -311,6 +321,9 @@ class DetectionPanel:
 
     def _onDisplay(self) -> None:
         markupsNode, self._toDisplay = self._toDisplay, None
+        if self._drawAgain and self.detection is not None:
+            self._drawAgain = False
+            self._drawVessels()
         if markupsNode is not None and markupsNode.GetScene() is not None:
             if self._look:
                 self._display(markupsNode)
