@@ -133,6 +133,8 @@ class DetectionPanel:
     def enter(self) -> None:
         """The user comes back to the panel."""
         self.advanced.refresh()
+        if self._input is not None and self._input.GetScene() is not None and self._views.blank:
+            self._views.show(self._input)
         self.refresh()
         if self._drawAgain:
             self._displayTimer.start()
@@ -203,10 +205,10 @@ class DetectionPanel:
         if self._switching or slicer.mrmlScene.IsBatchProcessing():
             return
         if self._parameters is not None:
-            # Without a scan before, the selector chose by itself: the views stay.
+            # Without a scan before, the selector chose by itself: the views stay, unless they are blank.
             chosenByUser = self._input is not None and self._input.GetScene() is not None
             if node is not None and (self.detection is None or volume_node_of(self.detection) is not node):
-                self._switch(node, latest_result(node), show=chosenByUser)
+                self._switch(node, latest_result(node), show=chosenByUser or self._views.blank)
             self._input = node
         self.refresh()
 

@@ -172,3 +172,20 @@ def test_leaving_the_module_and_coming_back_keeps_the_older_result_and_what_was_
     scans.scene.RemoveNode(scans.a1)
     scans.application.process_events()
     assert scans.panel.review.markupsNode is None and not export.caseEdit.text
+
+
+def test_views_that_went_blank_show_the_scan_that_the_selector_chose_by_itself(scans: Scans) -> None:
+    scans.scene.RemoveNode(scans.a)
+    for composite in scans.composites():
+        if composite.GetBackgroundVolumeID() == scans.a.GetID():
+            composite.SetBackgroundVolumeID(None)  # Slicer blanks them
+    scans.expect(scans.b, scans.b1)
+    scans.widget.exit()
+    scans.scene.RemoveNode(scans.b)
+    scans.application.process_events()
+    other = add_volume(scans.scene, replace(bead_image(POINTS), name="other"))
+    scans.application.process_events()
+    assert scans.backgrounds() == {None}, "while another module is open the views are left alone"
+    scans.widget.enter()
+    scans.application.process_events()
+    assert scans.backgrounds() == {other.GetID()} and scans.widget.ui.inputSelector.currentNode() is other
