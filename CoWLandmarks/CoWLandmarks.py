@@ -138,6 +138,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def followScene(self):
         """Show the scene as it is now, unless it is just being changed; then this is called again."""
         if self.panel is not None and not (slicer.mrmlScene.IsBatchProcessing() or slicer.mrmlScene.IsClosing()):
+            self.logic.runs.forgetRemovedScans()
             self.chooseInput()
             self.panel.followViews()
             self.panel.refresh()
