@@ -72,7 +72,9 @@ class DetectionPanel:
         self._displayTimer = qt.QTimer()
         self._displayTimer.setSingleShot(True)
         self._displayTimer.setInterval(0)
-        self._displayTimer.connect("timeout()", self._onDisplay)
+        self._displayTimer.connect(
+            "timeout()", lambda: self._guard.call(ui.resultCollapsibleButton.text, self._onDisplay)
+        )
         anatomy = default_anatomy()
         self._anatomy = anatomy
         self.result = ResultPanel(ui.resultCollapsibleButton, anatomy)
@@ -358,9 +360,13 @@ class DetectionPanel:
 
     def onLandmarksChanged(self, markupsNode: Any, changedCodes: Sequence[str]) -> None:
         """A person moved, placed or removed points: colours, summary and arteries follow."""
-        update_region_balls(markupsNode, self._anatomy)
-        refresh_summary(markupsNode, self._anatomy)
-        self._guard.call(self.ui.resultCollapsibleButton.text, self.result.refresh)
+        title = self.ui.resultCollapsibleButton.text
+        self._guard.call(title, update_region_balls, markupsNode, self._anatomy)
+        self._guard.call(title, refresh_summary, markupsNode, self._anatomy)
+        self._guard.call(title, self.result.refresh)
+        self._guard.call(title, self._updateArteries, markupsNode)
+
+    def _updateArteries(self, markupsNode: Any) -> None:
         places = _places(markupsNode)
         if places == self._traced.get(markupsNode.GetID()) or not torchInstalled():
             return  # accepted as it is: the arteries stay
@@ -375,7 +381,7 @@ class DetectionPanel:
             self._tellOfArteries(_("The arteries could not be updated: {reason}").format(reason=run.error))
         elif not run.cancelled:
             self._tellOfArteries("")
-        self.result.refresh()
+        self._guard.call(self.ui.resultCollapsibleButton.text, self.result.refresh)
 
     def _tellOfArteries(self, text: str) -> None:
         """Say why the arteries do not follow; without a text take back what was said so."""
