@@ -91,6 +91,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.onSceneChanged)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.initializeParameterNode()
 
     def cleanup(self):
@@ -126,6 +127,10 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
         self.panel.refresh()
 
+    def onSceneEndImport(self, caller, event):
+        """Called after a scene was loaded, before its views are drawn."""
+        self.panel.sceneLoaded()
+
     def onSceneChanged(self, caller, event):
         """Called when nodes came or went."""
         self.sceneTimer.start()
@@ -133,6 +138,7 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def followScene(self):
         """Show the scene as it is now, unless it is just being changed; then this is called again."""
         if self.panel is not None and not (slicer.mrmlScene.IsBatchProcessing() or slicer.mrmlScene.IsClosing()):
+            self.logic.runs.forgetRemovedScans()
             self.chooseInput()
             self.panel.followViews()
             self.panel.refresh()

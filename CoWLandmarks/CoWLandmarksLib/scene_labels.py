@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .scene import ATTRIBUTE, UNCERTAIN_COLOUR
+from .scene import ATTRIBUTE, UNCERTAIN_COLOUR, all_or_nothing
 
 LABELS = ATTRIBUTE + "labels"
 """Attribute of the lists of labels (which one), and of the display node that draws a point list in 3-D."""
@@ -74,9 +74,11 @@ def _fill(scene: Any, name: str, places: dict[str, tuple[float, ...]]) -> None:
         node = _add_label_list(scene, name)
     held = [node.GetNthControlPointLabel(index) for index in range(node.GetNumberOfControlPoints())]
     if held != list(places):
+        node.SetFixedNumberOfControlPoints(False)
         node.RemoveAllControlPoints()
         for code, place in places.items():
             node.AddControlPoint(*place, code)
+        node.SetFixedNumberOfControlPoints(True)  # nobody else places points in it
         return
     for index, place in enumerate(places.values()):
         if tuple(node.GetNthControlPointPositionWorld(index)) != place:
@@ -93,18 +95,19 @@ def _add_label_list(scene: Any, name: str) -> Any:
     node.SetHideFromEditors(True)
     node.SetSelectable(False)
     node.SetLocked(True)
-    scene.AddNode(node)
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
-    display.SetSaveWithScene(False)
-    display.SetVisibility2D(False)
-    display.SetUseGlyphScale(False)
-    display.SetGlyphSize(_NO_GLYPH_MM)
-    display.SetTextScale(size)
-    display.SetSelectedColor(*colour)
-    display.SetPropertiesLabelVisibility(False)
-    display.SetPointLabelsVisibility(True)
-    display.SetOccludedVisibility(True)
+    with all_or_nothing(scene):  # outside a batch Slicer makes a new list the one that a person places points in
+        scene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SetSaveWithScene(False)
+        display.SetVisibility2D(False)
+        display.SetUseGlyphScale(False)
+        display.SetGlyphSize(_NO_GLYPH_MM)
+        display.SetTextScale(size)
+        display.SetSelectedColor(*colour)
+        display.SetPropertiesLabelVisibility(False)
+        display.SetPointLabelsVisibility(True)
+        display.SetOccludedVisibility(True)
     return node
 
 

@@ -61,12 +61,15 @@ def show_vessels(rendering_logic: Any, volume_node: Any, markups_node: Any) -> A
     return ours
 
 
-def hide_vessels(scene: Any, but: Any | None = None) -> None:
-    """Hide the volume renderings that we made, `but` one; those of a person stay."""
+def hide_vessels(scene: Any, but: Any | None = None) -> bool:
+    """Hide the volume renderings that we made, `but` one; those of a person stay. Returns whether one was shown."""
+    hidden = False
     for index in range(scene.GetNumberOfNodesByClass(_RENDERING)):
         display = scene.GetNthNodeByClass(index, _RENDERING)
         if display is not but and _is_ours(display):
+            hidden |= bool(display.GetVisibility())
             display.SetVisibility(False)
+    return hidden
 
 
 def _renderings(volume_node: Any) -> list[Any]:

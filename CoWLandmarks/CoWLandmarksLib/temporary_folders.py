@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 import weakref
@@ -25,8 +26,12 @@ MOST_DAYS = 7.0
 SCAN, SCENE, TRAINING = "cow-landmarks-", "cow-scene-", "cow-training-"
 """What the names of the folders begin with: of a scan for a child process, an unpacked scene, a report of cases."""
 _FOLDER_NAME = re.compile(rf"({SCAN}|{SCENE}|{TRAINING})[a-z0-9_]{{8}}")
-_CONTENT = re.compile(r"owner.*\.json|.+\.nrrd|hint\.mrk\.json|\.?result-.+|check\.json")
-"""What earlier versions, which did not write the owner, put into such a folder."""
+_CONTENT = {
+    SCAN: re.compile(r"owner.*\.json|.+\.nrrd|hint\.mrk\.json|\.?result-.+"),
+    SCENE: re.compile(r"owner.*\.json"),
+    TRAINING: re.compile(r"owner.*\.json|check\.json"),
+}
+"""What is in a folder of ours where no owner can be read: an earlier version did not write it, or it is damaged."""
 
 
 def make_owned_folder(prefix: str, parent: Path | None = None) -> Path:
@@ -83,7 +88,20 @@ def _folders(parent: Path) -> list[Path]:
 def _is_ours(folder: Path) -> bool:
     if not folder.is_dir() or (hasattr(os, "getuid") and folder.stat().st_uid != os.getuid()):
         return False
-    return bool(_owner(folder)) or all(_CONTENT.fullmatch(path.name) for path in folder.iterdir())
+    return bool(_owner(folder)) or _looks_like_ours(folder)
+
+
+def _looks_like_ours(folder: Path) -> bool:
+    """Whether a folder without an owner is as we make them: private, of one scan or report, and nothing else in it.
+
+    A person's own folder may have such a name, too; what is not sure stays.
+    """
+    if os.name == "posix" and stat.S_IMODE(folder.stat().st_mode) != 0o700:
+        return False
+    names = [path.name for path in folder.iterdir()]
+    content = next(pattern for prefix, pattern in _CONTENT.items() if folder.name.startswith(prefix))
+    one_scan = sum(name.endswith(".nrrd") for name in names) <= 1
+    return bool(names) and one_scan and all(content.fullmatch(name) for name in names)
 
 
 def _owner(folder: Path) -> dict[str, Any]:

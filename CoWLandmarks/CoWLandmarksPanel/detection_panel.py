@@ -62,15 +62,19 @@ class DetectionPanel:
         self._traced: dict[str, Places] = {}
         self._arteriesMessage = ""
         self._input: Any | None = None
+        self._shown: Any | None = None
         self._switching = False
         self._views = ScanViews(self.followViews)
         self._toDisplay: Any | None = None
         self._loading: Stepwise | None = None
         self._look = True
+        self._drawAgain = False
         self._displayTimer = qt.QTimer()
         self._displayTimer.setSingleShot(True)
         self._displayTimer.setInterval(0)
-        self._displayTimer.connect("timeout()", self._onDisplay)
+        self._displayTimer.connect(
+            "timeout()", lambda: self._guard.call(ui.resultCollapsibleButton.text, self._onDisplay)
+        )
         anatomy = default_anatomy()
         self._anatomy = anatomy
         self.result = ResultPanel(ui.resultCollapsibleButton, anatomy)
@@ -131,7 +135,17 @@ class DetectionPanel:
     def enter(self) -> None:
         """The user comes back to the panel."""
         self.advanced.refresh()
+        if self._input is not None and self._input.GetScene() is not None and self._views.blank:
+            self._views.show(self._input)
         self.refresh()
+        if self._drawAgain:
+            self._displayTimer.start()
+
+    def sceneLoaded(self) -> None:
+        """A scene was loaded: its vessels are drawn as this computer can, not as the one can that saved it."""
+        if hide_vessels(slicer.mrmlScene):
+            self._drawAgain, self._look = True, False
+            self._displayTimer.start()  # when the result is chosen
 
     def sceneCloses(self) -> None:
         """Everything that works on the scene stops; its nodes go."""
@@ -141,6 +155,7 @@ class DetectionPanel:
         self._views.forget()
         self._input = None
         self._traced.clear()
+        self._drawAgain = False
         self.ui.messageLabel.text = ""
 
     def cleanup(self) -> None:
@@ -168,10 +183,13 @@ class DetectionPanel:
         ui.messageLabel.visible = bool(ui.messageLabel.text)
         self.batch.setEnabled(not running and not installing)
         self.result.ui.checkButton.enabled = not (running or installing or self.batch.running)
-        detection = self.detection
-        if detection is None or detection.GetScene() is None:
-            detection = None if scan is None else latest_result(scan)
-            if self._parameters is not None and detection is not None:
+        # While another module is open the sections keep what they show, as long as it is in the scene.
+        detection = self._shown if self._parameters is None else self.detection
+        if detection is not None and detection.GetScene() is None:
+            detection = None
+        if detection is None and self._parameters is not None and scan is not None:
+            detection = latest_result(scan)
+            if detection is not None:
                 self._switch(scan, detection)
         self._showDetection(detection)
 
@@ -189,10 +207,10 @@ class DetectionPanel:
         if self._switching or slicer.mrmlScene.IsBatchProcessing():
             return
         if self._parameters is not None:
-            # Without a scan before, the selector chose by itself: the views stay.
+            # Without a scan before, the selector chose by itself: the views stay, unless they are blank.
             chosenByUser = self._input is not None and self._input.GetScene() is not None
             if node is not None and (self.detection is None or volume_node_of(self.detection) is not node):
-                self._switch(node, latest_result(node), show=chosenByUser)
+                self._switch(node, latest_result(node), show=chosenByUser or self._views.blank)
             self._input = node
         self.refresh()
 
@@ -307,6 +325,9 @@ class DetectionPanel:
 
     def _onDisplay(self) -> None:
         markupsNode, self._toDisplay = self._toDisplay, None
+        if self._drawAgain and self.detection is not None:
+            self._drawAgain = False
+            self._drawVessels()
         if markupsNode is not None and markupsNode.GetScene() is not None:
             if self._look:
                 self._display(markupsNode)
@@ -331,6 +352,7 @@ class DetectionPanel:
         self._showDetection(markupsNode)
 
     def _showDetection(self, markupsNode: Any | None) -> None:
+        self._shown = markupsNode
         if markupsNode is not None:
             self._traced.setdefault(markupsNode.GetID(), _places(markupsNode))
         for title, section in self._sections:
@@ -338,9 +360,13 @@ class DetectionPanel:
 
     def onLandmarksChanged(self, markupsNode: Any, changedCodes: Sequence[str]) -> None:
         """A person moved, placed or removed points: colours, summary and arteries follow."""
-        update_region_balls(markupsNode, self._anatomy)
-        refresh_summary(markupsNode, self._anatomy)
-        self._guard.call(self.ui.resultCollapsibleButton.text, self.result.refresh)
+        title = self.ui.resultCollapsibleButton.text
+        self._guard.call(title, update_region_balls, markupsNode, self._anatomy)
+        self._guard.call(title, refresh_summary, markupsNode, self._anatomy)
+        self._guard.call(title, self.result.refresh)
+        self._guard.call(title, self._updateArteries, markupsNode)
+
+    def _updateArteries(self, markupsNode: Any) -> None:
         places = _places(markupsNode)
         if places == self._traced.get(markupsNode.GetID()) or not torchInstalled():
             return  # accepted as it is: the arteries stay
@@ -355,7 +381,7 @@ class DetectionPanel:
             self._tellOfArteries(_("The arteries could not be updated: {reason}").format(reason=run.error))
         elif not run.cancelled:
             self._tellOfArteries("")
-        self.result.refresh()
+        self._guard.call(self.ui.resultCollapsibleButton.text, self.result.refresh)
 
     def _tellOfArteries(self, text: str) -> None:
         """Say why the arteries do not follow; without a text take back what was said so."""

@@ -293,6 +293,13 @@ class DetectionRuns:
         if not self.busy:
             self._discardOutdated()
 
+    def forgetRemovedScans(self) -> None:
+        """Remove the temporary files of scans that have left the scene, as soon as nothing runs any more."""
+        for key in [key for key in self._scans if slicer.mrmlScene.GetNodeByID(key) is None]:
+            self._outdated.append(self._scans.pop(key))
+        if not self.busy:
+            self._discardOutdated()
+
     def close(self) -> None:
         """End the child process and remove the temporary files; running work is cancelled."""
         self._timer.stop()
@@ -331,8 +338,7 @@ class DetectionRuns:
         modality = None if volume.modality is None else volume.modality.value
         image = volumeNode.GetImageData()
         key = volumeNode.GetID()
-        if not self.busy:
-            self._discardOutdated()
+        self.forgetRemovedScans()
         scan = self._scans.pop(key, None)
         if scan is not None and not scan.still_shows(volume.grid, image.GetMTime()):
             self._outdated.append(scan)  # a job may still be reading it

@@ -38,6 +38,12 @@ class ScanViews(VTKObservationMixin):
         self._known = shown
         return shown
 
+    @property
+    def blank(self) -> bool:
+        """Whether no view shows a volume that is in the scene."""
+        scene = slicer.mrmlScene
+        return all(scene.GetNodeByID(node.GetBackgroundVolumeID() or "") is None for node in composites_of(scene))
+
     def show(self, volumeNode: Any) -> None:
         """Show a scan in all views."""
         self._known = volumeNode

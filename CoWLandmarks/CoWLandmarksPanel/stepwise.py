@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 
 import qt
 from CoWLandmarksLib.errors import CoWLandmarksError
+from slicer.i18n import tr as _
 
+logger = logging.getLogger(__name__)
 SLICE_SECONDS = 0.03
 """At most so long in one go, plus one step."""
 
@@ -53,6 +56,10 @@ class Stepwise:
                     return
         except CoWLandmarksError as problem:
             error = str(problem)
-        self._timer.stop()
-        self._steps = None
+        except Exception as problem:  # whatever it is, the work has ended, and not well
+            logger.exception("Work in steps failed.")
+            error = _("This failed unexpectedly ({error}); the error log tells more.").format(
+                error=f"{type(problem).__name__}: {problem}"
+            )
+        self.cancel()
         self._onEnd(error)

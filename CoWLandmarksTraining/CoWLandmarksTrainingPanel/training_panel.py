@@ -46,6 +46,7 @@ class TrainingPanel:
         self.training.choices.onKept = self._keep
         self.training.choices.defaultLandmarks = lambda: self.alignment.defaultLandmarks
         self.training.onFolder = self.evaluation.suggestModel
+        self.training.guarded = lambda step: self._guard.call(ui.trainCollapsibleButton.text, step)
         self.training.onEnd = self.evaluation.suggestModel
         self.refresh()
 

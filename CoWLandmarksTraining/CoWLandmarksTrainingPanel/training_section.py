@@ -30,13 +30,17 @@ _POLL_MS = 1000
 
 
 class TrainingSection:
-    """`aligned` gives the folder of aligned cases; `onEnd` is called when a training that was followed has ended."""
+    """`aligned` gives the folder of aligned cases; `onEnd` is called when a training that was followed has ended.
+
+    `guarded` is given the step that the timer takes, and takes it.
+    """
 
     def __init__(self, ui: Any, settings: LocalSettings) -> None:
         self._ui = ui
         self.aligned: Callable[[], Path | None] = lambda: None
         self.onEnd: Callable[[], None] = lambda: None
         self.onFolder: Callable[[], None] = lambda: None
+        self.guarded: Callable[[Callable[[], None]], None] = lambda step: step()
         self.choices = TrainingChoicesPanel(ui, settings)
         self.choices.onChanged = self._onChoice
         self.choices.onFolder = self._onFolder
@@ -53,7 +57,7 @@ class TrainingSection:
         ui.copyButton.connect("clicked(bool)", self._onCopy)
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
-        self._timer.connect("timeout()", self.advance)
+        self._timer.connect("timeout()", lambda: self.guarded(self.advance))
         self._find()
         self._timer.start()
 

@@ -186,6 +186,23 @@ def test_a_scan_that_is_removed_ends_its_detection(widget: Any) -> None:
     assert not widget.ui.detectButton.enabled
 
 
+def test_the_temporary_file_of_a_scan_goes_when_it_leaves_the_scene(widget: Any, application: Application) -> None:
+    temporary = Path(slicer.app.temporaryPath)
+    volume = load_sample(widget)
+    widget.logic.runs._handedOver(volume)
+    application.process_events()
+    assert len(list(temporary.glob("cow-landmarks-*"))) == 1
+    slicer.mrmlScene.RemoveNode(volume)
+    application.process_events()
+    assert list(temporary.glob("cow-landmarks-*")) == []
+    volume = load_sample(widget)
+    start(widget, 0.5)
+    assert len(list(temporary.glob("cow-landmarks-*"))) == 1
+    slicer.mrmlScene.RemoveNode(volume)
+    spin_until(lambda: not widget.logic.runs.busy, 10.0)
+    assert list(temporary.glob("cow-landmarks-*")) == []
+
+
 def test_closing_the_scene_ends_the_detection(widget: Any) -> None:
     load_sample(widget)
     process = start(widget, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,30 @@ def test_files_are_exported_and_not_replaced_without_a_question(desk: Desk, tmp_
     ui.filesButton.click()
     desk.finish(lambda: desk.export.running)
     assert (tmp_path / "out" / "case-7.csv").read_bytes() != before
+
+
+def test_an_export_that_fails_unexpectedly_ends_and_says_so(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CoWLandmarksPanel import export_panel
+
+    def broken(*arguments: Any, **options: Any) -> Iterator[float]:
+        yield 0.1
+        raise ValueError("nobody expected this")
+
+    monkeypatch.setattr(export_panel, "writing_annotation", broken)
+    desk.export.setDetection(desk.markups)
+    ui = desk.export.ui
+    ui.folderEdit.currentPath, ui.fileNameEdit.text = str(tmp_path / "out"), "case-7"
+    ui.filesButton.click()
+    desk.finish(lambda: desk.export.running)
+    for _turn in range(3):
+        desk.application.process_events()
+    text = ui.exportMessageLabel.text
+    assert "ValueError: nobody expected this" in text and "error log" in text and "Written" not in text
+    assert ui.filesButton.text == "Export files" and ui.filesButton.enabled
+    assert len(desk.application.slot_errors) == 1
+    desk.application.slot_errors.clear()
 
 
 def test_the_panel_does_not_widen_when_export_opens_however_long_the_folders_are(application: Any) -> None:

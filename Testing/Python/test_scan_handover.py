@@ -130,7 +130,8 @@ def test_where_nobody_can_tell_whether_the_process_lives_age_decides(tmp_path: P
     (damaged / OWNER_FILE).write_text("{")
     hidden = owned_by(ScanHandover(make_volume(), tmp_path), started=None)
     earlier = tmp_path / "cow-landmarks-abcd_123"  # of a version that did not write the owner
-    (earlier / "result-1").mkdir(parents=True)
+    earlier.mkdir(0o700)
+    (earlier / "result-1").mkdir()
     (earlier / "scan.nrrd").touch()
     assert remove_orphans(tmp_path, time.time() + (MOST_DAYS - 1) * 86400.0) == []
     gone = remove_orphans(tmp_path, time.time() + (MOST_DAYS + 1) * 86400.0)
@@ -154,6 +155,29 @@ def test_what_is_not_ours_is_never_removed(tmp_path: Path) -> None:
     assert remove_orphans(temporary, time.time() + 999 * 86400.0) == []
     assert remove_orphans(tmp_path / "missing") == []
     assert sorted(temporary.rglob("*")) == before and (outside / "scan.nrrd").is_file()
+
+
+def test_a_persons_folder_of_scans_that_has_such_a_name_is_never_removed(tmp_path: Path) -> None:
+    theirs = {
+        "cow-training-patients": ["a.nrrd"],
+        "cow-training-abcd_123": ["check.json", "a.nrrd"],
+        "cow-scene-patients": ["a.nrrd"],
+        "cow-landmarks-patients": ["a.nrrd", "b.nrrd"],
+        "cow-landmarks-abcd_123": [],
+    }
+    for name, files in theirs.items():
+        (tmp_path / name).mkdir(0o700)
+        for file in files:
+            (tmp_path / name / file).touch()
+    if os.name == "posix":  # ours are private
+        (tmp_path / "cow-landmarks-open_123").mkdir(0o755)
+        (tmp_path / "cow-landmarks-open_123" / "a.nrrd").touch()
+    before = sorted(tmp_path.rglob("*"))
+    assert remove_orphans(tmp_path, time.time() + 999 * 86400.0) == []
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "cow-training-left_123").mkdir(0o700)
+    (tmp_path / "cow-training-left_123" / "check.json").touch()
+    assert remove_orphans(tmp_path, time.time() + 999 * 86400.0) == [tmp_path / "cow-training-left_123"]
 
 
 SCENE_AND_REPORT = """

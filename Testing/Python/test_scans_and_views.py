@@ -155,3 +155,37 @@ def test_a_result_of_a_batch_is_shown_by_its_row_and_hidden_as_it_comes(scans: S
 def test_comparing_two_results_changes_neither_scan_nor_choice(scans: Scans) -> None:
     scans.panel.compare.ui.firstComboBox.setCurrentNode(scans.b1)
     scans.expect(scans.a, scans.a2)
+
+
+def test_leaving_the_module_and_coming_back_keeps_the_older_result_and_what_was_typed(scans: Scans) -> None:
+    scans.panel._choose(scans.a1)
+    scans.expect(scans.a, scans.a1)
+    export = scans.panel.export.ui
+    export.caseEdit.text, export.consentCheckBox.checked = "case-007", True
+    for step in (scans.widget.exit, scans.panel.refresh, scans.widget.enter):
+        step()
+        scans.application.process_events()
+        assert scans.panel.review.markupsNode is scans.a1
+        assert export.caseEdit.text == "case-007" and export.consentCheckBox.checked
+        assert not scans.a2.GetDisplayVisibility()
+    scans.widget.exit()
+    scans.scene.RemoveNode(scans.a1)
+    scans.application.process_events()
+    assert scans.panel.review.markupsNode is None and not export.caseEdit.text
+
+
+def test_views_that_went_blank_show_the_scan_that_the_selector_chose_by_itself(scans: Scans) -> None:
+    scans.scene.RemoveNode(scans.a)
+    for composite in scans.composites():
+        if composite.GetBackgroundVolumeID() == scans.a.GetID():
+            composite.SetBackgroundVolumeID(None)  # Slicer blanks them
+    scans.expect(scans.b, scans.b1)
+    scans.widget.exit()
+    scans.scene.RemoveNode(scans.b)
+    scans.application.process_events()
+    other = add_volume(scans.scene, replace(bead_image(POINTS), name="other"))
+    scans.application.process_events()
+    assert scans.backgrounds() == {None}, "while another module is open the views are left alone"
+    scans.widget.enter()
+    scans.application.process_events()
+    assert scans.backgrounds() == {other.GetID()} and scans.widget.ui.inputSelector.currentNode() is other

@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
+import slicer
 from CoWLandmarksLib.scene import detection_nodes
 from CoWLandmarksLib.scene_files import load_scene, save_scene
-from CoWLandmarksLib.scene_labels import LABELS, SELECTED_TEXT_SCALE, TEXT_SCALE
+from CoWLandmarksLib.scene_labels import LABELS, SELECTED_TEXT_SCALE, TEXT_SCALE, hide_labels, show_labels
 from CoWLandmarksLib.scene_results import set_shown
 from panel_desk import ABSENT, POINTS, UNCERTAIN, Desk
 
@@ -104,3 +105,18 @@ def test_labels_are_no_result_and_are_not_saved(desk: Desk, tmp_path: Path) -> N
     desk.review.setDetection(None)
     desk.review.setDetection(desk.markups)
     assert desk.markups.GetNumberOfDisplayNodes() == 2, "found again"
+
+
+def test_the_list_in_which_a_person_places_points_stays_the_active_one(desk: Desk) -> None:
+    logic = slicer.vtkSlicerMarkupsLogic()
+    logic.SetMRMLScene(desk.scene)
+    own = desk.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "own")
+    selection = desk.scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    assert selection.GetActivePlaceNodeID() == own.GetID(), "a list that somebody adds becomes the active one"
+    show_labels(desk.markups, "L-C4-C5")
+    show_labels(desk.markups, ABSENT)
+    assert selection.GetActivePlaceNodeID() == own.GetID()
+    assert all(node.GetFixedNumberOfControlPoints() for node in lists(desk.scene).values())
+    hide_labels(desk.scene)
+    assert selection.GetActivePlaceNodeID() == own.GetID()
+    logic.SetMRMLScene(None)

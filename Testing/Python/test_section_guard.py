@@ -110,6 +110,63 @@ def test_cleaning_up_goes_through_all_sections(application: Any, monkeypatch: py
     application.slot_errors.clear()
 
 
+@pytest.mark.parametrize("broken", ["update_region_balls", "refresh_summary"])
+def test_what_fails_after_a_correction_is_told_and_the_arteries_follow_all_the_same(
+    application: Any, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    from CoWLandmarksPanel import detection_panel
+
+    widget = application.load_module("CoWLandmarks")
+    panel, markups = widget.panel, detected(application)
+    application.process_events()
+    updated: list[Any] = []
+    monkeypatch.setattr(detection_panel, "torchInstalled", lambda: True)
+    monkeypatch.setattr(widget.logic.runs, "updateArteries", lambda node, _on_end: updated.append(node))
+    fail_in(monkeypatch, detection_panel, broken)
+    markups.SetNthControlPointPosition(0, 1.0, 2.0, 3.0)
+    panel.onLandmarksChanged(markups, (markups.GetNthControlPointLabel(0),))
+    assert updated == [markups] and "'Result' failed" in widget.ui.sectionErrorLabel.text
+    assert len(application.slot_errors) == 1
+    application.slot_errors.clear()
+
+
+def test_a_look_or_a_result_that_fails_in_a_turn_of_its_own_is_told(
+    application: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CoWLandmarksPanel.detection_runs import Run
+
+    widget = application.load_module("CoWLandmarks")
+    panel, markups = widget.panel, detected(application)
+    with monkeypatch.context() as patched:
+        fail_in(patched, panel, "_display")
+        panel._toDisplay, panel._look = markups, True
+        panel._displayTimer.start()
+        application.process_events()
+        assert "'Result' failed" in widget.ui.sectionErrorLabel.text
+    panel._guard.call("Result", panel._onDisplay)
+    assert widget.ui.sectionErrorLabel.isHidden()
+    fail_in(monkeypatch, panel.result, "refresh")
+    panel._onArteries(Run("arteries"))
+    assert "'Result' failed" in widget.ui.sectionErrorLabel.text
+    application.slot_errors.clear()
+
+
+def test_a_training_that_cannot_be_followed_is_logged_once_however_often_the_timer_asks(
+    application: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widget = application.load_module("CoWLandmarksTraining")
+    fail_in(monkeypatch, widget.panel.training, "_readJob")
+    timer = widget.panel.training._timer
+    timer.setInterval(1)
+    asked: list[int] = []
+    timer.connect("timeout()", lambda: asked.append(1))
+    application.spin_until(lambda: len(asked) > 3)
+    timer.stop()
+    assert "'3. Training' failed" in widget.ui.sectionErrorLabel.text
+    assert len(application.slot_errors) == 1
+    application.slot_errors.clear()
+
+
 STEPS = {
     "1. Cases": ("cases", "refresh"),
     "2. Alignment": ("alignment", "showTemplates"),

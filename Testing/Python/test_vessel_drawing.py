@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import vtk
 from CoWLandmarksLib.scene_results import result_of
 from CoWLandmarksPanel.vessel_drawing import VesselDrawing
 
+SCAN = "vtkMRMLScalarVolumeNode"
 CARD = "OpenGL renderer string:  NVIDIA GeForce RTX 3060/PCIe/SSE2"
 SOFTWARE = "OpenGL renderer string:  llvmpipe (LLVM 15.0.7, 256 bits)"
 
@@ -118,3 +120,36 @@ def test_where_no_3d_view_is_shown_nothing_is_rendered(widget: Any) -> None:
     widget.panel._display(markups)
     assert renderings(volume) == []
     assert result_of(markups).markups.GetDisplayVisibility()
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_a_scene_from_a_graphics_card_is_drawn_as_this_computer_can(
+    application: Any, widget: Any, tmp_path: Path, entered: bool
+) -> None:
+    slicer.app.layoutManager()._windows = [Window(CARD)]
+    volume, markups = annotated(widget)
+    widget.panel._choose(markups)
+    widget.panel._display(markups)
+    application.process_events()
+    assert shown(volume)
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    for window, drawn in ((Window(SOFTWARE), False), (Window(CARD), True)):
+        slicer.mrmlScene.Clear()
+        application.process_events()
+        slicer.app.layoutManager()._windows = [window]
+        if not entered:
+            widget.exit()
+        seen: list[bool] = []
+        tag = slicer.mrmlScene.AddObserver(
+            slicer.mrmlScene.EndBatchProcessEvent,
+            lambda scene, event, seen=seen: seen.extend(map(shown, slicer.util.getNodesByClass(SCAN))),
+        )
+        slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+        slicer.mrmlScene.RemoveObserver(tag)
+        assert seen and not seen[-1], "before a view can be drawn"
+        application.process_events()
+        widget.enter()
+        application.process_events()
+        (volume,) = slicer.util.getNodesByClass(SCAN)
+        assert shown(volume) is drawn
+        assert widget.panel.result.ui.drawingLabel.isHidden() is drawn
