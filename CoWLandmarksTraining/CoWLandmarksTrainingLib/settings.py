@@ -20,8 +20,6 @@ PriorModality = Literal["mra", "cta", "both", "none"]
 DEFAULT_START = "default"
 STAGE_NAMES = ("coarse", "circle", "fine")
 """Stages in the order in which a detector runs them."""
-PHANTOMS = "phantoms"
-"""Split of cases that the program renders itself, in records."""
 
 
 class Objective(str, Enum):

@@ -19,6 +19,7 @@ from CoWLandmarksLib.errors import ConfigurationError, ModelError, OutputError, 
 from CoWLandmarksLib.files import write_json
 from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, GridSpec, Model, NetworkPart, load_model, save_model
 from CoWLandmarksLib.packed_weights import pack_weights, unpack_weights
+from CoWLandmarksLib.volume import Grid
 
 from .adversary import Adversary
 from .aligned_source import AlignedSource
@@ -165,7 +166,6 @@ class Training:
         """The model of all stages as they were trained, uncalibrated. Raises ConfigurationError where one was not."""
         parts = {stage.name: self._part(stage) for stage in self.stages}
         fine, frame = self.plan.fine, self.data.frame
-        spacing, centre = (tuple(float(v) for v in values) for values in (frame.grid.spacing, frame.grid.centre))
         steps = {stage.name: self._steps_of(stage) for stage in self.stages}
         return Model(
             name=self.name or f"{self.out.resolve().name}-{self.plan.name}",
@@ -176,7 +176,7 @@ class Training:
             window=self.stage("fine").shape,
             prior_sigma_mm=fine.prior_sigma_mm,
             shape=self.data.shape_model(),
-            grid=GridSpec(frame.grid.shape, (spacing[0], spacing[1], spacing[2]), (centre[0], centre[1], centre[2])),
+            grid=_grid_spec(frame.grid),
             intensity=dict(self.data.rules),
             provenance=self._provenance(steps),
             licence=self.licence,
@@ -215,8 +215,6 @@ class Training:
         if not stage.settings.adversarial_steps:
             return None
         plan, frame, count = self.plan, self.data.frame, len(self.data.anatomy)
-        spacing, centre = (tuple(float(v) for v in values) for values in (stage.grid.spacing, stage.grid.centre))
-        grid = GridSpec(stage.grid.shape, (spacing[0], spacing[1], spacing[2]), (centre[0], centre[1], centre[2]))
         real = RealSetSampler(
             self.data.landmark_sets(),
             stage,
@@ -231,7 +229,7 @@ class Training:
         return Adversary(
             count,
             plan.discriminator,
-            grid,
+            _grid_spec(stage.grid),
             stage.settings.sigma_mm,
             stage.method,
             real,
@@ -430,6 +428,12 @@ def _essence(content: Any) -> Any:
         for section, values in content["plan"].items()
     }
     return {**content, "plan": plan}
+
+
+def _grid_spec(grid: Grid) -> GridSpec:
+    """A grid as a model keeps it."""
+    spacing, centre = (tuple(float(v) for v in values) for values in (grid.spacing, grid.centre))
+    return GridSpec(grid.shape, (spacing[0], spacing[1], spacing[2]), (centre[0], centre[1], centre[2]))
 
 
 def _last_state(checkpoint: Path) -> dict[str, Any]:

@@ -311,7 +311,7 @@ class TestTraining:
         self, application: Any, tmp_path: Path, interval: list[float] | None, new_mm: float, ending: str
     ) -> None:
         finished_from_a_model(tmp_path)
-        compared = {"scans": 3, "landmarks": 57, "old_mre_mm": 1.5, "new_mre_mm": new_mm, "interval_mm": interval}
+        compared = {"scans": 6, "landmarks": 114, "old_mre_mm": 1.5, "new_mre_mm": new_mm, "interval_mm": interval}
         (tmp_path / "comparison.json").write_text(json.dumps(compared), encoding="utf-8")
         ui = opened(application).ui
         ui.outputFolderEdit.currentPath = str(tmp_path)
