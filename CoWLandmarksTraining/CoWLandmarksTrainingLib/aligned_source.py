@@ -146,9 +146,8 @@ def drawn_deformation(
 
 def central_field_window(landmarks: np.ndarray) -> Grid:
     """The window of the coarse network about landmarks (n, 3; NaN: none) of a scan."""
-    shape = tuple(2 * n for n in WINDOW)
     placed = landmarks[np.isfinite(landmarks).all(axis=1)]
-    return axis_aligned_grid(placed.mean(axis=0), np.full(3, SAMPLING_SPACING_MM), (shape[0], shape[1], shape[2]))
+    return _field_window_about(placed.mean(axis=0))
 
 
 def status_on(grid: Grid, landmarks: np.ndarray, status: np.ndarray) -> np.ndarray:
@@ -159,13 +158,17 @@ def status_on(grid: Grid, landmarks: np.ndarray, status: np.ndarray) -> np.ndarr
 
 def field_window(scan: Grid, landmarks: np.ndarray, rng: np.random.Generator) -> Grid:
     """The grid of 1 mm, along R, A, S, that becomes one window of the coarse network: near the circle, or anywhere."""
-    shape = tuple(2 * n for n in WINDOW)
     placed = landmarks[np.isfinite(landmarks).all(axis=1)]
     if len(placed) and rng.random() >= OFF_TARGET_SHARE:
         centre = placed.mean(axis=0) + rng.uniform(-1, 1, 3) * FIELD_SHIFT_MM
     else:
         corners = scan.corners()
         centre = rng.uniform(corners.min(axis=0), corners.max(axis=0))
+    return _field_window_about(centre)
+
+
+def _field_window_about(centre: np.ndarray) -> Grid:
+    shape = tuple(2 * n for n in WINDOW)
     return axis_aligned_grid(centre, np.full(3, SAMPLING_SPACING_MM), (shape[0], shape[1], shape[2]))
 
 

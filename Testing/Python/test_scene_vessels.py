@@ -11,42 +11,11 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 
 import slicer
 import vtk
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.scene import add_detection, add_volume
+from CoWLandmarksLib.scene import add_volume
 from CoWLandmarksLib.scene_files import create_scene, save_scene
 from CoWLandmarksLib.scene_vessels import OURS, fill_vessel_property, hide_vessels, show_vessels, vessel_level
 from CoWLandmarksLib.volume import Volume
-
-ANATOMY = default_anatomy()
-MATRIX = np.array([[0, -1.0, 0, 40], [1.0, 0, 0, -30], [0, 0, 2.0, -20], [0, 0, 0, 1]])
-
-
-def points_of(number: int) -> tuple[float, float, float]:
-    return (2.0 * number - 20.0, 1.5 * number - 10.0, 0.5 * number)
-
-
-def make_scene(placed: int = 19, modality: Modality = Modality.MRA) -> tuple[object, object, object]:
-    scene = create_scene()
-    voxels = np.full((30, 80, 70), 10, np.int16)
-    inverse = np.linalg.inv(MATRIX)
-    for number in range(19):
-        i, j, k = np.rint(inverse[:3, :3] @ points_of(number) + inverse[:3, 3]).astype(int)
-        voxels[k, j, i] = 500
-    volume_node = add_volume(scene, Volume(voxels, MATRIX, "scan", modality))
-    landmarks = tuple(
-        LandmarkEstimate(
-            code,
-            points_of(n) if n < placed else None,
-            LandmarkState.FOUND if n < placed else LandmarkState.ABSENT,
-            0.9,
-            1.0,
-        )
-        for n, code in enumerate(ANATOMY.codes)
-    )
-    detection = Detection("scan", modality, Verdict.OK, (), landmarks, np.eye(4))
-    return scene, volume_node, add_detection(scene, volume_node, detection, ANATOMY).markups
+from detected_scene import make_scene, points_of
 
 
 def test_the_brightness_of_the_vessels_is_read_at_the_points_through_turned_axes() -> None:
