@@ -3,7 +3,7 @@
 # No postponed annotations here: those of a parameter node must be types, not texts.
 import qt
 import slicer
-from CoWLandmarksLib.scene_results import scans_of
+from CoWLandmarksLib.scene.results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
 from CoWLandmarksPanel.detection_runs import DetectionRuns, Run, removeLeftBehind
 from CoWLandmarksPanel.machine_settings import MachineSettings
@@ -248,7 +248,7 @@ class CoWLandmarksTest(PanelSelfTests, ScriptedLoadableModuleTest):
 
     def test_TheNumericCoreIsPackagedWithItsAnatomy(self):
         """The library and its data travelled with the module."""
-        from CoWLandmarksLib.anatomy import default_anatomy
+        from CoWLandmarksLib.core.anatomy import default_anatomy
 
         self.assertEqual(len(default_anatomy().landmarks), 19)
         self.assertEqual(len(default_anatomy().arteries), 20)

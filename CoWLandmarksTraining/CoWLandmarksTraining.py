@@ -155,9 +155,9 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
 
         Returns what it printed. Raises CoWLandmarksError where nothing was delivered.
         """
-        from CoWLandmarksLib.errors import CoWLandmarksError
+        from CoWLandmarksLib.core.errors import CoWLandmarksError
         from CoWLandmarksPanel.python_executable import pythonExecutable
-        from CoWLandmarksTrainingLib.attached_command import AttachedCommand
+        from CoWLandmarksTrainingLib.jobs.attached_command import AttachedCommand
 
         command = AttachedCommand([str(word) for word in words], pythonExecutable())
         command.wait()
@@ -184,9 +184,9 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         the share of synthetic scans beside those of the cohort. Raises CoWLandmarksError.
         """
         from CoWLandmarksPanel.python_executable import pythonExecutable
-        from CoWLandmarksTrainingLib.detached_job import start_job
-        from CoWLandmarksTrainingLib.settings import DEFAULT_START
-        from CoWLandmarksTrainingLib.training_command import NOTHING, TrainingChoices
+        from CoWLandmarksTrainingLib.config.settings import DEFAULT_START
+        from CoWLandmarksTrainingLib.jobs.detached_job import start_job
+        from CoWLandmarksTrainingLib.panel.training_command import NOTHING, TrainingChoices
 
         known = {NOTHING: "", DEFAULT_START: DEFAULT_START}
         start = known[start_from] if start_from in known else str(Path(start_from).absolute())
@@ -196,14 +196,14 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
 
     def trainingState(self, folder):
         """ "starting", "running", "stopping", "stopped", "finished", "failed" or "lost"; None where nothing began."""
-        from CoWLandmarksTrainingLib.job_files import read_job
+        from CoWLandmarksTrainingLib.jobs.job_files import read_job
 
         job = read_job(Path(folder))
         return None if job is None else job.state.value
 
     def stopTraining(self, folder):
         """Ask the training in a folder to stop with a checkpoint; returns at once. Raises CoWLandmarksError."""
-        from CoWLandmarksTrainingLib.job_files import request_stop
+        from CoWLandmarksTrainingLib.jobs.job_files import request_stop
 
         request_stop(Path(folder))
 
@@ -213,8 +213,8 @@ class CoWLandmarksTrainingTest(TrainingSelfTests, ScriptedLoadableModuleTest):
 
     def test_TheTrainingLibraryIsPackagedWithItsPresets(self):
         """The library and its data travelled with the module."""
+        from CoWLandmarksTrainingLib.config.settings import PRESETS
         from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
-        from CoWLandmarksTrainingLib.settings import PRESETS
 
         self.assertLessEqual({"cpu", "gpu", "paper"}, set(PRESETS))
         self.assertEqual(len(default_atlas().shape_models["patients"].mean), 19)

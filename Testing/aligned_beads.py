@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
-from CoWLandmarksTrainingLib.aligned import AlignedCase, AlignedCohort, AlignedFrame, write_arrays
+from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
+from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort, AlignedFrame, write_arrays
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
 

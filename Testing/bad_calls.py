@@ -10,7 +10,7 @@ from pathlib import Path
 from bad_input import FEW_FILES, BadCase, Maker, detect
 from bad_models import sound_model
 from beads import bead_places
-from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.core.anatomy import default_anatomy
 from fixed_detector import write_scan
 
 CODES = default_anatomy().codes

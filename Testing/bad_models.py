@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from bad_input import BadCase, Maker, detect
 from beads import tiny_model
-from CoWLandmarksLib.model import save_model
+from CoWLandmarksLib.detect.model import save_model
 from fixed_detector import write_scan
 
 TRAP = "the trap was sprung"

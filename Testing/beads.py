@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from CoWLandmarksLib.alignment import ShapeModel
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.calibration import UNCALIBRATED
-from CoWLandmarksLib.generator import Generator, GeneratorConfig
-from CoWLandmarksLib.intensity import IntensityRule
-from CoWLandmarksLib.localizer import POOLED_SPACING_MM
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.model import GridSpec, Model, NetworkPart
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine
+from CoWLandmarksLib.core.alignment import ShapeModel
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.calibration import UNCALIBRATED
+from CoWLandmarksLib.core.intensity import IntensityRule
+from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine
+from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM
+from CoWLandmarksLib.detect.model import GridSpec, Model, NetworkPart
+from CoWLandmarksLib.networks.generator import Generator, GeneratorConfig
 from torch.nn import functional
 
 SIGMA_MM = 2.5

@@ -10,11 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine, axis_aligned_grid
 from CoWLandmarksTrainingLib.phantom.appearance import Family, Masking, Tissue
-from CoWLandmarksTrainingLib.phantom.cohort import TOF_UNITS
 from CoWLandmarksTrainingLib.phantom.fields import gaussian_blur, smooth_noise
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import TOF_UNITS
 from CoWLandmarksTrainingLib.phantom.render import Scene, render
 from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene
 from CoWLandmarksTrainingLib.phantom.tubes import Capsules, rasterise

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from CoWLandmarksLib.anatomy import Anatomy, anatomy_from_dict, default_anatomy
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.files import write_json
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid
-from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksLib.core.anatomy import Anatomy, anatomy_from_dict, default_anatomy
+from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.volume import Grid, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from CoWLandmarksLib.volume import Grid
-from CoWLandmarksTrainingLib.batch import Batch
+from CoWLandmarksLib.core.volume import Grid
+from CoWLandmarksTrainingLib.train.batches import Batch
 from torch import nn
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.scene import add_detection, add_volume
-from CoWLandmarksLib.scene_files import create_scene
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.core.volume import Modality, Volume
+from CoWLandmarksLib.scene.nodes import add_detection, add_volume
+from CoWLandmarksLib.scene.scene_files import create_scene
 
 ANATOMY = default_anatomy()
 MATRIX = np.array([[0, -1.0, 0, 40], [1.0, 0, 0, -30], [0, 0, 2.0, -20], [0, 0, 0, 1]])

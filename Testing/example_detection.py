@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.core.volume import Modality, Volume
 
 ANATOMY = default_anatomy()
 # Turned about two axes, a little sheared, and left-handed (i runs to the left).

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
-from CoWLandmarksLib.errors import VolumeError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.core.errors import VolumeError
+from CoWLandmarksLib.core.volume import Modality, Volume
 
 UNTRUSTED, REFUSED, BROKEN, SLOW = 901, 902, 903, 904
 """A scan whose brightest voxel has one of these values makes the detector behave so."""

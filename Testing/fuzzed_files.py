@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from CoWLandmarksLib.errors import VolumeError
-from CoWLandmarksLib.volume import validated
-from CoWLandmarksLib.volume_io import read_volume
+from CoWLandmarksLib.core.errors import VolumeError
+from CoWLandmarksLib.core.volume import validated
+from CoWLandmarksLib.io.volume_io import read_volume
 from dicom_files import axial_positions, write_enhanced, write_series
 
 MOST_BYTES = 3 << 30

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine, axis_aligned_grid
 
 HEAD_GRID = axis_aligned_grid(np.array([0.0, 10.0, 5.0]), np.array([2.2, 2.2, 2.4]), (40, 62, 56))
 """About 123 x 136 x 96 mm."""

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from CoWLandmarksLib.model import load_model
+from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main as train_main
-from CoWLandmarksTrainingLib.settings import STAGE_NAMES
+from CoWLandmarksTrainingLib.config.settings import STAGE_NAMES
 
 KILLED_IN_STEP = __file__
 STEPS = 8
@@ -59,8 +59,8 @@ def _unequal(one: Any, other: Any, name: str = "") -> list[str]:
 def end_in_step(ending: str, moment: str) -> None:
     """From now on this process ends itself with a signal after step N of a stage ("fine 3"), or while the checkpoint
     of that step is written ("fine checkpoint 3")."""
-    from CoWLandmarksTrainingLib import checkpoint
-    from CoWLandmarksTrainingLib.trainer import Trainer
+    from CoWLandmarksTrainingLib.train import checkpoint
+    from CoWLandmarksTrainingLib.train.trainer import Trainer
 
     stage, *where, step = moment.split()
     number = signal.Signals[f"SIG{ending}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.core.anatomy import default_anatomy
 
 SEVEN = ("R-A1-A2", "L-A1-A2", "R-ICA-T", "L-ICA-T", "BA-T", "R-P1-P2A", "L-P1-P2A")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from cohort_cases import bead_image, estimates, places
-from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.scene import add_detection, add_volume, read_detection
+from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.scene.nodes import add_detection, add_volume, read_detection
 from example_detection import ANATOMY
 from SlicerStandIn import Application
 

@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from CoWLandmarksLib.anatomy import Artery, default_anatomy
-from CoWLandmarksLib.arteries import ArteryMap, ArteryState, ArteryTrace
-from CoWLandmarksLib.arteries_measures import counterpart_codes
-from CoWLandmarksLib.arteries_summary import summary_of
-from CoWLandmarksLib.correction import retraced
-from CoWLandmarksLib.delivery import Delivery
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.scan_memory import ScanMemory
-from CoWLandmarksLib.volume import Volume, apply_affine
+from CoWLandmarksLib.arteries.measures import counterpart_codes
+from CoWLandmarksLib.core.anatomy import Artery, default_anatomy
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState, ArteryTrace
+from CoWLandmarksLib.core.circle_variant import summary_of
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine
+from CoWLandmarksLib.pipeline.correction import retraced
+from CoWLandmarksLib.pipeline.delivery import Delivery
+from CoWLandmarksLib.pipeline.scan_memory import ScanMemory
 from scipy.spatial import cKDTree
 
 ANATOMY = default_anatomy()

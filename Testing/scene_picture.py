@@ -15,17 +15,18 @@ from typing import Any
 
 import slicer
 import vtk
-from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.delivered import read_delivered
-from CoWLandmarksLib.scene import add_volume
-from CoWLandmarksLib.scene_display import look_at_circle
-from CoWLandmarksLib.scene_files import create_scene
-from CoWLandmarksLib.scene_labels import show_labels
-from CoWLandmarksLib.scene_results import add_result
-from CoWLandmarksLib.scene_surfaces import artery_surfaces
-from CoWLandmarksLib.scene_vessels import show_vessels
-from CoWLandmarksLib.volume_io import read_volume
+from CoWLandmarksLib.__main__ import main
+from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.files.delivered import read_delivered
+from CoWLandmarksLib.files.surfaces import artery_surfaces
+from CoWLandmarksLib.io.volume_io import read_volume
+from CoWLandmarksLib.scene.display import look_at_circle
+from CoWLandmarksLib.scene.landmark_labels import show_labels
+from CoWLandmarksLib.scene.nodes import add_volume
+from CoWLandmarksLib.scene.results import add_result
+from CoWLandmarksLib.scene.scene_files import create_scene
+from CoWLandmarksLib.scene.vessel_rendering import show_vessels
 from scene_view import SIZE, View
 from small_png import from_vtk, save_small
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.core.volume import Volume
 
 StorageOrder = tuple[tuple[int, ...], tuple[bool, ...]]
 """Which old axis (of i, j, k) becomes each new one, and which of the new ones run backwards."""

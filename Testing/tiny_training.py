@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksTrainingLib.job_files import JobState, read_job
+from CoWLandmarksTrainingLib.jobs.job_files import JobState, read_job
 
 PATIENCE_SECONDS = 1200.0
 """A safety net only: whoever waits for a state or a file waits as long as a slow machine needs."""

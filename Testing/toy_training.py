@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from CoWLandmarksLib.generator import GeneratorConfig
-from CoWLandmarksLib.heatmap import encode
-from CoWLandmarksLib.model import GridSpec
-from CoWLandmarksTrainingLib.adversary import Adversary
-from CoWLandmarksTrainingLib.batch import Batch, RealSets, Sample, stacked
-from CoWLandmarksTrainingLib.methods import HeatmapRegression
-from CoWLandmarksTrainingLib.processes import Processes, joined
-from CoWLandmarksTrainingLib.settings import DiscriminatorSettings, Objective, TrainerConfig, View
-from CoWLandmarksTrainingLib.trainer import MEMORY_ADVICE, Trainer
+from CoWLandmarksLib.detect.model import GridSpec
+from CoWLandmarksLib.networks.generator import GeneratorConfig
+from CoWLandmarksLib.networks.heatmap import encode
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, Objective, TrainerConfig, View
+from CoWLandmarksTrainingLib.train.adversary import Adversary
+from CoWLandmarksTrainingLib.train.batches import Batch, RealSets, Sample, stacked
+from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
+from CoWLandmarksTrainingLib.train.processes import Processes, joined
+from CoWLandmarksTrainingLib.train.trainer import MEMORY_ADVICE, Trainer
 from torch.utils.data import Dataset
 
 CPU = torch.device("cpu")

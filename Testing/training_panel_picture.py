@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.errors import JobError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksTrainingLib.job_files import request_stop
-from CoWLandmarksTrainingLib.phantom.cohort import CohortPlan, write_cohort
+from CoWLandmarksLib.core.errors import JobError
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksTrainingLib.jobs.job_files import request_stop
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import CohortPlan, write_cohort
 from SlicerStandIn import Application
 from tiny_training import PATIENCE_SECONDS, state_of, wait_for
 

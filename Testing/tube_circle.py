@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.arteries_frame import BASILAR_JUNCTION_MM, mean_landmark
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, Volume, axis_aligned_grid
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.mean_landmarks import BASILAR_JUNCTION_MM, mean_landmark
+from CoWLandmarksLib.core.volume import Grid, Modality, Volume, axis_aligned_grid
 from CoWLandmarksTrainingLib.phantom.tubes import Capsules, capsules_of_polyline, joined, rasterise
 
 ANATOMY = default_anatomy()

@@ -19,13 +19,14 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .__main__ import load_detector, run
-from .progress import END, Event, EventKind, EventSink, JsonLines
-from .scan_memory import ScanMemory
+from .cli.detect_command import load_detector
+from .cli.program import run
+from .jobs.progress import END, Event, EventKind, EventSink, JsonLines
+from .pipeline.scan_memory import ScanMemory
 
 if TYPE_CHECKING:
-    from .anatomy import Anatomy
-    from .batch import LandmarkDetector
+    from .core.anatomy import Anatomy
+    from .pipeline.batch import LandmarkDetector
 
 
 class KeptDetectors:
@@ -52,7 +53,7 @@ class KeptDetectors:
 
     @staticmethod
     def _key(arguments: argparse.Namespace) -> tuple[Any, ...]:
-        from .model import DEFAULT_MODEL_FILE
+        from .detect.model import DEFAULT_MODEL_FILE
 
         path = Path(arguments.model or DEFAULT_MODEL_FILE)
         try:

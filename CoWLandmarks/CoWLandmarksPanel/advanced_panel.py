@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.detect_options import DetectOptions
 from slicer.i18n import tr as _
 
 from .choices import choose, chosenKey, fillComboBox

@@ -9,10 +9,10 @@ from typing import Any
 import ctk
 import qt
 import slicer
-from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.scan_files import find_scans
-from CoWLandmarksLib.scene_batch import BatchRow, add_batch_table, batch_summary
-from CoWLandmarksLib.scene_results import scans_of
+from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksLib.core.scan_files import find_scans
+from CoWLandmarksLib.scene.batch_table import BatchRow, add_batch_table, batch_summary
+from CoWLandmarksLib.scene.results import scans_of
 from slicer.i18n import tr as _
 
 from .batch_runs import FolderBatch, SceneBatch

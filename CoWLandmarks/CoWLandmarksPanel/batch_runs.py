@@ -7,12 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.delivered import summary_of
-from CoWLandmarksLib.detect_options import DetectOptions
-from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.progress import Event, EventKind
-from CoWLandmarksLib.scene_batch import FAILED, BatchRow
-from CoWLandmarksLib.scene_results import result_words
+from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksLib.files.delivered import summary_of
+from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.progress import Event, EventKind
+from CoWLandmarksLib.scene.batch_table import FAILED, BatchRow
+from CoWLandmarksLib.scene.results import result_words
 
 from .detection_runs import DetectionRuns, Run
 

@@ -8,13 +8,13 @@ from typing import Any
 import ctk
 import qt
 import slicer
-from CoWLandmarksLib.anatomy import Anatomy
-from CoWLandmarksLib.comparison import Comparison, write_comparison_csv
-from CoWLandmarksLib.detection import Verdict
-from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.scene import detection_nodes
-from CoWLandmarksLib.scene_comparison import add_comparison, compare_nodes
-from CoWLandmarksLib.scene_results import result_words
+from CoWLandmarksLib.core.anatomy import Anatomy
+from CoWLandmarksLib.core.comparison import Comparison, write_comparison_csv
+from CoWLandmarksLib.core.detection import Verdict
+from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksLib.scene.comparison_table import add_comparison, compare_nodes
+from CoWLandmarksLib.scene.nodes import detection_nodes
+from CoWLandmarksLib.scene.results import result_words
 from slicer.i18n import tr as _
 
 from .review_table import shortName

@@ -8,18 +8,17 @@ from typing import Any
 
 import qt
 import slicer
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.delivered import read_delivered
-from CoWLandmarksLib.detect_options import DetectOptions
-from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.scene import points_from_node, volume_from_node, volume_node_of
-from CoWLandmarksLib.scene_batch import BatchRow
-from CoWLandmarksLib.scene_display import look_at_circle
-from CoWLandmarksLib.scene_regions import update_region_balls
-from CoWLandmarksLib.scene_results import add_result, refresh_summary, set_shown
-from CoWLandmarksLib.scene_vessels import hide_vessels
-from CoWLandmarksLib.scene_views import latest_result, mark_as_check
-from CoWLandmarksLib.scene_visibility import show_only_result
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksLib.files.delivered import read_delivered
+from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.scene.batch_table import BatchRow
+from CoWLandmarksLib.scene.display import look_at_circle
+from CoWLandmarksLib.scene.nodes import points_from_node, volume_from_node, volume_node_of
+from CoWLandmarksLib.scene.region_balls import update_region_balls
+from CoWLandmarksLib.scene.results import add_result, refresh_summary, set_shown
+from CoWLandmarksLib.scene.vessel_rendering import hide_vessels
+from CoWLandmarksLib.scene.views import latest_result, mark_as_check, show_only_result
 from slicer.i18n import tr as _
 
 from .advanced_panel import AdvancedPanel

@@ -13,20 +13,20 @@ from typing import Any
 
 import qt
 import slicer
-from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.delivered import Delivered, read_delivered
-from CoWLandmarksLib.detect_options import DetectOptions
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.job_queue import Job, JobQueue, JobState
-from CoWLandmarksLib.jobs import Worker
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.progress import Event
-from CoWLandmarksLib.scan_handover import ScanHandover
-from CoWLandmarksLib.scene import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
-from CoWLandmarksLib.scene_results import ResultNodes, add_result, result_words, update_arteries
-from CoWLandmarksLib.scene_surfaces import artery_surfaces
-from CoWLandmarksLib.temporary_folders import remove_orphans
+from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.files.delivered import Delivered, read_delivered
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.files.surfaces import artery_surfaces
+from CoWLandmarksLib.jobs.child_process import Worker
+from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.job_queue import Job, JobQueue, JobState
+from CoWLandmarksLib.jobs.progress import Event
+from CoWLandmarksLib.jobs.scan_handover import ScanHandover
+from CoWLandmarksLib.jobs.temporary_folders import remove_orphans
+from CoWLandmarksLib.scene.nodes import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
+from CoWLandmarksLib.scene.results import ResultNodes, add_result, result_words, update_arteries
 
 from .python_executable import pythonExecutable
 

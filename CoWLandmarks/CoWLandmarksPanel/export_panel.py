@@ -9,14 +9,14 @@ from typing import Any
 import ctk
 import qt
 import slicer
-from CoWLandmarksLib.anatomy import Anatomy
-from CoWLandmarksLib.annotation_files import Annotation, FileChoice, writing_annotation
-from CoWLandmarksLib.case_folder import check_pseudonym, free_pseudonym
-from CoWLandmarksLib.consent import CONSENT_LINE
-from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.review import Review
-from CoWLandmarksLib.scene import volume_node_of
-from CoWLandmarksLib.scene_export import adding_to_cohort, annotation_of, identifying_texts
+from CoWLandmarksLib.core.anatomy import Anatomy
+from CoWLandmarksLib.core.consent import CONSENT_LINE
+from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksLib.files.annotation_files import Annotation, FileChoice, writing_annotation
+from CoWLandmarksLib.files.case_folder import check_pseudonym, free_pseudonym
+from CoWLandmarksLib.scene.annotation_export import adding_to_cohort, annotation_of, identifying_texts
+from CoWLandmarksLib.scene.nodes import volume_node_of
+from CoWLandmarksLib.scene.review import Review
 from slicer.i18n import tr as _
 
 from .review_panel import INITIALS

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-from CoWLandmarksLib.scene import ATTRIBUTE, points_from_node
+from CoWLandmarksLib.scene.nodes import ATTRIBUTE, points_from_node
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import qt
-from CoWLandmarksLib.detect_options import DEVICES
+from CoWLandmarksLib.jobs.detect_options import DEVICES
 
 MODEL_FILE = "CoWLandmarks/ModelFile"
 DEVICE = "CoWLandmarks/Device"

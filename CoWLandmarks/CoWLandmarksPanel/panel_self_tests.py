@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import slicer
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.arteries_frame import mean_landmark
-from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
-from CoWLandmarksLib.given import given_detection
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.scene import add_detection, detection_nodes, read_detection, volume_from_node
-from CoWLandmarksLib.scene_given import add_given_points
-from CoWLandmarksLib.scene_results import result_of, result_words
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
+from CoWLandmarksLib.core.given_landmarks import given_detection
+from CoWLandmarksLib.core.mean_landmarks import mean_landmark
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.scene.given_points import add_given_points
+from CoWLandmarksLib.scene.nodes import add_detection, detection_nodes, read_detection, volume_from_node
+from CoWLandmarksLib.scene.results import result_of, result_words
 
 from .export_panel import COHORT_FOLDER, FILES_FOLDER
 from .machine_settings import ALL_LABELS, DEVICE, MODEL_FILE, RESULT_FOLDER, SCAN_FOLDER, VOLUME_RENDERING

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 
 import slicer
-from CoWLandmarksLib.errors import ConfigurationError
-from CoWLandmarksLib.jobs import end_process_tree
+from CoWLandmarksLib.core.errors import ConfigurationError
+from CoWLandmarksLib.jobs.child_process import end_process_tree
 from slicer.i18n import tr as _
 
 TORCH_REQUIREMENT = ">=2.2"

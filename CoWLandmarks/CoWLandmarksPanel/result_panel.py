@@ -7,11 +7,11 @@ from typing import Any
 
 import qt
 import slicer
-from CoWLandmarksLib.anatomy import Anatomy
-from CoWLandmarksLib.detection import Verdict
-from CoWLandmarksLib.scene import detection_nodes, volume_node_of
-from CoWLandmarksLib.scene_display import look_at_circle
-from CoWLandmarksLib.scene_results import ResultWords, result_words, set_shown
+from CoWLandmarksLib.core.anatomy import Anatomy
+from CoWLandmarksLib.core.detection import Verdict
+from CoWLandmarksLib.scene.display import look_at_circle
+from CoWLandmarksLib.scene.nodes import detection_nodes, volume_node_of
+from CoWLandmarksLib.scene.results import ResultWords, result_words, set_shown
 from slicer.i18n import tr as _
 
 from .hint_points import FEWEST, HINT_CODES, HintPoints

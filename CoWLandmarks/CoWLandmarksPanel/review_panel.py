@@ -10,15 +10,14 @@ from typing import Any
 import ctk
 import qt
 import slicer
-from CoWLandmarksLib.anatomy import Anatomy
-from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.review import Review
-from CoWLandmarksLib.review_placement import Placement
-from CoWLandmarksLib.scene import volume_node_of
-from CoWLandmarksLib.scene_focus import expected_place, jump_to
-from CoWLandmarksLib.scene_given import add_given_file
-from CoWLandmarksLib.scene_labels import hide_labels, show_labels
-from CoWLandmarksLib.scene_visibility import show_only_result
+from CoWLandmarksLib.core.anatomy import Anatomy
+from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksLib.scene.given_points import add_given_file
+from CoWLandmarksLib.scene.landmark_labels import hide_labels, show_labels
+from CoWLandmarksLib.scene.nodes import volume_node_of
+from CoWLandmarksLib.scene.review import Review
+from CoWLandmarksLib.scene.review_placement import Placement
+from CoWLandmarksLib.scene.views import expected_place, jump_to, show_only_result
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 

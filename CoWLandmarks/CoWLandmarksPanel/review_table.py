@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.review import ReviewRow
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.scene.review import ReviewRow
 from slicer.i18n import tr as _
 
 DOUBTFUL_COLOUR, REVIEWED_COLOUR = "#c66a00", "#26804a"

@@ -8,7 +8,7 @@ from typing import Any
 import qt
 import slicer
 import vtk
-from CoWLandmarksLib.scene_views import composites_of, scan_in_views, show_scan
+from CoWLandmarksLib.scene.views import composites_of, scan_in_views, show_scan
 from slicer.util import VTKObservationMixin
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import qt
-from CoWLandmarksLib.anatomy import Anatomy
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.schematic import schematic_lines, schematic_point
+from CoWLandmarksLib.core.anatomy import Anatomy
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.schematic import schematic_lines, schematic_point
 from slicer.i18n import tr as _
 
 BACKGROUND, INK = "#ffffff", "#404040"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.detect_options import DECODINGS, DEVICES, MODALITIES, DetectOptions
-from CoWLandmarksLib.errors import ConfigurationError, CoWLandmarksError
+from CoWLandmarksLib.core.errors import ConfigurationError, CoWLandmarksError
+from CoWLandmarksLib.jobs.detect_options import DECODINGS, DEVICES, MODALITIES, DetectOptions
 from slicer.i18n import tr as _
 
 from .detection_runs import DetectionRuns, Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.core.errors import ConfigurationError
 from slicer.i18n import tr as _
 
 from .pytorch_setup import InstallationCancelled, installTorch

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import qt
-from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.core.errors import CoWLandmarksError
 from slicer.i18n import tr as _
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import slicer
-from CoWLandmarksLib.graphics import SLOW_FRAME_SECONDS, draws_in_software, renderer_name
-from CoWLandmarksLib.scene_vessels import hide_vessels, show_vessels
+from CoWLandmarksLib.scene.vessel_rendering import (
+    SLOW_FRAME_SECONDS,
+    draws_in_software,
+    hide_vessels,
+    renderer_name,
+    show_vessels,
+)
 from slicer.i18n import tr as _
 
 from .machine_settings import MachineSettings

@@ -8,10 +8,10 @@ from typing import Any
 
 import ctk
 import qt
-from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.panel_data import AlignedRow, CheckedCohort, has_default_landmarks, read_aligned
-from CoWLandmarksTrainingLib.rejection import rejected_names, write_rejected
+from CoWLandmarksTrainingLib.panel.panel_data import AlignedRow, CheckedCohort, has_default_landmarks, read_aligned
+from CoWLandmarksTrainingLib.records.rejection import rejected_names, write_rejected
 from slicer.i18n import tr as _
 
 from .command_runner import CommandRunner, endSentence

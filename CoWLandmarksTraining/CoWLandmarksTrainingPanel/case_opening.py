@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import slicer
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.scene_display import look_at_circle
-from CoWLandmarksTrainingLib.panel_data import CheckedCase
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.scene.display import look_at_circle
+from CoWLandmarksTrainingLib.panel.panel_data import CheckedCase
 from slicer.i18n import tr as _
 
 CASE_ATTRIBUTE = "CoWLandmarksTraining.Case"

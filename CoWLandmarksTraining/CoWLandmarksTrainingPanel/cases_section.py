@@ -9,9 +9,9 @@ from typing import Any
 import ctk
 import qt
 import slicer
-from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksLib.temporary_folders import TRAINING, OwnedFolder
-from CoWLandmarksTrainingLib.panel_data import CheckedCase, CheckedCohort, read_checked
+from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksLib.jobs.temporary_folders import TRAINING, OwnedFolder
+from CoWLandmarksTrainingLib.panel.panel_data import CheckedCase, CheckedCohort, read_checked
 from slicer.i18n import tr as _
 
 from .case_opening import openCase

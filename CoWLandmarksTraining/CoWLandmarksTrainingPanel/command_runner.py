@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import qt
-from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksPanel.python_executable import pythonExecutable
 from CoWLandmarksPanel.pytorch_setup import torchInstalled
-from CoWLandmarksTrainingLib.attached_command import AttachedCommand
+from CoWLandmarksTrainingLib.jobs.attached_command import AttachedCommand
 from slicer.i18n import tr as _
 
 _POLL_MS = 200

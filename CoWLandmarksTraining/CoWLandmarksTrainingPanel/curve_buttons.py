@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from CoWLandmarksTrainingLib.log_following import FollowedTraining
-from CoWLandmarksTrainingLib.scene_plots import DISCRIMINATOR, LOSS, VALIDATION, TrainingCurves
+from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining
+from CoWLandmarksTrainingLib.panel.scene_plots import DISCRIMINATOR, LOSS, VALIDATION, TrainingCurves
 from slicer.i18n import tr as _
 
 

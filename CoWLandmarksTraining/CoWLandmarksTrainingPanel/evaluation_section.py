@@ -8,10 +8,10 @@ from typing import Any
 
 import ctk
 import slicer
-from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksPanel.choices import chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.panel_data import Evaluation, read_evaluation
-from CoWLandmarksTrainingLib.scene_plots import add_landmark_errors
+from CoWLandmarksTrainingLib.panel.panel_data import Evaluation, read_evaluation
+from CoWLandmarksTrainingLib.panel.scene_plots import add_landmark_errors
 from slicer.i18n import tr as _
 
 from .command_runner import CommandRunner, endSentence

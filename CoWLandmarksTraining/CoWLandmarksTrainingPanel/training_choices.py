@@ -8,8 +8,8 @@ from typing import Any
 
 import ctk
 from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.settings import DEFAULT_START, PRESETS, explanation
-from CoWLandmarksTrainingLib.training_command import NOTHING, TrainingChoices
+from CoWLandmarksTrainingLib.config.settings import DEFAULT_START, PRESETS, explanation
+from CoWLandmarksTrainingLib.panel.training_command import NOTHING, TrainingChoices
 from slicer.i18n import tr as _
 
 from .local_settings import DEVICE, OUTPUT_FOLDER, START_FILE, LocalSettings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from CoWLandmarksTrainingLib.log_following import Part, current_part
-from CoWLandmarksTrainingLib.training_effort import CARD, PROCESSOR, effort, first_step_seconds, seconds_left
+from CoWLandmarksTrainingLib.panel.log_following import Part, current_part
+from CoWLandmarksTrainingLib.panel.training_effort import CARD, PROCESSOR, effort, first_step_seconds, seconds_left
 from slicer.i18n import tr as _
 
 _ROWS = {

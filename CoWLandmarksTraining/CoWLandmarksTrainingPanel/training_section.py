@@ -9,13 +9,13 @@ from typing import Any
 
 import qt
 import slicer
-from CoWLandmarksLib.errors import CoWLandmarksError
+from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksPanel.python_executable import pythonExecutable
-from CoWLandmarksTrainingLib.detached_job import start_job
-from CoWLandmarksTrainingLib.job_files import Job, JobState, read_job, request_stop
-from CoWLandmarksTrainingLib.log_following import FollowedTraining, Part, begun_plan, planned_parts
-from CoWLandmarksTrainingLib.panel_data import read_comparison
-from CoWLandmarksTrainingLib.training_command import resuming_words, shown
+from CoWLandmarksTrainingLib.jobs.detached_job import start_job
+from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, read_job, request_stop
+from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, Part, begun_plan, planned_parts
+from CoWLandmarksTrainingLib.panel.panel_data import read_comparison
+from CoWLandmarksTrainingLib.panel.training_command import resuming_words, shown
 from slicer.i18n import tr as _
 
 from .command_runner import requireTorch

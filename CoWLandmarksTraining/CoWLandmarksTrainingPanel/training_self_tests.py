@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 from CoWLandmarksPanel.machine_settings import MODEL_FILE, MachineSettings
 from CoWLandmarksPanel.self_test_case import SelfTestCase
-from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
+from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
 
 from .local_settings import ALIGNED_FOLDER, CTA_FOLDER, DEVICE, MRA_FOLDER, OUTPUT_FOLDER
 

@@ -25,12 +25,12 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("CoWLandmarks", "CoWLandmarksT
 
 import numpy as np  # noqa: E402
 import SimpleITK as sitk  # noqa: E402
-from CoWLandmarksLib.anatomy import default_anatomy  # noqa: E402
-from CoWLandmarksLib.volume import apply_affine  # noqa: E402
-from CoWLandmarksTrainingLib.case_alignment import placed_landmarks  # noqa: E402
-from CoWLandmarksTrainingLib.cohort import AnnotatedScan, read_cohort  # noqa: E402
-from CoWLandmarksTrainingLib.template import TemplateAligner  # noqa: E402
-from CoWLandmarksTrainingLib.training_config import AlignConfig  # noqa: E402
+from CoWLandmarksLib.core.anatomy import default_anatomy  # noqa: E402
+from CoWLandmarksLib.core.volume import apply_affine  # noqa: E402
+from CoWLandmarksTrainingLib.align.template_alignment import TemplateAligner  # noqa: E402
+from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan, placed_landmarks  # noqa: E402
+from CoWLandmarksTrainingLib.cohort.reading import read_cohort  # noqa: E402
+from CoWLandmarksTrainingLib.config.training_config import AlignConfig  # noqa: E402
 
 
 def main() -> int:

@@ -27,17 +27,20 @@ from scipy.spatial import cKDTree
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining")]
 
-from CoWLandmarksLib.anatomy import Anatomy, default_anatomy  # noqa: E402
-from CoWLandmarksLib.arteries import ArteryMap  # noqa: E402
-from CoWLandmarksLib.arteries_tracer import ArteryTracer  # noqa: E402
-from CoWLandmarksLib.detection import LandmarkEstimate  # noqa: E402
-from CoWLandmarksLib.detector import Detector  # noqa: E402
-from CoWLandmarksLib.files import write_json  # noqa: E402
-from CoWLandmarksLib.modality import Modality  # noqa: E402
-from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
-from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid  # noqa: E402
+from CoWLandmarksLib.arteries.tracer import ArteryTracer  # noqa: E402
+from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy  # noqa: E402
+from CoWLandmarksLib.core.artery_map import ArteryMap  # noqa: E402
+from CoWLandmarksLib.core.atomic_files import write_json  # noqa: E402
+from CoWLandmarksLib.core.detection import LandmarkEstimate  # noqa: E402
+from CoWLandmarksLib.core.volume import (  # noqa: E402
+    Modality,
+    apply_affine,
+    axis_aligned_grid,
+)
+from CoWLandmarksLib.detect.detector import Detector  # noqa: E402
+from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.appearance import Family  # noqa: E402
-from CoWLandmarksTrainingLib.phantom.cohort import PhantomCase, make_case, rendered_case  # noqa: E402
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import PhantomCase, make_case, rendered_case  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.variants import VariantRates  # noqa: E402
 

@@ -23,10 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("CoWLandmarks", "CoWLandmarksTraining", "Testing")]
 
 import numpy as np  # noqa: E402
-from CoWLandmarksLib.detection import LandmarkEstimate  # noqa: E402
-from CoWLandmarksLib.modality import Modality  # noqa: E402
-from CoWLandmarksLib.volume import Volume  # noqa: E402
-from CoWLandmarksTrainingLib.phantom.cohort import make_case  # noqa: E402
+from CoWLandmarksLib.core.detection import LandmarkEstimate  # noqa: E402
+from CoWLandmarksLib.core.volume import Modality, Volume  # noqa: E402
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case  # noqa: E402
 from detection_speed import machine  # noqa: E402
 from review_steps import ReviewWalk, as_detected, random_steps  # noqa: E402
 

@@ -22,12 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("CoWLandmarks", "CoWLandmarksTraining", "Testing")]
 
-from CoWLandmarksLib.anatomy import default_anatomy  # noqa: E402
-from CoWLandmarksLib.detection import LandmarkEstimate  # noqa: E402
-from CoWLandmarksLib.jobs import Worker  # noqa: E402
-from CoWLandmarksLib.markups import write_annotation  # noqa: E402
-from CoWLandmarksLib.scan_handover import write_plain_nrrd  # noqa: E402
-from CoWLandmarksLib.volume import Volume  # noqa: E402
+from CoWLandmarksLib.core.anatomy import default_anatomy  # noqa: E402
+from CoWLandmarksLib.core.detection import LandmarkEstimate  # noqa: E402
+from CoWLandmarksLib.core.volume import Volume  # noqa: E402
+from CoWLandmarksLib.files.markups import write_annotation  # noqa: E402
+from CoWLandmarksLib.files.nrrd_file import write_plain_nrrd  # noqa: E402
+from CoWLandmarksLib.jobs.child_process import Worker  # noqa: E402
 from detection_speed import PATHS, large_cases, machine  # noqa: E402
 
 FILES = ("arteries.seg.nrrd", "arteries.csv", "landmarks.mrk.json", "landmarks.csv")

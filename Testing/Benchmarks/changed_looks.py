@@ -21,12 +21,12 @@ from scipy.ndimage import gaussian_filter, zoom
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining")]
 
-from CoWLandmarksLib.detector import Detector  # noqa: E402
-from CoWLandmarksLib.modality import Modality  # noqa: E402
-from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
-from CoWLandmarksTrainingLib.evaluation import AnnotatedVolume, CaseResult, evaluate  # noqa: E402
-from CoWLandmarksTrainingLib.metrics import confusions, radial_errors  # noqa: E402
-from CoWLandmarksTrainingLib.phantom.cohort import make_case  # noqa: E402
+from CoWLandmarksLib.core.volume import Modality  # noqa: E402
+from CoWLandmarksLib.detect.detector import Detector  # noqa: E402
+from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
+from CoWLandmarksTrainingLib.evaluate.evaluation import AnnotatedVolume, CaseResult, evaluate  # noqa: E402
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case  # noqa: E402
+from CoWLandmarksTrainingLib.records.metrics import confusions, radial_errors  # noqa: E402
 
 
 @dataclass(frozen=True)

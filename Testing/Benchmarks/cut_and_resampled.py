@@ -19,12 +19,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining"), str(Path(__file__).parent)]
 
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState  # noqa: E402
-from CoWLandmarksLib.detector import Detector  # noqa: E402
-from CoWLandmarksLib.modality import Modality  # noqa: E402
-from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
-from CoWLandmarksLib.volume import EDGE_MM  # noqa: E402
-from CoWLandmarksTrainingLib.phantom.cohort import make_case  # noqa: E402
+from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState  # noqa: E402
+from CoWLandmarksLib.core.volume import EDGE_MM, Modality  # noqa: E402
+from CoWLandmarksLib.detect.detector import Detector  # noqa: E402
+from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case  # noqa: E402
 from degraded_real_scan import cut, resampled, turned  # noqa: E402
 
 RESAMPLED = {

@@ -23,15 +23,15 @@ from scipy.spatial.transform import Rotation
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining")]
 
-from CoWLandmarksLib.anatomy import default_anatomy  # noqa: E402
-from CoWLandmarksLib.detector import Detector  # noqa: E402
-from CoWLandmarksLib.markups import read_annotation  # noqa: E402
-from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
-from CoWLandmarksLib.orientation import stored_along_ras  # noqa: E402
-from CoWLandmarksLib.resampling import resample  # noqa: E402
-from CoWLandmarksLib.volume import EDGE_MM, Volume, apply_affine, axis_aligned_grid  # noqa: E402
-from CoWLandmarksLib.volume_io import read_volume  # noqa: E402
-from CoWLandmarksTrainingLib.metrics import confusions, radial_errors  # noqa: E402
+from CoWLandmarksLib.core.anatomy import default_anatomy  # noqa: E402
+from CoWLandmarksLib.core.volume import EDGE_MM, Volume, apply_affine, axis_aligned_grid  # noqa: E402
+from CoWLandmarksLib.detect.detector import Detector  # noqa: E402
+from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
+from CoWLandmarksLib.detect.orientation import stored_along_ras  # noqa: E402
+from CoWLandmarksLib.files.markups import read_annotation  # noqa: E402
+from CoWLandmarksLib.io.volume_io import read_volume  # noqa: E402
+from CoWLandmarksLib.networks.resampling import resample  # noqa: E402
+from CoWLandmarksTrainingLib.records.metrics import confusions, radial_errors  # noqa: E402
 
 Degradation = Callable[[Volume, np.ndarray], tuple[Volume, np.ndarray]]
 """Takes a scan and its landmarks (n, 3) RAS mm to the degraded scan and its landmarks."""

@@ -92,7 +92,7 @@ def scans(tall: bool) -> dict[str, Any]:
     """Phantoms of the sizes to measure."""
     import bodies
     import numpy as np
-    from CoWLandmarksLib.volume import Volume, apply_affine
+    from CoWLandmarksLib.core.volume import Volume, apply_affine
 
     if tall:
         small, _ = bodies.head_and_neck(SEED, (0.9, 0.9, 1.0))
@@ -107,10 +107,9 @@ def scans(tall: bool) -> dict[str, Any]:
 def large_cases() -> dict[str, Any]:
     """A phantom of each modality with 512 x 512 x 160 voxels."""
     import numpy as np
-    from CoWLandmarksLib.modality import Modality
-    from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
+    from CoWLandmarksLib.core.volume import Modality, apply_affine, axis_aligned_grid
     from CoWLandmarksTrainingLib.phantom.appearance import Family
-    from CoWLandmarksTrainingLib.phantom.cohort import rendered_case
+    from CoWLandmarksTrainingLib.phantom.phantom_cohort import rendered_case
     from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene
 
     made = {}
@@ -134,10 +133,9 @@ def measured(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Stage times (median over repeats) and memory of detections in this process."""
     import numpy as np
     import torch
-    from CoWLandmarksLib.detector import Detector
-    from CoWLandmarksLib.modality import Modality
-    from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model
-    from CoWLandmarksLib.volume import Volume
+    from CoWLandmarksLib.core.volume import Modality, Volume
+    from CoWLandmarksLib.detect.detector import Detector
+    from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model
 
     torch.set_num_threads(arguments.threads)
     with np.load(path) as content:
@@ -171,11 +169,11 @@ def resident_mb(kind: str) -> float:
 def compare_precision(count: int, device: str) -> None:
     """How far points move between bf16 and fp32 arithmetic, and how far both are from the truth."""
     import numpy as np
-    from CoWLandmarksLib import generator
-    from CoWLandmarksLib.detector import Detector
-    from CoWLandmarksLib.modality import Modality
-    from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model
-    from CoWLandmarksTrainingLib.phantom.cohort import make_case
+    from CoWLandmarksLib.core.volume import Modality
+    from CoWLandmarksLib.detect.detector import Detector
+    from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model
+    from CoWLandmarksLib.networks import generator
+    from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case
 
     detector = Detector(load_model(DEFAULT_MODEL_FILE), device)
     pays = generator.bf16_pays
@@ -202,7 +200,7 @@ def compare_precision(count: int, device: str) -> None:
 
 def time_worker() -> None:
     """Seconds of the first and the second detection of the sample in one worker."""
-    from CoWLandmarksLib.jobs import Worker
+    from CoWLandmarksLib.jobs.child_process import Worker
 
     options = ["--no-scene", "--no-pictures", "--no-arteries"]
     with tempfile.TemporaryDirectory() as folder, Worker() as worker:

@@ -38,7 +38,7 @@ FORBIDDEN = ("torch", "SimpleITK", "scipy")
 MAKE_SCAN = """
 import sys, numpy as np
 from scipy import ndimage
-from CoWLandmarksLib.__main__ import SAMPLE_FILE
+from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
 from CoWLandmarksLib.volume_io import read_volume
 path, shape = sys.argv[1], tuple(int(word) for word in sys.argv[2:])
 scan = read_volume(SAMPLE_FILE)
@@ -127,7 +127,7 @@ def timed(action: Callable[[], object]) -> float:
 
 def look_at_a_training(application: Any, folder: Path) -> float:
     """Seconds of the longest look of the training panel at a log of 6000 entries, which it takes in pieces."""
-    from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
+    from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
     from long_log import write_long_log
 
     folder.mkdir()
@@ -146,9 +146,9 @@ def look_at_a_training(application: Any, folder: Path) -> float:
 def measure(scan: Path, application: Any, folder: Path) -> dict[str, object]:
     """Detect, move a point, cancel a second detection, look at a training; measure."""
     import slicer
-    from CoWLandmarksLib.scene import add_volume
-    from CoWLandmarksLib.scene_files import save_scene
-    from CoWLandmarksLib.volume import Volume
+    from CoWLandmarksLib.core.volume import Volume
+    from CoWLandmarksLib.scene.nodes import add_volume
+    from CoWLandmarksLib.scene.scene_files import save_scene
 
     stored = np.load(scan)
     add_volume(slicer.mrmlScene, Volume(stored["voxels"], stored["matrix"], "scan"))

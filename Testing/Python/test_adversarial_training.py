@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError
-from CoWLandmarksTrainingLib.checkpoint import previous
-from CoWLandmarksTrainingLib.settings import Objective, View
-from CoWLandmarksTrainingLib.trainer import Trainer
-from CoWLandmarksTrainingLib.training_log import TrainingLog
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
+from CoWLandmarksTrainingLib.config.settings import Objective, View
+from CoWLandmarksTrainingLib.train.checkpoint import previous
+from CoWLandmarksTrainingLib.train.trainer import Trainer
+from CoWLandmarksTrainingLib.train.training_log import TrainingLog
 from toy_training import (
     BATCH_SIZE,
     CONFIG,

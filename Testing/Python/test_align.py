@@ -10,20 +10,19 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from cohort_cases import GRID, bead_image, estimates, places, seven_points, tilted, write_case, write_cohort
-from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.files import write_json
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, apply_affine
+from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
+from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align import AlignPlan, align_cohort
-from CoWLandmarksTrainingLib.aligned import AlignedCase, AlignedCohort
-from CoWLandmarksTrainingLib.alignment_picture import write_alignment_picture
-from CoWLandmarksTrainingLib.cohort import read_cohort
-from CoWLandmarksTrainingLib.landmark_alignment import LandmarkAligner
-from CoWLandmarksTrainingLib.splits import draw_splits
-from CoWLandmarksTrainingLib.training_config import AlignConfig
+from CoWLandmarksTrainingLib.align.align_cohort import AlignPlan, align_cohort
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort
+from CoWLandmarksTrainingLib.align.alignment_picture import write_alignment_picture
+from CoWLandmarksTrainingLib.align.landmark_alignment import LandmarkAligner
+from CoWLandmarksTrainingLib.cohort.reading import read_cohort
+from CoWLandmarksTrainingLib.cohort.splits import draw_splits
+from CoWLandmarksTrainingLib.config.training_config import AlignConfig
 
 CONFIG = AlignConfig(by="landmarks", shape=(36, 48, 56), spacing_mm=(1.7, 1.7, 2.0), processes=1)
 

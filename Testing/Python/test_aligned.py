@@ -9,20 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from beads import bead_model
-from CoWLandmarksLib.circle import circle_grid
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import axis_aligned_grid
-from CoWLandmarksTrainingLib.aligned import (
-    ALIGNED_FILE,
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
+from CoWLandmarksLib.core.volume import Modality, axis_aligned_grid
+from CoWLandmarksLib.detect.circle import circle_grid
+from CoWLandmarksTrainingLib.align.aligned_folder import (
     FORMER_SCHEMA,
     AlignedCase,
     AlignedCohort,
     AlignedFrame,
     write_arrays,
 )
-from CoWLandmarksTrainingLib.input_files import InputFile
+from CoWLandmarksTrainingLib.cohort.discovery import ALIGNED_FILE
+from CoWLandmarksTrainingLib.records.input_files import InputFile
 
 ANATOMY = bead_model().anatomy
 COUNT = len(ANATOMY)

@@ -10,20 +10,19 @@ import numpy as np
 import pytest
 import torch
 from aligned_beads import GRID, write_bead_cohort
-from CoWLandmarksLib.circle import CIRCLE_SHAPE
-from CoWLandmarksLib.errors import ConfigurationError
-from CoWLandmarksLib.heatmap import decode_argmax, decode_subvoxel
-from CoWLandmarksLib.localizer import WINDOW
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, axis_aligned_grid
-from CoWLandmarksTrainingLib import aligned_source
-from CoWLandmarksTrainingLib.aligned import AlignedCase, AlignedCohort
-from CoWLandmarksTrainingLib.aligned_source import AlignedLandmarkSets, AlignedSource, drawn_deformation, usable
-from CoWLandmarksTrainingLib.batch import Batch, RealSets, stacked
-from CoWLandmarksTrainingLib.processes import Processes
-from CoWLandmarksTrainingLib.samples import RealSetSampler, StageSamples, batches
-from CoWLandmarksTrainingLib.settings import ONLY_TRANSLATIONS, AugmentationSettings, TrainingPlan
-from CoWLandmarksTrainingLib.stages import Stage, recipe
+from CoWLandmarksLib.core.errors import ConfigurationError
+from CoWLandmarksLib.core.volume import Grid, Modality, axis_aligned_grid
+from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE
+from CoWLandmarksLib.detect.coarse import WINDOW
+from CoWLandmarksLib.networks.heatmap import decode_argmax, decode_subvoxel
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort
+from CoWLandmarksTrainingLib.config.settings import ONLY_TRANSLATIONS, AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.train import aligned_source
+from CoWLandmarksTrainingLib.train.aligned_source import AlignedLandmarkSets, AlignedSource, drawn_deformation, usable
+from CoWLandmarksTrainingLib.train.batches import Batch, RealSets, stacked
+from CoWLandmarksTrainingLib.train.processes import Processes
+from CoWLandmarksTrainingLib.train.samples import RealSetSampler, StageSamples, batches
+from CoWLandmarksTrainingLib.train.stages import Stage, recipe
 
 AUGMENTATION = AugmentationSettings(elastic_mm=0.8, noise=0.0, intensity=False)
 Cases = tuple[AlignedCase, ...]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.alignment import (
+from CoWLandmarksLib.core.alignment import (
     ShapeModel,
     fit_similarity,
     fit_similarity_robustly,
     reference_grid,
-    rotation_deg,
     shape_model_from_dict,
     shape_model_to_dict,
     side_turn_deg,
 )
-from CoWLandmarksLib.volume import apply_affine
+from CoWLandmarksLib.core.volume import apply_affine
+from CoWLandmarksLib.detect.verdict import rotation_deg
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from hypothesis import given, settings
 from hypothesis import strategies as st

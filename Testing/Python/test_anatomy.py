@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from CoWLandmarksLib.anatomy import (
-    DEFAULT_ANATOMY_FILE,
-    Anatomy,
-    anatomy_from_dict,
-    default_anatomy,
-    read_anatomy,
-)
-from CoWLandmarksLib.errors import ConfigurationError
+from CoWLandmarksLib.core.anatomy import DEFAULT_ANATOMY_FILE, Anatomy, anatomy_from_dict, default_anatomy, read_anatomy
+from CoWLandmarksLib.core.errors import ConfigurationError
 
 PAIRS_BEFORE_THE_TIP = ("A2-A3", "A1-A2", "M1-M2", "ICA-T")
 PAIRS_AFTER_THE_TIP = ("P1-P2A", "P2A-P2P", "C6-C7", "C5-C6", "C4-C5")

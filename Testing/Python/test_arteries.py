@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.arteries import ArteryMap, ArteryState
-from CoWLandmarksLib.arteries_lumen import RAYS, CrossSections, smoothed
-from CoWLandmarksLib.arteries_presence import HIDDEN_RADIUS_MM, Evidence, judge, leaning, own_radius
-from CoWLandmarksLib.arteries_tracer import ArteryTracer
-from CoWLandmarksLib.detection import LandmarkState
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksTrainingLib.phantom.cohort import make_case
+from CoWLandmarksLib.arteries.lumen import RAYS, CrossSections, smoothed
+from CoWLandmarksLib.arteries.presence import HIDDEN_RADIUS_MM, Evidence, judge, leaning, own_radius
+from CoWLandmarksLib.arteries.tracer import ArteryTracer
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
+from CoWLandmarksLib.core.detection import LandmarkState
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case
 from storage_orders import stored
 from tube_circle import ANATOMY, diameter, landmarks, position, tube_scan
 

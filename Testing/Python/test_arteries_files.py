@@ -13,18 +13,17 @@ import pytest
 import slicer
 import vtk
 from CoWLandmarksLib.__main__ import main
-from CoWLandmarksLib.arteries import ArteryMap, ArteryState
-from CoWLandmarksLib.arteries_files import COLUMNS, read_traces, write_arteries_csv, write_segmentation
-from CoWLandmarksLib.arteries_tracer import ArteryTracer
-from CoWLandmarksLib.detection import LandmarkEstimate
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.report import DETECTION_SCHEMA_FILE
-from CoWLandmarksLib.scene import add_volume
-from CoWLandmarksLib.scene_arteries import add_arteries
-from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
-from CoWLandmarksLib.volume import Volume
-from CoWLandmarksLib.volume_io import read_volume, write_volume
+from CoWLandmarksLib.arteries.tracer import ArteryTracer
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
+from CoWLandmarksLib.core.detection import LandmarkEstimate
+from CoWLandmarksLib.core.volume import Modality, Volume
+from CoWLandmarksLib.files.arteries_files import COLUMNS, read_traces, write_arteries_csv, write_segmentation
+from CoWLandmarksLib.files.detection_files import DETECTION_SCHEMA_FILE
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.io.volume_io import read_volume, write_volume
+from CoWLandmarksLib.scene.artery_nodes import add_arteries
+from CoWLandmarksLib.scene.nodes import add_volume
+from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
 from tube_circle import ANATOMY, landmarks, tube_scan
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -188,8 +187,8 @@ def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
 
 
 def test_traces_survive_the_detection_file(scan: Volume, traced: ArteryMap, tmp_path: Path) -> None:
-    from CoWLandmarksLib.given import given_detection
-    from CoWLandmarksLib.report import write_detection_json
+    from CoWLandmarksLib.core.given_landmarks import given_detection
+    from CoWLandmarksLib.files.detection_files import write_detection_json
 
     detection = given_detection(scan, tuple(landmarks()), ANATOMY, Modality.MRA)
     write_detection_json(tmp_path / "detection.json", detection, traced)

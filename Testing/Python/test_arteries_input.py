@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.arteries import ArteryMap, ArteryState
-from CoWLandmarksLib.arteries_tracer import ArteryTracer
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.arteries.tracer import ArteryTracer
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.volume import Modality, Volume
 from tube_circle import ANATOMY, cut, landmarks, position, tube, tube_scan
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.arteries import ArteryState
-from CoWLandmarksLib.arteries_tracer import ArteryTracer
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Volume
-from CoWLandmarksTrainingLib.phantom.cohort import make_case
+from CoWLandmarksLib.arteries.tracer import ArteryTracer
+from CoWLandmarksLib.core.artery_map import ArteryState
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.volume import Modality, Volume
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case
 from review_steps import (
     ANATOMY,
     ReviewWalk,

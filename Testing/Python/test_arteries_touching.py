@@ -6,11 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.arteries import ArteryMap, ArteryState
-from CoWLandmarksLib.arteries_lumen import evenly_spaced
-from CoWLandmarksLib.arteries_tracer import ArteryTracer
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import apply_affine
+from CoWLandmarksLib.arteries.lumen import evenly_spaced
+from CoWLandmarksLib.arteries.tracer import ArteryTracer
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
+from CoWLandmarksLib.core.volume import Modality, apply_affine
 from CoWLandmarksTrainingLib.phantom.tubes import Capsules
 from tube_circle import ANATOMY, landmarks, position, tube, tube_scan
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.heatmap import decode_subvoxel, encode
-from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
-from CoWLandmarksTrainingLib.augmentation import draw_deformation, jittered, sample_image
-from CoWLandmarksTrainingLib.settings import ONLY_TRANSLATIONS, AugmentationSettings
+from CoWLandmarksLib.core.volume import apply_affine, axis_aligned_grid
+from CoWLandmarksLib.networks.heatmap import decode_subvoxel, encode
+from CoWLandmarksTrainingLib.augment.augmentation import draw_deformation, jittered, sample_image
+from CoWLandmarksTrainingLib.config.settings import ONLY_TRANSLATIONS, AugmentationSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from aligned_beads import write_bead_cohort
-from CoWLandmarksLib.errors import ConfigurationError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksTrainingLib.aligned_source import AlignedSource
-from CoWLandmarksTrainingLib.batch import Batch, Sample, stacked
-from CoWLandmarksTrainingLib.cases import CaseSource, PosedCase
-from CoWLandmarksTrainingLib.processes import Processes
-from CoWLandmarksTrainingLib.samples import StageSamples, batches
-from CoWLandmarksTrainingLib.settings import AugmentationSettings, FineSettings, TrainingPlan
-from CoWLandmarksTrainingLib.stages import Posing, Stage, recipe
+from CoWLandmarksLib.core.errors import ConfigurationError
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, FineSettings, TrainingPlan
+from CoWLandmarksTrainingLib.train.aligned_source import AlignedSource
+from CoWLandmarksTrainingLib.train.batches import Batch, Sample, stacked
+from CoWLandmarksTrainingLib.train.posed_case import CaseSource, PosedCase
+from CoWLandmarksTrainingLib.train.processes import Processes
+from CoWLandmarksTrainingLib.train.samples import StageSamples, batches
+from CoWLandmarksTrainingLib.train.stages import Posing, Stage, recipe
 from torch.utils.data import Dataset
 from toy_training import GRID, METHOD, NETWORK, ToySamples, toy_batch
 

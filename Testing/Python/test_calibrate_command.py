@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 from beads import COUNT, bead_scan, sided_places, tiny_model
-from CoWLandmarksLib.alignment import ShapeModel
-from CoWLandmarksLib.anatomy import anatomy_from_dict
-from CoWLandmarksLib.calibration import LARGEST_ERROR_MM, Calibration
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.files import write_json
-from CoWLandmarksLib.generator import Generator, GeneratorConfig
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.model import Model, load_model, save_model
-from CoWLandmarksLib.volume import axis_aligned_grid
-from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksLib.core.alignment import ShapeModel
+from CoWLandmarksLib.core.anatomy import anatomy_from_dict
+from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksLib.core.calibration import LARGEST_ERROR_MM, Calibration
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.volume import axis_aligned_grid
+from CoWLandmarksLib.detect.model import Model, load_model, save_model
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.io.volume_io import write_volume
+from CoWLandmarksLib.networks.generator import Generator, GeneratorConfig
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.calibrating import PRIOR_LANDMARKS
+from CoWLandmarksTrainingLib.evaluate.fit_calibration import PRIOR_LANDMARKS
 from other_anatomy import seven_points
 
 ANATOMY = tiny_model().anatomy

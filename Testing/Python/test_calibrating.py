@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from beads import bead_model
-from CoWLandmarksLib.calibration import UNCALIBRATED, Calibration
-from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, Model, load_model
-from CoWLandmarksTrainingLib.calibrating import (
+from CoWLandmarksLib.core.calibration import UNCALIBRATED, Calibration
+from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, Model, load_model
+from CoWLandmarksTrainingLib.evaluate.evaluation import CaseResult
+from CoWLandmarksTrainingLib.evaluate.fit_calibration import (
     ABSENCE_MARGIN,
     FEWEST_FOR_RECOGNITION,
     PRIOR_LANDMARKS,
@@ -17,7 +18,6 @@ from CoWLandmarksTrainingLib.calibrating import (
     calibrated,
     least_recognition,
 )
-from CoWLandmarksTrainingLib.evaluation import CaseResult
 
 COUNT = 19
 SHARE = COUNT / (COUNT + PRIOR_LANDMARKS)

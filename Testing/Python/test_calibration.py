@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.calibration import (
+from CoWLandmarksLib.core.calibration import (
     UNCALIBRATED,
     Calibration,
     _isotonic,

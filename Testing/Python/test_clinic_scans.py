@@ -16,11 +16,10 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from CoWLandmarksLib.__main__ import main
-from CoWLandmarksLib.errors import VolumeError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.orientation import orientation_code
-from CoWLandmarksLib.volume import Volume, apply_affine, validated
-from CoWLandmarksLib.volume_io import read_volume
+from CoWLandmarksLib.core.errors import VolumeError
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine, validated
+from CoWLandmarksLib.detect.orientation import orientation_code
+from CoWLandmarksLib.io.volume_io import read_volume
 from dicom_files import axial_positions, linear_field, write_series
 from fixed_detector import make_fixed_detector, write_scan
 from nifti_files import STRAIGHT, nifti_bytes, write_nifti

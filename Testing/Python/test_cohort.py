@@ -11,21 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cohort_cases import bead_image, estimates, places, seven_points, write_case, write_cohort
-from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.files import write_json
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.scene import ATTRIBUTE, add_detection, add_volume
-from CoWLandmarksLib.scene_files import create_scene, save_scene
-from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.io.volume_io import write_volume
+from CoWLandmarksLib.scene.nodes import ATTRIBUTE, add_detection, add_volume
+from CoWLandmarksLib.scene.scene_files import create_scene, save_scene
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.annotation_geometry import absurd_distances, swapped_sides
-from CoWLandmarksTrainingLib.cohort import AnnotatedScan, Cohort, Role, read_cohort
-from CoWLandmarksTrainingLib.cohort_check import CohortReport, annotation_problems, check_cohort
-from CoWLandmarksTrainingLib.problems import Problem, Severity
-from CoWLandmarksTrainingLib.splits import content_hash
+from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan, Cohort, Role
+from CoWLandmarksTrainingLib.cohort.annotation_geometry import absurd_distances, swapped_sides
+from CoWLandmarksTrainingLib.cohort.check import CohortReport, annotation_problems, check_cohort
+from CoWLandmarksTrainingLib.cohort.problems import Problem, Severity
+from CoWLandmarksTrainingLib.cohort.reading import read_cohort
+from CoWLandmarksTrainingLib.cohort.splits import content_hash
 
 ANATOMY = default_anatomy()
 POINTS = places(ANATOMY, np.random.default_rng(1))

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from CoWLandmarksLib import __version__
-from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
-from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.markups import read_annotation, write_annotation
+from CoWLandmarksLib.__main__ import main
+from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
+from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.files.markups import read_annotation, write_annotation
 from dicom_files import axial_positions, write_series
 from fixed_detector import BROKEN, REFUSED, SLOW, UNTRUSTED, FixedDetector, make_fixed_detector, write_scan
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.comparison import COLUMNS, compare, write_comparison_csv
-from CoWLandmarksLib.detection import NOT_PLACED, LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.errors import AnnotationError
+from CoWLandmarksLib.core.comparison import COLUMNS, compare, write_comparison_csv
+from CoWLandmarksLib.core.detection import NOT_PLACED, LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.errors import AnnotationError
 from example_detection import ANATOMY
 
 FOUND, ABSENT, OUTSIDE = LandmarkState.FOUND, LandmarkState.ABSENT, LandmarkState.OUTSIDE

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from CoWLandmarksLib.errors import ConfigurationError, OutputError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksTrainingLib.config_file import ConfigFile, setting
-from CoWLandmarksTrainingLib.settings import PRESETS, TRAINING_SECTIONS
-from CoWLandmarksTrainingLib.training_config import SECTIONS, read_config, write_initial_config
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksTrainingLib.config.config_file import ConfigFile, setting
+from CoWLandmarksTrainingLib.config.settings import PRESETS, TRAINING_SECTIONS
+from CoWLandmarksTrainingLib.config.training_config import SECTIONS, read_config, write_initial_config
 
 NEEDS_TOML = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 reads no TOML")
 

@@ -8,14 +8,13 @@ import bodies
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.detection import Detection, LandmarkState
-from CoWLandmarksLib.detector import Detector
-from CoWLandmarksLib.localizer import localise
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model
-from CoWLandmarksLib.network_image import NetworkImage
-from CoWLandmarksLib.volume import Volume, apply_affine
-from CoWLandmarksTrainingLib.phantom.cohort import make_case
+from CoWLandmarksLib.core.detection import Detection, LandmarkState
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine
+from CoWLandmarksLib.detect.coarse import localise
+from CoWLandmarksLib.detect.detector import Detector
+from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model
+from CoWLandmarksLib.networks.network_image import NetworkImage
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case
 
 BEYOND_MM, WELL_INSIDE_MM = 5.0, 5.0
 WHOLE = np.full(3, 1000.0)

@@ -17,19 +17,18 @@ import numpy as np
 import pytest
 import torch
 from CoWLandmarksLib.__main__ import main as detect_main
-from CoWLandmarksLib.detection import LandmarkState
-from CoWLandmarksLib.errors import ConfigurationError
-from CoWLandmarksLib.model import Model, load_model
-from CoWLandmarksLib.report import read_detection_json
-from CoWLandmarksLib.volume import Volume, axis_aligned_grid
-from CoWLandmarksLib.volume_io import write_volume
-from CoWLandmarksTrainingLib import training_data
+from CoWLandmarksLib.core.detection import LandmarkState
+from CoWLandmarksLib.core.errors import ConfigurationError
+from CoWLandmarksLib.core.volume import Volume, axis_aligned_grid
+from CoWLandmarksLib.detect.model import Model, load_model
+from CoWLandmarksLib.files.detection_files import read_detection_json
+from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main as train_main
+from CoWLandmarksTrainingLib.config.settings import PRESETS, TrainingPlan, trainer_config
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
-from CoWLandmarksTrainingLib.provenance import known_seeds
-from CoWLandmarksTrainingLib.settings import PRESETS, TrainingPlan, trainer_config
-from CoWLandmarksTrainingLib.training import Training, train
-from CoWLandmarksTrainingLib.training_data import PhantomData
+from CoWLandmarksTrainingLib.train import training_data
+from CoWLandmarksTrainingLib.train.training import Training, known_seeds, train
+from CoWLandmarksTrainingLib.train.training_data import PhantomData
 
 CPU = torch.device("cpu")
 SMALL = PRESETS["small"]

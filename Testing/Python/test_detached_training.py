@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from aligned_beads import write_bead_cohort
-from CoWLandmarksLib.errors import JobError
-from CoWLandmarksLib.model import load_model
-from CoWLandmarksTrainingLib.detached_job import start_job
-from CoWLandmarksTrainingLib.job_files import (
+from CoWLandmarksLib.core.errors import JobError
+from CoWLandmarksLib.detect.model import load_model
+from CoWLandmarksTrainingLib.jobs.detached_job import start_job
+from CoWLandmarksTrainingLib.jobs.job_files import (
     HEARTBEAT_FILE,
     JOB_FILE,
     OUTPUT_FILE,
@@ -27,9 +27,9 @@ from CoWLandmarksTrainingLib.job_files import (
     stop_requested,
     write_job,
 )
-from CoWLandmarksTrainingLib.job_process import LastLine
-from CoWLandmarksTrainingLib.log_following import FollowedTraining, begun_plan, planned_parts
-from CoWLandmarksTrainingLib.training_command import resuming_words
+from CoWLandmarksTrainingLib.jobs.job_process import LastLine
+from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, begun_plan, planned_parts
+from CoWLandmarksTrainingLib.panel.training_command import resuming_words
 from tiny_training import state_of, tiny_words, wait_for
 
 

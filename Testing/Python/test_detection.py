@@ -7,15 +7,9 @@ import string
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.detection import (
-    Detection,
-    LandmarkEstimate,
-    LandmarkState,
-    Verdict,
-    parse_description,
-)
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState, Verdict, parse_description
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.volume import Modality
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -24,15 +24,15 @@ pytest.importorskip("SlicerStandIn", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.errors import ConfigurationError, VolumeError
-from CoWLandmarksLib.scan_handover import ScanHandover
-from CoWLandmarksLib.scene import add_volume, landmarks_from_node
-from CoWLandmarksLib.scene_results import result_of
-from CoWLandmarksLib.scene_states import state_rows
-from CoWLandmarksLib.scene_views import scan_in_views
-from CoWLandmarksLib.temporary_folders import OWNER_FILE
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.errors import ConfigurationError, VolumeError
+from CoWLandmarksLib.core.volume import Volume
+from CoWLandmarksLib.jobs.scan_handover import ScanHandover
+from CoWLandmarksLib.jobs.temporary_folders import OWNER_FILE
+from CoWLandmarksLib.scene.nodes import add_volume, landmarks_from_node
+from CoWLandmarksLib.scene.results import result_of
+from CoWLandmarksLib.scene.state_table import state_rows
+from CoWLandmarksLib.scene.views import scan_in_views
 from CoWLandmarksPanel import detection_panel, script_runs
 from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.sample_data import CTA, MRA
@@ -374,7 +374,7 @@ def test_arteries_follow_the_newest_correction_in_the_same_nodes(widget: Any) ->
 def test_a_failed_update_of_the_arteries_says_what_to_do_until_a_later_one_succeeds(
     widget: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "CoWLandmarksLib.jobs")
+    caplog.set_level(logging.DEBUG, "CoWLandmarksLib.jobs.child_process")
     load_sample(widget)
     points = detect(widget)
     earlier = widget.logic.runs._latest[points.GetID()] / "detection.json"

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
-from CoWLandmarksLib.scene import add_detection
+from CoWLandmarksLib.scene.nodes import add_detection
 from example_detection import ANATOMY
 from module_panel import in_module_panel, named, overlapping, squeezed, taken_out
 from panel_desk import Desk, make_detection

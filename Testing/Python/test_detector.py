@@ -20,15 +20,14 @@ from beads import (
     bead_places,
     bead_scan,
 )
-from CoWLandmarksLib.alignment import ShapePosterior
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
-from CoWLandmarksLib.detector import Detector, Measurement, Stage, choose_device
-from CoWLandmarksLib.errors import ConfigurationError, VolumeError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.network_image import NetworkImage
-from CoWLandmarksLib.refinement import choose_windows, refine
-from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.core.alignment import ShapePosterior
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
+from CoWLandmarksLib.core.errors import ConfigurationError, VolumeError
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.detect.detector import Detector, Measurement, Stage, choose_device
+from CoWLandmarksLib.detect.fine import choose_windows, refine
+from CoWLandmarksLib.networks.network_image import NetworkImage
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
 
 GRID = axis_aligned_grid(np.array([2.0, 17.0, 1.0]), np.array([1.7, 1.9, 2.1]), (44, 46, 52))
@@ -94,7 +93,7 @@ class TestFullCard:
                 raise error
             return measure(self, *arguments)
 
-        monkeypatch.setattr("CoWLandmarksLib.detector.choose_device", lambda _: card)
+        monkeypatch.setattr("CoWLandmarksLib.detect.detector.choose_device", lambda _: card)
         monkeypatch.setattr(Detector, "_load_networks", on_card)
         monkeypatch.setattr(Detector, "_measure", full)
         pose = pose_matrix(4, 2, 1, 1.0, np.zeros(3))

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from CoWLandmarksLib.dicom import SeriesChoiceError, list_series
-from CoWLandmarksLib.errors import VolumeError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Volume, apply_affine, validated
-from CoWLandmarksLib.volume_io import read_volume
+from CoWLandmarksLib.core.errors import VolumeError
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine, validated
+from CoWLandmarksLib.io.dicom import SeriesChoiceError, list_series
+from CoWLandmarksLib.io.volume_io import read_volume
 from dicom_files import AXIAL, axial_positions, linear_field, write_enhanced, write_series
 
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.heatmap import encode
-from CoWLandmarksLib.model import GridSpec
-from CoWLandmarksTrainingLib.discriminator import (
+from CoWLandmarksLib.detect.model import GridSpec
+from CoWLandmarksLib.networks.heatmap import encode
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, View
+from CoWLandmarksTrainingLib.train.discriminator import (
     Discriminator,
     discriminator_input,
     layout_channels,
     rendered_again,
 )
-from CoWLandmarksTrainingLib.settings import DiscriminatorSettings, View
 
 GRID = GridSpec((3, 5, 5), (0.5, 1.0, 2.0), (10.0, 20.0, 30.0))
 """3 x 5 x 5 voxels [k, j, i]: it reaches 1 mm from its centre along R, 2 mm along A and S."""

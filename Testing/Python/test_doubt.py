@@ -8,13 +8,12 @@ from dataclasses import replace
 import bodies
 import numpy as np
 import pytest
-from CoWLandmarksLib.detection import LandmarkState, Verdict
-from CoWLandmarksLib.detector import Detector
-from CoWLandmarksLib.errors import VolumeError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.model import DEFAULT_MODEL_FILE, load_model
-from CoWLandmarksLib.volume import Volume, apply_affine
-from CoWLandmarksTrainingLib.phantom.cohort import make_case
+from CoWLandmarksLib.core.detection import LandmarkState, Verdict
+from CoWLandmarksLib.core.errors import VolumeError
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine
+from CoWLandmarksLib.detect.detector import Detector
+from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
 
 MRA, CTA = Modality.MRA, Modality.CTA

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.volume import axis_aligned_grid
-from CoWLandmarksTrainingLib.bar_figure import draw_bars
-from CoWLandmarksTrainingLib.error_picture import draw_errors
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.volume import axis_aligned_grid
+from CoWLandmarksTrainingLib.figures.bar_figure import draw_bars
+from CoWLandmarksTrainingLib.figures.error_picture import draw_errors
 
 ANATOMY = default_anatomy()
 GRID = axis_aligned_grid(np.array([0.0, 10.0, 0.0]), np.array([1.0, 1.0, 2.0]), (22, 44, 44))

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 from beads import COUNT, bead_model, bead_places, bead_scan, sided_places
-from CoWLandmarksLib.alignment import ShapeModel
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.detector import Detector
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.files import write_json
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.model import Model
-from CoWLandmarksLib.volume import axis_aligned_grid
-from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksLib.core.alignment import ShapeModel
+from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.volume import Modality, axis_aligned_grid
+from CoWLandmarksLib.detect.detector import Detector
+from CoWLandmarksLib.detect.model import Model
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.cohort import read_cohort
-from CoWLandmarksTrainingLib.evaluation import (
+from CoWLandmarksTrainingLib.cohort.reading import read_cohort
+from CoWLandmarksTrainingLib.cohort.splits import draw_splits
+from CoWLandmarksTrainingLib.evaluate.evaluation import (
     AnnotatedVolume,
     CaseResult,
     confusion_pairs,
@@ -32,8 +32,8 @@ from CoWLandmarksTrainingLib.evaluation import (
     per_landmark,
     presence_figures,
 )
-from CoWLandmarksTrainingLib.evaluation_cases import evaluation_cases
-from CoWLandmarksTrainingLib.evaluation_report import (
+from CoWLandmarksTrainingLib.evaluate.evaluation_cases import evaluation_cases
+from CoWLandmarksTrainingLib.evaluate.evaluation_report import (
     evaluation_report,
     failures,
     landmark_table,
@@ -41,7 +41,6 @@ from CoWLandmarksTrainingLib.evaluation_report import (
     markdown_table,
     write_report,
 )
-from CoWLandmarksTrainingLib.splits import draw_splits
 
 ANATOMY = bead_model().anatomy
 GRID = axis_aligned_grid(np.array([2.0, 17.0, 1.0]), np.array([1.7, 1.9, 2.1]), (44, 46, 52))
@@ -290,7 +289,7 @@ class TestRoad:
         words = ["evaluate", "m.cow.pt", str(tmp_path), "--device", "cpu", "--split", "test"]
         for seal, told in ((splits.seal, False), ("of another cohort", True)):
             model = replace(sided_model(), provenance={"test_seal": seal})
-            monkeypatch.setattr("CoWLandmarksLib.model.load_model", lambda _, model=model: model)
+            monkeypatch.setattr("CoWLandmarksLib.detect.model.load_model", lambda _, model=model: model)
             assert main(words) == 0
             assert ("trained with other splits" in capsys.readouterr().err) is told
 
@@ -303,7 +302,7 @@ class TestRoad:
         bad: tuple[str, ...],
         code: int,
     ) -> None:
-        monkeypatch.setattr("CoWLandmarksLib.model.load_model", lambda path: sided_model())
+        monkeypatch.setattr("CoWLandmarksLib.detect.model.load_model", lambda path: sided_model())
         for name in ("a", "b"):
             write_case(tmp_path / "cohort" / name, Modality.CTA)
         for name in bad:

@@ -21,24 +21,23 @@ import slicer
 import vtk
 from cohort_cases import bead_image, estimates, places, tilted
 from CoWLandmarksLib.__main__ import main
-from CoWLandmarksLib.annotation_files import FileChoice, writing_annotation
-from CoWLandmarksLib.arteries import ArteryMap, ArteryMeasures, ArteryState, ArteryTrace
-from CoWLandmarksLib.case_folder import check_pseudonym, free_pseudonym
-from CoWLandmarksLib.detection import Detection, LandmarkState, Verdict
-from CoWLandmarksLib.errors import ConfigurationError, OutputError, VolumeError
-from CoWLandmarksLib.markups import read_annotation, read_review
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.nrrd_file import packing_nrrd
-from CoWLandmarksLib.review import Review
-from CoWLandmarksLib.scene import add_detection, add_volume, detection_nodes, volume_node_of
-from CoWLandmarksLib.scene_arteries import add_arteries
-from CoWLandmarksLib.scene_export import adding_to_cohort, annotation_of, identifying_texts
-from CoWLandmarksLib.scene_files import create_scene, save_scene
-from CoWLandmarksLib.scene_results import SEGMENTATION_ROLE
-from CoWLandmarksLib.volume import Volume, apply_affine
-from CoWLandmarksLib.volume_io import read_volume
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryMeasures, ArteryState, ArteryTrace
+from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, VolumeError
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine
+from CoWLandmarksLib.files.annotation_files import FileChoice, writing_annotation
+from CoWLandmarksLib.files.case_folder import check_pseudonym, free_pseudonym
+from CoWLandmarksLib.files.markups import read_annotation, read_review
+from CoWLandmarksLib.files.nrrd_file import packing_nrrd
+from CoWLandmarksLib.io.volume_io import read_volume
+from CoWLandmarksLib.scene.annotation_export import adding_to_cohort, annotation_of, identifying_texts
+from CoWLandmarksLib.scene.artery_nodes import add_arteries
+from CoWLandmarksLib.scene.nodes import add_detection, add_volume, detection_nodes, volume_node_of
+from CoWLandmarksLib.scene.results import SEGMENTATION_ROLE
+from CoWLandmarksLib.scene.review import Review
+from CoWLandmarksLib.scene.scene_files import create_scene, save_scene
 from CoWLandmarksTrainingLib.__main__ import main as train_main
-from CoWLandmarksTrainingLib.cohort import read_cohort
+from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from example_detection import ANATOMY
 
 PATIENT = {

@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
 import slicer
-from CoWLandmarksLib.markups import read_annotation
-from CoWLandmarksLib.scene import add_detection
+from CoWLandmarksLib.files.markups import read_annotation
+from CoWLandmarksLib.scene.nodes import add_detection
 from CoWLandmarksPanel.export_panel import COHORT_FOLDER
 from example_detection import ANATOMY
 from panel_desk import Desk, make_detection

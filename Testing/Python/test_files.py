@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.errors import OutputError
-from CoWLandmarksLib.files import atomic_path, plain, write_json, write_text
+from CoWLandmarksLib.core.atomic_files import atomic_path, plain, write_json, write_text
+from CoWLandmarksLib.core.errors import OutputError
 
 
 def test_the_file_appears_only_when_the_block_is_done(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.files import write_json
-from CoWLandmarksLib.markups import read_annotation
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.files.markups import read_annotation
 from fuzzed_files import FORMATS
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 import torch
-from CoWLandmarksLib.errors import ModelError
-from CoWLandmarksLib.generator import (
+from CoWLandmarksLib.core.errors import ModelError
+from CoWLandmarksLib.networks.generator import (
     Generator,
     GeneratorConfig,
     MirroredPair,

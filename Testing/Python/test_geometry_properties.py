@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.alignment import fit_similarity
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.coordinates import swap_lps_ras
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.heatmap import decode_subvoxel, encode
-from CoWLandmarksLib.markups import read_annotation, write_annotation
-from CoWLandmarksLib.resampling import resample
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine
-from CoWLandmarksLib.volume_io import image_from_volume, volume_from_image
+from CoWLandmarksLib.core.alignment import fit_similarity
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.coordinates import swap_lps_ras
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.volume import Grid, Volume, apply_affine
+from CoWLandmarksLib.files.markups import read_annotation, write_annotation
+from CoWLandmarksLib.io.volume_io import image_from_volume, volume_from_image
+from CoWLandmarksLib.networks.heatmap import decode_subvoxel, encode
+from CoWLandmarksLib.networks.resampling import resample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -181,8 +181,8 @@ class TestAgainstSlicer:
         self, grid: Grid, first: np.ndarray, second: np.ndarray, seed: int
     ) -> None:
         slicer = pytest.importorskip("slicer")
-        from CoWLandmarksLib.scene import add_volume, volume_from_node
-        from CoWLandmarksLib.scene_files import create_scene
+        from CoWLandmarksLib.scene.nodes import add_volume, volume_from_node
+        from CoWLandmarksLib.scene.scene_files import create_scene
 
         scene = create_scene()
         node = add_volume(scene, Volume(np.zeros(grid.shape, np.int16), grid.ijk_to_ras))

@@ -13,12 +13,12 @@ import pytest
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
 import slicer
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import Detection, Verdict
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.scene import detection_nodes, read_detection
-from CoWLandmarksLib.scene_results import result_of, result_words
-from CoWLandmarksLib.scene_views import latest_result
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import Detection, Verdict
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.scene.nodes import detection_nodes, read_detection
+from CoWLandmarksLib.scene.results import result_of, result_words
+from CoWLandmarksLib.scene.views import latest_result
 from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.result_panel import VERDICT_COLOURS
 from SlicerStandIn import Application

@@ -14,17 +14,17 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 
 import slicer
 from cohort_cases import bead_image, estimates, places
-from CoWLandmarksLib.detection import NOT_PLACED, LandmarkState, Verdict
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.review import Review
-from CoWLandmarksLib.scene import add_volume, detection_nodes, read_detection, volume_node_of
-from CoWLandmarksLib.scene_comparison import add_comparison, annotation_nodes, compare_nodes
-from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
-from CoWLandmarksLib.scene_focus import jump_to
-from CoWLandmarksLib.scene_given import add_given_file, add_given_points
-from CoWLandmarksLib.scene_results import result_words
+from CoWLandmarksLib.core.detection import NOT_PLACED, LandmarkState, Verdict
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.scene.comparison_table import add_comparison, annotation_nodes, compare_nodes
+from CoWLandmarksLib.scene.given_points import add_given_file, add_given_points
+from CoWLandmarksLib.scene.nodes import add_volume, detection_nodes, read_detection, volume_node_of
+from CoWLandmarksLib.scene.results import result_words
+from CoWLandmarksLib.scene.review import Review
+from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
+from CoWLandmarksLib.scene.views import jump_to
 from example_detection import ANATOMY
 
 POINTS = places(ANATOMY, np.random.default_rng(5))

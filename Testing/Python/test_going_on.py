@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 import torch
 from aligned_beads import write_bead_cohort
-from CoWLandmarksLib.errors import ConfigurationError, OutputError, StoppedError
-from CoWLandmarksLib.model import load_model
-from CoWLandmarksTrainingLib import light_state
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
+from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.aligned import AlignedCohort
-from CoWLandmarksTrainingLib.config_file import ConfigFile
-from CoWLandmarksTrainingLib.light_state import LARGEST_FILE, take_over, write_light_states
-from CoWLandmarksTrainingLib.settings import PRESETS, STAGE_NAMES
-from CoWLandmarksTrainingLib.training import Training, train
-from CoWLandmarksTrainingLib.training_data import CohortData, PhantomData
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.config.config_file import ConfigFile
+from CoWLandmarksTrainingLib.config.settings import PRESETS, STAGE_NAMES
+from CoWLandmarksTrainingLib.train import light_state
+from CoWLandmarksTrainingLib.train.light_state import LARGEST_FILE, take_over, write_light_states
+from CoWLandmarksTrainingLib.train.training import Training, train
+from CoWLandmarksTrainingLib.train.training_data import CohortData, PhantomData
 from killed_trainings import KILLED_IN_STEP, differences
 from tiny_training import tiny_sections
 

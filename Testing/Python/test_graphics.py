@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from CoWLandmarksLib.graphics import draws_in_software, renderer_name
+from CoWLandmarksLib.scene.vessel_rendering import draws_in_software, renderer_name
 
 CAPABILITIES = """OpenGL vendor string:  Mesa
 OpenGL renderer string:  {name}

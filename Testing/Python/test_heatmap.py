@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.heatmap import decode_argmax, decode_subvoxel, encode
-from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.core.volume import Grid, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.networks.heatmap import decode_argmax, decode_subvoxel, encode
 from scipy.spatial.transform import Rotation
 
 GRIDS = {

@@ -1,33 +1,169 @@
-"""The floors of the house: what a module may import, and what it must do without."""
+"""The layers: what each package says in its `__init__` that it may import, against what its modules do import."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
 from aligned_beads import write_bead_cohort
-from CoWLandmarksLib.model import load_model
-from CoWLandmarksTrainingLib.settings import STAGE_NAMES
+from CoWLandmarksLib.detect.model import load_model
+from CoWLandmarksTrainingLib.config.settings import STAGE_NAMES
 from tiny_training import tiny_words
 
 ROOT = Path(__file__).resolve().parents[2]
-CORE = ROOT / "CoWLandmarks" / "CoWLandmarksLib"
-TRAINING = ROOT / "CoWLandmarksTraining" / "CoWLandmarksTrainingLib"
-
-CORE_PACKAGES = {"numpy", "scipy", "torch", "SimpleITK", "CoWLandmarksLib"}
-TRAVELLING_PACKAGES = {"numpy", "scipy", "torch", "CoWLandmarksLib", "CoWLandmarksTrainingLib"}
+LIBRARIES = {"CoWLandmarksLib": ROOT / "CoWLandmarks", "CoWLandmarksTrainingLib": ROOT / "CoWLandmarksTraining"}
+PANELS = {"CoWLandmarksPanel": ROOT / "CoWLandmarks", "CoWLandmarksTrainingPanel": ROOT / "CoWLandmarksTraining"}
 APPLICATION = ("slicer", "slicer_core", "vtk", "vtkmodules", "qt", "ctk", "mrml", "sitkUtils")
-SCENE = ("CoWLandmarksLib.scene", "CoWLandmarksLib.review")
-"""Floor 2 of the library, which alone speaks MRML: `scene` and its parts `scene_...`, and the review in a scene."""
-LAZY_VTK = {"CoWLandmarksLib.report", "CoWLandmarksLib.picture", "CoWLandmarksLib.canvas"}
-"""The report and its parts, which may import vtk inside a function, for pictures."""
+NUMERIC = ("torch", "SimpleITK", "scipy")
+"""What 3D Slicer's own process never imports: it may not be installed yet, or belongs to the child process."""
+
+
+@dataclass(frozen=True)
+class Imports:
+    """Modules that a file imports, `now` while it is imported itself and `later` inside functions."""
+
+    now: frozenset[str]
+    later: frozenset[str]
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Both."""
+        return self.now | self.later
+
+
+def imports_of(source: str, package: str = "") -> Imports:
+    """Absolute names of the modules that Python source imports; `package` is where relative imports begin.
+
+    What only type checkers see does not count.
+    """
+    now: set[str] = set()
+    later: set[str] = set()
+
+    def visit(node: ast.AST, found: set[str]) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                above = package.split(".")[: len(package.split(".")) - child.level + 1] if child.level else []
+                module = ".".join([*above, *([child.module] if child.module else [])])
+                found.add(module)
+                found.update(f"{module}.{alias.name}" for alias in child.names)
+            inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            visit(child, later if inside else found)
+
+    visit(ast.parse(source), now)
+    return Imports(frozenset(now), frozenset(later))
+
+
+@cache
+def modules() -> dict[str, Imports]:
+    """Imports of every module of the libraries and the panels; a package stands for its `__init__`."""
+    found = {}
+    for top, folder in (LIBRARIES | PANELS).items():
+        for path in sorted((folder / top).rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            inside = parts[:-1]
+            name = ".".join(inside if parts[-1] == "__init__" else parts)
+            found[name] = imports_of(path.read_text(encoding="utf-8"), ".".join(inside))
+    return found
+
+
+def packages() -> list[str]:
+    """The sub-packages of the libraries."""
+    return sorted({package_of(name) for name in modules() if name.count(".") > 1})
+
+
+def package_of(module: str) -> str:
+    """The sub-package that a module belongs to; entry points beside the sub-packages are their own."""
+    return ".".join(module.split(".")[:2])
+
+
+def ours(names: Iterable[str]) -> set[str]:
+    """Those that are modules of the libraries."""
+    return {name for name in names if name in modules() and name.partition(".")[0] in LIBRARIES}
+
+
+def third_party(names: Iterable[str]) -> set[str]:
+    """Top-level packages among imported names that are neither ours nor Python's."""
+    tops = {name.partition(".")[0] for name in names}
+    return tops - sys.stdlib_module_names - set(LIBRARIES) - set(PANELS)
+
+
+def loaded_with(module: str) -> set[str]:
+    """Every module of ours that importing `module` imports, packages above it included."""
+    reached: set[str] = set()
+    open_ends = {module}
+    while open_ends:
+        name = open_ends.pop()
+        reached.add(name)
+        above = {name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)}
+        open_ends |= (ours(modules()[name].now) | above) - reached
+    return reached
+
+
+def in_slicers_process() -> set[str]:
+    """Modules that importing the panels imports, or that a function of a panel imports."""
+    panels = {name for name in modules() if name.partition(".")[0] in PANELS}
+    entered = {used for panel in panels for used in ours(modules()[panel].all)}
+    return {module for used in entered for module in loaded_with(used)}
+
+
+@pytest.mark.parametrize("package", packages())
+def test_a_package_imports_the_third_parties_that_it_names_and_no_others(package: str) -> None:
+    named = set(importlib.import_module(package).THIRD_PARTY)
+    members = [imports for name, imports in modules().items() if package_of(name) == package]
+    assert third_party(name for imports in members for name in imports.all) == named
+
+
+def test_the_packages_are_layers_without_cycles() -> None:
+    graph: dict[str, set[str]] = {}
+    for name in ours(modules()) - set(LIBRARIES):
+        used = {package_of(used) for used in ours(modules()[name].all)}
+        graph.setdefault(package_of(name), set()).update(used - {package_of(name), *LIBRARIES})
+    assert cycle_in(graph) == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {name: ours(modules()[name].all) - {name, *LIBRARIES} for name in modules() if name not in LIBRARIES}
+    graph = {name: {used for used in below if not name.startswith(f"{used}.")} for name, below in graph.items()}
+    assert cycle_in(graph) == []
+
+
+def cycle_in(graph: dict[str, set[str]]) -> list[str]:
+    """What is left of a graph when everything that rests on nothing is taken away again and again."""
+    left = dict(graph)
+    while free := {name for name, below in left.items() if not below & left.keys()}:
+        for name in free:
+            del left[name]
+    return sorted(left)
+
+
+def test_a_cycle_is_noticed() -> None:
+    assert cycle_in({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert cycle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["a", "b", "c"]
+
+
+def test_the_library_never_imports_the_training_library_or_a_panel() -> None:
+    for name, imports in modules().items():
+        if name.partition(".")[0] == "CoWLandmarksLib":
+            assert not {used for used in imports.all if used.partition(".")[0] in {"CoWLandmarksTrainingLib", *PANELS}}
+
+
+def test_names_of_modules_are_unique() -> None:
+    names = [name.rpartition(".")[2] for name in modules() if name not in packages() and name.count(".") > 1]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
 
 IMPORT_ALL = """
 import importlib, json, sys
@@ -44,42 +180,10 @@ print(json.dumps(problems))
 """
 
 
-def modules_below(package: Path) -> dict[str, Path]:
-    """Files of a package by the name under which they are imported."""
-    modules = {}
-    for path in sorted(package.rglob("*.py")):
-        parts = path.relative_to(package.parent).with_suffix("").parts
-        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return modules
-
-
-def imported_packages(path: Path, *, at_file_scope: bool) -> set[str]:
-    """Top-level packages that a file imports absolutely, at file scope or inside functions."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    return set(_imports(tree, inside=not at_file_scope, now_inside=False))
-
-
-def _imports(node: ast.AST, *, inside: bool, now_inside: bool) -> Iterator[str]:
-    for child in ast.iter_child_nodes(node):
-        if _is_type_checking(child):
-            continue
-        if inside == now_inside:
-            if isinstance(child, ast.Import):
-                yield from (alias.name.partition(".")[0] for alias in child.names)
-            elif isinstance(child, ast.ImportFrom) and child.level == 0 and child.module:
-                yield child.module.partition(".")[0]
-        in_function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        yield from _imports(child, inside=inside, now_inside=now_inside or in_function)
-
-
-def _is_type_checking(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-
-
 @lru_cache
 def problems_without(blocked: tuple[str, ...], names: tuple[str, ...]) -> dict[str, str]:
     """Import `names` in a fresh interpreter where `blocked` packages are missing; returns what failed."""
-    path = [str(CORE.parent), str(TRAINING.parent)]
+    path = [str(folder) for folder in LIBRARIES.values()]
     code = f"import sys; sys.path[:0] = {path!r}\n{IMPORT_ALL}"
     run = subprocess.run(
         [sys.executable, "-c", code, json.dumps([blocked, names])], capture_output=True, text=True, timeout=300
@@ -89,101 +193,54 @@ def problems_without(blocked: tuple[str, ...], names: tuple[str, ...]) -> dict[s
     return problems
 
 
-CORE_MODULES = {name: path for name, path in modules_below(CORE).items() if not name.startswith(SCENE)}
-TRAINING_MODULES = modules_below(TRAINING)
-ON_A_CARD = ("settings", "trainer", "training", "training_data", "training_commands", "evaluation", "processes")
-TRAVELLING = tuple(
-    name
-    for name in TRAINING_MODULES
-    if name.startswith("CoWLandmarksTrainingLib.phantom") or name.rpartition(".")[2] in ON_A_CARD
-)
-"""What goes to a machine with a GPU that has torch but neither SimpleITK nor vtk nor Slicer."""
-
-IN_SLICERS_PROCESS = (
-    *(name for name in modules_below(CORE) if name.startswith(SCENE)),
-    *(
-        f"CoWLandmarksLib.{name}"
-        for name in (
-            "anatomy",
-            "annotation_files",
-            "case_folder",
-            "comparison",
-            "detection",
-            "given",
-            "jobs",
-            "markups",
-            "outputs",
-            "report",
-            "schematic",
-        )
-    ),
-    *(
-        f"CoWLandmarksTrainingLib.{name}"
-        for name in (
-            "attached_command",
-            "config_file",
-            "detached_job",
-            "improvement",
-            "job_files",
-            "log_following",
-            "panel_data",
-            "rejection",
-            "scene_plots",
-            "settings",
-            "training_command",
-            "training_config",
-            "training_effort",
-        )
-    ),
-)
-"""What the panels use: torch may not be installed yet, and numeric work belongs to the child process."""
+def test_slicers_own_process_does_without_torch_simpleitk_and_scipy() -> None:
+    used = in_slicers_process()
+    assert {f"CoWLandmarksLib.{name}" for name in ("scene", "files", "jobs")} <= {package_of(name) for name in used}
+    for name in used:
+        assert not third_party(modules()[name].now) & set(NUMERIC), name
+    assert problems_without(NUMERIC, tuple(sorted(used))) == {}
 
 
-@pytest.mark.parametrize("name", CORE_MODULES)
-def test_the_core_imports_without_slicer_vtk_and_qt(name: str) -> None:
-    assert name not in problems_without(APPLICATION, tuple(CORE_MODULES))
+def test_packages_of_slicers_process_name_none_of_the_numeric_libraries() -> None:
+    """So that whoever writes in one of them sees it in its `__init__`."""
+    for package in {package_of(name) for name in in_slicers_process()} & set(packages()):
+        assert not set(importlib.import_module(package).THIRD_PARTY) & set(NUMERIC), package
 
 
-@pytest.mark.parametrize("name", CORE_MODULES)
-def test_the_core_imports_only_its_few_packages(name: str) -> None:
-    allowed = CORE_PACKAGES | sys.stdlib_module_names
-    path = CORE_MODULES[name]
-    assert imported_packages(path, at_file_scope=True) <= allowed
-    lazily = {"vtk", "vtkmodules"} if name in LAZY_VTK else set()
-    assert imported_packages(path, at_file_scope=False) <= allowed | lazily
+def test_only_scene_and_pictures_know_slicer_or_vtk() -> None:
+    named = {package: set(importlib.import_module(package).THIRD_PARTY) for package in packages()}
+    assert {package for package in packages() if named[package] & set(APPLICATION)} == {
+        "CoWLandmarksLib.scene",
+        "CoWLandmarksLib.files",
+        "CoWLandmarksLib.pictures",
+        "CoWLandmarksTrainingLib.panel",
+    }
 
 
-@pytest.mark.parametrize("name", modules_below(CORE))
-def test_the_core_never_imports_the_training_library(name: str) -> None:
-    path = modules_below(CORE)[name]
-    everything = imported_packages(path, at_file_scope=True) | imported_packages(path, at_file_scope=False)
-    assert "CoWLandmarksTrainingLib" not in everything
+def test_everything_else_imports_without_slicer_vtk_and_qt() -> None:
+    bound = {"CoWLandmarksLib.scene", "CoWLandmarksTrainingLib.panel.scene_plots", "CoWLandmarksLib.files.surfaces"}
+    free = [name for name in modules() if name.partition(".")[0] in LIBRARIES and not name.endswith("__main__")]
+    free = [name for name in free if not any(name == b or name.startswith(f"{b}.") for b in bound)]
+    assert problems_without(APPLICATION, tuple(free)) == {}
 
 
-@pytest.mark.parametrize("name", TRAVELLING)
-def test_phantom_and_trainer_import_without_simpleitk_vtk_and_slicer(name: str) -> None:
-    assert name not in problems_without(("SimpleITK", *APPLICATION), TRAVELLING)
-    assert (
-        imported_packages(TRAINING_MODULES[name], at_file_scope=True) <= TRAVELLING_PACKAGES | sys.stdlib_module_names
-    )
+GPU_MACHINE = ("train", "phantom", "augment", "config", "records", "cli")
+"""Packages that run on a machine with a GPU that has torch but neither SimpleITK nor vtk nor Slicer."""
 
 
-@pytest.mark.parametrize("name", IN_SLICERS_PROCESS)
-def test_what_slicers_own_process_uses_does_without_torch_simpleitk_and_scipy(name: str) -> None:
-    assert name not in problems_without(("torch", "SimpleITK", "scipy"), IN_SLICERS_PROCESS)
-
-
-def test_there_is_a_phantom_that_travels() -> None:
-    assert TRAVELLING
-    assert {name.rpartition(".")[2] for name in TRAVELLING} > set(ON_A_CARD)
+def test_phantoms_and_training_import_without_simpleitk_vtk_and_slicer() -> None:
+    travelling = {f"CoWLandmarksTrainingLib.{name}" for name in GPU_MACHINE}
+    names = tuple(name for name in modules() if package_of(name) in travelling)
+    assert travelling <= set(packages())
+    assert problems_without(("SimpleITK", *APPLICATION), names) == {}
 
 
 def trained_without(blocked: tuple[str, ...], words: list[str]) -> subprocess.CompletedProcess[str]:
     """`cowlandmarks-train WORDS` in a fresh interpreter where `blocked` packages are missing."""
-    path = [str(CORE.parent), str(TRAINING.parent)]
+    path = [str(folder) for folder in LIBRARIES.values()]
     probe = (
         f"import sys; sys.path[:0] = {path!r}; sys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "from CoWLandmarksTrainingLib import training_data; training_data.SHAPE_SAMPLES = 40  # for speed\n"
+        "from CoWLandmarksTrainingLib.train import training_data; training_data.SHAPE_SAMPLES = 40  # for speed\n"
         f"from CoWLandmarksTrainingLib.__main__ import main; sys.exit(main({words!r}))"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -215,29 +272,23 @@ def test_a_training_on_a_cohort_runs_without_simpleitk_vtk_and_slicer(tmp_path: 
 
 @pytest.mark.parametrize("module", ["CoWLandmarks", "CoWLandmarksTraining"])
 def test_a_slicer_module_file_imports_only_what_slicer_brings(module: str) -> None:
-    brought = {"numpy", "SimpleITK", "vtk", "slicer", "qt", "ctk"} | sys.stdlib_module_names
-    own = {"CoWLandmarksLib", f"{module}Lib", f"{module}Panel"}
-    assert imported_packages(ROOT / module / f"{module}.py", at_file_scope=True) <= brought | own
+    source = (ROOT / module / f"{module}.py").read_text(encoding="utf-8")
+    assert third_party(imports_of(source).now) <= {"numpy", "vtk", "slicer", "qt", "ctk"}
 
 
 @pytest.mark.parametrize(
-    ("source", "file_scope", "functions"),
+    ("source", "now", "later"),
     [
-        ("import numpy.linalg\nfrom torch import nn\n", {"numpy", "torch"}, set()),
+        ("import numpy.linalg\nfrom torch import nn\n", {"numpy.linalg", "torch", "torch.nn"}, set()),
         ("def f():\n    import vtk\n", set(), {"vtk"}),
-        ("class A:\n    import qt\n    def f(self):\n        from slicer import util\n", {"qt"}, {"slicer"}),
+        ("class A:\n    import qt\n    def f(self):\n        import slicer\n", {"qt"}, {"slicer"}),
         ("try:\n    import ctk\nexcept ImportError:\n    pass\n", {"ctk"}, set()),
-        ("from . import anatomy\nfrom .errors import VolumeError\n", set(), set()),
-        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import vtk\n", {"typing"}, set()),
+        ("from . import b\nfrom ..c import D\n", {"top.a", "top.a.b", "top.c", "top.c.D"}, set()),
+        ("if TYPE_CHECKING:\n    import vtk\nimport io\n", {"io"}, set()),
     ],
 )
-def test_imports_are_told_apart_by_their_place(
-    tmp_path: Path, source: str, file_scope: set[str], functions: set[str]
-) -> None:
-    path = tmp_path / "module.py"
-    path.write_text(source, encoding="utf-8")
-    assert imported_packages(path, at_file_scope=True) == file_scope
-    assert imported_packages(path, at_file_scope=False) == functions
+def test_imports_are_told_apart_by_their_place(source: str, now: set[str], later: set[str]) -> None:
+    assert imports_of(source, "top.a") == Imports(frozenset(now), frozenset(later))
 
 
 def test_a_missing_package_is_noticed() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from CoWLandmarksTrainingLib.evaluation import CaseResult
-from CoWLandmarksTrainingLib.improvement import Improvement, improvement
+from CoWLandmarksTrainingLib.evaluate.evaluation import CaseResult
+from CoWLandmarksTrainingLib.records.improvement import Improvement, improvement
 
 
 def read(*errors_mm: float) -> CaseResult:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from beads import tiny_model
 from CoWLandmarksLib.__main__ import main
-from CoWLandmarksLib.info import describe_model
-from CoWLandmarksLib.model import save_model
+from CoWLandmarksLib.cli.description import describe_model
+from CoWLandmarksLib.detect.model import save_model
 
 PROVENANCE: dict[str, Any] = {
     "training_data": "synthetic phantoms",

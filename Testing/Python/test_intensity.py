@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.intensity import (
-    DEFAULT_INTENSITY_RULES,
-    IntensityRule,
-    hounsfield_offset,
-    recognise_modality,
-)
-from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES, IntensityRule, hounsfield_offset, recognise_modality
+from CoWLandmarksLib.core.volume import Modality
 
 MRA, CTA = DEFAULT_INTENSITY_RULES[Modality.MRA], DEFAULT_INTENSITY_RULES[Modality.CTA]
 

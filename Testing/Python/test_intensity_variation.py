@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksTrainingLib import intensity_variation
-from CoWLandmarksTrainingLib.intensity_variation import varied
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksTrainingLib.augment import intensity_variation
+from CoWLandmarksTrainingLib.augment.intensity_variation import varied
 
 
 def tube() -> torch.Tensor:

@@ -6,8 +6,8 @@ import contextlib
 import signal
 
 import pytest
-from CoWLandmarksLib.interruption import Interruption
-from CoWLandmarksLib.progress import Event, EventKind
+from CoWLandmarksLib.jobs.interruption import Interruption
+from CoWLandmarksLib.jobs.progress import Event, EventKind
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

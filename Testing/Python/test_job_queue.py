@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.__main__ import SAMPLE_FILE
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.job_queue import Job, JobQueue, JobState
-from CoWLandmarksLib.jobs import Worker
+from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.jobs.child_process import Worker
+from CoWLandmarksLib.jobs.job_queue import Job, JobQueue, JobState
 
 FAST = ["--no-scene", "--no-pictures", "--no-arteries", "--device", "cpu"]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 from CoWLandmarksLib import worker
-from CoWLandmarksLib.errors import JobError
-from CoWLandmarksLib.jobs import JobEvent, Worker, parsed
-from CoWLandmarksLib.progress import END, PROGRESS_SCHEMA_FILE, EventKind
+from CoWLandmarksLib.core.errors import JobError
+from CoWLandmarksLib.jobs.child_process import JobEvent, Worker, parsed
+from CoWLandmarksLib.jobs.progress import END, PROGRESS_SCHEMA_FILE, EventKind
 
 FAST = ["--no-scene", "--no-pictures", "--no-arteries", "--device", "cpu"]
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from beads import SIGMA_MM, UNITS, CoarseBeadReader, bead_places, bead_scan
-from CoWLandmarksLib import localizer
-from CoWLandmarksLib.intensity import IntensityRule
-from CoWLandmarksLib.localizer import (
+from CoWLandmarksLib.core.intensity import IntensityRule
+from CoWLandmarksLib.core.volume import Grid, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.detect import coarse as localizer
+from CoWLandmarksLib.detect.coarse import (
     WINDOW,
     crop_or_pad,
     field_of_view_grid,
@@ -17,8 +18,7 @@ from CoWLandmarksLib.localizer import (
     pooled_field_of_view,
     read_aligned,
 )
-from CoWLandmarksLib.network_image import NetworkImage
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.networks.network_image import NetworkImage
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation

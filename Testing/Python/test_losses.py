@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.generator import GeneratorConfig
-from CoWLandmarksTrainingLib.losses import adversarial_losses, discriminator_loss, r1_penalty
-from CoWLandmarksTrainingLib.methods import HeatmapRegression, method_loss
-from CoWLandmarksTrainingLib.settings import Objective
+from CoWLandmarksLib.networks.generator import GeneratorConfig
+from CoWLandmarksTrainingLib.config.settings import Objective
+from CoWLandmarksTrainingLib.train.losses import adversarial_losses, discriminator_loss, r1_penalty
+from CoWLandmarksTrainingLib.train.methods import HeatmapRegression, method_loss
 
 METHOD = HeatmapRegression(GeneratorConfig(), (3, 3, 3), (1.0, 1.0, 1.0), 1.0)
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.errors import AnnotationError, OutputError
-from CoWLandmarksLib.markups import read_annotation, read_placed_by_person, write_annotation
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.errors import AnnotationError, OutputError
+from CoWLandmarksLib.files.markups import read_annotation, read_placed_by_person, write_annotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

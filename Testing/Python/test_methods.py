@@ -11,20 +11,20 @@ import pytest
 import torch
 from aligned_beads import write_bead_cohort
 from coordinate_regression import CoordinateRegression
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.errors import ConfigurationError, StoppedError
-from CoWLandmarksLib.generator import GeneratorConfig
-from CoWLandmarksLib.heatmap import encode
-from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
-from CoWLandmarksTrainingLib.adversary import Adversary
-from CoWLandmarksTrainingLib.aligned_source import AlignedSource
-from CoWLandmarksTrainingLib.batch import Batch
-from CoWLandmarksTrainingLib.methods import HeatmapRegression, Method, method_loss
-from CoWLandmarksTrainingLib.processes import Processes
-from CoWLandmarksTrainingLib.settings import AugmentationSettings, TrainingPlan
-from CoWLandmarksTrainingLib.stage_validation import StageValidation
-from CoWLandmarksTrainingLib.stages import recipe
-from CoWLandmarksTrainingLib.trainer import Trainer
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.errors import ConfigurationError, StoppedError
+from CoWLandmarksLib.core.volume import apply_affine, axis_aligned_grid
+from CoWLandmarksLib.networks.generator import GeneratorConfig
+from CoWLandmarksLib.networks.heatmap import encode
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.train.adversary import Adversary
+from CoWLandmarksTrainingLib.train.aligned_source import AlignedSource
+from CoWLandmarksTrainingLib.train.batches import Batch
+from CoWLandmarksTrainingLib.train.methods import HeatmapRegression, Method, method_loss
+from CoWLandmarksTrainingLib.train.processes import Processes
+from CoWLandmarksTrainingLib.train.stage_validation import StageValidation
+from CoWLandmarksTrainingLib.train.stages import recipe
+from CoWLandmarksTrainingLib.train.trainer import Trainer
 from toy_training import BATCH_SIZE, CONFIG, CPU, DISCRIMINATOR, GRID, SIGMA_MM, ToySamples, ToySets, toy_batch
 
 SHAPE, SPACING = (10, 12, 14), (0.9, 1.1, 1.3)

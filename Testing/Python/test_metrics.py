@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from CoWLandmarksTrainingLib.metrics import (
+from CoWLandmarksTrainingLib.records.metrics import (
     SUCCESS_RADII_MM,
     bootstrap_interval,
     confused_with,

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from beads import tiny_model
-from CoWLandmarksLib.alignment import ShapeModel
-from CoWLandmarksLib.errors import ModelError, OutputError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.model import GridSpec, Model, NetworkPart, load_model, save_model
+from CoWLandmarksLib.core.alignment import ShapeModel
+from CoWLandmarksLib.core.errors import ModelError, OutputError
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.detect.model import GridSpec, Model, NetworkPart, load_model, save_model
 
 PARTS = ("anatomy", "coarse", "fine", "window", "shape", "grid", "intensity", "provenance")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib import nrrd_file
-from CoWLandmarksLib.errors import OutputError
-from CoWLandmarksLib.nrrd_file import packing_nrrd
-from CoWLandmarksLib.volume import Volume
-from CoWLandmarksLib.volume_io import read_volume
+from CoWLandmarksLib.core.errors import OutputError
+from CoWLandmarksLib.core.volume import Volume
+from CoWLandmarksLib.files import nrrd_file
+from CoWLandmarksLib.files.nrrd_file import packing_nrrd
+from CoWLandmarksLib.io.volume_io import read_volume
 from example_detection import OBLIQUE
 
 

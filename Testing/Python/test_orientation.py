@@ -6,9 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.orientation import StorageAxes, nearest_axes, orientation_code, stored_along_ras, tilt_degrees
-from CoWLandmarksLib.volume import Volume, apply_affine
-from CoWLandmarksLib.volume_io import WRITABLE, read_volume, write_volume
+from CoWLandmarksLib.core.volume import Volume, apply_affine
+from CoWLandmarksLib.detect.orientation import (
+    StorageAxes,
+    nearest_axes,
+    orientation_code,
+    stored_along_ras,
+    tilt_degrees,
+)
+from CoWLandmarksLib.io.volume_io import WRITABLE, read_volume, write_volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation

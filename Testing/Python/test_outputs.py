@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.errors import OutputError
-from CoWLandmarksLib.outputs import RESULT_MARK, ResultNames, result_folder, safe_name
+from CoWLandmarksLib.core.errors import OutputError
+from CoWLandmarksLib.files.result_folders import RESULT_MARK, ResultNames, result_folder, safe_name
 from hypothesis import given
 from hypothesis import strategies as st
 

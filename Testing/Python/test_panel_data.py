@@ -9,17 +9,22 @@ from typing import Any
 import pytest
 from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
-from CoWLandmarksLib.anatomy import anatomy_from_dict, default_anatomy
-from CoWLandmarksLib.errors import AnnotationError, ConfigurationError, OutputError
+from CoWLandmarksLib.core.anatomy import anatomy_from_dict, default_anatomy
+from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, OutputError
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.aligned import AlignedCohort
-from CoWLandmarksTrainingLib.config_file import settings_of_options
-from CoWLandmarksTrainingLib.improvement import Improvement
-from CoWLandmarksTrainingLib.log_following import FollowedLog, FollowedTraining, begun_plan, current_part, planned_parts
-from CoWLandmarksTrainingLib.panel_data import has_default_landmarks, read_aligned, read_checked, read_comparison
-from CoWLandmarksTrainingLib.rejection import REJECTED_FILE
-from CoWLandmarksTrainingLib.settings import PRESETS, TRAINING_SECTIONS, explanation
-from CoWLandmarksTrainingLib.training_command import (
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.cli.training_commands import add_training_commands, chosen_plan
+from CoWLandmarksTrainingLib.config.config_file import settings_of_options
+from CoWLandmarksTrainingLib.config.settings import PRESETS, TRAINING_SECTIONS, explanation
+from CoWLandmarksTrainingLib.panel.log_following import (
+    FollowedLog,
+    FollowedTraining,
+    begun_plan,
+    current_part,
+    planned_parts,
+)
+from CoWLandmarksTrainingLib.panel.panel_data import has_default_landmarks, read_aligned, read_checked, read_comparison
+from CoWLandmarksTrainingLib.panel.training_command import (
     MODALITIES,
     SETTINGS,
     TrainingChoices,
@@ -27,8 +32,7 @@ from CoWLandmarksTrainingLib.training_command import (
     same_value,
     shown,
 )
-from CoWLandmarksTrainingLib.training_commands import add_training_commands, chosen_plan
-from CoWLandmarksTrainingLib.training_effort import (
+from CoWLandmarksTrainingLib.panel.training_effort import (
     CARD,
     PROCESSOR,
     effort,
@@ -37,6 +41,8 @@ from CoWLandmarksTrainingLib.training_effort import (
     seconds_left,
     step_seconds,
 )
+from CoWLandmarksTrainingLib.records.improvement import Improvement
+from CoWLandmarksTrainingLib.records.rejection import REJECTED_FILE
 from other_anatomy import seven_points
 
 ANATOMY = default_anatomy()

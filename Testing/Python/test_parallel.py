@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.errors import CoWLandmarksError
-from CoWLandmarksTrainingLib.parallel import in_processes
+from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksTrainingLib.cohort.parallel import in_processes
 
 
 def squared(number: int) -> int:
@@ -47,7 +47,7 @@ def test_processes_end_when_the_one_they_work_for_is_killed(tmp_path: Path) -> N
     parent = tmp_path / "parent.py"
     parent.write_text(
         "import sys\n"
-        "from CoWLandmarksTrainingLib.parallel import in_processes\n"
+        "from CoWLandmarksTrainingLib.cohort.parallel import in_processes\n"
         "from test_parallel import breathing\n"
         "if __name__ == '__main__':\n"
         "    list(in_processes(breathing, [sys.argv[1]] * 2, 2))\n",

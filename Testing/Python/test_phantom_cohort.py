@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import LandmarkState
-from CoWLandmarksLib.errors import OutputError
-from CoWLandmarksLib.markups import read_annotation
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid, validated
-from CoWLandmarksLib.volume_io import read_volume
-from CoWLandmarksTrainingLib.cohort import read_cohort
-from CoWLandmarksTrainingLib.evaluation_cases import annotated_volume, evaluation_cases
-from CoWLandmarksTrainingLib.phantom import cohort
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import LandmarkState
+from CoWLandmarksLib.core.errors import OutputError
+from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid, validated
+from CoWLandmarksLib.files.markups import read_annotation
+from CoWLandmarksLib.io.volume_io import read_volume
+from CoWLandmarksTrainingLib.cohort.reading import read_cohort
+from CoWLandmarksTrainingLib.evaluate.evaluation_cases import annotated_volume, evaluation_cases
+from CoWLandmarksTrainingLib.phantom import phantom_cohort as cohort
 from CoWLandmarksTrainingLib.phantom.appearance import Family
-from CoWLandmarksTrainingLib.phantom.cohort import (
+from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import (
     CohortPlan,
     PhantomCase,
     make_case,
@@ -28,7 +28,7 @@ from CoWLandmarksTrainingLib.phantom.cohort import (
     write_case,
     write_cohort,
 )
-from CoWLandmarksTrainingLib.phantom.geometry import VariantRates, sample_phantom
+from CoWLandmarksTrainingLib.phantom.variants import VariantRates
 
 ANATOMY = default_anatomy()
 

@@ -10,13 +10,14 @@ from functools import cache
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksTrainingLib.phantom.arteries import ICA_RULE_MM, OPHTHALMIC_RULE, PCA_RULE_MM
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksTrainingLib.phantom.artery_tree import ICA_RULE_MM, OPHTHALMIC_RULE, PCA_RULE_MM
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
-from CoWLandmarksTrainingLib.phantom.geometry import Phantom, VariantRates, VesselKind, sample_phantom
+from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
+from CoWLandmarksTrainingLib.phantom.head_shape import mirrored
 from CoWLandmarksTrainingLib.phantom.pose import sample_pose
-from CoWLandmarksTrainingLib.phantom.shape import mirrored
-from CoWLandmarksTrainingLib.phantom.variants import Variants, sample_variants
+from CoWLandmarksTrainingLib.phantom.variants import VariantRates, Variants, sample_variants
+from CoWLandmarksTrainingLib.phantom.vessel import Phantom, VesselKind
 
 ANATOMY = default_anatomy()
 COUNT = 200

@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid
 from CoWLandmarksTrainingLib.phantom.appearance import Appearance, Family, Masking, Tissue, sample_appearance
-from CoWLandmarksTrainingLib.phantom.cohort import scan_grid
 from CoWLandmarksTrainingLib.phantom.fields import gaussian_blur, smooth_noise
-from CoWLandmarksTrainingLib.phantom.geometry import VesselKind
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import scan_grid
 from CoWLandmarksTrainingLib.phantom.render import RenderedScan, Scene, render
 from CoWLandmarksTrainingLib.phantom.skull_base import bone_capsules
 from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene
 from CoWLandmarksTrainingLib.phantom.tubes import Capsules, capsules_of_polyline, joined, rasterise
+from CoWLandmarksTrainingLib.phantom.vessel import VesselKind
 
 CPU = torch.device("cpu")
 ANATOMY = default_anatomy()

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.canvas import Canvas, shortened, text_width, wrapped
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
-from CoWLandmarksLib.errors import OutputError
-from CoWLandmarksLib.label_placement import Box, place_labels
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.picture import draw_picture, write_picture
-from CoWLandmarksLib.projection import REGION_MM, maximum_intensity_views
-from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.core.errors import OutputError
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.pictures.canvas import Canvas, shortened, text_width, wrapped
+from CoWLandmarksLib.pictures.label_placement import Box, place_labels
+from CoWLandmarksLib.pictures.projection import REGION_MM, maximum_intensity_views
+from CoWLandmarksLib.pictures.report_picture import draw_picture, write_picture
 
 ANATOMY = default_anatomy()
 ATLAS = Path("/work/shared/data/anatomy/atlas.json")

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from bad_calls import THREE, point_list
 from bad_models import sound_model
-from CoWLandmarksLib import files
 from CoWLandmarksLib.__main__ import main
-from CoWLandmarksLib.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.detection import Detection
-from CoWLandmarksLib.files import write_json
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.core import atomic_files as files
+from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksLib.core.detection import Detection
+from CoWLandmarksLib.core.volume import Volume
 from dicom_files import axial_positions, write_series
 from fixed_detector import FixedDetector, make_fixed_detector, write_scan
 

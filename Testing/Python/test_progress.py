@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.progress import (
+from CoWLandmarksLib.jobs.progress import (
     PROGRESS_SCHEMA_FILE,
     Bar,
     Event,

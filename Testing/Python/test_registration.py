@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from cohort_cases import places, tilted
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.errors import VolumeError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Volume, apply_affine, axis_aligned_grid
-from CoWLandmarksTrainingLib.registration import register
-from CoWLandmarksTrainingLib.registration_level import SMALLEST_SHARE, RegistrationLevel
-from CoWLandmarksTrainingLib.vessel_image import blank_of, block_averaged, vessel_image
-from CoWLandmarksTrainingLib.vessel_masks import by_threshold
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.errors import VolumeError
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksTrainingLib.align.registration import register
+from CoWLandmarksTrainingLib.align.registration_level import SMALLEST_SHARE, RegistrationLevel
+from CoWLandmarksTrainingLib.align.vessel_image import blank_of, block_averaged, vessel_image
+from CoWLandmarksTrainingLib.align.vessel_masks import by_threshold
 from head_images import HEAD_GRID, head_image
 
 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

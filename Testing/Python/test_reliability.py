@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.calibration import Calibration
-from CoWLandmarksTrainingLib.evaluation import CaseResult
-from CoWLandmarksTrainingLib.reliability import reliability
-from CoWLandmarksTrainingLib.reliability_figure import draw_reliability, write_reliability
+from CoWLandmarksLib.core.calibration import Calibration
+from CoWLandmarksTrainingLib.evaluate.evaluation import CaseResult
+from CoWLandmarksTrainingLib.evaluate.reliability import reliability
+from CoWLandmarksTrainingLib.figures.reliability_figure import draw_reliability, write_reliability
 
 TABLE = Calibration(np.array([0.0, 1.0]), np.array([10.0, 0.0]), np.array([0.0, 1.0]))
 """The peak is the confidence; the expected error is 10 mm times what is missing to 1."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import GIVEN, Detection, LandmarkEstimate, LandmarkState, Verdict
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.report import (
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import GIVEN, Detection, LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.detection_files import (
     DETECTION_SCHEMA_FILE,
     read_detection_json,
     write_detection_json,

@@ -11,12 +11,12 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 
 import numpy as np
 import slicer
-from CoWLandmarksLib.detection import LandmarkState
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.review import Review
-from CoWLandmarksLib.review_history import HISTORY_ROLE
-from CoWLandmarksLib.scene import STATES_ROLE, add_detection, add_volume, detection_nodes, read_detection
-from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
+from CoWLandmarksLib.core.detection import LandmarkState
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.scene.nodes import STATES_ROLE, add_detection, add_volume, detection_nodes, read_detection
+from CoWLandmarksLib.scene.review import Review
+from CoWLandmarksLib.scene.review_history import HISTORY_ROLE
+from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
 from example_detection import ANATOMY, make_detection, make_volume
 
 FOUND, UNCERTAIN, ABSENT, OUTSIDE = "R-ICA-T", "BA-T", "L-A1-A2", "R-A2-A3"

@@ -12,10 +12,10 @@ import pytest
 
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
-from CoWLandmarksLib.detection import LandmarkState
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.scene import add_detection, detection_nodes
-from CoWLandmarksLib.scene_files import load_scene, save_scene
+from CoWLandmarksLib.core.detection import LandmarkState
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.scene.nodes import add_detection, detection_nodes
+from CoWLandmarksLib.scene.scene_files import load_scene, save_scene
 from example_detection import ANATOMY
 from panel_desk import ABSENT, OUTSIDE, POINTS, UNCERTAIN, Desk, finish_editing, make_detection
 from slice_view import SliceView

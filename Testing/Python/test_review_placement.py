@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("slicer", reason="needs slicer-core")
 
-from CoWLandmarksLib.detection import LandmarkState
-from CoWLandmarksLib.review import Review
-from CoWLandmarksLib.review_placement import Placement
-from CoWLandmarksLib.scene import add_detection, add_volume, detection_nodes, read_detection
-from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
+from CoWLandmarksLib.core.detection import LandmarkState
+from CoWLandmarksLib.scene.nodes import add_detection, add_volume, detection_nodes, read_detection
+from CoWLandmarksLib.scene.review import Review
+from CoWLandmarksLib.scene.review_placement import Placement
+from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
 from example_detection import ANATOMY, make_detection, make_volume
 from slice_view import SliceView
 

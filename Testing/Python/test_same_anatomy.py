@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from beads import bead_model, bead_places, bead_scan
-from CoWLandmarksLib.detection import Detection, LandmarkState
-from CoWLandmarksLib.detector import Detector
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid
-from CoWLandmarksLib.volume_io import read_volume, write_volume
+from CoWLandmarksLib.core.detection import Detection, LandmarkState
+from CoWLandmarksLib.core.volume import Grid, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.detect.detector import Detector
+from CoWLandmarksLib.io.volume_io import read_volume, write_volume
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
 from storage_orders import ALL_48, stored
 

@@ -11,23 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.alignment import REFERENCE_SPACING_MM
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.errors import ConfigurationError, OutputError
-from CoWLandmarksLib.heatmap import decode_argmax, encode
-from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES
-from CoWLandmarksLib.localizer import POOLED_SPACING_MM
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
-from CoWLandmarksTrainingLib import phantom_source
-from CoWLandmarksTrainingLib.augmentation import jittered, mirrored
-from CoWLandmarksTrainingLib.batch import Batch, stacked
-from CoWLandmarksTrainingLib.earlier_errors import (
+from CoWLandmarksLib.core.alignment import REFERENCE_SPACING_MM
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
+from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
+from CoWLandmarksLib.core.volume import Modality, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM
+from CoWLandmarksLib.networks.heatmap import decode_argmax, encode
+from CoWLandmarksTrainingLib.augment.augmentation import jittered, mirrored
+from CoWLandmarksTrainingLib.augment.earlier_errors import (
     simulated_circle_estimate,
     simulated_coarse_estimate,
     simulated_estimate,
     with_expected_places,
 )
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, TrainingPlan
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.phantom.case_cache import circle_case, coarse_case, fine_case
 from CoWLandmarksTrainingLib.phantom.circle_cases import ABSENT_EVERY, case_grid, render_circle_case
@@ -39,11 +37,12 @@ from CoWLandmarksTrainingLib.phantom.training_cases import (
     landmark_status,
     quantise,
 )
-from CoWLandmarksTrainingLib.phantom_source import PhantomSource
-from CoWLandmarksTrainingLib.samples import StageSamples
-from CoWLandmarksTrainingLib.settings import AugmentationSettings, TrainingPlan
-from CoWLandmarksTrainingLib.stages import Stage, recipe
-from CoWLandmarksTrainingLib.training_data import phantom_frame
+from CoWLandmarksTrainingLib.train import phantom_source
+from CoWLandmarksTrainingLib.train.batches import Batch, stacked
+from CoWLandmarksTrainingLib.train.phantom_source import PhantomSource
+from CoWLandmarksTrainingLib.train.samples import StageSamples
+from CoWLandmarksTrainingLib.train.stages import Stage, recipe
+from CoWLandmarksTrainingLib.train.training_data import phantom_frame
 
 CODES = default_anatomy().codes
 PERMUTATION = default_anatomy().mirror_permutation

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.errors import VolumeError
-from CoWLandmarksLib.scan_files import find_scans
+from CoWLandmarksLib.core.errors import VolumeError
+from CoWLandmarksLib.core.scan_files import find_scans
 
 
 def touch(path: Path, content: bytes = b"x") -> Path:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.errors import OutputError
-from CoWLandmarksLib.process_identity import still_lives, this_process
-from CoWLandmarksLib.scan_handover import ScanHandover, write_plain_nrrd
-from CoWLandmarksLib.temporary_folders import MOST_DAYS, OWNER_FILE, SCENE, TRAINING, OwnedFolder, remove_orphans
-from CoWLandmarksLib.volume import Volume
-from CoWLandmarksLib.volume_io import read_volume
+from CoWLandmarksLib.core.errors import OutputError
+from CoWLandmarksLib.core.volume import Volume
+from CoWLandmarksLib.files.nrrd_file import write_plain_nrrd
+from CoWLandmarksLib.io.volume_io import read_volume
+from CoWLandmarksLib.jobs.process_identity import still_lives, this_process
+from CoWLandmarksLib.jobs.scan_handover import ScanHandover
+from CoWLandmarksLib.jobs.temporary_folders import MOST_DAYS, OWNER_FILE, SCENE, TRAINING, OwnedFolder, remove_orphans
 
 OBLIQUE = np.array([[-0.48, 0.05, 0.14, 31.0], [0.02, 0.5, -0.12, -22.5], [0.14, 0.11, 0.77, 8.25], [0, 0, 0, 1]])
 

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib import scan_memory, worker
+from CoWLandmarksLib import worker
 from CoWLandmarksLib.__main__ import main
-from CoWLandmarksLib.arteries_costs import CostMap
-from CoWLandmarksLib.arteries_path import corridor_between
-from CoWLandmarksLib.arteries_surroundings import anchors_at, surroundings_of
-from CoWLandmarksLib.arteries_tracer import ArteryTracer
-from CoWLandmarksLib.detection import LandmarkEstimate
-from CoWLandmarksLib.markups import write_annotation
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.scan_memory import ScanMemory
-from CoWLandmarksLib.volume import Volume
-from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksLib.arteries.costs import CostMap
+from CoWLandmarksLib.arteries.minimal_path import corridor_between
+from CoWLandmarksLib.arteries.surroundings import anchors_at, surroundings_of
+from CoWLandmarksLib.arteries.tracer import ArteryTracer
+from CoWLandmarksLib.core.detection import LandmarkEstimate
+from CoWLandmarksLib.core.volume import Modality, Volume
+from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.io.volume_io import write_volume
+from CoWLandmarksLib.pipeline import scan_memory
+from CoWLandmarksLib.pipeline.scan_memory import ScanMemory
 from tube_circle import ANATOMY, landmarks, position, tube_scan
 
 FILES = ("arteries.seg.nrrd", "arteries.csv", "landmarks.mrk.json", "landmarks.csv")
@@ -53,7 +53,7 @@ def test_corrections_in_the_worker_are_those_of_fresh_processes_and_tell_their_p
         made.append(original(*given))  # type: ignore[arg-type]
         return made[-1]
 
-    monkeypatch.setattr("CoWLandmarksLib.arteries_tracer.surroundings_of", counted)
+    monkeypatch.setattr("CoWLandmarksLib.arteries.tracer.surroundings_of", counted)
     requests = []
     for number, points in enumerate(steps):
         write_annotation(tmp_path / f"{number}.mrk.json", points, ANATOMY)

@@ -11,10 +11,10 @@ pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc
 
 import slicer
 from cohort_cases import bead_image
-from CoWLandmarksLib.scene import add_detection, add_volume
-from CoWLandmarksLib.scene_batch import BatchRow
-from CoWLandmarksLib.scene_results import set_shown
-from CoWLandmarksLib.scene_views import scan_in_views, show_scan
+from CoWLandmarksLib.scene.batch_table import BatchRow
+from CoWLandmarksLib.scene.nodes import add_detection, add_volume
+from CoWLandmarksLib.scene.results import set_shown
+from CoWLandmarksLib.scene.views import scan_in_views, show_scan
 from example_detection import ANATOMY
 from panel_desk import POINTS, make_detection
 

@@ -15,13 +15,13 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 
 import slicer
 import vtk
-from CoWLandmarksLib import scene as scene_module
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.detection import LandmarkState, Verdict
-from CoWLandmarksLib.errors import AnnotationError, OutputError, VolumeError
-from CoWLandmarksLib.markups import read_annotation
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.scene import (
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.detection import LandmarkState, Verdict
+from CoWLandmarksLib.core.errors import AnnotationError, OutputError, VolumeError
+from CoWLandmarksLib.core.volume import Modality, Volume
+from CoWLandmarksLib.files.markups import read_annotation
+from CoWLandmarksLib.scene import nodes as scene_module
+from CoWLandmarksLib.scene.nodes import (
     add_detection,
     add_volume,
     detection_nodes,
@@ -29,8 +29,7 @@ from CoWLandmarksLib.scene import (
     volume_from_node,
     volume_node_of,
 )
-from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
 from example_detection import OBLIQUE, assert_same_detection, make_detection, make_volume
 
 ANATOMY = default_anatomy()
@@ -290,7 +289,7 @@ def test_slicer_and_the_point_list_writer_agree(tmp_path: Path) -> None:
 
 
 def test_slicer_reads_the_point_list_that_we_write(tmp_path: Path) -> None:
-    from CoWLandmarksLib.markups import write_annotation
+    from CoWLandmarksLib.files.markups import write_annotation
 
     write_annotation(tmp_path / "ours.mrk.json", make_detection().landmarks, ANATOMY)
     points = create_scene().AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")

@@ -12,16 +12,15 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 
 import slicer
 import vtk
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.arteries import ArteryMap, ArteryState, ArteryTrace
-from CoWLandmarksLib.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.scene import add_detection, add_volume, show_estimate
-from CoWLandmarksLib.scene_arteries import ArteryNodes, add_arteries, replace_arteries
-from CoWLandmarksLib.scene_files import create_scene
-from CoWLandmarksLib.scene_regions import add_region_balls, update_region_balls
-from CoWLandmarksLib.scene_surfaces import artery_surfaces
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState, ArteryTrace
+from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.core.volume import Modality, Volume
+from CoWLandmarksLib.files.surfaces import artery_surfaces
+from CoWLandmarksLib.scene.artery_nodes import ArteryNodes, add_arteries, replace_arteries
+from CoWLandmarksLib.scene.nodes import add_detection, add_volume, show_estimate
+from CoWLandmarksLib.scene.region_balls import add_region_balls, update_region_balls
+from CoWLandmarksLib.scene.scene_files import create_scene
 
 ANATOMY = default_anatomy()
 FIRST, SECOND = ANATOMY.arteries[0], ANATOMY.arteries[1]

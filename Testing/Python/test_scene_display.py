@@ -11,9 +11,9 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 
 import slicer
 import vtk
-from CoWLandmarksLib.scene_display import look_at_circle
-from CoWLandmarksLib.scene_files import load_scene, save_scene
-from CoWLandmarksLib.scene_regions import REGIONS_ROLE, add_region_balls, update_region_balls
+from CoWLandmarksLib.scene.display import look_at_circle
+from CoWLandmarksLib.scene.region_balls import REGIONS_ROLE, add_region_balls, update_region_balls
+from CoWLandmarksLib.scene.scene_files import load_scene, save_scene
 from detected_scene import ANATOMY, make_scene, points_of
 
 

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
 import slicer
-from CoWLandmarksLib.scene import detection_nodes
-from CoWLandmarksLib.scene_files import load_scene, save_scene
-from CoWLandmarksLib.scene_labels import LABELS, SELECTED_TEXT_SCALE, TEXT_SCALE, hide_labels, show_labels
-from CoWLandmarksLib.scene_results import set_shown
+from CoWLandmarksLib.scene.landmark_labels import LABELS, SELECTED_TEXT_SCALE, TEXT_SCALE, hide_labels, show_labels
+from CoWLandmarksLib.scene.nodes import detection_nodes
+from CoWLandmarksLib.scene.results import set_shown
+from CoWLandmarksLib.scene.scene_files import load_scene, save_scene
 from panel_desk import ABSENT, POINTS, UNCERTAIN, Desk
 
 

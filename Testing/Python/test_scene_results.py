@@ -12,18 +12,21 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 
 import slicer
-from CoWLandmarksLib import scene_results
-from CoWLandmarksLib.__main__ import SAMPLE_FILE, main
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.arteries import ArteryState, cropped_labels
-from CoWLandmarksLib.arteries_files import read_label_crop
-from CoWLandmarksLib.delivered import Delivered, one_line, read_delivered, summary_of
-from CoWLandmarksLib.detection import LandmarkState
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.scene import add_volume, read_detection, volume_node_of
-from CoWLandmarksLib.scene_batch import BatchRow, add_batch_table, batch_summary
-from CoWLandmarksLib.scene_files import create_scene, load_scene, save_scene
-from CoWLandmarksLib.scene_results import (
+from CoWLandmarksLib.__main__ import main
+from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.artery_map import ArteryState, cropped_labels
+from CoWLandmarksLib.core.detection import LandmarkState
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.volume import Volume
+from CoWLandmarksLib.files.arteries_files import read_label_crop
+from CoWLandmarksLib.files.delivered import Delivered, one_line, read_delivered, summary_of
+from CoWLandmarksLib.files.surfaces import artery_surfaces
+from CoWLandmarksLib.io.volume_io import read_volume
+from CoWLandmarksLib.scene import results as scene_results
+from CoWLandmarksLib.scene.batch_table import BatchRow, add_batch_table, batch_summary
+from CoWLandmarksLib.scene.nodes import add_volume, read_detection, volume_node_of
+from CoWLandmarksLib.scene.results import (
     add_result,
     refresh_summary,
     result_of,
@@ -32,10 +35,8 @@ from CoWLandmarksLib.scene_results import (
     set_shown,
     update_arteries,
 )
-from CoWLandmarksLib.scene_surfaces import artery_surfaces
-from CoWLandmarksLib.scene_visibility import show_only_result
-from CoWLandmarksLib.volume import Volume
-from CoWLandmarksLib.volume_io import read_volume
+from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
+from CoWLandmarksLib.scene.views import show_only_result
 
 ANATOMY = default_anatomy()
 

@@ -10,14 +10,14 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 
 import slicer
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.arteries import ArteryMap, ArteryState, ArteryTrace
-from CoWLandmarksLib.errors import AnnotationError
-from CoWLandmarksLib.scene import add_volume
-from CoWLandmarksLib.scene_arteries import add_arteries
-from CoWLandmarksLib.scene_files import create_scene
-from CoWLandmarksLib.scene_surfaces import artery_surfaces, read_surfaces, write_surfaces
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState, ArteryTrace
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.volume import Volume
+from CoWLandmarksLib.files.surfaces import artery_surfaces, read_surfaces, write_surfaces
+from CoWLandmarksLib.scene.artery_nodes import add_arteries
+from CoWLandmarksLib.scene.nodes import add_volume
+from CoWLandmarksLib.scene.scene_files import create_scene
 from vtk.util.numpy_support import vtk_to_numpy
 
 ANATOMY = default_anatomy()

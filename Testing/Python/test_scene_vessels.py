@@ -11,10 +11,10 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 
 import slicer
 import vtk
-from CoWLandmarksLib.scene import add_volume
-from CoWLandmarksLib.scene_files import create_scene, save_scene
-from CoWLandmarksLib.scene_vessels import OURS, fill_vessel_property, hide_vessels, show_vessels, vessel_level
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.core.volume import Volume
+from CoWLandmarksLib.scene.nodes import add_volume
+from CoWLandmarksLib.scene.scene_files import create_scene, save_scene
+from CoWLandmarksLib.scene.vessel_rendering import OURS, fill_vessel_property, hide_vessels, show_vessels, vessel_level
 from detected_scene import make_scene, points_of
 
 

@@ -6,8 +6,8 @@ import itertools
 import math
 
 import pytest
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.schematic import schematic_lines, schematic_point
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.schematic import schematic_lines, schematic_point
 
 ANATOMY = default_anatomy()
 

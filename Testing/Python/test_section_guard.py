@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
 from cohort_cases import bead_image
-from CoWLandmarksLib.scene import add_detection, add_volume
+from CoWLandmarksLib.scene.nodes import add_detection, add_volume
 from example_detection import ANATOMY
 from panel_desk import POINTS, make_detection
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.volume import apply_affine
+from CoWLandmarksLib.core.volume import apply_affine
+from CoWLandmarksTrainingLib.cohort.reference_shape import shape_model_of
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.phantom.pose import sample_pose
-from CoWLandmarksTrainingLib.shape import shape_model_of
 
 CIRCLE = default_atlas().shape_models["patients"].mean
 

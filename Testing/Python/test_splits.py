@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cohort_cases import estimates, places, seven_points
-from CoWLandmarksLib.errors import AnnotationError, ConfigurationError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksTrainingLib.cohort import AnnotatedScan, ImageSource
-from CoWLandmarksTrainingLib.splits import Splits, content_hash, draw_splits
+from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan, ImageSource
+from CoWLandmarksTrainingLib.cohort.splits import Splits, content_hash, draw_splits
 
 ANATOMY = seven_points()
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 from aligned_beads import write_bead_cohort
-from CoWLandmarksLib.anatomy import anatomy_from_dict
-from CoWLandmarksLib.errors import ModelError
-from CoWLandmarksLib.model import Model, load_model, save_model
+from CoWLandmarksLib.core.anatomy import anatomy_from_dict
+from CoWLandmarksLib.core.errors import ModelError
+from CoWLandmarksLib.detect.model import Model, load_model, save_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.aligned import AlignedCohort
-from CoWLandmarksTrainingLib.config_file import ConfigFile
-from CoWLandmarksTrainingLib.improvement import Improvement
-from CoWLandmarksTrainingLib.settings import PRESETS, STAGE_NAMES, trainer_config
-from CoWLandmarksTrainingLib.training import Training
-from CoWLandmarksTrainingLib.training_data import CohortData
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.config.config_file import ConfigFile
+from CoWLandmarksTrainingLib.config.settings import PRESETS, STAGE_NAMES, trainer_config
+from CoWLandmarksTrainingLib.records.improvement import Improvement
+from CoWLandmarksTrainingLib.train.training import Training
+from CoWLandmarksTrainingLib.train.training_data import CohortData
 from other_anatomy import seven_points
 from tiny_training import tiny_sections
 

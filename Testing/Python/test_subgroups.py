@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Volume, axis_aligned_grid
-from CoWLandmarksTrainingLib.evaluation import CaseResult, figures_by_trait
-from CoWLandmarksTrainingLib.phantom.cohort import make_case
-from CoWLandmarksTrainingLib.subgroups import subgroups_of
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.volume import Modality, Volume, axis_aligned_grid
+from CoWLandmarksTrainingLib.evaluate.evaluation import CaseResult, figures_by_trait
+from CoWLandmarksTrainingLib.evaluate.subgroups import subgroups_of
+from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case
 
 
 def scan(spacing: tuple[float, float, float]) -> Volume:

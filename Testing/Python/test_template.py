@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from cohort_cases import places, seven_points, tilted, write_case
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.errors import AnnotationError, ConfigurationError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, apply_affine
-from CoWLandmarksLib.volume_io import write_volume
-from CoWLandmarksTrainingLib import scan_registration
-from CoWLandmarksTrainingLib.align import AlignPlan, align_cohort
-from CoWLandmarksTrainingLib.aligned import AlignedCohort
-from CoWLandmarksTrainingLib.alignment_choice import aligner_of
-from CoWLandmarksTrainingLib.cohort import AnnotatedScan, read_cohort
-from CoWLandmarksTrainingLib.splits import draw_splits
-from CoWLandmarksTrainingLib.template_choice import Candidates, chosen_template
-from CoWLandmarksTrainingLib.training_config import AlignConfig
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
+from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
+from CoWLandmarksLib.io.volume_io import write_volume
+from CoWLandmarksTrainingLib.align import scan_registration
+from CoWLandmarksTrainingLib.align.align_cohort import AlignPlan, align_cohort
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.align.template_alignment import aligner_of
+from CoWLandmarksTrainingLib.align.template_choice import Candidates, chosen_template
+from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan
+from CoWLandmarksTrainingLib.cohort.reading import read_cohort
+from CoWLandmarksTrainingLib.cohort.splits import draw_splits
+from CoWLandmarksTrainingLib.config.training_config import AlignConfig
 from head_images import HEAD_GRID, head_image
 
 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cohort_cases import write_cohort
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksLib.files import write_json
-from CoWLandmarksTrainingLib import run_command
-from CoWLandmarksTrainingLib.aligned import AlignedCohort
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.cli import run_command
 
 SCRIPT = Path(__file__).resolve().parents[2] / "CoWLandmarksTraining" / "Scripts" / "train.py"
 _LOADED = runpy.run_path(str(SCRIPT), run_name="train")
@@ -107,8 +107,8 @@ def test_the_note_comes_in_the_application_only(tmp_path: Path) -> None:
 
 def test_run_aligns_and_then_trains_with_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The training itself is tested elsewhere: here it is enough to see what it is asked for."""
-    from CoWLandmarksTrainingLib import training_commands
     from CoWLandmarksTrainingLib.__main__ import main
+    from CoWLandmarksTrainingLib.cli import training_commands
 
     write_cohort(tmp_path / "cohort", default_anatomy(), 3)
     align = {"by": "landmarks", "shape": [16, 16, 16], "spacing_mm": [5.0, 5.0, 5.0], "processes": 1}

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.errors import ConfigurationError, OutputError
-from CoWLandmarksLib.generator import GeneratorConfig
-from CoWLandmarksLib.volume import axis_aligned_grid
-from CoWLandmarksTrainingLib.batch import Batch, Sample, stacked
-from CoWLandmarksTrainingLib.checkpoint import previous
-from CoWLandmarksTrainingLib.losses import weighted_errors
-from CoWLandmarksTrainingLib.methods import HeatmapRegression
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
+from CoWLandmarksLib.core.volume import axis_aligned_grid
+from CoWLandmarksLib.networks.generator import GeneratorConfig
+from CoWLandmarksTrainingLib.config.settings import TrainerConfig
 from CoWLandmarksTrainingLib.phantom.tubes import capsules_of_polyline, joined, rasterise
-from CoWLandmarksTrainingLib.settings import TrainerConfig
-from CoWLandmarksTrainingLib.trainer import Trainer
+from CoWLandmarksTrainingLib.train.batches import Batch, Sample, stacked
+from CoWLandmarksTrainingLib.train.checkpoint import previous
+from CoWLandmarksTrainingLib.train.losses import weighted_errors
+from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
+from CoWLandmarksTrainingLib.train.trainer import Trainer
 from torch.utils.data import Dataset
 
 CPU = torch.device("cpu")

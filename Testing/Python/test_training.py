@@ -15,19 +15,17 @@ import pytest
 import torch
 from aligned_beads import GRID, bead_image, mean_places, write_bead_cohort
 from CoWLandmarksLib.__main__ import main as detect_main
-from CoWLandmarksLib.anatomy import anatomy_from_dict
-from CoWLandmarksLib.errors import ConfigurationError
-from CoWLandmarksLib.generator import GeneratorConfig
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.model import load_model
-from CoWLandmarksLib.volume import Volume, axis_aligned_grid
-from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksLib.core.anatomy import anatomy_from_dict
+from CoWLandmarksLib.core.errors import ConfigurationError
+from CoWLandmarksLib.core.volume import Modality, Volume, axis_aligned_grid
+from CoWLandmarksLib.detect.model import load_model
+from CoWLandmarksLib.io.volume_io import write_volume
+from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.aligned import AlignedCohort
-from CoWLandmarksTrainingLib.batch import Sample
-from CoWLandmarksTrainingLib.config_file import ConfigFile
-from CoWLandmarksTrainingLib.methods import HeatmapRegression
-from CoWLandmarksTrainingLib.settings import (
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.cli.training_commands import chosen_plan
+from CoWLandmarksTrainingLib.config.config_file import ConfigFile
+from CoWLandmarksTrainingLib.config.settings import (
     FORMER_SETTINGS,
     PRESETS,
     Objective,
@@ -36,12 +34,13 @@ from CoWLandmarksTrainingLib.settings import (
     View,
     trainer_config,
 )
-from CoWLandmarksTrainingLib.trainer import Trainer
-from CoWLandmarksTrainingLib.training import Training
-from CoWLandmarksTrainingLib.training_commands import chosen_plan
-from CoWLandmarksTrainingLib.training_config import SECTIONS
-from CoWLandmarksTrainingLib.training_data import CohortData
-from CoWLandmarksTrainingLib.training_log import LOG_SCHEMA_FILE
+from CoWLandmarksTrainingLib.config.training_config import SECTIONS
+from CoWLandmarksTrainingLib.train.batches import Sample
+from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
+from CoWLandmarksTrainingLib.train.trainer import Trainer
+from CoWLandmarksTrainingLib.train.training import Training
+from CoWLandmarksTrainingLib.train.training_data import CohortData
+from CoWLandmarksTrainingLib.train.training_log import LOG_SCHEMA_FILE
 from other_anatomy import seven_points
 from scipy.ndimage import gaussian_filter
 from tiny_training import tiny_sections

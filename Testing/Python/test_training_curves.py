@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
-from CoWLandmarksTrainingLib.settings import PRESETS
+from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
 
 ROLE = "CoWLandmarksTraining.Role"
 
@@ -124,7 +124,7 @@ def test_a_training_that_ended_without_such_figures_says_so(application: Any, pa
 
 
 def test_a_resumed_training_draws_into_the_chart_that_is_shown(application: Any, panel: Any, tmp_path: Path) -> None:
-    from CoWLandmarksTrainingLib.log_following import FollowedTraining
+    from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining
 
     log(tmp_path, "coarse", {10: 0.04})
     panel.panel.training.advance()
@@ -229,7 +229,7 @@ def test_before_the_plan_is_there_the_cases_are_read(application: Any, tmp_path:
 
 
 def test_another_evaluation_has_all_its_bars_in_sight(application: Any) -> None:
-    from CoWLandmarksTrainingLib.scene_plots import add_landmark_errors
+    from CoWLandmarksTrainingLib.panel.scene_plots import add_landmark_errors
 
     row = {"median_mm": 1.0, "n": 4}
     for errors in ((1.0, 2.0), (8.0, 3.0, None)):

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
-from CoWLandmarksLib.anatomy import anatomy_from_dict, default_anatomy
-from CoWLandmarksTrainingLib.aligned import AlignedCohort
-from CoWLandmarksTrainingLib.detached_job import child_environment, start_job
-from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, read_job, write_job
-from CoWLandmarksTrainingLib.settings import PRESETS
+from CoWLandmarksLib.core.anatomy import anatomy_from_dict, default_anatomy
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.jobs.detached_job import child_environment, start_job
+from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, read_job, write_job
 from long_log import LONG_LOG_ENTRIES, write_long_log
 from other_anatomy import seven_points
 from tiny_training import PATIENCE_SECONDS, state_of, tiny_words, wait_for
@@ -502,7 +502,7 @@ class TestTraining:
             os.kill(job.pid, 0)
         later = read_job(tmp_path)
         assert later is not None and later.state.active
-        from CoWLandmarksTrainingLib.job_files import request_stop
+        from CoWLandmarksTrainingLib.jobs.job_files import request_stop
 
         request_stop(tmp_path)
         wait_for(lambda: not state_of(tmp_path).active)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
-from CoWLandmarksLib.anatomy import default_anatomy
-from CoWLandmarksTrainingLib.job_files import Job, JobState, beat, write_job
-from CoWLandmarksTrainingLib.settings import PRESETS
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
 from tiny_training import PATIENCE_SECONDS
 
 QtCore = pytest.importorskip("PySide6.QtCore")

@@ -16,18 +16,18 @@ import SimpleITK as sitk
 import torch
 from aligned_beads import write_bead_cohort
 from cohort_cases import places, tilted, write_case, write_cohort
-from CoWLandmarksLib.anatomy import anatomy_from_dict, default_anatomy
-from CoWLandmarksLib.detector import Detector
-from CoWLandmarksLib.errors import ConfigurationError
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.model import load_model
-from CoWLandmarksLib.volume import Volume, apply_affine
+from CoWLandmarksLib.core.anatomy import anatomy_from_dict, default_anatomy
+from CoWLandmarksLib.core.errors import ConfigurationError
+from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine
+from CoWLandmarksLib.detect.detector import Detector
+from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.aligned import UNKNOWN, AlignedCohort
-from CoWLandmarksTrainingLib.config_file import ConfigFile
-from CoWLandmarksTrainingLib.settings import PRESETS
-from CoWLandmarksTrainingLib.training import Training
-from CoWLandmarksTrainingLib.training_data import CohortData
+from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.cohort.annotated_cases import UNKNOWN
+from CoWLandmarksTrainingLib.config.config_file import ConfigFile
+from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.train.training import Training
+from CoWLandmarksTrainingLib.train.training_data import CohortData
 from head_images import head_image
 from tiny_training import tiny_sections
 

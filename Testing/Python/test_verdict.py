@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.alignment import ShapeModel
-from CoWLandmarksLib.detection import LandmarkEstimate, LandmarkState, Verdict
-from CoWLandmarksLib.verdict import Evidence, gather_evidence, recognition, verdict_of
-from CoWLandmarksLib.volume import Sides
+from CoWLandmarksLib.core.alignment import ShapeModel
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState, Verdict
+from CoWLandmarksLib.core.volume import Sides
+from CoWLandmarksLib.detect.verdict import Evidence, gather_evidence, recognition, verdict_of
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 ATLAS = default_atlas().shape_models["patients"]

@@ -11,7 +11,7 @@ pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc
 
 import slicer
 import vtk
-from CoWLandmarksLib.scene_results import result_of
+from CoWLandmarksLib.scene.results import result_of
 from CoWLandmarksPanel.vessel_drawing import VesselDrawing
 
 SCAN = "vtkMRMLScalarVolumeNode"

@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from CoWLandmarksLib.coordinates import swap_lps_ras, swap_lps_ras_matrix
-from CoWLandmarksLib.errors import VolumeError
-from CoWLandmarksLib.resampling import resample
-from CoWLandmarksLib.volume import Grid, Volume, apply_affine, axis_aligned_grid, validated
+from CoWLandmarksLib.core.coordinates import swap_lps_ras, swap_lps_ras_matrix
+from CoWLandmarksLib.core.errors import VolumeError
+from CoWLandmarksLib.core.volume import Grid, Volume, apply_affine, axis_aligned_grid, validated
+from CoWLandmarksLib.networks.resampling import resample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation

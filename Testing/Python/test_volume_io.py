@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from CoWLandmarksLib import volume_io
-from CoWLandmarksLib.errors import OutputError, VolumeError
-from CoWLandmarksLib.outputs import check_free
-from CoWLandmarksLib.volume import Sides, Volume, validated
-from CoWLandmarksLib.volume_io import (
+from CoWLandmarksLib.core.errors import OutputError, VolumeError
+from CoWLandmarksLib.core.volume import Sides, Volume, validated
+from CoWLandmarksLib.files.result_folders import check_free
+from CoWLandmarksLib.io import volume_io
+from CoWLandmarksLib.io.volume_io import (
     WRITABLE,
     image_from_volume,
     read_volume,

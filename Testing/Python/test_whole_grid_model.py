@@ -11,17 +11,17 @@ import pytest
 import torch
 from beads import COUNT, bead_model, bead_places, bead_scan, tiny_model, whole_grid_model
 from CoWLandmarksLib.__main__ import main as detect_main
-from CoWLandmarksLib.alignment import ShapeModel
-from CoWLandmarksLib.anatomy import Anatomy, anatomy_from_dict, default_anatomy
-from CoWLandmarksLib.calibration import UNCALIBRATED
-from CoWLandmarksLib.detector import Detector
-from CoWLandmarksLib.errors import ModelError
-from CoWLandmarksLib.generator import Generator, GeneratorConfig
-from CoWLandmarksLib.model import Model, NetworkPart, load_model, save_model
-from CoWLandmarksLib.refinement import choose_windows
-from CoWLandmarksLib.verdict import LEAST_RECOGNITION
-from CoWLandmarksLib.volume import apply_affine, axis_aligned_grid
-from CoWLandmarksLib.volume_io import write_volume
+from CoWLandmarksLib.core.alignment import ShapeModel
+from CoWLandmarksLib.core.anatomy import Anatomy, anatomy_from_dict, default_anatomy
+from CoWLandmarksLib.core.calibration import UNCALIBRATED
+from CoWLandmarksLib.core.errors import ModelError
+from CoWLandmarksLib.core.volume import apply_affine, axis_aligned_grid
+from CoWLandmarksLib.detect.detector import Detector
+from CoWLandmarksLib.detect.fine import choose_windows
+from CoWLandmarksLib.detect.model import Model, NetworkPart, load_model, save_model
+from CoWLandmarksLib.detect.verdict import LEAST_RECOGNITION
+from CoWLandmarksLib.io.volume_io import write_volume
+from CoWLandmarksLib.networks.generator import Generator, GeneratorConfig
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
 from other_anatomy import seven_points
 

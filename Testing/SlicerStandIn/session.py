@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 import slicer
-from CoWLandmarksLib.scene_files import create_scene
+from CoWLandmarksLib.scene.scene_files import create_scene
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import dialogs

@@ -1,1 +1,3 @@
-"""Synthetic angiograms with exact landmarks: geometry (numpy) and rendering (torch)."""
+"""Synthetic angiograms: a Circle of Willis drawn at random, and its image."""
+
+THIRD_PARTY = ("numpy", "scipy", "torch")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
-from CoWLandmarksLib.modality import Modality
+from CoWLandmarksLib.core.volume import Modality
 
 
 class Tissue(int, Enum):

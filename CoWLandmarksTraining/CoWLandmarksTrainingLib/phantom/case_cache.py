@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from CoWLandmarksLib.errors import OutputError
+from CoWLandmarksLib.core.errors import OutputError
 
 from .circle_cases import CircleCase, render_circle_case
 from .training_cases import CoarseCase, FineCase, render_training_case

@@ -6,24 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from CoWLandmarksLib.circle import CIRCLE_SHAPE, circle_grid, halved
-from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
-from CoWLandmarksLib.localizer import pool_for_localizer
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.resampling import resample
-from CoWLandmarksLib.volume import Grid, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
+from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE, circle_grid, halved
+from CoWLandmarksLib.detect.coarse import pool_for_localizer
+from CoWLandmarksLib.networks.resampling import resample
 
-from ..earlier_errors import simulated_alignment
+from ..augment.earlier_errors import simulated_alignment
 from .appearance import Family
 from .atlas import default_atlas
 from .render import Scene, render
-from .training_cases import (
-    TRAINING_ENRICHMENT,
-    landmark_status,
-    quantise,
-    sample_field_of_view,
-    sample_scene,
-)
+from .training_cases import TRAINING_ENRICHMENT, landmark_status, quantise, sample_field_of_view, sample_scene
 from .variants import VariantRates
 
 MARGIN = 4

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from CoWLandmarksLib.canvas import Canvas, Colour
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.resampling import resample
-from CoWLandmarksLib.volume import Volume, axis_aligned_grid
+from CoWLandmarksLib.core.volume import Modality, Volume, axis_aligned_grid
+from CoWLandmarksLib.networks.resampling import resample
+from CoWLandmarksLib.pictures.canvas import Canvas, Colour
 
-from .cohort import make_case
+from .phantom_cohort import make_case
 
 SHEET_SEED = 2027
 CASES = 24

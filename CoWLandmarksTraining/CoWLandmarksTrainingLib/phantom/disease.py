@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .arteries import Skeleton
+from .artery_tree import Skeleton
 from .branches import Tree
 from .curves import arc_length, joined, length, sharpest_turn
-from .shape import point_index
+from .head_shape import point_index
 from .vessel import VesselKind
 
 STENOSIS_SITES = ("ICA-C5", "ICA-C6", "ICA-C7", "MCA-M1", "MCA-M1", "ACA-A1", "ACA-A2", "PCA-P1", "PCA-P2A", "BA")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from CoWLandmarksLib.volume import Grid
+from CoWLandmarksLib.core.volume import Grid
 from torch.nn import functional
 
 

@@ -7,15 +7,15 @@ The geometry depends only on (state of the generator, options, PHANTOM_VERSION);
 from __future__ import annotations
 
 import numpy as np
-from CoWLandmarksLib.anatomy import default_anatomy
+from CoWLandmarksLib.core.anatomy import default_anatomy
 
-from .arteries import Skeleton, build_skeleton
+from .artery_tree import Skeleton, build_skeleton
 from .atlas import default_atlas
 from .branches import Tree, add_distal_twigs, add_external_carotid, add_side_branches, add_veins
 from .calibre import radius_profile, sample_calibres
 from .disease import bulge, narrow, occlude
+from .head_shape import sample_anchors
 from .pose import sample_pose
-from .shape import sample_anchors
 from .variants import VariantRates, Variants, sample_variants
 from .vessel import PHANTOM_VERSION, Phantom, Vessel, VesselKind
 

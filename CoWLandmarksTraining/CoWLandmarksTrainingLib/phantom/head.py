@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from CoWLandmarksLib.volume import Grid
+from CoWLandmarksLib.core.volume import Grid
 
 from .appearance import Appearance, Tissue
 from .fields import smooth_noise

@@ -10,16 +10,15 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.volume import Grid, apply_affine
+from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
 from torch.nn import functional
 
 from .appearance import Appearance, Masking
 from .fields import gaussian_blur, smooth_noise
-from .geometry import Phantom, Vessel, VesselKind
 from .head import HeadShape, tissue_image
 from .skull_base import bones_of
 from .tubes import Capsules, capsules_of_polyline, joined, rasterise
+from .vessel import Phantom, Vessel, VesselKind
 
 _CAPSULE_STEP_MM = 1.0
 _TISSUE_SPACING_MM = 1.6

@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-from CoWLandmarksLib.volume import apply_affine
+from CoWLandmarksLib.core.volume import apply_affine
 
 from .atlas import default_atlas
 from .curves import warp

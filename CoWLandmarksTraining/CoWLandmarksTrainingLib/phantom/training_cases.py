@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from CoWLandmarksLib.alignment import fit_similarity_robustly, reference_grid
-from CoWLandmarksLib.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
-from CoWLandmarksLib.localizer import pool_for_localizer
-from CoWLandmarksLib.modality import Modality
-from CoWLandmarksLib.resampling import resample
-from CoWLandmarksLib.volume import EDGE_MM, Grid, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.core.alignment import fit_similarity_robustly, reference_grid
+from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
+from CoWLandmarksLib.core.volume import EDGE_MM, Grid, Modality, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.detect.coarse import pool_for_localizer
+from CoWLandmarksLib.networks.resampling import resample
 
 from .appearance import Family, sample_appearance
 from .atlas import default_atlas

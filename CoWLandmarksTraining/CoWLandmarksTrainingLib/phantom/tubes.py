@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from CoWLandmarksLib.volume import Grid, apply_affine
+from CoWLandmarksLib.core.volume import Grid, apply_affine
 
 _RADIUS_CLASSES_MM = (0.35, 0.6, 0.9, 1.3, 1.8, 2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
 _ELEMENTS_PER_BATCH = 4_000_000

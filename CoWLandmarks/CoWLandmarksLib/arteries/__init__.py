@@ -1,0 +1,3 @@
+"""From a scan and its landmarks to the arteries between them."""
+
+THIRD_PARTY = ("numpy", "scipy", "torch")

@@ -1,0 +1,171 @@
+"""Whether there is a vessel along the best path of an artery, and how sure that is.
+
+A path can always be found; along a vessel it stands out from its surroundings, a wall encloses it all round, it rises
+above the noise and is no detour. The weights come from a logistic regression on phantoms (Docs/arteries.md), rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from .lumen import CrossSections, arc_length
+
+WEAK_SHARE = 0.2
+"""The value that all but this share of an artery's own part exceed decides."""
+SHORT_MM = 2.2
+"""With less outside the lumens that it joins, an artery cannot be enclosed by a wall of its own."""
+SHORT_GAPS_MM, SHORT_CONTRASTS, SHORT_WEIGHT = (1.2, SHORT_MM), (0.67, 0.42), 12.0
+"""Contrasts needed for these gaps: blur fills a gap between arteries in part, the less the wider it is."""
+HIDDEN_MM, HIDDEN_RADIUS_MM = 1.0, 0.75
+"""With less outside the lumens that it joins, a width cannot be seen; half the typical width of an ACoA (1.5 mm)."""
+SHORT_OWN_MM = 4.0
+"""With less outside the lumens that it joins, an artery is measured where it is narrowest."""
+MOST_CONTRAST, MOST_SIGNAL_TO_NOISE = 0.8, 6.0
+"""More does not make a vessel more likely."""
+WEIGHTS = {"contrast": 3.5, "closed": 2.5, "closed_mean": 6.0, "tortuosity": -4.5, "signal_to_noise": 0.33}
+OFFSETS = {"contrast": 0.0, "closed": 0.8, "closed_mean": 0.88, "tortuosity": 1.2, "signal_to_noise": 0.0}
+BIAS, UNSEEN_PENALTY = -2.3, -2.5
+LEANINGS = {"PCoA": 1.0, "PCA-P1": -1.0}
+"""Added to the score of these arteries: whole numbers at which sensitivity and specificity come near each other (on 80
+phantoms of seed 7400; Docs/arteries.md). A P1 that is there is missed less often than one that is not is made up."""
+NEEDED_CONTRAST, NEEDED_SIGNAL_TO_NOISE = 0.1, 1.0
+"""What an artery needs that is hardly ever absent."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a vessel along a path.
+
+    `own` bool (n,) marks the cross-sections outside the lumens of other arteries, `own_mm` their length. At the weak
+    places: `contrast` as a share of that of a typical artery of the scan, `closed` the share of rays
+    that meet a wall (`closed_mean` over the whole own part), `signal_to_noise`. `tortuosity` is length / chord.
+    """
+
+    own: np.ndarray
+    own_mm: float
+    contrast: float
+    closed: float
+    closed_mean: float
+    signal_to_noise: float
+    tortuosity: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether a vessel is there, how sure that is ([0, 1]), and, where it is not, in words why."""
+
+    present: bool
+    confidence: float
+    reason: str
+
+    @property
+    def presence(self) -> float:
+        """How sure it is that the vessel is there, [0, 1]."""
+        return self.confidence if self.present else 1.0 - self.confidence
+
+
+def own_part(sections: CrossSections, others: Iterable[CrossSections]) -> np.ndarray:
+    """bool (n,): cross-sections whose centre lies outside the lumens of other arteries."""
+    own = np.ones(len(sections.points), bool)
+    for other in others:
+        distance, nearest = cKDTree(other.points).query(sections.points)
+        own &= distance > other.radius[nearest]
+    return own
+
+
+def own_radius(sections: CrossSections, own: np.ndarray, *, bridge: bool) -> float:
+    """Typical radius in mm of an artery outside the arteries that it joins; its narrowest where that is too little.
+
+    `bridge`: it joins two arteries side by side (ACoA). What is seen where it is hidden in both is their width.
+    """
+    step = float(arc_length(sections.points)[-1]) / max(len(sections.points) - 1, 1)
+    if bridge and own.sum() * step < HIDDEN_MM:
+        return min(float(sections.radius.min()), HIDDEN_RADIUS_MM)
+    if own.sum() * step < SHORT_OWN_MM:
+        return float(sections.radius.min())
+    return float(np.median(sections.radius[own]))
+
+
+def shared_part(sections: CrossSections, other: CrossSections, within: float = 0.6) -> float:
+    """Share of a path that runs in another artery's lumen, within this part of its radius."""
+    distance, nearest = cKDTree(other.points).query(sections.points)
+    return float((distance < within * other.radius[nearest]).mean())
+
+
+def evidence(
+    sections: CrossSections,
+    others: Iterable[CrossSections],
+    typical_contrast: float,
+    noise: float,
+    *,
+    whole: bool = False,
+) -> Evidence:
+    """Evidence along the own part of a path (along all of it: `whole`); `others` are all other arteries."""
+    own = own_part(sections, others)
+    length = float(arc_length(sections.points)[-1])
+    chord = max(float(np.linalg.norm(sections.points[-1] - sections.points[0])), 1e-6)
+    chosen = own if own.any() and not whole else np.ones(len(own), bool)
+    weak = float(np.quantile(np.maximum(sections.lumen - sections.surroundings, 0.0)[chosen], WEAK_SHARE))
+    return Evidence(
+        own=own,
+        own_mm=float(own.sum()) * length / max(len(own) - 1, 1),
+        contrast=weak / max(typical_contrast, 1e-6),
+        closed=float(np.quantile(sections.closed[chosen], WEAK_SHARE)),
+        closed_mean=float(sections.closed[chosen].mean()),
+        signal_to_noise=weak / noise,
+        tortuosity=length / chord,
+    )
+
+
+def leaning(code: str) -> float:
+    """What is added to the score of the artery with this code, of either side."""
+    return LEANINGS.get(code.removeprefix("R-").removeprefix("L-"), 0.0)
+
+
+def judge(found: Evidence, *, optional: bool, unseen: bool = False, lean: float = 0.0) -> Judgement:
+    """Whether there is a vessel.
+
+    An artery that is hardly ever absent (not `optional`) only has to stand out from what lies round it. `unseen` says
+    that an annotation has both its ends by rule, because whoever placed them did not see the artery. `lean` is added
+    to the score of an `optional` one (`leaning`).
+    """
+    if not optional:
+        margin = min(found.contrast / NEEDED_CONTRAST, found.signal_to_noise / NEEDED_SIGNAL_TO_NOISE)
+        score = 3.0 * (min(margin, 2.0) - 1.0)
+        return _judgement(score, "no vessel stands out along its best path")
+    if found.own_mm < SHORT_MM:
+        needed = float(np.interp(found.own_mm, SHORT_GAPS_MM, SHORT_CONTRASTS))
+        score = SHORT_WEIGHT * (found.contrast - needed) + UNSEEN_PENALTY * unseen
+        return _judgement(score + lean, "no more than blur fills the gap between the arteries that it would join")
+    values = {
+        "contrast": min(found.contrast, MOST_CONTRAST),
+        "closed": found.closed,
+        "closed_mean": found.closed_mean,
+        "tortuosity": found.tortuosity,
+        "signal_to_noise": min(found.signal_to_noise, MOST_SIGNAL_TO_NOISE),
+    }
+    score = BIAS + sum(WEIGHTS[name] * (value - OFFSETS[name]) for name, value in values.items())
+    return _judgement(score + lean + UNSEEN_PENALTY * unseen, _weakest(values, unseen))
+
+
+def _judgement(score: float, why_not: str) -> Judgement:
+    probability = float(1.0 / (1.0 + np.exp(-score)))
+    present = score >= 0.0
+    return Judgement(present, max(probability, 1.0 - probability), "" if present else why_not)
+
+
+def _weakest(values: dict[str, float], unseen: bool) -> str:
+    """In words what speaks most against a vessel."""
+    if unseen:
+        return "no clear vessel along its best path, and both its ends were placed by rule"
+    shortfall = {
+        "no vessel stands out along its best path": 0.4 - values["contrast"],
+        "no wall encloses its best path": 2.0 * (0.9 - values["closed_mean"]),
+        "its best path does not rise above the noise": (2.0 - values["signal_to_noise"]) / 5.0,
+        "its best path is a detour": 0.5 * (values["tortuosity"] - 1.5),
+    }
+    return max(shortfall, key=lambda words: shortfall[words])

@@ -1,0 +1,141 @@
+"""The part of a scan round the circle, made ready for tracing: cropped, levels measured, bone taken out.
+
+Nothing here depends on the size of the scan but the crop's place in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..core.intensity import hounsfield_offset
+from ..core.volume import Grid, Modality, Volume, apply_affine
+
+MARGIN_MM = 14.0
+LEVEL_RADIUS_MM = 1.5
+SOFT_TISSUE_HU = (0.0, 100.0)
+TYPICAL_VESSEL_HU = 350.0
+BELOW_TISSUE_HU = 60.0
+BONE_RATIO, BONE_NOISES = 1.35, 4.0
+BONE_MM3 = 120.0
+"""Smaller dense pieces are taken for calcified plaque, which belongs to the vessel."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A crop of the scan ready for tracing.
+
+    `image` float32 [k, j, i] on `grid`, in CTA without plaque and air; `boneless` the same without bone and with all
+    vessels equally bright; `start` (i, j, k) of the first voxel in the scan; `vessel` typical value of arteries,
+    `background` of what lies round them, `noise` standard deviation, `bone_limit` the value above which there is bone.
+    """
+
+    image: np.ndarray
+    boneless: np.ndarray
+    grid: Grid
+    start: tuple[int, int, int]
+    scan_shape: tuple[int, int, int]
+    vessel: float
+    background: float
+    noise: float
+    bone_limit: float
+
+    def sample(self, points: np.ndarray) -> np.ndarray:
+        """Trilinear values (...) at RAS points (..., 3); beyond the crop the nearest voxel's."""
+        ijk = apply_affine(self.grid.ras_to_ijk, points)
+        kji = np.moveaxis(ijk[..., ::-1], -1, 0)
+        return np.asarray(ndimage.map_coordinates(self.image, kji, order=1, mode="nearest", prefilter=False))
+
+    def depth_mm(self, points: np.ndarray) -> np.ndarray:
+        """Depth (n,) of RAS points (n, 3) inside the scan (not the crop) in mm; negative beyond it."""
+        return self.scan_grid().depth_mm(points)
+
+    def scan_grid(self) -> Grid:
+        """Grid of the whole scan."""
+        matrix = self.grid.ijk_to_ras.copy()
+        matrix[:3, 3] = apply_affine(self.grid.ijk_to_ras, -np.asarray(self.start, float))
+        return Grid(self.scan_shape, matrix)
+
+
+def crop_round(grid: Grid, places: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """First voxel (i, j, k) and shape (k, j, i) of the part of a grid with a margin round `places` (n, 3) RAS mm."""
+    ijk = apply_affine(grid.ras_to_ijk, places)
+    margin = MARGIN_MM / grid.spacing
+    low = np.clip(np.floor(ijk.min(axis=0) - margin), 0, grid.size - 1).astype(int)
+    high = np.clip(np.ceil(ijk.max(axis=0) + margin) + 1, low + 1, grid.size).astype(int)
+    start = (int(low[0]), int(low[1]), int(low[2]))
+    return start, (int(high[2] - low[2]), int(high[1] - low[1]), int(high[0] - low[0]))
+
+
+def region_round(volume: Volume, modality: Modality, places: np.ndarray, landmarks: np.ndarray) -> Region:
+    """Crop of `volume` with a margin round `places` (n, 3); levels are measured at `landmarks` (m, 3), RAS mm."""
+    grid = volume.grid
+    start, shape = crop_round(grid, places)
+    k, j, i = (slice(first, first + size) for first, size in zip(start[::-1], shape, strict=True))
+    part = volume.voxels[k, j, i]
+    image = part.astype(np.float32)
+    crop = grid.window(start, shape)
+    noise = _noise(image)
+    if modality is Modality.CTA:
+        image -= np.float32(hounsfield_offset(volume.voxels))
+        vessel = _level_at(image, crop, landmarks, TYPICAL_VESSEL_HU)
+        background = _soft_tissue(image, vessel)
+        np.maximum(image, background - BELOW_TISSUE_HU, out=image)
+        limit = _bone_limit(vessel, background, noise)
+        bone, plaque = _bone(image, crop, limit)
+        image[plaque] = vessel
+        boneless = np.where(bone, np.float32(background), np.minimum(image, np.float32(vessel)))
+    else:
+        vessel = _level_at(image, crop, landmarks, float(np.quantile(image, 0.99)))
+        background = float(np.median(image[::2, ::2, ::2]))
+        boneless, limit = image, float("inf")
+    return Region(image, boneless, crop, start, grid.shape, vessel, background, noise, limit)
+
+
+def _level_at(image: np.ndarray, grid: Grid, landmarks: np.ndarray, otherwise: float) -> float:
+    """Median over the landmarks of the bright part of what lies within 1.5 mm of each."""
+    values = []
+    for point in apply_affine(grid.ras_to_ijk, landmarks).reshape(-1, 3):
+        reach = LEVEL_RADIUS_MM / grid.spacing
+        low = np.maximum(np.ceil(point - reach), 0).astype(int)
+        high = np.minimum(np.floor(point + reach) + 1, grid.size).astype(int)
+        if (high > low).all():
+            block = image[low[2] : high[2], low[1] : high[1], low[0] : high[0]]
+            values.append(float(np.quantile(block, 0.75)))
+    return float(np.median(values)) if values else otherwise
+
+
+def _soft_tissue(image: np.ndarray, vessel: float) -> float:
+    """Median of the soft tissue in HU; 0 where the scan holds none (masked)."""
+    values = image[::2, ::2, ::2]
+    soft = values[(values > SOFT_TISSUE_HU[0]) & (values < min(SOFT_TISSUE_HU[1], 0.5 * vessel))]
+    return float(np.median(soft)) if soft.size > 0.02 * values.size else 0.0
+
+
+def _bone_limit(vessel: float, background: float, noise: float) -> float:
+    """Value above which there is bone or plaque rather than contrast-filled lumen."""
+    return vessel + max((BONE_RATIO - 1.0) * (vessel - background), BONE_NOISES * noise)
+
+
+def _bone(image: np.ndarray, grid: Grid, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of large dense pieces (bone) and of small ones (calcified plaque)."""
+    labels, _ = ndimage.label(image > limit)
+    large = np.bincount(labels.reshape(-1)) * float(np.prod(grid.spacing)) >= BONE_MM3
+    large[0] = False
+    bone = large[labels]
+    return bone, (labels > 0) & ~bone
+
+
+def _noise(image: np.ndarray) -> float:
+    """Standard deviation of the noise: median absolute difference of neighbours along i, masked background left out.
+
+    Robust against edges; at least a hundredth of the range, so that a noiseless or binary scan has some as well.
+    """
+    part = image[::2, ::2]
+    lowest = part.min()
+    steps = np.abs(np.diff(part, axis=2))[(part[:, :, 1:] > lowest) & (part[:, :, :-1] > lowest)]
+    low, high = np.quantile(part[::2, :, ::4], (0.02, 0.995))
+    least = 0.01 * float(high - low)
+    return max(float(np.median(steps)) / (0.6745 * np.sqrt(2.0)) if steps.size else 0.0, least, 1e-6)

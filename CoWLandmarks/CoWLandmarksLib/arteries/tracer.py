@@ -1,0 +1,339 @@
+"""From a scan and its landmarks to the arteries between them; keeps what can be used again when a point moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..core.anatomy import Anatomy, Artery
+from ..core.artery_map import ArteryMap, ArteryState, ArteryTrace
+from ..core.circle_variant import summary_of
+from ..core.detection import LandmarkEstimate
+from ..core.volume import Modality, Volume
+from ..detect.orientation import StorageAxes, seen_along_ras
+from .ends import Ends, Way, ends_across, ends_of, positions_in_scan
+from .label_map import Tube, label_map
+from .lumen import CrossSections, arc_length, centred, cross_sections
+from .measures import measured, with_side_ratios
+from .pairs import SHARED, ArteryPairs
+from .presence import Evidence, Judgement, evidence, judge, leaning, own_radius, shared_part
+from .region import Region
+from .surroundings import Surroundings, anchors_at, holds, surroundings_of
+
+HYPOPLASTIC_MM = 1.0
+"""An artery with a smaller mean diameter is hypoplastic."""
+WIDEST_ROOT = 1.25
+"""Where an artery leaves a wider one, its lumen counts as at most this many times as wide as its own part."""
+SHORT_WIDTHS, SAME_VESSEL = 1.5, 1.15
+"""A first piece shorter than so many times its width is at most so many times as wide as the next piece."""
+REPRESENTATIVE = 0.4
+"""With a smaller share of its own, an artery that is hardly ever absent is measured over its whole length."""
+CLEAR_NOISES = 5.0
+"""A typical artery stands out from its surroundings by at least this many times the noise."""
+SAME_POINT_MM = 1e-3
+"""A landmark that moved by less has not moved (positions in files are rounded)."""
+
+
+class ArteryTracer:
+    """Traces the arteries of one scan; `trace` may be called again with changed landmarks.
+
+    The crop of the scan and its cost map are kept, and only arteries that hang on a changed landmark are traced anew;
+    all others stay as they were, to the voxel. `previous` is an earlier result for the same scan to start from.
+    `evidence` holds what spoke for a vessel along the paths that were traced last, by artery. `surroundings` may be
+    those of an earlier tracer of the same scan; they are used where they fit.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        modality: Modality,
+        anatomy: Anatomy,
+        previous: ArteryMap | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        # All is computed on voxels along R, A, S, so that it does not matter how the scan is stored.
+        self._stored, self._order = volume.grid, StorageAxes.of(volume.grid)
+        self._volume = seen_along_ras(volume)
+        self._modality = modality
+        self._anatomy = anatomy
+        self._last = None if previous is None else self._turned(previous)
+        self.surroundings = surroundings
+        self._sections: dict[str, CrossSections] = {}
+        self._merged: dict[str, str] = {}
+        self.evidence: dict[str, Evidence] = {}
+
+    def trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
+        """All arteries between these landmarks (RAS mm of the scan)."""
+        found = self._trace(landmarks)
+        labels, start = self._order.turned_back(found.labels, found.start)
+        return replace(found, labels=np.ascontiguousarray(labels), start=start, scan_grid=self._stored)
+
+    def _turned(self, stored: ArteryMap) -> ArteryMap:
+        labels, start = self._order.turned(stored.labels, stored.start)
+        return replace(stored, labels=np.ascontiguousarray(labels), start=start, scan_grid=self._volume.grid)
+
+    def _trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
+        positions, ends = self._ends(landmarks)
+        before = self._last
+        hanging = self._hanging(positions, ends, before)
+        if not positions:
+            traces = tuple(_not_traced(code, found) for code, found in ends.items())
+            nothing = np.zeros((0, 0, 0), np.uint8)
+            self._last = ArteryMap(traces, nothing, (0, 0, 0), self._volume.grid, summary_of(traces), tuple(landmarks))
+            return self._last
+        surroundings = self._surroundings_of(positions, before)
+        region, costs, router = surroundings.region, surroundings.costs, surroundings.router
+        errors = {estimate.code: estimate.error_mm for estimate in landmarks}
+        wanted = {
+            code
+            for artery in hanging
+            for code in (artery.start, artery.end, ends[artery.code].start, ends[artery.code].end)
+            if code in positions
+        }
+        points = {str(code): costs.snapped(positions[str(code)], errors[str(code)]) for code in wanted}
+        sections = self._kept_sections(hanging, before, region)
+        kept = set(sections)
+        between = [artery for artery in hanging if ends[artery.code].way is not Way.ACROSS]
+
+        def find(artery: Artery, taken: Sequence[CrossSections] = ()) -> CrossSections | None:
+            path = router.path(artery, ends[artery.code], points, taken)
+            return None if path is None else centred(region, path)
+
+        for artery in between:
+            if not artery.optional and (found := find(artery)) is not None:
+                sections[artery.code] = found
+        absent = self._trace_optional([a for a in between if a.optional], ends, sections, find)
+        pairs = ArteryPairs(self._anatomy, region, router, ends, points)
+        pairs.trace_across(hanging, sections)
+        self._merged = pairs.part(sections, kept)
+        there = list(sections.values())
+        self._sections = sections | absent
+        self.evidence = {
+            artery.code: self._evidence(artery.code, self._sections[artery.code], there)
+            for artery in hanging
+            if artery.code in self._sections
+        }
+        self._last = self._map_of(landmarks, hanging, ends, region, before)
+        return self._last
+
+    def _ends(self, landmarks: Sequence[LandmarkEstimate]) -> tuple[dict[str, np.ndarray], dict[str, Ends]]:
+        """RAS mm of the landmarks inside the scan by code, and the ends of every artery."""
+        given = {estimate.code: estimate for estimate in landmarks}
+        depth = {
+            code: float(self._volume.grid.depth_mm(np.array([estimate.position], float))[0])
+            for code, estimate in given.items()
+            if estimate.position is not None
+        }
+        positions = positions_in_scan(given, depth, self._anatomy)
+        ends = {artery.code: ends_of(artery, given, positions) for artery in self._anatomy.arteries}
+        return positions, ends_across(ends, given, positions, self._anatomy)
+
+    def _hanging(
+        self, positions: Mapping[str, np.ndarray], ends: Mapping[str, Ends], before: ArteryMap | None
+    ) -> list[Artery]:
+        """Arteries that have to be traced: all at first, later those that hang on a changed landmark."""
+        if before is None:
+            return list(self._anatomy.arteries)
+        old_positions, old_ends = self._ends(before.landmarks)
+
+        def moved(code: str | None) -> bool:
+            here, there = positions.get(str(code)), old_positions.get(str(code))
+            if here is None or there is None:
+                return here is not there
+            return float(np.linalg.norm(here - there)) > SAME_POINT_MM
+
+        hanging = {
+            artery.code
+            for artery in self._anatomy.arteries
+            if ends[artery.code] != old_ends[artery.code]
+            or any(moved(code) for code in (artery.start, artery.end, ends[artery.code].start, ends[artery.code].end))
+        }
+        # One that could not be told from its neighbours gets another try when one of them may have changed.
+        if hanging:
+            hanging |= {
+                trace.code
+                for trace in before.arteries
+                if trace.state is ArteryState.UNKNOWN and ends[trace.code].way not in (Way.NONE, Way.ACROSS)
+            }
+        return [artery for artery in self._anatomy.arteries if artery.code in hanging]
+
+    def _surroundings_of(self, positions: Mapping[str, np.ndarray], before: ArteryMap | None) -> Surroundings:
+        """Crop, cost map and router: those for the anchors of the earlier result where they hold all landmarks.
+
+        Which these are must not depend on what happens to be kept, or a warm process would give other results.
+        """
+        anchors = {} if before is None else before.anchors or anchors_at(self._ends(before.landmarks)[0])
+        if not holds(anchors, self._volume, self._anatomy, positions):
+            anchors = anchors_at(positions)
+        kept = self.surroundings
+        if kept is None or not kept.are_for(anchors, self._modality, self._anatomy):
+            self.surroundings = None  # not two of them in memory at once
+            kept = self.surroundings = surroundings_of(self._volume, self._modality, self._anatomy, anchors)
+        return kept
+
+    def _kept_sections(
+        self, hanging: Sequence[Artery], before: ArteryMap | None, region: Region
+    ) -> dict[str, CrossSections]:
+        """Cross-sections of the arteries that stay as they were."""
+        if before is None:
+            return {}
+        renewed = {artery.code for artery in hanging}
+        return {
+            trace.code: self._sections[trace.code]
+            if trace.code in self._sections
+            else cross_sections(region, trace.centerline)
+            for trace in before.arteries
+            if trace.traced and trace.code not in renewed
+        }
+
+    def _trace_optional(
+        self,
+        arteries: Sequence[Artery],
+        ends: Mapping[str, Ends],
+        sections: dict[str, CrossSections],
+        find: Callable[[Artery, Sequence[CrossSections]], CrossSections | None],
+    ) -> dict[str, CrossSections]:
+        """Add the optional arteries that seem to be there to `sections`, the surest first; returns the others.
+
+        All keep out of the lumens of `sections`. The best path of an absent artery often runs in another one and must
+        not take that one's lumen, so that only arteries that seem to be there are kept out of by those after them.
+        """
+        fixed = list(sections.values())
+        waiting = {artery.code: path for artery in arteries if (path := find(artery, fixed)) is not None}
+        there: list[CrossSections] = []
+        while waiting:
+            judged = {
+                code: self._judged(code, self._evidence(code, own, fixed + there), ends)
+                for code, own in waiting.items()
+            }
+            surest = max(judged, key=lambda code: judged[code].presence)
+            if not judged[surest].present:
+                break
+            there.append(waiting.pop(surest))
+            sections[surest] = there[-1]
+            for code, own in list(waiting.items()):
+                if shared_part(own, there[-1], 1.0) <= SHARED:
+                    continue
+                if path := find(self._anatomy.artery(code), fixed + there):
+                    waiting[code] = path
+        return waiting
+
+    def _evidence(self, code: str, own: CrossSections, others: Sequence[CrossSections]) -> Evidence:
+        assert self.surroundings is not None
+        region = self.surroundings.region
+        typical = max(region.vessel - region.background, CLEAR_NOISES * region.noise)
+        # An artery that is hardly ever absent may share much of its course with its counterpart.
+        whole = not self._anatomy.artery(code).optional
+        return evidence(own, [other for other in others if other is not own], typical, region.noise, whole=whole)
+
+    def _judged(self, code: str, found: Evidence, ends: Mapping[str, Ends]) -> Judgement:
+        # An artery that the other side feeds shows that the midline artery is there.
+        optional = self._anatomy.artery(code).optional and ends[code].way is not Way.ACROSS
+        return judge(found, optional=optional, unseen=ends[code].by_rule, lean=leaning(code))
+
+    def _map_of(
+        self,
+        landmarks: Sequence[LandmarkEstimate],
+        hanging: Sequence[Artery],
+        ends: Mapping[str, Ends],
+        region: Region,
+        before: ArteryMap | None,
+    ) -> ArteryMap:
+        """States, labels and measures of the arteries traced now, with the others as they were before."""
+        judgements = {code: self._judged(code, found, ends) for code, found in self.evidence.items()}
+        present = {code for code, judgement in judgements.items() if judgement.present}
+        # A midline artery that only feeds one across is not there without that one.
+        fed = {ends[code] for code in present if self._anatomy.artery(code).side != "midline"}
+        lost = {code for code in judgements if ends[code].way is Way.ACROSS and ends[code] not in fed}
+        judgements = {code: judgement for code, judgement in judgements.items() if code not in lost}
+        present -= lost
+        kept = {trace.code: trace for trace in before.arteries} if before is not None else {}
+        for artery in hanging:
+            kept.pop(artery.code, None)
+        present_all = present | {code for code, trace in kept.items() if trace.traced}
+        for code in [code for code in self._sections if code not in present_all]:
+            del self._sections[code]
+        labels = label_map(region.grid, [self._tube(code, present_all) for code in sorted(present)])
+        if before is not None:
+            stay = before.labels_on(region.start, region.grid.shape, [self._anatomy.artery(c).label for c in kept])
+            labels = np.where(stay > 0, stay, labels)
+        counts = np.bincount(labels.reshape(-1), minlength=256)
+        traces = []
+        for artery in self._anatomy.arteries:
+            code = artery.code
+            if code in kept:
+                traces.append(kept[code])
+            elif code in self._merged:
+                words = f"it could not be told from {self._merged[code]}, which runs along the same vessel"
+                traces.append(ArteryTrace(code, ArteryState.UNKNOWN, words, 0.5))
+            elif code not in judgements:
+                traces.append(_not_traced(code, ends[code]))
+            elif not judgements[code].present:
+                traces.append(
+                    ArteryTrace(code, ArteryState.ABSENT, judgements[code].reason, judgements[code].confidence)
+                )
+            elif counts[artery.label] == 0:
+                words = "nearly all of its best path lies in the lumens of other arteries"
+                traces.append(ArteryTrace(code, ArteryState.UNKNOWN, words, 0.5))
+            else:
+                sections, own = self._as_wide_as_it_goes_on(artery), self.evidence[code].own
+                if not artery.optional and own.mean() < REPRESENTATIVE:
+                    own = np.ones(len(own), bool)
+                voxel_mm3 = float(np.prod(region.grid.spacing))
+                measures = measured(sections, own, int(counts[artery.label]), voxel_mm3)
+                thin = measures.diameter_mean_mm < HYPOPLASTIC_MM
+                traces.append(
+                    ArteryTrace(
+                        code,
+                        ArteryState.HYPOPLASTIC if thin else ArteryState.PRESENT,
+                        f"its mean diameter is under {HYPOPLASTIC_MM:g} mm" if thin else "",
+                        judgements[code].confidence,
+                        sections.points,
+                        sections.radius,
+                        measures,
+                    )
+                )
+        final = with_side_ratios(traces, self._anatomy)
+        grid, summary = self._volume.grid, summary_of(final)
+        anchors = {} if self.surroundings is None else self.surroundings.anchors
+        return ArteryMap(final, labels, region.start, grid, summary, tuple(landmarks), anchors)
+
+    def _as_wide_as_it_goes_on(self, artery: Artery) -> CrossSections:
+        """Its cross-sections; a piece shorter than it is wide (C5) is little wider than the artery it goes on as.
+
+        Its rays meet no wall where the vessel bends at both its ends.
+        """
+        own = self._sections[artery.code]
+        if artery.optional or arc_length(own.points)[-1] > SHORT_WIDTHS * 2.0 * float(np.median(own.radius)):
+            return own
+        before = [other for other in self._anatomy.arteries if other.end == artery.start]
+        after = [other for other in self._anatomy.arteries if other.start == artery.end and not other.optional]
+        if before or len(after) != 1 or after[0].code not in self._sections:
+            return own
+        widest = SAME_VESSEL * float(np.median(self._sections[after[0].code].radius))
+        return replace(own, radii=np.minimum(own.radii, widest))
+
+    def _tube(self, code: str, present: Iterable[str]) -> Tube:
+        """The artery as a tube, cut by a plane where no other present artery goes on."""
+        artery = self._anatomy.artery(code)
+        goes_on = {
+            end
+            for other in self._anatomy.arteries
+            if other.code in present and other.code != code
+            for end in (other.start, other.end)
+        } - {None}
+        sections = self._as_wide_as_it_goes_on(artery)
+        bridge = artery.optional and artery.side == "midline"
+        widest = WIDEST_ROOT * own_radius(sections, self.evidence[code].own, bridge=bridge)
+        return Tube(artery.label, sections, artery.start not in goes_on, artery.end not in goes_on, widest)
+
+
+def _not_traced(code: str, ends: Ends) -> ArteryTrace:
+    if ends.way is Way.NONE:
+        return ArteryTrace(code, ends.state, ends.reason, 1.0 if ends.state is ArteryState.OUTSIDE else 0.5)
+    if ends.way is Way.ACROSS:
+        words = "the junction on its side is absent, and no vessel leads from the other side to its end"
+        return ArteryTrace(code, ArteryState.ABSENT, words, 0.5)
+    return ArteryTrace(code, ArteryState.UNKNOWN, "no path could be found between its ends", 0.0)

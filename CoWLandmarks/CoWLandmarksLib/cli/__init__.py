@@ -1,0 +1,3 @@
+"""The command line: parsers and subcommands."""
+
+THIRD_PARTY = ("numpy",)

@@ -1,0 +1,107 @@
+"""`cowlandmarks arteries`: the arteries of a scan from given landmarks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import AnnotationError, ExitCode
+from ..core.volume import Modality
+from ..jobs.interruption import Interruption
+from ..jobs.progress import Event, EventKind, EventSink
+from ..pipeline.scan_memory import ScanMemory
+from .command_line import add_debug, add_series, path_argument
+
+if TYPE_CHECKING:
+    from ..core.anatomy import Anatomy
+    from ..core.detection import LandmarkEstimate
+    from ..core.volume import Volume
+
+
+def add_arteries(commands: Any) -> None:
+    """Add the sub-parser."""
+    arteries = commands.add_parser(
+        "arteries",
+        help="arteries of a scan from given (corrected) landmarks",
+        description="Trace the arteries of a scan between given landmarks; results go to DIR/<name>/.",
+    )
+    arteries.add_argument("scan", metavar="SCAN", type=path_argument, help="scan file or DICOM folder")
+    arteries.add_argument(
+        "landmarks", metavar="LANDMARKS.mrk.json", type=path_argument, help="points labelled with their codes"
+    )
+    arteries.add_argument("--out", metavar="DIR", type=path_argument, required=True, help="folder for the result")
+    arteries.add_argument(
+        "--previous",
+        metavar="DIR",
+        type=path_argument,
+        help="earlier result folder of the scan: trace only what has changed",
+    )
+    arteries.add_argument("--modality", choices=["auto", "mra", "cta"], default="auto", help="default: auto")
+    add_series(arteries)
+    arteries.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
+    arteries.add_argument(
+        "--surfaces", action="store_true", help="also write the arteries' closed surfaces, for 3D Slicer's panel"
+    )
+    arteries.add_argument("--no-pictures", action="store_true", help="do not write report.png")
+    arteries.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
+    arteries.add_argument("--force", action="store_true", help="replace an earlier result")
+    add_debug(arteries)
+    arteries.set_defaults(run=_arteries)
+
+
+def _arteries(
+    arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption, memory: ScanMemory
+) -> int:
+    from dataclasses import replace
+
+    from ..core.anatomy import default_anatomy
+    from ..files.markups import read_annotation
+    from ..files.result_folders import check_free, result_folder, safe_name
+    from ..pipeline.correction import retraced
+    from ..pipeline.delivery import Delivery
+
+    anatomy = default_anatomy()
+    foreign: list[str] = []
+    landmarks = read_annotation(arguments.landmarks, anatomy, foreign)
+    events = interruption.watching(events)
+    events(Event(EventKind.STAGE, "reading the scan", "read", 0.0))
+    volume = memory.read(arguments.scan, arguments.series)
+    volume = replace(volume, name=safe_name(volume.name))
+    _check_places(arguments.landmarks, landmarks, volume, anatomy)
+    check_free(arguments.out, volume.name, arguments.force)
+    modality = None if arguments.modality == "auto" else Modality(arguments.modality)
+    events(Event(EventKind.STAGE, "tracing the arteries", "arteries", 0.2))
+    detection, found = retraced(volume, landmarks, anatomy, modality, arguments.previous, memory)
+    for warning in dict.fromkeys((*foreign, *detection.warnings)):
+        events(Event(EventKind.WARNING, warning, scan=volume.name))
+    delivery = Delivery(
+        anatomy,
+        pictures=not arguments.no_pictures,
+        scene=not arguments.no_scene,
+        surfaces=arguments.surfaces,
+    )
+    left_alone = interruption.deferred
+    with result_folder(arguments.out, volume.name, arguments.force, left_alone) as folder, left_alone():
+        events(Event(EventKind.STAGE, "writing the result", "write", 0.7))
+        left_out = delivery.write(folder, volume, detection, None, found)
+    for warning in left_out:
+        events(Event(EventKind.WARNING, warning, scan=volume.name))
+    said = f"Landmarks {detection.verdict_word}. {found.summary}"
+    events(Event(EventKind.RESULT, said, fraction=1.0, path=arguments.out / volume.name, scan=volume.name))
+    return ExitCode.DELIVERED
+
+
+def _check_places(path: Path, landmarks: Sequence[LandmarkEstimate], volume: Volume, anatomy: Anatomy) -> None:
+    """Raise AnnotationError when no landmark has a position, or none a position in the scan."""
+    import numpy as np
+
+    placed = np.array([estimate.position for estimate in landmarks if estimate.position is not None], float)
+    if len(placed) == 0:
+        raise AnnotationError(f"'{path}' holds no placed landmark of '{anatomy.name}'; place some of them first.")
+    beyond = -float(volume.grid.depth_mm(placed).max())
+    if beyond > 0:
+        raise AnnotationError(
+            f"All points of '{path}' lie outside the scan, {beyond:.0f} mm or more; were they placed on another scan?"
+        )

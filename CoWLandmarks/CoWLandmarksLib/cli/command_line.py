@@ -1,0 +1,43 @@
+"""What both command lines share: wrong usage and missing libraries as sentences."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+
+class UsageError(Exception):
+    """Wrong usage, as a sentence."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError where argparse would print and leave with exit code 2, which means something else here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as a UsageError."""
+        raise UsageError(f"Wrong usage: {message}; try '{self.prog} --help'.")
+
+
+def path_argument(text: str) -> Path:
+    """A path from the command line; an empty one, which `--out "$UNSET"` gives, would mean the present folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
+def missing_library(error: ModuleNotFoundError) -> str:
+    """One sentence that says what to install."""
+    if error.name == "torch":
+        return "PyTorch is not installed; run 'pip install torch', or in 3D Slicer install the PyTorch extension."
+    return f"The Python library '{error.name}' is not installed; install CoW Landmarks with 'pip install .' again."
+
+
+def add_series(parser: argparse.ArgumentParser) -> None:
+    """Add the option --series."""
+    parser.add_argument("--series", metavar="NAME", help="which series of a DICOM folder that holds several")
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Add the option --debug."""
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")

@@ -1,0 +1,69 @@
+"""What the program understands of a scan or a model file, as text without patient data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..core.intensity import recognise_modality
+from ..core.volume import Volume
+from ..detect.model import Model
+from ..detect.orientation import orientation_code, tilt_degrees
+
+
+def describe_scan(volume: Volume) -> str:
+    """Size, spacing, extent, orientation, intensities, modality and warnings of a scan."""
+    size, spacing = volume.grid.size, volume.grid.spacing
+    tilt = tilt_degrees(volume.ijk_to_ras)
+    oblique = f" (oblique, {tilt:.1f} degrees)" if tilt > 0.1 else ""
+    lines = [
+        f"kind         scan '{volume.name}'",
+        f"modality     {_modality(volume)}",
+        f"size         {_times(size, 'd')} voxels (i, j, k)",
+        f"spacing      {_times(spacing, '.3f')} mm",
+        f"extent       {_times(size * spacing, '.1f')} mm",
+        f"orientation  {orientation_code(volume.ijk_to_ras)}{oblique}",
+        f"intensities  {float(volume.voxels.min()):g} to {float(volume.voxels.max()):g} ({volume.voxels.dtype})",
+    ]
+    lines.extend(f"warning      {warning}" for warning in volume.warnings)
+    return "\n".join(lines)
+
+
+def describe_model(model: Model, file_bytes: int) -> str:
+    """What is in a model file of `file_bytes`, where it comes from, its licence and its card."""
+    origin = model.provenance
+    steps = [f"{name} {_of(_of(origin, name), 'steps')}" for name, _ in model.stages]
+    cases = _of(origin, "cases" if "cases" in origin else "scans")
+    return "\n".join(
+        [
+            f"kind         model '{model.name}', format version {model.format_version}",
+            f"landmarks    {len(model.anatomy)} ({model.anatomy.name}, version {model.anatomy.version})",
+            f"file         {file_bytes / 1e6:.1f} MB",
+            f"trained on   {_of(origin, 'training_data')} (cases: {cases})",
+            f"preset       {_of(origin, 'preset')}",
+            f"steps        {', '.join(steps)}",
+            f"calibration  {_of(_of(origin, 'calibration'), 'scans')} scans",
+            f"licence      {model.licence}",
+            "",
+            model.card.strip(),
+        ]
+    )
+
+
+def _of(entries: Any, key: str) -> Any:
+    """An entry of a model's provenance, which is what whoever trained it recorded."""
+    return entries.get(key, "not recorded") if isinstance(entries, Mapping) else "not recorded"
+
+
+def _modality(volume: Volume) -> str:
+    if volume.modality is not None:
+        return volume.modality.value.upper()
+    modality, certain = recognise_modality(volume.voxels)
+    source = "recognised by its intensities" if certain else "a guess by its intensities; say --modality when detecting"
+    return f"{modality.value.upper()} ({source})"
+
+
+def _times(values: np.ndarray, form: str) -> str:
+    return " x ".join(format(value.item(), form) for value in values)

@@ -1,0 +1,115 @@
+"""The command line `cowlandmarks`: detect, arteries, export and info."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TextIO
+
+from .. import __version__
+from ..core.errors import CoWLandmarksError, ExitCode, unexpected_problem
+from ..jobs.interruption import Interruption
+from ..jobs.progress import Event, EventKind, EventSink, JsonLines, terminal_progress
+from ..pipeline.scan_memory import ScanMemory
+from .arteries_command import add_arteries
+from .command_line import Parser, UsageError, missing_library
+from .detect_command import DetectorFactory, add_detect, load_detector, made_detector
+from .export_command import add_export
+from .info_command import add_info
+
+# Nothing above imports torch, so that --help and wrong usage answer at once; commands import what they need.
+
+
+def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | None = None) -> int:
+    """Run the command line; returns the exit code of Docs/conventions.md (0, 1, 2, 3).
+
+    `make_detector` takes the place of the one that loads a model file. Without `argv` the process is taken to end
+    with the call.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    _survive_any_file_name(sys.stdout, sys.stderr)
+    events = JsonLines(sys.stdout, sys.stderr) if "--json-progress" in words else terminal_progress(sys.stderr)
+    return run(words, events, make_detector or load_detector, last=argv is None)
+
+
+def run(
+    words: Sequence[str],
+    events: EventSink,
+    make_detector: DetectorFactory,
+    memory: ScanMemory | None = None,
+    *,
+    only_load: bool = False,
+    last: bool = False,
+) -> int:
+    """Run the command line `words`, telling `events`; returns the exit code.
+
+    `memory` keeps the last scan for the next call. `only_load`: make the detector that a `detect` with these words
+    would use, and nothing else. `last`: the process ends after this call, so that signals that come after the work
+    are ignored.
+    """
+    try:
+        with Interruption(last=last) as interruption:
+            arguments = _parser().parse_args(words)
+            if arguments.debug:
+                logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+            if only_load:
+                made_detector(make_detector, arguments)
+                return ExitCode.DELIVERED
+            kept = memory or ScanMemory(keeps=False)
+            code: int = arguments.run(arguments, events, make_detector, interruption, kept)
+        _flush(sys.stdout)
+        return code
+    except SystemExit as stop:  # --help and --version
+        return int(stop.code or 0)
+    except UsageError as error:
+        events(Event(EventKind.ERROR, str(error)))
+    except ModuleNotFoundError as error:
+        logging.getLogger(__name__).debug("stopped", exc_info=True)
+        events(Event(EventKind.ERROR, missing_library(error)))
+    except CoWLandmarksError as error:
+        logging.getLogger(__name__).debug("stopped", exc_info=True)
+        events(Event(EventKind.ERROR, str(error)))
+    except KeyboardInterrupt:
+        events(Event(EventKind.ERROR, "Stopped; results of earlier scans stand, and nothing half-written remains."))
+    except OSError as error:  # whoever started this and listened is gone, or standard output is full
+        _flush(sys.stdout)
+        with suppress(OSError):
+            sys.stderr.write(
+                f"error: The output cannot be written ({error.strerror or error}); the work was stopped.\n"
+            )
+    except Exception as error:
+        logging.getLogger(__name__).debug("stopped", exc_info=True)
+        events(Event(EventKind.ERROR, unexpected_problem(error)))
+    return ExitCode.FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="cowlandmarks", description="Landmarks of the Circle of Willis on MR and CT angiograms.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    add_detect(commands)
+    add_arteries(commands)
+    add_export(commands)
+    add_info(commands)
+    return parser
+
+
+def _flush(stream: TextIO) -> None:
+    """Write out what waits; where nobody takes it any more (`| head`, full disk) drop it, the results stand."""
+    try:
+        stream.flush()
+    except OSError:
+        # Without this the interpreter would try again at exit and complain with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _survive_any_file_name(*streams: TextIO) -> None:
+    for stream in streams:
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,66 @@
+"""The variant of a circle in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .artery_map import ArteryState, ArteryTrace
+
+_WORDS = {"R": "right", "L": "left"}
+_RING = ("ACoA", "ACA-A1", "PCoA", "PCA-P1")
+FETAL_RATIO = 1.0
+"""A PCoA at least this many times as wide as the P1 of its side feeds the posterior cerebral artery ("fetal")."""
+
+
+def summary_of(traces: Sequence[ArteryTrace]) -> str:
+    """One sentence: 'The circle is complete.', or what is absent, thin, fetal, outside or not known."""
+    by_code = {trace.code: trace for trace in traces}
+    ring = [trace for trace in traces if _part(trace.code)[1] in _RING]
+    remarks = [f"{spoken_name(code)} fetal ({detail})" for code, detail in _fetal(by_code)]
+    fetal_sides = {code.split("-")[0] for code, _ in _fetal(by_code)}
+    for state, words in (
+        (ArteryState.ABSENT, "absent"),
+        (ArteryState.HYPOPLASTIC, "hypoplastic"),
+    ):
+        for trace in traces:
+            side, name = _part(trace.code)
+            if trace.state is state and not (name == "PCA-P1" and side in fetal_sides):
+                remarks.append(f"{spoken_name(trace.code)} {words}")
+    unseen = [trace for trace in traces if trace.state in (ArteryState.OUTSIDE, ArteryState.UNKNOWN)]
+    if unseen:
+        remarks.append(f"not judged: {', '.join(spoken_name(trace.code) for trace in unseen)}")
+    if not ring:
+        return ""
+    if all(trace.traced for trace in ring):
+        closed = "The circle is complete"
+    elif any(trace.state is ArteryState.ABSENT for trace in ring):
+        closed = "The circle is incomplete"
+    else:
+        closed = "The circle is not fully visible"
+    return f"{closed}{': ' if remarks else ''}{'; '.join(remarks)}."
+
+
+def _fetal(by_code: dict[str, ArteryTrace]) -> list[tuple[str, str]]:
+    """Posterior cerebral arteries that the carotid feeds, with how."""
+    found = []
+    for side in ("R", "L"):
+        pcoa, p1 = by_code.get(f"{side}-PCoA"), by_code.get(f"{side}-PCA-P1")
+        if pcoa is None or p1 is None or pcoa.measures is None:
+            continue
+        if p1.state is ArteryState.ABSENT:
+            found.append((f"{side}-PCA", "P1 absent"))
+        elif p1.measures is not None and pcoa.measures.diameter_mean_mm > FETAL_RATIO * p1.measures.diameter_mean_mm:
+            found.append((f"{side}-PCA", "PCoA wider than P1"))
+    return found
+
+
+def _part(code: str) -> tuple[str, str]:
+    """Side ("" for the midline) and code without the side."""
+    side, dash, name = code.partition("-")
+    return (side, name) if dash and side in _WORDS else ("", code)
+
+
+def spoken_name(code: str) -> str:
+    """An artery's code in words: 'right PCoA'."""
+    side, name = _part(code)
+    return f"{_WORDS[side]} {name.split('-')[-1]}" if side else name

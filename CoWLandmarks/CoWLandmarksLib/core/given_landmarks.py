@@ -1,0 +1,49 @@
+"""A detection of landmarks that were given: annotated by a person, here or elsewhere. Needs no PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import __version__
+from .anatomy import Anatomy
+from .detection import GIVEN, NOT_PLACED, Detection, LandmarkEstimate, LandmarkState
+from .errors import AnnotationError
+from .intensity import recognise_modality
+from .mean_landmarks import reference_to_scan
+from .volume import Modality, Volume
+
+
+def given_detection(
+    volume: Volume, landmarks: tuple[LandmarkEstimate, ...], anatomy: Anatomy, modality: Modality | None
+) -> Detection:
+    """A Detection that holds given landmarks, without a verdict; those of the anatomy that are not given are outside.
+
+    Raises AnnotationError where no landmark has a position.
+    """
+    given = {estimate.code: estimate for estimate in landmarks}
+    positions = {e.code: np.array(e.position, float) for e in landmarks if e.position is not None}
+    if not positions:
+        raise AnnotationError("The annotation holds no placed landmark; place some of them first.")
+    recognised, certain = (modality, True) if modality is not None else recognise_modality(volume.voxels)
+    warnings = volume.warnings
+    if not certain:
+        name = recognised.value.upper()
+        warnings += (f"The modality was guessed ({name}); give it with --modality if that is wrong.",)
+    unplaced = [code for code in anatomy.codes if code not in given]
+    estimates = tuple(
+        given.get(code, LandmarkEstimate(code, None, LandmarkState.OUTSIDE, 0.0, 0.0, note=NOT_PLACED))
+        for code in anatomy.codes
+    )
+    reasons = ["The landmarks were given, not detected."]
+    if unplaced:
+        reasons.append(f"Not placed: {', '.join(unplaced)}.")
+    return Detection(
+        scan=volume.name,
+        modality=recognised,
+        verdict=None,
+        reasons=tuple(reasons),
+        landmarks=estimates,
+        ras_to_reference=np.linalg.inv(reference_to_scan(positions)),
+        warnings=warnings,
+        provenance={"program": f"CoW Landmarks {__version__}", "model": GIVEN},
+    )

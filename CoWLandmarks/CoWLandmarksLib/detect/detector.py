@@ -1,0 +1,448 @@
+"""Volume + Model -> Detection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Literal
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..core.alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly, side_turn_deg
+from ..core.calibration import Calibration
+from ..core.detection import Detection, LandmarkEstimate, LandmarkState
+from ..core.errors import ConfigurationError, is_out_of_memory
+from ..core.intensity import hounsfield_offset, recognise_modality
+from ..core.volume import EDGE_MM, Grid, Modality, Volume, apply_affine, validated
+from ..networks.generator import HeatmapReader, MirroredPair, SingleReading
+from ..networks.network_image import NetworkImage
+from .circle import read_circle
+from .coarse import RoughLandmarks, localise, read_aligned
+from .fine import DECODING_SLACK_MM, FineLandmarks, refine
+from .model import Model, NetworkPart
+from .orientation import stored_along_ras
+from .verdict import LARGEST_TILT_DEG, gather_evidence, recognition, verdict_of
+
+Decoding = Literal["argmax", "subvoxel"]
+ProgressCallback = Callable[[str, float, str], None]
+SEARCH_BEYOND_MM = 6.0
+REFINEMENT_PASSES = 2
+COARSE_TURNS = 1
+CIRCLE_READINGS = 1
+CIRCLE_SURE, CIRCLE_SLACK_MM = 0.8, 2.5
+"""From this confidence on the fine step looks where the circle network saw a landmark, and this near it."""
+_TURNED_AT_LEAST = 0.9
+MIN_HINTS = 3
+HINT_SPREAD_MM = 6.0
+HINT_RESIDUAL_MM = 15.0
+HINT_REACH_MM = 15.0
+HINT_BEYOND_MM = 20.0
+
+
+class Stage(str, Enum):
+    """The steps a person waits for."""
+
+    PREPARE = "prepare"
+    LOCALISE = "localise"
+    REFINE = "refine"
+    JUDGE = "judge"
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where the circle lies: `fit` (scan RAS -> reference frame), the rough landmarks and the prior they give.
+
+    `circle` are the landmarks of the circle network where the model has one; then fit and prior are theirs, and a
+    landmark that it is sure of is expected where it lies. `slack_mm` (n,): how far from there it may well be.
+    """
+
+    fit: SimilarityFit
+    coarse: RoughLandmarks
+    coarse_confidence: np.ndarray
+    prior: ShapePosterior
+    circle: RoughLandmarks | None = None
+    slack_mm: float | np.ndarray = DECODING_SLACK_MM
+
+
+CARD_FULL = "The graphics card has too little memory; the CPU was used."
+
+
+def choose_device(name: str) -> torch.device:
+    """Device for "auto", "cpu", "cuda" or "mps"; raises ConfigurationError when it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("There is no usable CUDA device here; use --device cpu or auto.")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigurationError("There is no usable Apple GPU here; use --device cpu or auto.")
+    if name not in ("cpu", "cuda", "mps"):
+        raise ConfigurationError(f"'{name}' is no device; use auto, cpu, cuda or mps.")
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the networks say of a scan before it is judged: alignment, fine landmarks, prepared volume."""
+
+    volume: Volume
+    modality: Modality
+    alignment: Alignment
+    fine: FineLandmarks
+    warnings: tuple[str, ...]
+
+    def positions(self, decoding: Decoding) -> np.ndarray:
+        """(n, 3) RAS mm of the scan; where nothing was read, the place that the shape model expects."""
+        chosen = self.fine.positions if decoding == "subvoxel" else self.fine.argmax_positions
+        back = np.linalg.inv(self.alignment.fit.transform)
+        return apply_affine(back, np.where(np.isfinite(chosen), chosen, self.alignment.prior.mean))
+
+    def expected_positions(self) -> np.ndarray:
+        """(n, 3) RAS mm where the coarse step and the shape model expect the landmarks."""
+        return apply_affine(np.linalg.inv(self.alignment.fit.transform), self.alignment.prior.mean)
+
+
+class Detector:
+    """Finds the landmarks of scans with one model; keeps the networks loaded between scans."""
+
+    def __init__(
+        self,
+        model: Model,
+        device: str = "auto",
+        decoding: Decoding = "subvoxel",
+        passes: int = REFINEMENT_PASSES,
+        mirror: bool = True,
+        turns: int = COARSE_TURNS,
+        circle_readings: int = CIRCLE_READINGS,
+    ) -> None:
+        """`passes` over a fine network that is told where to look (another needs one); `mirror`: also read the mirror
+        image and average (twice the time), where the model allows it; `turns`: how often the coarse network reads
+        again with the head turned upright by what it found before; `circle_readings` of the circle network, where the
+        model has one, each aligned by the one before."""
+        self.turns = turns
+        self.circle_readings = circle_readings
+        self.model = model
+        self.passes = max(1, passes) if model.reads_priors and "circle" not in dict(model.stages) else 1
+        self.mirror = mirror
+        self.decoding = decoding
+        self._warnings: tuple[str, ...] = ()
+        wanted, full = choose_device(device), False
+        try:
+            self._load_networks(wanted)
+        except RuntimeError as error:
+            full = wanted.type != "cpu" and is_out_of_memory(error)
+            if not full:
+                raise
+        if full:
+            self._leave_card()
+
+    def detect(
+        self,
+        volume: Volume,
+        *,
+        modality: Modality | None = None,
+        hint: Mapping[str, np.ndarray] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Detection:
+        """All landmarks of a scan.
+
+        `modality` overrides what the volume says; `hint` maps landmark codes to (3,) RAS mm placed by a
+        person, which replace the coarse step where they are given (three or more: the alignment too).
+        Raises VolumeError when the scan cannot be used, ConfigurationError for an unusable hint.
+        """
+        tell = progress or (lambda stage, fraction, message: None)
+        measurement = self.measure(volume, modality=modality, hint=hint, progress=tell)
+        tell(Stage.JUDGE.value, 0.95, "judging the result")
+        detection = self.judge(measurement, hint or {})
+        tell(Stage.JUDGE.value, 1.0, detection.summary())
+        return detection
+
+    def measure(
+        self,
+        volume: Volume,
+        *,
+        modality: Modality | None = None,
+        hint: Mapping[str, np.ndarray] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Measurement:
+        """Run the networks; arguments and errors as in `detect`. A full graphics card is left for the CPU, for good."""
+        try:
+            measurement = self._measure(volume, modality, hint, progress)
+        except RuntimeError as error:
+            if self.device.type == "cpu" or not is_out_of_memory(error):
+                raise
+            measurement = None
+        if measurement is None:
+            self._leave_card()
+            measurement = self._measure(volume, modality, hint, progress)
+        return replace(measurement, warnings=(*measurement.warnings, *self._warnings))
+
+    def _leave_card(self) -> None:
+        """Go on with the CPU; call it outside the handler, whose traceback holds the tensors on the card."""
+        self._warnings = (CARD_FULL,)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._load_networks(torch.device("cpu"))
+
+    def _load_networks(self, device: torch.device) -> None:
+        self.device = device
+        permutation = self.model.anatomy.mirror_permutation
+        networks = {name: part.build(device) for name, part in self.model.stages}
+        self._search: HeatmapReader = SingleReading(networks["coarse"], quick=True)
+        self._readers: dict[str, HeatmapReader] = {}
+        for name, network in networks.items():
+            last = name == "fine"
+            if self.mirror and (self.model.read_mirrored or not last):
+                told = last and self.model.reads_priors
+                self._readers[name] = MirroredPair(network, permutation, with_priors=told)
+            else:
+                self._readers[name] = SingleReading(network)
+
+    def _measure(
+        self,
+        volume: Volume,
+        modality: Modality | None,
+        hint: Mapping[str, np.ndarray] | None,
+        progress: ProgressCallback | None,
+    ) -> Measurement:
+        tell = progress or (lambda stage, fraction, message: None)
+        tell(Stage.PREPARE.value, 0.0, "checking the scan")
+        volume = stored_along_ras(validated(volume))
+        kind, image, warnings = self._prepared(volume, modality)
+        tell(Stage.LOCALISE.value, 0.15, "looking for the circle of Willis")
+        alignment = self._align(image, hint)
+        for name, part in self.model.stages[1:-1]:
+            tell(Stage.LOCALISE.value, 0.4, f"reading the whole {name}")
+            alignment = self._align_by_circle(self._readers[name], part, image, alignment, hint)
+        tell(Stage.REFINE.value, 0.5, "placing the landmarks")
+        to_reference = alignment.fit.transform
+        expected = apply_affine(np.linalg.inv(to_reference), alignment.prior.mean)
+        wanted = volume.grid.depth_mm(expected) > -SEARCH_BEYOND_MM
+        prior = alignment.prior
+        for _ in range(self.passes - 1):
+            prior = self._updated_prior(refine(self._readers["fine"], self.model, image, to_reference, prior, wanted))
+            tell(Stage.REFINE.value, 0.65, "looking again with what was learned")
+        fine = refine(self._readers["fine"], self.model, image, to_reference, prior, wanted, alignment.slack_mm)
+        return Measurement(volume, kind, alignment, fine, warnings)
+
+    def _prepared(self, volume: Volume, modality: Modality | None) -> tuple[Modality, NetworkImage, tuple[str, ...]]:
+        """Modality, the scan in network units and what there is to say about both."""
+        warnings = list(volume.warnings)
+        kind = modality or volume.modality
+        if kind is None:
+            kind, certain = recognise_modality(volume.voxels)
+            if not certain:
+                warnings.append(
+                    f"The modality was guessed ({kind.value.upper()}); give it with --modality if that is wrong."
+                )
+        offset = hounsfield_offset(volume.voxels) if kind is Modality.CTA else 0.0
+        if offset:
+            warnings.append(f"Air lies near 0 in this CT scan; {offset:g} was subtracted to get Hounsfield units.")
+        rule = self.model.intensity[kind]
+        scale = rule.scale(volume.voxels, float(np.prod(volume.grid.spacing)))
+        image = NetworkImage(volume.voxels, volume.grid, self.device, rule, scale, offset)
+        return kind, image, tuple(warnings)
+
+    def _align(self, image: NetworkImage, hint: Mapping[str, np.ndarray] | None) -> Alignment:
+        """Rough landmarks, robust similarity fit to the mean shape, expected places of all landmarks."""
+        placed = self._hinted(hint, image.grid)
+        sigma_mm = self.model.coarse.sigma_mm
+        coarse = localise(self._search, self._readers["coarse"], image, sigma_mm)
+        alignment = self._fitted(coarse, placed)
+        for _ in range(self.turns):
+            turned = read_aligned(
+                self._readers["coarse"], image, alignment.fit.transform, self.model.shape.mean.mean(axis=0), sigma_mm
+            )
+            if not placed and turned.peaks.sum() < _TURNED_AT_LEAST * coarse.peaks.sum():
+                break
+            coarse = turned
+            alignment = self._fitted(coarse, placed)
+        return alignment
+
+    def _align_by_circle(
+        self,
+        read: HeatmapReader,
+        part: NetworkPart,
+        image: NetworkImage,
+        coarse: Alignment,
+        hint: Mapping[str, np.ndarray] | None,
+    ) -> Alignment:
+        """Alignment and expected places by what the circle network reads with the scan aligned as in `coarse`."""
+        placed, alignment = self._hinted(hint, image.grid), coarse
+        for _ in range(self.circle_readings):
+            circle = read_circle(read, image, alignment.fit.transform, np.array(self.model.grid.centre), part.sigma_mm)
+            fitted, prior, confidence = self._fit(circle, placed, part.calibration)
+            sure = confidence >= CIRCLE_SURE
+            sure[list(placed)] = False  # the prior holds what a person placed
+            mean = np.where(sure[:, None], apply_affine(fitted.transform, circle.positions), prior.mean)
+            slack = np.where(sure, CIRCLE_SLACK_MM, DECODING_SLACK_MM)
+            alignment = replace(coarse, fit=fitted, prior=replace(prior, mean=mean), circle=circle, slack_mm=slack)
+        return alignment
+
+    def _fitted(self, coarse: RoughLandmarks, placed: Mapping[int, np.ndarray]) -> Alignment:
+        """Alignment by the landmarks of the coarse network; `placed` as in `_fit`."""
+        fit, prior, confidence = self._fit(coarse, placed, self.model.coarse.calibration)
+        return Alignment(fit, coarse, confidence, prior)
+
+    def _fit(
+        self, found: RoughLandmarks, placed: Mapping[int, np.ndarray], table: Calibration
+    ) -> tuple[SimilarityFit, ShapePosterior, np.ndarray]:
+        """Similarity fit, expected places and confidences (n,) by rough landmarks and their calibration.
+
+        Those with the indices `placed` were put by a person (RAS mm).
+        """
+        model = self.model
+        confidence = table.confidence_of(found.peaks)
+        error = table.expected_error_mm(found.peaks)
+        positions = found.positions.copy()
+        for index, point in placed.items():
+            positions[index], confidence[index], error[index] = point, 1.0, 0.5
+        if placed:
+            source = np.where(np.isin(np.arange(len(positions)), list(placed))[:, None], positions, np.nan)
+            rough = fit_similarity_robustly(source, model.shape.mean)
+            off = np.linalg.norm(apply_affine(rough.transform, positions) - model.shape.mean, axis=1)
+            positions[off > HINT_REACH_MM] = np.nan  # what the coarse network found elsewhere
+        weights = np.maximum(confidence, 1e-3)
+        fit = fit_similarity_robustly(positions, model.shape.mean, weights)
+        observed = apply_affine(fit.transform, positions)
+        noise = np.maximum(error, 0.5) / np.sqrt(3.0)
+        prior = model.shape.posterior(np.where(confidence[:, None] > 0.02, observed, np.nan), noise)
+        return fit, prior, confidence
+
+    def _not_seen(self, measurement: Measurement, hint: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(n,) landmarks with a peak too low for one that is there.
+
+        The circle network tells more than the fine one, whose window is small and always shows some vessel. It has no
+        say where the fine one has a limit (older models), nor about points that a person gave.
+        """
+        fine, circle = measurement.fine, measurement.alignment.circle
+        limit, part = self.model.fine.calibration.absent_below, self.model.circle
+        if limit > 0.0 or part is None or circle is None:
+            return np.asarray(fine.peaks < limit)
+        given = [code in hint for code in self.model.anatomy.codes]
+        return np.asarray((circle.peaks < part.calibration.absent_below) & ~np.array(given))
+
+    def _circle_confidence(self, alignment: Alignment) -> np.ndarray | None:
+        """(n,) how sure the circle network was of each landmark; None where the model has none."""
+        if self.model.circle is None or alignment.circle is None:
+            return None
+        return self.model.circle.calibration.confidence_of(alignment.circle.peaks)
+
+    def _updated_prior(self, fine: FineLandmarks) -> ShapePosterior:
+        """Where the landmarks are expected after a pass: sure ones pull the doubtful ones to where they fit."""
+        error = self.model.fine.calibration.expected_error_mm(fine.peaks)
+        return self.model.shape.posterior(fine.positions, np.maximum(error, 0.5) / np.sqrt(3.0))
+
+    def _hinted(self, hint: Mapping[str, np.ndarray] | None, grid: Grid) -> dict[int, np.ndarray]:
+        """Hinted points by channel, checked: enough, in the scan, spread out, shaped like a circle, sides right."""
+        if not hint:
+            return {}
+        if len(hint) < MIN_HINTS:
+            raise ConfigurationError(f"A hint needs at least {MIN_HINTS} placed points, not {len(hint)}.")
+        placed = {self.model.anatomy.index(code): np.asarray(point, float) for code, point in hint.items()}
+        points = np.array(list(placed.values()))
+        beyond = -float(grid.depth_mm(points).min())
+        if beyond > HINT_BEYOND_MM:
+            raise ConfigurationError(
+                f"A point of the hint lies {beyond:.0f} mm outside the scan; was it placed on another scan?"
+            )
+        if np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1] < HINT_SPREAD_MM:
+            raise ConfigurationError("The points of the hint lie on one line; add a point away from it.")
+        source = np.full_like(self.model.shape.mean, np.nan)
+        source[list(placed)] = points
+        fit = fit_similarity_robustly(source, self.model.shape.mean)
+        if side_turn_deg(fit.transform) > LARGEST_TILT_DEG or np.nanmax(fit.residual_mm) > HINT_RESIDUAL_MM:
+            raise ConfigurationError(
+                "The points of the hint do not lie like these landmarks in a head; were right and left exchanged?"
+            )
+        return placed
+
+    def judge(self, measurement: Measurement, hint: Mapping[str, np.ndarray]) -> Detection:
+        """States, confidences and the verdict."""
+        model, fine, volume = self.model, measurement.fine, measurement.volume
+        alignment = measurement.alignment
+        in_scan = measurement.positions(self.decoding)
+        depth = volume.grid.depth_mm(in_scan)
+        expected_depth = volume.grid.depth_mm(measurement.expected_positions())
+        table = model.fine.calibration
+        confidence, error = table.confidence_of(fine.peaks), table.expected_error_mm(fine.peaks)
+        not_seen = self._not_seen(measurement, hint)
+        circle_confidence = self._circle_confidence(alignment)
+        coarse_confidence = None if hint else alignment.coarse_confidence
+        # What is not seen where it is expected at the edge lies beyond it.
+        outside = (expected_depth < -SEARCH_BEYOND_MM) | (depth < EDGE_MM) | (not_seen & (expected_depth < EDGE_MM))
+        by_circle = None
+        if circle_confidence is not None:
+            coarse = np.ones(len(outside)) if coarse_confidence is None else coarse_confidence
+            by_circle = recognition(coarse[~outside], circle_confidence[~outside])
+        # Of what is no clear circle of Willis nothing can be said to be missing.
+        recognised = by_circle is None or by_circle >= model.least_recognition
+        estimates = []
+        for index, code in enumerate(model.anatomy.codes):
+            position: tuple[float, float, float] | None = (
+                float(in_scan[index, 0]),
+                float(in_scan[index, 1]),
+                float(in_scan[index, 2]),
+            )
+            if outside[index]:
+                state, position = LandmarkState.OUTSIDE, None
+            elif not_seen[index] and recognised:
+                state, position = LandmarkState.ABSENT, None
+            elif not_seen[index] or confidence[index] < table.uncertain_below:
+                state = LandmarkState.UNCERTAIN
+            else:
+                state = LandmarkState.FOUND
+            sure = 0.0 if state is LandmarkState.OUTSIDE else float(confidence[index])
+            if not_seen[index] and circle_confidence is not None:
+                sure = min(sure, float(circle_confidence[index]))
+            estimates.append(
+                LandmarkEstimate(code, position, state, sure, 0.0 if position is None else float(error[index]))
+            )
+        placed = np.array([estimate.position is not None for estimate in estimates])
+        reference = apply_affine(alignment.fit.transform, in_scan)
+        evidence = gather_evidence(
+            np.where(placed[:, None], reference, np.nan),
+            confidence,
+            error,
+            alignment.fit.transform,
+            model.shape,
+            table.uncertain_below,
+            coarse_confidence,
+            model.least_recognition,
+            by_circle,
+        )
+        verdict, reasons = verdict_of(replace(evidence, sides=volume.sides), estimates)
+        provenance = {
+            "program": f"CoW Landmarks {__version__}",
+            "model": model.name,
+            "model_provenance": model.provenance,
+            "device": self.device.type,
+            "decoding": self.decoding,
+            "hinted": sorted(hint),
+            "evidence": asdict(evidence),
+        }
+        return Detection(
+            scan=volume.name,
+            modality=measurement.modality,
+            verdict=verdict,
+            reasons=reasons,
+            landmarks=tuple(estimates),
+            ras_to_reference=alignment.fit.transform,
+            warnings=measurement.warnings,
+            provenance=provenance,
+            heatmaps=_heatmaps_of_doubtful(estimates, fine, alignment),
+        )
+
+
+def _heatmaps_of_doubtful(
+    estimates: Sequence[LandmarkEstimate], fine: FineLandmarks, alignment: Alignment
+) -> tuple[Volume, ...]:
+    """What the network saw round the uncertain landmarks, in RAS mm of the scan, named by their codes."""
+    to_scan = np.linalg.inv(alignment.fit.transform)
+    return tuple(
+        Volume(fine.heatmaps[index].voxels, fine.heatmaps[index].grid.transformed(to_scan).ijk_to_ras, estimate.code)
+        for index, estimate in enumerate(estimates)
+        if estimate.state is LandmarkState.UNCERTAIN and index in fine.heatmaps
+    )

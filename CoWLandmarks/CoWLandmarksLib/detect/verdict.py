@@ -1,0 +1,144 @@
+"""Whether a result can be trusted at all: is this a circle of Willis, of plausible size, tilt and configuration?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..core.alignment import ShapeModel, fit_similarity_robustly, side_turn_deg
+from ..core.detection import LandmarkEstimate, LandmarkState, Verdict
+from ..core.volume import Sides
+
+FEWEST_LANDMARKS = 5
+LEAST_CONFIDENCE = 0.5
+LEAST_SURE = 0.35
+LEAST_RECOGNITION = 1.0
+"""For models whose file sets no limit of its own; arteries of knees and mirrored heads reached up to 1.04."""
+LEAST_INLIERS = 0.6
+LARGEST_STRANGENESS = 4.0
+LARGEST_TILT_DEG = 65.0
+PLAUSIBLE_SCALE = (0.82, 1.22)
+_INLIER_WEIGHT = 0.25
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for or against a result.
+
+    `landmarks` placed inside the scan; `confidence` their mean; `sure` share of them that need no check; `inliers`
+    share of them that fits one configuration;
+    `recognition` how sure both networks are (see there); `least_recognition` what the model asks of a circle of Willis;
+    `strangeness` squared Mahalanobis distance of the configuration per coordinate (about 1 for a usual one);
+    `sides` what the file says of left and right;
+    `tilt_deg` rotation of the head against the axes of the scan (with a hint: of its sides alone); `scale` mean circle
+    over this circle.
+    """
+
+    landmarks: int
+    confidence: float
+    sure: float
+    inliers: float
+    strangeness: float
+    tilt_deg: float
+    scale: float
+    recognition: float = 2.0
+    least_recognition: float = LEAST_RECOGNITION
+    sides: Sides = Sides.RECORDED
+
+
+def recognition(coarse_confidence: np.ndarray, second: np.ndarray) -> float:
+    """How surely a circle of Willis was recognised, 0 to 2: mean of the coarse network's confidence plus that of
+    `second`.
+
+    Both (m,). `second` is the confidence of the circle network, over all landmarks that should lie in the scan, absent
+    ones too: in a head stored upside down it still sees some. For a model without one it is whether the fine network's
+    reading needs no check, over the landmarks that were placed.
+    """
+    return float(np.mean(coarse_confidence) + np.mean(second)) if len(second) else 0.0
+
+
+def gather_evidence(
+    positions: np.ndarray,
+    confidence: np.ndarray,
+    error_mm: np.ndarray,
+    ras_to_reference: np.ndarray,
+    shape: ShapeModel,
+    uncertain_below: float = 0.7,
+    coarse_confidence: np.ndarray | None = None,
+    least_recognition: float = LEAST_RECOGNITION,
+    by_circle: float | None = None,
+) -> Evidence:
+    """Evidence from a detection.
+
+    `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
+    `error_mm` (n,) of the same landmarks; `ras_to_reference` (4, 4); a confidence below `uncertain_below` needs a
+    check. `coarse_confidence` (n,) of the coarse network (None: a person showed where the circle is, so that
+    the head may be pitched by any angle), `least_recognition` the model's limit. `by_circle` is the `recognition` where
+    the model has a circle network.
+    """
+    placed = np.isfinite(positions).all(axis=1)
+    tilt = side_turn_deg(ras_to_reference) if coarse_confidence is None else rotation_deg(ras_to_reference)
+    scale = float(np.cbrt(np.linalg.det(ras_to_reference[:3, :3])))
+    if placed.sum() < FEWEST_LANDMARKS:
+        return Evidence(int(placed.sum()), 0.0, 0.0, 0.0, np.inf, tilt, scale, 0.0, least_recognition)
+    fit = fit_similarity_robustly(positions, shape.mean)
+    flat = np.repeat(placed, 3)
+    residual = (positions - shape.mean)[placed].reshape(-1)
+    noise = np.repeat(np.maximum(error_mm[placed], 0.5) ** 2 / 3.0, 3)
+    covariance = shape.covariance[np.ix_(flat, flat)] + np.diag(noise)
+    sure = confidence[placed] >= uncertain_below
+    coarse = np.ones(len(placed)) if coarse_confidence is None else coarse_confidence
+    seen = recognition(coarse[placed], sure) if by_circle is None else by_circle
+    strangeness = float(residual @ np.linalg.solve(covariance, residual) / len(residual))
+    return Evidence(
+        landmarks=int(placed.sum()),
+        confidence=float(confidence[placed].mean()),
+        sure=float(sure.mean()),
+        inliers=float((fit.weights[placed] > _INLIER_WEIGHT).mean()),
+        strangeness=strangeness,
+        tilt_deg=tilt,
+        scale=scale * fit.scale,
+        recognition=seen,
+        least_recognition=least_recognition,
+    )
+
+
+def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tuple[Verdict, tuple[str, ...]]:
+    """Verdict and the sentences behind it."""
+    reasons = []
+    if evidence.sides is Sides.CONTRADICTORY:
+        reasons.append("The file says two things about left and right; convert it again from the original images.")
+    if (
+        evidence.landmarks < FEWEST_LANDMARKS
+        or evidence.confidence < LEAST_CONFIDENCE
+        or evidence.sure < LEAST_SURE
+        or evidence.recognition < evidence.least_recognition
+    ):
+        reasons.append(
+            "The circle of Willis was not recognised in this scan; if it is a brain angiogram, place three or four "
+            "points as a hint and try again."
+        )
+    elif evidence.inliers < LEAST_INLIERS or evidence.strangeness > LARGEST_STRANGENESS:
+        reasons.append("The points do not form a plausible circle of Willis; check every point, or try with a hint.")
+    if not reasons and not PLAUSIBLE_SCALE[0] <= evidence.scale <= PLAUSIBLE_SCALE[1]:
+        reasons.append("The circle has an implausible size; check the voxel size of the scan.")
+    if not reasons and evidence.tilt_deg > LARGEST_TILT_DEG:
+        reasons.append("The head lies implausibly in the scan; check the orientation in its header (left and right!).")
+    if reasons:
+        return Verdict.DO_NOT_TRUST, tuple(reasons)
+    check = []
+    if evidence.sides is Sides.UNRECORDED:
+        check.append("The file does not say which side is left; check it against the original images.")
+    doubtful = [estimate.code for estimate in estimates if estimate.state is LandmarkState.UNCERTAIN]
+    if doubtful:
+        check.append(f"To check: {', '.join(doubtful)}.")
+    return (Verdict.REVIEW if check else Verdict.OK), tuple(check)
+
+
+def rotation_deg(transform: np.ndarray) -> float:
+    """Angle (degrees) by which a similarity transform (4, 4) turns."""
+    rotation = transform[:3, :3] / np.cbrt(np.linalg.det(transform[:3, :3]))
+    return float(np.degrees(Rotation.from_matrix(rotation).magnitude()))

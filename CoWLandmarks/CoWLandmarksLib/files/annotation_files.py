@@ -1,0 +1,79 @@
+"""An annotation as files to hand on: point list, tables and segmentation of one scan. Without SimpleITK and torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.anatomy import Anatomy
+from ..core.artery_map import ArteryMap
+from ..core.detection import NOT_PLACED, Detection
+from ..core.errors import OutputError
+from .arteries_files import segmentation_fields, write_arteries_csv
+from .detection_files import write_landmarks_csv
+from .markups import write_annotation
+from .nrrd_file import packing_nrrd
+
+LANDMARKS, TABLE, ARTERIES, SEGMENTATION = ".mrk.json", ".csv", "-arteries.csv", "-arteries.seg.nrrd"
+"""What follows the chosen name in the names of the files."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A detection as a person left it; `reviews` code -> (initials, time), `review` initials and time of the whole."""
+
+    detection: Detection
+    reviews: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    review: Mapping[str, str] = field(default_factory=dict)
+    arteries: ArteryMap | None = None
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether a person reviewed every landmark."""
+        return all(estimate.reviewed for estimate in self.detection.landmarks)
+
+
+@dataclass(frozen=True)
+class FileChoice:
+    """Which files are written."""
+
+    landmarks: bool = True
+    tables: bool = True
+    segmentation: bool = True
+
+    def files(self, folder: Path, name: str, annotation: Annotation) -> list[Path]:
+        """The files of this choice; without arteries there are none of theirs."""
+        arteries = annotation.arteries is not None
+        chosen = [
+            (LANDMARKS, self.landmarks),
+            (TABLE, self.tables),
+            (ARTERIES, self.tables and arteries),
+            (SEGMENTATION, self.segmentation and arteries),
+        ]
+        return [folder / f"{name}{ending}" for ending, wanted in chosen if wanted]
+
+
+def writing_annotation(
+    folder: Path, name: str, annotation: Annotation, anatomy: Anatomy, choice: FileChoice, *, overwrite: bool = False
+) -> Iterator[float]:
+    """Write the chosen files as `folder/name...`, a little at each step; yields the part that is done.
+
+    Raises OutputError where one of them exists and `overwrite` is not set, before any is written.
+    """
+    files = choice.files(folder, name, annotation)
+    there = [file.name for file in files if file.exists()]
+    if there and not overwrite:
+        raise OutputError(f"'{folder}' holds {', '.join(there)} already; choose another name, or allow to replace.")
+    detection, arteries = annotation.detection, annotation.arteries
+    for file in files:
+        if file.name == f"{name}{LANDMARKS}":
+            placed = [estimate for estimate in detection.landmarks if estimate.note != NOT_PLACED]
+            write_annotation(file, placed, anatomy, annotation.review)
+        elif file.name == f"{name}{TABLE}":
+            write_landmarks_csv(file, detection, anatomy, annotation.reviews)
+        elif arteries is not None and file.name == f"{name}{ARTERIES}":
+            write_arteries_csv(file, arteries, anatomy)
+        elif arteries is not None:
+            yield from packing_nrrd(file, arteries.label_volume("arteries"), segmentation_fields(arteries, anatomy))
+    yield 1.0

@@ -1,0 +1,125 @@
+"""A reviewed annotation as a case of a training cohort: voxels, landmarks, vessel mask and case.json in one folder.
+
+Nothing of the file, the DICOM header or the scene that the scan came from is written: only voxels and their geometry,
+the landmarks without their free texts, and what the caller gives here: pseudonyms, initials and time of review.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..core.anatomy import Anatomy
+from ..core.atomic_files import write_json
+from ..core.detection import NOT_PLACED, LandmarkEstimate
+from ..core.errors import ConfigurationError, OutputError
+from ..core.volume import Modality, Volume
+from .markups import write_annotation
+from .nrrd_file import packing_nrrd
+from .result_folders import result_folder
+
+SCHEMA = "cow-case/1"
+CASE_FILE, IMAGE_FILE, LANDMARKS_FILE, MASK_FILE = "case.json", "scan.nrrd", "landmarks.mrk.json", "vessels.nrrd"
+_PSEUDONYM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+_NUMBERED = "case-{:03d}"
+
+
+@dataclass(frozen=True)
+class CaseDescription:
+    """What case.json says; `case` and `patient` are pseudonyms that the user chose.
+
+    `reviewed_at` is UTC. A transform to the reference frame is left to the training, which makes it of the landmarks.
+    """
+
+    case: str
+    patient: str
+    modality: Modality
+    annotator: str = ""
+    reviewed: bool = False
+    reviewed_at: str = ""
+    role: str = "case"
+
+
+def check_pseudonym(text: str, known: Sequence[str] = ()) -> str:
+    """`text` if it can be a pseudonym; raises ConfigurationError.
+
+    `known` are names and IDs of the patient from the scan's header: a pseudonym may not hold any of them.
+    """
+    if not _PSEUDONYM.fullmatch(text):
+        raise ConfigurationError(
+            f"'{text}' cannot be a pseudonym; use up to 60 letters, digits, '-' and '_', a letter or digit first."
+        )
+    if any(part in text.casefold() for part in identifying_parts(known)):
+        raise ConfigurationError(
+            f"The pseudonym '{text}' holds a name or an ID of the patient from the header of the scan; choose another."
+        )
+    return text
+
+
+def identifying_parts(known: Sequence[str]) -> set[str]:
+    """The words of names and IDs that are long enough to identify somebody, folded."""
+    words = (word for text in known for word in (text, *re.split(r"[\s^,;=]+", text)))
+    return {word.strip().casefold() for word in words if len(word.strip()) >= 3}
+
+
+def free_pseudonym(cohort: Path) -> str:
+    """The first of case-001, case-002 ... that neither the cohort nor one of its folders (splits) has yet."""
+    taken = {path.name.casefold() for pattern in ("*", "*/*") for path in cohort.glob(pattern)}
+    number = 1
+    while _NUMBERED.format(number) in taken:
+        number += 1
+    return _NUMBERED.format(number)
+
+
+def case_is_there(cohort: Path, case: str) -> bool:
+    """Whether the cohort has a case, or anything else, of this name (case of letters does not count)."""
+    return cohort.is_dir() and any(entry.name.casefold() == case.casefold() for entry in cohort.iterdir())
+
+
+def writing_case(
+    cohort: Path,
+    description: CaseDescription,
+    volume: Volume,
+    landmarks: Sequence[LandmarkEstimate],
+    anatomy: Anatomy,
+    mask: Volume | None = None,
+) -> Iterator[float]:
+    """Write the case folder `cohort/<case>`, a little at each step; yields the part that is done.
+
+    The folder appears, complete, when the last step is taken, and not at all if the iterator is closed before.
+    Raises OutputError where there is such a folder already, and ConfigurationError for an unusable pseudonym.
+    """
+    check_pseudonym(description.case)
+    check_pseudonym(description.patient)
+    if case_is_there(cohort, description.case):
+        raise OutputError(
+            f"The cohort '{cohort}' has a case '{description.case}' already, which is not replaced; choose another "
+            "pseudonym, or remove that folder yourself."
+        )
+    with ExitStack() as delivering:
+        folder = delivering.enter_context(result_folder(cohort, description.case))
+        parts = [(IMAGE_FILE, volume), *([(MASK_FILE, mask)] if mask is not None else [])]
+        for number, (name, image) in enumerate(parts):
+            for done in packing_nrrd(folder / name, image):
+                yield (number + done) / len(parts)
+        without_texts = [replace(estimate, note="") for estimate in landmarks if estimate.note != NOT_PLACED]
+        write_annotation(folder / LANDMARKS_FILE, without_texts, anatomy)
+        content = {
+            "schema": SCHEMA,
+            "case": description.case,
+            "patient": description.patient,
+            "modality": description.modality.value,
+            "role": description.role,
+            "image": IMAGE_FILE,
+            "landmarks": LANDMARKS_FILE,
+            "vessel_mask": None if mask is None else MASK_FILE,
+            "anatomy": anatomy.name,
+            "annotator": description.annotator,
+            "reviewed": description.reviewed,
+            "reviewed_at": description.reviewed_at,
+        }
+        write_json(folder / CASE_FILE, {key: value for key, value in content.items() if value is not None})
+    yield 1.0

@@ -1,0 +1,73 @@
+"""From a scan and given landmarks (corrected by hand, say) to a delivered result with its arteries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..arteries.tracer import ArteryTracer
+from ..core.anatomy import Anatomy
+from ..core.artery_map import ArteryMap, cropped_labels
+from ..core.detection import Detection, LandmarkEstimate
+from ..core.errors import AnnotationError, VolumeError
+from ..core.given_landmarks import given_detection
+from ..core.volume import Modality, Volume
+from ..files.arteries_files import read_anchors, read_traces
+from ..files.detection_files import read_detection_json
+from ..files.result_folders import DETECTION_FILE, SEGMENTATION_FILE
+from ..io.volume_io import read_volume
+from .scan_memory import ScanMemory
+
+
+def earlier_result(folder: Path, volume: Volume, anatomy: Anatomy) -> tuple[Detection, ArteryMap]:
+    """Detection and arteries of an earlier result of the same scan.
+
+    Raises AnnotationError where the folder holds no arteries, VolumeError where they lie on another grid.
+    """
+    detection = read_detection_json(folder / DETECTION_FILE)
+    traces = read_traces(folder / DETECTION_FILE)
+    if tuple(trace.code for trace in traces) != tuple(artery.code for artery in anatomy.arteries):
+        raise AnnotationError(f"'{folder}' holds no arteries of '{anatomy.name}'; leave out --previous.")
+    labels = read_volume(folder / SEGMENTATION_FILE)
+    same = labels.voxels.shape == volume.voxels.shape and np.allclose(
+        labels.ijk_to_ras, volume.ijk_to_ras, atol=1e-3 * float(volume.grid.spacing.min())
+    )
+    if not same:
+        raise VolumeError(f"'{folder / SEGMENTATION_FILE}' does not lie on the grid of the scan; leave out --previous.")
+    part, start = cropped_labels(labels.voxels)
+    anchors = read_anchors(folder / DETECTION_FILE)
+    return detection, ArteryMap(traces, part, start, volume.grid, "", detection.landmarks, anchors)
+
+
+def retraced(
+    volume: Volume,
+    landmarks: tuple[LandmarkEstimate, ...],
+    anatomy: Anatomy,
+    modality: Modality | None = None,
+    previous: Path | None = None,
+    memory: ScanMemory | None = None,
+) -> tuple[Detection, ArteryMap]:
+    """Detection with the given landmarks, and the arteries between them.
+
+    With the folder of a `previous` result of the scan only arteries that hang on a changed landmark are traced.
+    `memory`, from which the volume was read, makes that quicker and changes nothing else.
+    """
+    earlier: ArteryMap | None = None
+    if previous is None:
+        detection = given_detection(volume, landmarks, anatomy, modality)
+    else:
+        before, earlier = earlier_result(previous, volume, anatomy)
+        detection = replace(
+            given_detection(volume, landmarks, anatomy, modality or before.modality),
+            ras_to_reference=before.ras_to_reference,
+            warnings=before.warnings,
+            provenance={**before.provenance, "landmarks": "corrected"},
+        )
+    kept = None if memory is None else memory.surroundings
+    tracer = ArteryTracer(volume, detection.modality, anatomy, earlier, kept)
+    found = tracer.trace(landmarks)
+    if memory is not None:
+        memory.surroundings = tracer.surroundings
+    return detection, found

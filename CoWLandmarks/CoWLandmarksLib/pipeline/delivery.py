@@ -1,0 +1,105 @@
+"""The files that a detection is delivered as, in the order in which they are written."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.anatomy import Anatomy
+from ..core.artery_map import ArteryMap
+from ..core.detection import Detection
+from ..core.volume import Volume
+from ..files.result_folders import (
+    ARTERIES_FILE,
+    DETECTION_FILE,
+    HEATMAP_FILE,
+    LANDMARKS_FILE,
+    PICTURE_FILE,
+    SCENE_FILE,
+    SEGMENTATION_FILE,
+    SURFACES_FILE,
+    TABLE_FILE,
+)
+
+WritingCallback = Callable[[str, float], None]
+"""Takes the name of the file that is being written and the part done, 0..1."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Which files are written for each scan; the landmarks, their table and the detection always are."""
+
+    anatomy: Anatomy
+    pictures: bool = True
+    scene: bool = True
+    heatmaps: bool = False
+    surfaces: bool = False
+
+    def write(
+        self,
+        folder: Path,
+        volume: Volume,
+        detection: Detection,
+        writing: WritingCallback | None = None,
+        arteries: ArteryMap | None = None,
+    ) -> tuple[str, ...]:
+        """Write the files into `folder`, which exists; returns warnings about files that had to be left out.
+
+        Raises OutputError where a file cannot be written.
+        """
+        from ..files.arteries_files import write_arteries_csv, write_segmentation
+        from ..files.detection_files import write_detection_json, write_landmarks_csv
+        from ..files.markups import write_annotation
+        from ..files.nrrd_file import write_plain_nrrd
+        from ..pictures.report_picture import write_picture
+
+        warnings: list[str] = []
+        steps: list[tuple[str, Callable[[Path], None]]] = [
+            (LANDMARKS_FILE, lambda path: write_annotation(path, detection.landmarks, self.anatomy)),
+            (TABLE_FILE, lambda path: write_landmarks_csv(path, detection, self.anatomy)),
+            (DETECTION_FILE, lambda path: write_detection_json(path, detection, arteries)),
+        ]
+        if arteries is not None:
+            found = arteries
+            steps.append((SEGMENTATION_FILE, lambda path: write_segmentation(path, found, self.anatomy)))
+            steps.append((ARTERIES_FILE, lambda path: write_arteries_csv(path, found, self.anatomy)))
+            if (
+                self.surfaces and importlib.util.find_spec("vtkmodules") is not None
+            ):  # else whoever shows them makes them
+                from ..files.surfaces import write_surfaces
+
+                steps.append((SURFACES_FILE, lambda path: write_surfaces(path, found, self.anatomy)))
+        for heatmap in detection.heatmaps if self.heatmaps else ():
+            name = HEATMAP_FILE.format(code=heatmap.name)
+            steps.append((name, lambda path, heatmap=heatmap: write_plain_nrrd(path, heatmap)))  # type: ignore[misc]
+        if self.pictures:
+            steps.append((PICTURE_FILE, lambda path: write_picture(path, volume, detection, self.anatomy, arteries)))
+        if self.scene and scene_support_missing():
+            warnings.append(
+                f"{SCENE_FILE} was left out: the package 'slicer-core' is not installed (pip install slicer-core)."
+            )
+        elif self.scene:
+            steps.append((SCENE_FILE, lambda path: self._write_scene(path, volume, detection, arteries)))
+        for number, (name, write) in enumerate(steps):
+            if writing is not None:
+                writing(name, number / len(steps))
+            write(folder / name)
+        return tuple(warnings)
+
+    def _write_scene(self, path: Path, volume: Volume, detection: Detection, arteries: ArteryMap | None) -> None:
+        from ..files.delivered import Delivered
+        from ..scene.nodes import add_volume
+        from ..scene.results import add_result
+        from ..scene.scene_files import create_scene, save_scene
+
+        scene = create_scene()
+        node = add_volume(scene, volume)
+        add_result(scene, node, Delivered(path.parent, detection, arteries), self.anatomy)
+        save_scene(scene, path)
+
+
+def scene_support_missing() -> bool:
+    """Whether no MRML is at hand (neither 3D Slicer itself nor the package slicer-core)."""
+    return importlib.util.find_spec("slicer") is None

@@ -1,0 +1,135 @@
+"""What was done to the landmarks of a detection, step by step, in a table of the scene. No Qt.
+
+The table has one row per step, in the order in which they were made; the first step of a landmark is how it was
+before anybody touched it. Positions are in the coordinates of the point list, so that they stay true when it is put
+under a transform.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+import vtk
+
+from ..core.detection import LandmarkEstimate, LandmarkState
+from ..core.errors import AnnotationError
+from .nodes import ATTRIBUTE
+
+HISTORY_ROLE = ATTRIBUTE + "history"
+FIRST = "before the review"
+"""Action of a landmark's first step."""
+_WORDS = ("code", "action", "position", "state", "reviewer", "time")
+_FLAGS = ("by_rule", "corrected", "reviewed")
+_NUMBERS = ("confidence", "error_mm")
+_COLUMN_CLASS = {
+    **dict.fromkeys(_WORDS, vtk.vtkStringArray),
+    **dict.fromkeys(_FLAGS, vtk.vtkIntArray),
+    **dict.fromkeys(_NUMBERS, vtk.vtkDoubleArray),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what was done (`action`), by whom and when (UTC), and how the landmark was after it.
+
+    The position of `estimate` is in the coordinates of the point list; its note is not kept here.
+    """
+
+    action: str
+    estimate: LandmarkEstimate
+    reviewer: str = ""
+    time: str = ""
+
+
+class History:
+    """The steps of one detection; the table node is made when the first one is added."""
+
+    def __init__(self, markups_node: Any) -> None:
+        self._markups = markups_node
+
+    def steps(self, code: str) -> tuple[Step, ...]:
+        """All steps of a landmark, the first one first; raises AnnotationError for a damaged table."""
+        node = self._node()
+        if node is None:
+            return ()
+        return tuple(self._step(node, row) for row in self._rows(node, code))
+
+    def add(self, step: Step) -> None:
+        """Append a step of the landmark of its estimate."""
+        node = self._node() or self._new_node()
+        row = node.GetTable().InsertNextBlankRow()
+        position = step.estimate.position
+        values = {
+            "code": step.estimate.code,
+            "action": step.action,
+            "position": "" if position is None else " ".join(repr(float(value)) for value in position),
+            "state": step.estimate.state.value,
+            "reviewer": step.reviewer,
+            "time": step.time,
+            **{name: int(getattr(step.estimate, name)) for name in _FLAGS},
+            **{name: float(getattr(step.estimate, name)) for name in _NUMBERS},
+        }
+        for name, value in values.items():
+            # A table that was loaded may hold its numbers in other types.
+            self._column(node, name).SetVariantValue(row, vtk.vtkVariant(value))
+        node.GetTable().Modified()
+
+    def remove_last(self, code: str) -> None:
+        """Take back the last step of a landmark; the first one stays."""
+        node = self._node()
+        if node is not None and len(rows := self._rows(node, code)) > 1:
+            node.RemoveRow(rows[-1])
+
+    def _node(self) -> Any | None:
+        return self._markups.GetNodeReference(HISTORY_ROLE)
+
+    def _new_node(self) -> Any:
+        scene = self._markups.GetScene()
+        node = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{self._markups.GetName()} history")
+        for name in _COLUMN_CLASS:
+            column = _COLUMN_CLASS[name]()
+            column.SetName(name)
+            node.AddColumn(column)
+        node.SetUseColumnTitleAsColumnHeader(True)
+        node.SetLocked(True)
+        self._markups.SetNodeReferenceID(HISTORY_ROLE, node.GetID())
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        item = hierarchy.GetItemByDataNode(self._markups)
+        if item != hierarchy.GetInvalidItemID():
+            hierarchy.CreateItem(hierarchy.GetItemParent(item), node)
+        return node
+
+    def _rows(self, node: Any, code: str) -> list[int]:
+        column = self._column(node, "code")
+        return [row for row in range(node.GetNumberOfRows()) if column.GetValue(row) == code]
+
+    def _step(self, node: Any, row: int) -> Step:
+        value = {name: self._column(node, name).GetValue(row) for name in _COLUMN_CLASS}
+        try:
+            numbers = [float(number) for number in value["position"].split()]
+            estimate = LandmarkEstimate(
+                code=value["code"],
+                position=(numbers[0], numbers[1], numbers[2]) if numbers else None,
+                state=LandmarkState(value["state"]),
+                confidence=float(value["confidence"]),
+                error_mm=float(value["error_mm"]),
+                by_rule=bool(value["by_rule"]),
+                corrected=bool(value["corrected"]),
+                reviewed=bool(value["reviewed"]),
+            )
+        except (ValueError, IndexError, AttributeError, TypeError, AnnotationError) as error:
+            raise self._damaged(node) from error
+        return Step(value["action"], estimate, value["reviewer"], value["time"])
+
+    def _column(self, node: Any, name: str) -> Any:
+        column = node.GetTable().GetColumnByName(name)
+        if column is None:
+            raise self._damaged(node)
+        return column
+
+    def _damaged(self, node: Any) -> AnnotationError:
+        return AnnotationError(
+            f"The table '{node.GetName()}' is damaged, so nothing can be taken back; delete it to go on without."
+        )

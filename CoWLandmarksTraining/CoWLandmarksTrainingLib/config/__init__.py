@@ -1,0 +1,3 @@
+"""Settings, presets and configuration files."""
+
+THIRD_PARTY = ()

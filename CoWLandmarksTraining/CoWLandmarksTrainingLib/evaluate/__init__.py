@@ -1,0 +1,3 @@
+"""Evaluation and calibration of models on annotated scans."""
+
+THIRD_PARTY = ("numpy", "torch")

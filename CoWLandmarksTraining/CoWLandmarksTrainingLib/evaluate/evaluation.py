@@ -1,0 +1,193 @@
+"""Figures of a model on annotated scans: errors, success rates, confusions, presence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from CoWLandmarksLib.core.anatomy import Anatomy
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.errors import AnnotationError
+from CoWLandmarksLib.core.volume import Volume
+from CoWLandmarksLib.detect.detector import Detector, Measurement
+
+from ..records.metrics import (
+    SUCCESS_RADII_MM,
+    bootstrap_interval,
+    confused_with,
+    confusions,
+    mean_radial_error,
+    radial_errors,
+    successful_detection_rate,
+)
+
+
+@dataclass(frozen=True)
+class AnnotatedVolume:
+    """A scan and its true landmarks, in any order and not necessarily all; `group` is the subgroup to report it in,
+    `traits` are further ones (trait -> value)."""
+
+    volume: Volume
+    truth: tuple[LandmarkEstimate, ...]
+    group: str
+    traits: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One evaluated scan: positions (n, 3) RAS mm, NaN in `truth` where there is no point; `absent` and `outside` (n,)
+    where it is known why (`outside` None: every other point without a place)."""
+
+    name: str
+    group: str
+    truth: np.ndarray
+    absent: np.ndarray
+    subvoxel: np.ndarray
+    argmax: np.ndarray
+    expected: np.ndarray
+    peaks: np.ndarray
+    coarse: np.ndarray
+    coarse_peaks: np.ndarray
+    states: tuple[str, ...]
+    verdict: str
+    placed: np.ndarray
+    traits: dict[str, str] = field(default_factory=dict)
+    circle: np.ndarray | None = None
+    circle_peaks: np.ndarray | None = None
+    outside: np.ndarray | None = None
+
+
+def evaluate(
+    detector: Detector, cases: Iterable[AnnotatedVolume], on_case: Callable[[CaseResult], None] | None = None
+) -> list[CaseResult]:
+    """Run the detector over annotated scans."""
+    results = []
+    for case in cases:
+        measurement = detector.measure(case.volume)
+        result = _result_of(case, measurement, detector)
+        results.append(result)
+        if on_case:
+            on_case(result)
+    return results
+
+
+def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detector) -> CaseResult:
+    detection = detector.judge(measurement, {})
+    by_code = {estimate.code: estimate for estimate in case.truth}
+    listed = [by_code.get(code) for code in detector.model.anatomy.codes]
+    circle = measurement.alignment.circle
+    return CaseResult(
+        name=case.volume.name,
+        group=case.group,
+        truth=_positions(listed),
+        absent=np.array([e is not None and e.state is LandmarkState.ABSENT for e in listed]),
+        subvoxel=measurement.positions("subvoxel"),
+        argmax=measurement.positions("argmax"),
+        expected=measurement.expected_positions(),
+        peaks=measurement.fine.peaks,
+        coarse=measurement.alignment.coarse.positions,
+        coarse_peaks=measurement.alignment.coarse.peaks,
+        states=tuple(e.state.value for e in detection.landmarks),
+        verdict=detection.verdict_word,
+        placed=_positions(detection.landmarks),
+        traits=case.traits,
+        circle=None if circle is None else circle.positions,
+        circle_peaks=None if circle is None else circle.peaks,
+        outside=np.array([e is not None and e.state is LandmarkState.OUTSIDE for e in listed]),
+    )
+
+
+def _positions(estimates: Sequence[LandmarkEstimate | None]) -> np.ndarray:
+    """(n, 3) RAS mm, NaN where there is no point or nothing is known of it."""
+    return np.array([e.position if e is not None and e.position else (np.nan,) * 3 for e in estimates], float)
+
+
+def figures(results: list[CaseResult], which: str) -> dict[str, Any]:
+    """Figures of merit over scans for one kind of position ("subvoxel", "argmax", "expected", "coarse",
+    "circle").
+
+    Every landmark that exists inside the scan counts, whatever state the detector gave it.
+    """
+    positions = [getattr(result, which) for result in results]
+    errors = np.array([radial_errors(p, result.truth) for p, result in zip(positions, results, strict=True)])
+    known = errors[np.isfinite(errors)]
+    if known.size == 0:
+        raise AnnotationError("The cohort holds no landmark inside its scans; nothing can be measured.")
+    confused = np.concatenate([confusions(p, result.truth) for p, result in zip(positions, results, strict=True)])
+    mre, sd = mean_radial_error(errors)
+    return {
+        "scans": len(results),
+        "landmarks": int(known.size),
+        "mre_mm": mre,
+        "sd_mm": sd,
+        "median_mm": float(np.median(known)),
+        "p95_mm": float(np.quantile(known, 0.95)),
+        "sdr": {f"{radius:g}": successful_detection_rate(errors, radius) for radius in SUCCESS_RADII_MM},
+        "confusion": float(confused.sum() / known.size),
+        "interval": _intervals(errors),
+    }
+
+
+def _intervals(errors: np.ndarray) -> dict[str, tuple[float, float] | None]:
+    """95 % bootstrap intervals over scans."""
+    rates = {
+        f"sdr_{radius:g}": bootstrap_interval(np.where(np.isfinite(errors), errors <= radius, np.nan))
+        for radius in SUCCESS_RADII_MM
+    }
+    return {"mre_mm": bootstrap_interval(errors), **rates}
+
+
+def presence_figures(results: list[CaseResult]) -> dict[str, Any]:
+    """How well absent landmarks are told from present ones (inside the field of view)."""
+    absent_called = present_called = absent = present = 0
+    for result in results:
+        placed = np.array([state in ("found", "uncertain") for state in result.states])
+        there = np.isfinite(result.truth).all(axis=1)
+        present += int(there.sum())
+        present_called += int((there & placed).sum())
+        absent += int(result.absent.sum())
+        absent_called += int((result.absent & ~placed).sum())
+    return {
+        "present": present,
+        "sensitivity": present_called / max(1, present),
+        "absent": absent,
+        "specificity": absent_called / absent if absent else None,
+    }
+
+
+def per_landmark(results: list[CaseResult], anatomy: Anatomy, which: str) -> dict[str, dict[str, float]]:
+    """Mean and median error of every landmark code."""
+    errors = np.array([radial_errors(getattr(result, which), result.truth) for result in results])
+    table = {}
+    for index, code in enumerate(anatomy.codes):
+        known = errors[:, index][np.isfinite(errors[:, index])]
+        if known.size:
+            table[code] = {"mre_mm": float(known.mean()), "median_mm": float(np.median(known)), "n": int(known.size)}
+    return table
+
+
+def confusion_pairs(results: list[CaseResult], anatomy: Anatomy, which: str) -> list[dict[str, Any]]:
+    """Which landmark was put on which other one, and how often; the most frequent first."""
+    counts: dict[tuple[str, str], int] = {}
+    for result in results:
+        for index, other in enumerate(confused_with(getattr(result, which), result.truth)):
+            if other >= 0:
+                pair = anatomy.codes[index], anatomy.codes[other]
+                counts[pair] = counts.get(pair, 0) + 1
+    listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"landmark": one, "taken_for": other, "count": count} for (one, other), count in listed]
+
+
+def figures_by_trait(results: list[CaseResult], which: str) -> dict[str, dict[str, Any]]:
+    """Figures of every subgroup of at least one scan with a landmark, keyed "trait: value"."""
+    keys = sorted({f"{trait}: {value}" for result in results for trait, value in result.traits.items()})
+    parts = {
+        key: [result for result in results if key in {f"{t}: {v}" for t, v in result.traits.items()}] for key in keys
+    }
+    return {
+        key: figures(part, which)
+        for key, part in parts.items()
+        if any(np.isfinite(result.truth).any() for result in part)
+    }

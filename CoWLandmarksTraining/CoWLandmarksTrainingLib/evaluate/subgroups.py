@@ -1,0 +1,51 @@
+"""Which subgroups of a cohort a case belongs to: resolution, coverage, and for phantoms variants, disease, noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.volume import Volume
+
+FINE_IN_PLANE_MM = 0.52
+THIN_SLICE_MM = 0.75
+NOISE_LIMIT = {"mra": 0.035, "cta": 16.0}
+"""Half of the training family lies below: noise relative to fresh blood (TOF), HU (CTA)."""
+_PROCESSED = "processed (masked, thresholded, enhanced)"
+
+
+def subgroups_of(case: Mapping[str, Any], volume: Volume, truth: Sequence[LandmarkEstimate]) -> dict[str, str]:
+    """Trait -> value for one case; `case` is the content of its case.json.
+
+    What a real case does not record (variants, disease, noise) is left out.
+    """
+    in_plane, slices = float(sorted(volume.grid.spacing)[0]), float(max(volume.grid.spacing))
+    traits = {
+        "in-plane voxel": f"{'up to' if in_plane <= FINE_IN_PLANE_MM else 'above'} {FINE_IN_PLANE_MM} mm",
+        "slice": f"{'up to' if slices <= THIN_SLICE_MM else 'above'} {THIN_SLICE_MM} mm",
+        "coverage": "cut" if any(e.state is LandmarkState.OUTSIDE for e in truth) else "whole circle",
+    }
+    phantom = case.get("phantom")
+    if not isinstance(phantom, Mapping):
+        return traits
+    words: dict[str, str] = dict(phantom.get("variants", {}))
+    traits["processing"] = "as scanned" if phantom.get("masking") == "none" else _PROCESSED
+    traits["disease"] = "none" if words.get("disease", "none") == "none" else "stenosis, occlusion or aneurysm"
+    traits["population"] = str(phantom.get("population"))
+    pcoa = {words.get(f"{side}-PCoA") for side in "RL"}
+    traits["posterior circle"] = (
+        "fetal type"
+        if any("fetal" in str(form) for form in pcoa)
+        else "PCoA absent"
+        if "absent" in pcoa
+        else "complete"
+    )
+    first = {words.get(f"{side}-A1") for side in "RL"}
+    anterior = first != {"normal"} or words.get("ACoA") != "single" or words.get("A2") != "paired"
+    traits["anterior circle"] = "variant" if anterior else "complete"
+    middle = {words.get(f"{side}-MCA") for side in "RL"}
+    traits["M1 division"] = "two trunks" if middle == {"bifurcation"} else "early, three trunks or single"
+    noise = float(phantom.get("appearance", {}).get("noise", 0.0))
+    traits["noise"] = "low" if noise <= NOISE_LIMIT.get(str(case.get("modality")), noise) else "high"
+    return traits

@@ -1,0 +1,3 @@
+"""Figures of errors and reliability."""
+
+THIRD_PARTY = ("numpy", "scipy")

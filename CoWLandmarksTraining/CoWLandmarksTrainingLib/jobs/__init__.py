@@ -1,0 +1,3 @@
+"""Trainings and other commands in child processes, attached or detached."""
+
+THIRD_PARTY = ()

@@ -1,0 +1,3 @@
+"""What the training panel shows, without Qt."""
+
+THIRD_PARTY = ("numpy", "slicer", "vtk")

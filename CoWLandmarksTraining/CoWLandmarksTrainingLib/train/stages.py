@@ -1,0 +1,139 @@
+"""A recipe: the stages of a model in the order in which a detector runs them, as a training sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from CoWLandmarksLib.core.errors import ConfigurationError
+from CoWLandmarksLib.core.volume import Grid
+from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE, CIRCLE_SPACING_MM, circle_grid
+from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM, WINDOW
+from CoWLandmarksLib.detect.model import NetworkPart
+from CoWLandmarksLib.networks.generator import GeneratorConfig
+
+from ..align.aligned_folder import AlignedFrame
+from ..config.settings import STAGE_NAMES, FineSettings, StageSettings, TrainingPlan
+from .methods import HeatmapRegression, Method
+
+METHODS = ("heatmaps",)
+"""Names of methods that a stage may have (`method` in its section)."""
+
+
+class Posing(Enum):
+    """How cases are laid before a stage: FIELD windows of whole scans in any pose; CIRCLE the whole circle, aligned
+    with the errors of the stage before; WINDOWS of the reference grid round landmarks; WHOLE reference grid."""
+
+    FIELD = "field"
+    CIRCLE = "circle"
+    WINDOWS = "windows"
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network of a recipe.
+
+    `grid` is the reference grid that its window moves in (FIELD: unused); `shape` (K, J, I) and `spacing_mm` (3,)
+    (R, A, S) are of what it reads; `channels` say what of the image: "mean" and "maximum" over finer voxels, or the
+    "image" itself. `priors`: it is told where the stages before expect the landmarks; `after_circle`: these are the
+    errors of a circle stage as well. `start` are trained weights to begin with (None: random ones).
+    """
+
+    name: str
+    settings: StageSettings
+    posing: Posing
+    method: Method
+    config: GeneratorConfig
+    grid: Grid
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    channels: tuple[str, ...]
+    priors: bool = False
+    after_circle: bool = False
+    start: NetworkPart | None = None
+
+    @property
+    def number(self) -> int:
+        """Its place among all stages that there are, for seeds."""
+        return STAGE_NAMES.index(self.name)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is not trained, but stays as it began."""
+        return self.settings.all_steps == 0
+
+    @property
+    def in_reference_frame(self) -> bool:
+        """Whether places of voxels mean something to a discriminator."""
+        return self.posing is not Posing.FIELD
+
+
+def recipe(
+    plan: TrainingPlan, frame: AlignedFrame, landmarks: int, starts: Mapping[str, NetworkPart | None]
+) -> tuple[Stage, ...]:
+    """The stages of a plan for `landmarks` landmarks in a frame; `starts` are networks to begin with, by stage.
+
+    Raises ConfigurationError where a stage has nothing to be or its window does not fit.
+    """
+    return tuple(_stage(name, plan, frame, landmarks, starts.get(name)) for name in plan.training.stages)
+
+
+def _stage(name: str, plan: TrainingPlan, frame: AlignedFrame, landmarks: int, start: NetworkPart | None) -> Stage:
+    own = plan.stage(name)
+    if own.method not in METHODS:
+        raise ConfigurationError(f"[{name}] has an unknown method '{own.method}'; use one of {', '.join(METHODS)}.")
+    if own.all_steps == 0 and start is None:
+        raise ConfigurationError(f"{name}.steps is 0, and there is no network to begin with; set training.start_from.")
+    reference = frame.grid
+    posing = Posing.CIRCLE
+    channels: tuple[str, ...] = ("mean", "maximum")
+    grid, shape = circle_grid(reference.centre), CIRCLE_SHAPE
+    spacing = np.full(3, CIRCLE_SPACING_MM)
+    prior_sigma_mm: float | None = None
+    if name == "coarse":
+        posing, shape, spacing = Posing.FIELD, WINDOW, np.full(3, POOLED_SPACING_MM)
+    elif isinstance(own, FineSettings):
+        whole = min(own.window) == 0 or own.window == reference.shape
+        posing, channels = (Posing.WHOLE if whole else Posing.WINDOWS), ("image",)
+        grid, shape, spacing = reference, (reference.shape if whole else own.window), reference.spacing
+        prior_sigma_mm = own.prior_sigma_mm if own.priors else None
+    config = GeneratorConfig(
+        len(channels) + (landmarks if prior_sigma_mm is not None else 0),
+        landmarks,
+        own.base_width,
+        own.levels,
+        own.max_width,
+        own.fold,
+    )
+    config = config if start is None else start.config
+    _check_shape(name, config, shape, reference)
+    step = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
+    method = HeatmapRegression(config, shape, step, own.sigma_mm, prior_sigma_mm, own.subvoxel_targets)
+    return Stage(
+        name,
+        own,
+        posing,
+        method,
+        config,
+        grid,
+        shape,
+        step,
+        channels,
+        prior_sigma_mm is not None,
+        "circle" in plan.training.stages,
+        start,
+    )
+
+
+def _check_shape(name: str, config: GeneratorConfig, shape: tuple[int, int, int], reference: Grid) -> None:
+    multiple = config.fold * 2 ** (config.levels - 1)
+    if any(side % multiple for side in shape):
+        raise ConfigurationError(
+            f"The crop of {shape[2]} x {shape[1]} x {shape[0]} voxels needs sides that are multiples of {multiple}; "
+            f"change align.shape, {name}.levels or {name}.fold."
+        )
+    if name == "fine" and any(side > whole for side, whole in zip(shape, reference.shape, strict=True)):
+        raise ConfigurationError(f"fine.window {shape} is larger than the crop {reference.shape}; make it smaller.")
