@@ -151,7 +151,7 @@ def head_and_neck(seed: int, spacing: tuple[float, float, float] = (1.2, 1.2, 1.
 def _plain_scene(seed: int, modality: Modality) -> Scene:
     """A phantom of the training family as acquired: not masked, thresholded or otherwise processed."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 77]))
-    scene = sample_scene(rng, modality, Family.TRAINING, "clinical")
+    scene = sample_scene(rng, modality, Family.TRAINING, "clinical", version=3)
     return replace(scene, appearance=replace(scene.appearance, masking=Masking.NONE, metal=False, eight_bit=False))
 
 

@@ -73,7 +73,9 @@ def test_an_artery_that_is_not_there_is_absent_with_a_reason() -> None:
 
 
 def test_the_path_of_an_absent_artery_takes_nothing_from_the_one_it_runs_in() -> None:
-    case = make_case(7700, 200_016, Modality.CTA)  # without a PCoA, whose cheapest path leads through the right P1
+    case = make_case(
+        7700, 200_016, Modality.CTA, version=3
+    )  # without a PCoA, whose cheapest path leads through the right P1
     traced = ArteryTracer(case.volume, Modality.CTA, ANATOMY).trace([replace(e, by_rule=False) for e in case.truth])
     assert traced.artery("R-PCoA").state is ArteryState.ABSENT
     assert traced.artery("R-PCA-P1").state is ArteryState.PRESENT

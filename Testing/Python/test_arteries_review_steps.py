@@ -41,7 +41,7 @@ def tubes() -> Phantom:
 @pytest.fixture(scope="module")
 def close_a2() -> Phantom:
     """A phantom whose two A2 lie close to each other."""
-    case = make_case(7700, 200_001, Modality.MRA)
+    case = make_case(7700, 200_001, Modality.MRA, version=3)
     return Phantom(case.volume, as_detected(case.truth))
 
 

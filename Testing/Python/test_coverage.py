@@ -28,7 +28,7 @@ def detector() -> Detector:
 @pytest.fixture(scope="module")
 def head() -> tuple[Volume, np.ndarray]:
     """A TOF-MRA whose landmarks all lie inside, and (19, 3) RAS mm of them."""
-    case = make_case(7200, 3, Modality.MRA)
+    case = make_case(7200, 3, Modality.MRA, version=3)
     return case.volume, np.array([estimate.position for estimate in case.truth], float)
 
 

@@ -28,7 +28,7 @@ def detector() -> Detector:
 
 def mirrored(axis: int, modality: Modality) -> Volume:
     """A head whose file stores one axis backwards without saying so: 1 front and back, 2 top and bottom."""
-    volume = make_case(7300 + SEED, 0, modality).volume
+    volume = make_case(7300 + SEED, 0, modality, version=3).volume
     return replace(volume, voxels=np.flip(volume.voxels, 2 - axis))
 
 
@@ -60,13 +60,13 @@ def test_a_constant_is_refused_before_anything_is_computed(detector: Detector) -
 
 @pytest.mark.parametrize("modality", [MRA, CTA])
 def test_an_ordinary_head_is_trusted_or_to_be_reviewed(detector: Detector, modality: Modality) -> None:
-    detection = detector.detect(make_case(7310, 1, modality).volume)
+    detection = detector.detect(make_case(7310, 1, modality, version=3).volume)
     assert detection.verdict is not Verdict.DO_NOT_TRUST, detection.provenance["evidence"]
 
 
 @pytest.mark.parametrize("pitch", [-85, 100])
 def test_three_or_four_placed_points_rescue_a_head_that_lies_as_no_head_should(detector: Detector, pitch: int) -> None:
-    case = make_case(7200, 3, MRA)
+    case = make_case(7200, 3, MRA, version=3)
     turn = pose_matrix(pitch, 0, 0, 1.0, np.zeros(3))
     # The header turns the head; the voxels are the same.
     scan = replace(case.volume, ijk_to_ras=turn @ case.volume.ijk_to_ras)

@@ -8,6 +8,8 @@ from typing import Any
 
 from CoWLandmarksLib.core.errors import ExitCode
 
+from ..config.settings import PHANTOM_VERSION, PHANTOM_VERSIONS
+
 
 def add_phantom_command(commands: Any) -> None:
     """Add the sub-parser."""
@@ -19,6 +21,13 @@ def add_phantom_command(commands: Any) -> None:
     phantom.add_argument("--seed", type=int, default=1, help="another seed gives another cohort (default: 1)")
     families = ["training", "test", "site"]
     phantom.add_argument("--family", choices=families, default="training", help="family of appearances")
+    phantom.add_argument(
+        "--phantom-version",
+        type=int,
+        choices=list(PHANTOM_VERSIONS),
+        default=PHANTOM_VERSION,
+        help="default: the newest",
+    )
     phantom.add_argument("--pose", choices=["clinical", "training"], default="clinical", help="distribution of poses")
     phantom.add_argument("--enrich", type=float, default=1.0, metavar="F", help="uncommon variants F times as likely")
     phantom.add_argument(
@@ -62,6 +71,7 @@ def _phantom(arguments: argparse.Namespace) -> int:
         family=Family(arguments.family),
         pose=arguments.pose,
         enrichment=arguments.enrich,
+        version=arguments.phantom_version,
     )
     count = write_cohort(
         plan, arguments.out, with_scenes=arguments.scenes, on_case=lambda name: print(name, flush=True)

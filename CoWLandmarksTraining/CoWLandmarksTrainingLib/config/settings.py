@@ -18,6 +18,10 @@ from .config_file import ConfigFile, setting
 ImageModality = Literal["mra", "cta", "both"]
 PriorModality = Literal["mra", "cta", "both", "none"]
 DEFAULT_START = "default"
+PHANTOM_VERSIONS = (3, 4)
+"""Versions that can still be drawn: 3 for tables made before, 4 with the branch patterns and scans that mislead."""
+PHANTOM_VERSION = PHANTOM_VERSIONS[-1]
+"""Raised whenever the same seed gives another case; belongs to every record of a synthetic cohort."""
 STAGE_NAMES = ("coarse", "circle", "fine")
 """Stages in the order in which a detector runs them."""
 
@@ -57,6 +61,7 @@ class DataSettings:
     )
     phantom_cases: int = setting(1600, "Different phantoms at most; each is rendered once and kept.")
     phantom_reuse: int = setting(4, "A phantom is used about so often before the next one is rendered.")
+    phantom_version: int = setting(PHANTOM_VERSION, "Version of the phantoms; an older one to repeat a table.")
     phantom_seed: int = setting(0, "Seed of the phantoms; 0: one that no model before this one has learnt from.")
 
     def __post_init__(self) -> None:
@@ -66,6 +71,8 @@ class DataSettings:
             raise ValueError("phantom_share must be from 0 to below 1; cowlandmarks-train default has phantoms only.")
         if min(self.phantom_cases, self.phantom_reuse) < 1 or self.phantom_seed < 0:
             raise ValueError("phantom_cases and phantom_reuse must be at least 1, phantom_seed not negative.")
+        if self.phantom_version not in PHANTOM_VERSIONS:
+            raise ValueError(f"phantom_version must be one of {', '.join(map(str, PHANTOM_VERSIONS))}.")
 
     @property
     def image_modalities(self) -> tuple[Modality, ...]:

@@ -12,6 +12,8 @@ from enum import Enum
 import numpy as np
 from CoWLandmarksLib.core.volume import Modality
 
+from ..config.settings import PHANTOM_VERSION
+
 
 class Tissue(int, Enum):
     """Tissue classes of the head model."""
@@ -81,8 +83,13 @@ class Appearance:
     seed: int = field(repr=False, default=0)
 
 
-def sample_appearance(rng: np.random.Generator, modality: Modality, family: Family = Family.TRAINING) -> Appearance:
-    """Draw the appearance of one case."""
+def sample_appearance(
+    rng: np.random.Generator,
+    modality: Modality,
+    family: Family = Family.TRAINING,
+    version: int = PHANTOM_VERSION,
+) -> Appearance:
+    """Draw the appearance of one case, as phantoms of `version` look."""
     draw = _sample_tof if modality is Modality.MRA else _sample_cta
     drawn = draw(rng, family)
     return _at_site(drawn, rng) if family is Family.SITE else drawn

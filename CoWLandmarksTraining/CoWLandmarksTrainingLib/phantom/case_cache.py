@@ -9,23 +9,24 @@ import numpy as np
 import torch
 from CoWLandmarksLib.core.errors import OutputError
 
+from ..config.settings import PHANTOM_VERSION
 from .circle_cases import CircleCase, render_circle_case
 from .training_cases import CoarseCase, FineCase, render_training_case
 
 _CPU = torch.device("cpu")
 
 
-def coarse_case(folder: Path, seed: int, index: int) -> CoarseCase:
+def coarse_case(folder: Path, seed: int, index: int, version: int = PHANTOM_VERSION) -> CoarseCase:
     """The field of view of case `index` of the stream `seed`, for the coarse network."""
-    with np.load(_rendered_head(folder, seed, index)) as content:
+    with np.load(_rendered_head(folder, seed, index, version)) as content:
         return CoarseCase(
             content["coarse_image"], content["coarse_landmarks"], content["coarse_status"], _kind(content)
         )
 
 
-def fine_case(folder: Path, seed: int, index: int, window: int) -> FineCase:
+def fine_case(folder: Path, seed: int, index: int, window: int, version: int = PHANTOM_VERSION) -> FineCase:
     """One of the windows of a case, for the fine network."""
-    with np.load(_rendered_head(folder, seed, index)) as content:
+    with np.load(_rendered_head(folder, seed, index, version)) as content:
         return FineCase(
             content["fine_image"][window],
             content["fine_landmarks"][window],
@@ -35,11 +36,11 @@ def fine_case(folder: Path, seed: int, index: int, window: int) -> FineCase:
         )
 
 
-def circle_case(folder: Path, seed: int, index: int) -> CircleCase:
+def circle_case(folder: Path, seed: int, index: int, version: int = PHANTOM_VERSION) -> CircleCase:
     """The whole circle of a case, for the circle network."""
-    path = folder / f"circle-{seed}-{index:07d}.npz"
+    path = folder / f"circle{_mark(version)}-{seed}-{index:07d}.npz"
     if not path.exists():
-        case = render_circle_case(seed, index, _CPU)
+        case = render_circle_case(seed, index, _CPU, version)
         _write(
             path,
             modality=np.array(case.modality),
@@ -51,11 +52,11 @@ def circle_case(folder: Path, seed: int, index: int) -> CircleCase:
         return CircleCase(content["image"], content["landmarks"], content["status"], _kind(content))
 
 
-def _rendered_head(folder: Path, seed: int, index: int) -> Path:
+def _rendered_head(folder: Path, seed: int, index: int, version: int) -> Path:
     """The file of the coarse field and the fine windows of a case, which are rendered together."""
-    path = folder / f"head-{seed}-{index:07d}.npz"
+    path = folder / f"head{_mark(version)}-{seed}-{index:07d}.npz"
     if not path.exists():
-        coarse, fine = render_training_case(seed, index, _CPU)
+        coarse, fine = render_training_case(seed, index, _CPU, version)
         _write(
             path,
             modality=np.array(coarse.modality),
@@ -85,6 +86,11 @@ def _write(path: Path, **arrays: np.ndarray) -> None:
         raise OutputError(
             f"The phantom '{path}' cannot be written ({error.strerror or error}); make room on the disk."
         ) from error
+
+
+def _mark(version: int) -> str:
+    """What the name of a file tells of the version; files from before it was told are of version 3."""
+    return "" if version == 3 else f"-v{version}"
 
 
 def _kind(content: np.lib.npyio.NpzFile) -> str:

@@ -13,6 +13,7 @@ from CoWLandmarksLib.detect.coarse import pool_for_localizer
 from CoWLandmarksLib.networks.resampling import resample
 
 from ..augment.earlier_errors import simulated_alignment
+from ..config.settings import PHANTOM_VERSION
 from .appearance import Family
 from .atlas import default_atlas
 from .render import Scene, render
@@ -44,12 +45,12 @@ def case_grid() -> Grid:
     return circle_grid().window((-MARGIN, -MARGIN, -MARGIN), (k + 2 * MARGIN, j + 2 * MARGIN, i + 2 * MARGIN))
 
 
-def render_circle_case(seed: int, index: int, device: torch.device) -> CircleCase:
+def render_circle_case(seed: int, index: int, device: torch.device, version: int = PHANTOM_VERSION) -> CircleCase:
     """Case number `index` of the endless stream `seed`, as a detector with coarse errors would align it."""
     rng = np.random.Generator(np.random.Philox(key=[seed, _STREAM + index]))
     modality = (Modality.MRA, Modality.CTA)[index % 2]
     rule = DEFAULT_INTENSITY_RULES[modality]
-    scene = _scene(rng, modality, absent=(index // 2) % ABSENT_EVERY == ABSENT_EVERY - 1)
+    scene = _scene(rng, modality, version, absent=(index // 2) % ABSENT_EVERY == ABSENT_EVERY - 1)
     truth = apply_affine(scene.pose, scene.phantom.landmarks)
     mean = default_atlas().shape_models["patients"].mean
     to_reference = simulated_alignment(truth, mean, circle_grid().centre, rng)
@@ -66,12 +67,12 @@ def render_circle_case(seed: int, index: int, device: torch.device) -> CircleCas
     )
 
 
-def _scene(rng: np.random.Generator, modality: Modality, *, absent: bool) -> Scene:
+def _scene(rng: np.random.Generator, modality: Modality, version: int, *, absent: bool) -> Scene:
     """A drawn head; with `absent` one in which at least one landmark does not exist."""
     while True:
         enrichment = ABSENT_ENRICHMENT if absent else TRAINING_ENRICHMENT
         rates = VariantRates().enriched(enrichment) if absent or rng.random() < 0.5 else None
-        scene = sample_scene(rng, modality, Family.TRAINING, "training", rates)
+        scene = sample_scene(rng, modality, Family.TRAINING, "training", rates, version)
         if not absent or not np.isfinite(scene.phantom.landmarks).all():
             return scene
 

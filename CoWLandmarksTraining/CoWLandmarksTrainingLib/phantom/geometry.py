@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from CoWLandmarksLib.core.anatomy import default_anatomy
 
+from ..config.settings import PHANTOM_VERSION
 from .artery_tree import Skeleton, build_skeleton
 from .atlas import default_atlas
 from .branches import Tree, add_distal_twigs, add_external_carotid, add_side_branches, add_veins
@@ -17,7 +18,7 @@ from .disease import bulge, narrow, occlude
 from .head_shape import sample_anchors
 from .pose import sample_pose
 from .variants import VariantRates, Variants, sample_variants
-from .vessel import PHANTOM_VERSION, Phantom, Vessel, VesselKind
+from .vessel import Phantom, Vessel, VesselKind
 
 __all__ = [
     "PHANTOM_VERSION",
@@ -66,6 +67,7 @@ def sample_phantom(
     rates: VariantRates | None = None,
     population: str | None = None,
     variants: Variants | None = None,
+    version: int = PHANTOM_VERSION,
 ) -> Phantom:
     """Draw one head.
 
@@ -74,6 +76,7 @@ def sample_phantom(
         rates: how common variants and diseases are; `VariantRates().enriched(4)` for test cohorts.
         population: "patients" or "young"; None draws three patients to one young person.
         variants: fixed variants instead of drawn ones (for tests and teaching).
+        version: one of PHANTOM_VERSIONS.
     """
     atlas = default_atlas()
     drawn = sample_variants(rng, rates or VariantRates())
@@ -110,6 +113,7 @@ def sample_phantom(
         population=population,
         mirrored=mirror,
         anchors=placed,
+        version=version,
     )
 
 

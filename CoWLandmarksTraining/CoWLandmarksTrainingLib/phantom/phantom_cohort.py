@@ -15,14 +15,14 @@ from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, Landmark
 from CoWLandmarksLib.core.errors import OutputError
 from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine, axis_aligned_grid
 
+from ..config.settings import PHANTOM_VERSION
 from .appearance import Family, Masking, Tissue
 from .render import Scene, render
 from .training_cases import landmark_status, sample_scene
 from .variants import VariantRates
-from .vessel import PHANTOM_VERSION
 
 TOF_UNITS = 400.0
-SAMPLE_SEED = 2026
+SAMPLE_SEED, SAMPLE_VERSION = 2026, 3
 SAMPLE_GRIDS = {
     Modality.MRA: ((0.7, 0.7, 0.9), (84, 216, 192)),
     Modality.CTA: ((0.8, 0.8, 1.0), (70, 172, 160)),
@@ -53,6 +53,7 @@ def make_case(
     family: Family = Family.TRAINING,
     pose: str = "clinical",
     enrichment: float = 1.0,
+    version: int = PHANTOM_VERSION,
 ) -> PhantomCase:
     """Case `index` of the cohort `seed`: the same for the same numbers and phantom version, on the CPU.
 
@@ -61,14 +62,14 @@ def make_case(
     stream = [seed + COHORT_SEED_OFFSET, 2 * index + (modality is Modality.CTA)]
     rng = np.random.Generator(np.random.Philox(key=stream))
     rates = None if enrichment == 1.0 else VariantRates().enriched(enrichment)
-    scene = sample_scene(rng, modality, family, pose, rates)
+    scene = sample_scene(rng, modality, family, pose, rates, version)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
     grid = scan_grid(rng, np.nanmean(landmarks, axis=0), family)
     name = f"{modality.value}-{seed}-{index:04d}"
     record = {
         "seed": seed,
         "index": index,
-        "phantom_version": PHANTOM_VERSION,
+        "phantom_version": version,
         "family": family.value,
         "pose": pose,
         "enrichment": enrichment,
@@ -88,7 +89,7 @@ def make_sample(modality: Modality = Modality.MRA) -> PhantomCase:
     CTA by version 2.
     """
     rng = np.random.Generator(np.random.Philox(key=[SAMPLE_SEED, 0 if modality is Modality.MRA else 1]))
-    drawn = sample_scene(rng, modality, Family.TRAINING, "clinical")
+    drawn = sample_scene(rng, modality, Family.TRAINING, "clinical", version=SAMPLE_VERSION)
     plain = replace(drawn.appearance, noise=0.025, ghosting=0.0, metal=False, eight_bit=True)
     if modality is Modality.MRA:
         tissue = {**drawn.appearance.tissue, Tissue.FAT: 0.35, Tissue.MARROW: 0.3}
@@ -100,7 +101,7 @@ def make_sample(modality: Modality = Modality.MRA) -> PhantomCase:
     spacing, shape = SAMPLE_GRIDS[modality]
     grid = axis_aligned_grid(np.nanmean(landmarks, axis=0) + np.array([0.0, -8.0, 2.0]), np.array(spacing), shape)
     name = "sample-tof-mra" if modality is Modality.MRA else "sample-cta"
-    record = {"seed": SAMPLE_SEED, "phantom_version": PHANTOM_VERSION}
+    record = {"seed": SAMPLE_SEED, "phantom_version": SAMPLE_VERSION}
     return rendered_case(scene, grid, name, record, 110.0 if modality is Modality.MRA else None)
 
 
@@ -233,6 +234,7 @@ class CohortPlan:
     family: Family = Family.TRAINING
     pose: str = "clinical"
     enrichment: float = 1.0
+    version: int = PHANTOM_VERSION
 
     def cases(self) -> Iterator[tuple[str, Modality, int]]:
         """(split, modality, index) of every case; the splits never share an index."""
@@ -251,7 +253,15 @@ def write_cohort(
     """Write all cases of a plan as folder/<split>/<case>; returns their number. Raises OutputError."""
     count = 0
     for split, modality, index in plan.cases():
-        case = make_case(plan.seed, index, modality, family=plan.family, pose=plan.pose, enrichment=plan.enrichment)
+        case = make_case(
+            plan.seed,
+            index,
+            modality,
+            family=plan.family,
+            pose=plan.pose,
+            enrichment=plan.enrichment,
+            version=plan.version,
+        )
         write_case(case, folder / split / case.name, with_scene=with_scenes)
         count += 1
         if on_case:

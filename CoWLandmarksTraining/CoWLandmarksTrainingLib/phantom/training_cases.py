@@ -13,6 +13,7 @@ from CoWLandmarksLib.core.volume import EDGE_MM, Grid, Modality, apply_affine, a
 from CoWLandmarksLib.detect.coarse import pool_for_localizer
 from CoWLandmarksLib.networks.resampling import resample
 
+from ..config.settings import PHANTOM_VERSION
 from .appearance import Family, sample_appearance
 from .atlas import default_atlas
 from .geometry import sample_phantom
@@ -51,11 +52,17 @@ class FineCase:
 
 
 def sample_scene(
-    rng: np.random.Generator, modality: Modality, family: Family, pose: str, rates: VariantRates | None = None
+    rng: np.random.Generator,
+    modality: Modality,
+    family: Family,
+    pose: str,
+    rates: VariantRates | None = None,
+    version: int = PHANTOM_VERSION,
 ) -> Scene:
     """Draw anatomy, head, appearance and pose of one case; `rates` None: variants at their prevalence."""
-    phantom = sample_phantom(rng, rates=rates)
-    return Scene(phantom, sample_head(rng), sample_appearance(rng, modality, family), sample_pose(rng, pose))  # type: ignore[arg-type]
+    phantom = sample_phantom(rng, rates=rates, version=version)
+    head, appearance = sample_head(rng), sample_appearance(rng, modality, family, version)
+    return Scene(phantom, head, appearance, sample_pose(rng, pose))  # type: ignore[arg-type]
 
 
 def quantise(image: torch.Tensor, rule: IntensityRule) -> np.ndarray:
@@ -92,13 +99,15 @@ def sample_field_of_view(rng: np.random.Generator, centre: np.ndarray) -> Grid:
     return axis_aligned_grid(centre + shift, np.ones(3), (shape[0], shape[1], shape[2]))
 
 
-def render_training_case(seed: int, index: int, device: torch.device) -> tuple[CoarseCase, list[FineCase]]:
+def render_training_case(
+    seed: int, index: int, device: torch.device, version: int = PHANTOM_VERSION
+) -> tuple[CoarseCase, list[FineCase]]:
     """Case number `index` of the endless training stream `seed`."""
     rng = np.random.Generator(np.random.Philox(key=[seed, index]))
     modality = (Modality.MRA, Modality.CTA)[index % 2]
     rule = DEFAULT_INTENSITY_RULES[modality]
     rates = VariantRates().enriched(TRAINING_ENRICHMENT) if rng.random() < 0.5 else None
-    scene = sample_scene(rng, modality, Family.TRAINING, "training", rates)
+    scene = sample_scene(rng, modality, Family.TRAINING, "training", rates, version)
     truth = apply_affine(scene.pose, scene.phantom.landmarks)
     grid = sample_field_of_view(rng, np.nanmean(truth, axis=0))
     image = render(scene, grid, device).image

@@ -7,8 +7,7 @@ from enum import Enum
 
 import numpy as np
 
-PHANTOM_VERSION = 3
-"""Raised whenever the same seed gives another case; belongs to every record of a synthetic cohort."""
+from ..config.settings import PHANTOM_VERSION
 
 
 class VesselKind(str, Enum):

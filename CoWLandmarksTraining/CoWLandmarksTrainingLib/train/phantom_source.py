@@ -16,6 +16,7 @@ from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM, crop_or_pad
 
 from ..augment.earlier_errors import simulated_estimate
 from ..cohort.annotated_cases import INSIDE
+from ..config.settings import PHANTOM_VERSION
 from ..phantom.atlas import default_atlas
 from ..phantom.case_cache import circle_case, coarse_case, fine_case
 from ..phantom.circle_cases import MARGIN, case_grid
@@ -41,6 +42,7 @@ class PhantomSource:
     count: int
     reuse: int
     modalities: tuple[Modality, ...] = tuple(Modality)
+    version: int = PHANTOM_VERSION
     first: int = 8
 
     def case(self, stage: Stage, position: int, rng: np.random.Generator) -> PosedCase:
@@ -57,7 +59,7 @@ class PhantomSource:
         return self._window(index, stage, rng)
 
     def _field(self, index: int, stage: Stage, rng: np.random.Generator) -> PosedCase:
-        case = coarse_case(self.folder, self.seed, index)
+        case = coarse_case(self.folder, self.seed, index, self.version)
         image = _network_values(case.image, case.modality)
         landmarks, window = case.landmarks.astype(float), np.array(stage.shape)
         if rng.random() < OFF_TARGET_SHARE:
@@ -75,7 +77,7 @@ class PhantomSource:
         return self._posed(cut, grid, local, case.status, None, case.modality, index)
 
     def _circle(self, index: int, stage: Stage, rng: np.random.Generator) -> PosedCase:
-        case = circle_case(self.folder, self.seed, index)
+        case = circle_case(self.folder, self.seed, index, self.version)
         start = rng.integers(0, 2 * MARGIN + 1, 3)
         k, j, i = (slice(first, first + side) for first, side in zip(start, CIRCLE_SHAPE, strict=True))
         image = _network_values(case.image[:, k, j, i], case.modality)
@@ -84,7 +86,7 @@ class PhantomSource:
         return self._posed(image, stage.grid, moved, case.status, None, case.modality, index)
 
     def _window(self, index: int, stage: Stage, rng: np.random.Generator) -> PosedCase:
-        case = fine_case(self.folder, self.seed, index, int(rng.integers(FINE_WINDOWS_PER_CASE)))
+        case = fine_case(self.folder, self.seed, index, int(rng.integers(FINE_WINDOWS_PER_CASE)), self.version)
         first = np.rint(apply_affine(stage.grid.ras_to_ijk, case.origin)).astype(int)
         grid = stage.grid.window((int(first[0]), int(first[1]), int(first[2])), stage.shape)
         landmarks = case.landmarks.astype(float) + grid.ijk_to_ras[:3, 3]
@@ -113,9 +115,11 @@ class PhantomSource:
 class PhantomLandmarkSets:
     """Landmark sets of freshly drawn heads, for the discriminator."""
 
+    version: int = PHANTOM_VERSION
+
     def draw(self, rng: np.random.Generator) -> LandmarkSet:
         """One set, fitted to the mean of the atlas."""
-        landmarks = sample_phantom(rng).landmarks
+        landmarks = sample_phantom(rng, version=self.version).landmarks
         mean = default_atlas().shape_models["patients"].mean
         landmarks = apply_affine(fit_similarity_robustly(landmarks, mean).transform, landmarks)
         return LandmarkSet(landmarks, np.isfinite(landmarks).all(axis=1).astype(np.int8) * INSIDE)

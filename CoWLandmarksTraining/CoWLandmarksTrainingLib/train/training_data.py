@@ -23,12 +23,11 @@ from ..align.aligned_folder import CROP_FILE, AlignedCase, AlignedCohort, Aligne
 from ..cohort.annotated_cases import ABSENT, INSIDE
 from ..cohort.parallel import in_processes
 from ..cohort.reference_shape import shape_model_of
-from ..config.settings import TrainingPlan
+from ..config.settings import PHANTOM_VERSION, TrainingPlan
 from ..evaluate.evaluation import AnnotatedVolume, CaseResult, evaluate
 from ..phantom.atlas import default_atlas
 from ..phantom.geometry import sample_phantom
 from ..phantom.phantom_cohort import make_case
-from ..phantom.vessel import PHANTOM_VERSION
 from ..records.input_files import sha256_of
 from .aligned_source import AlignedLandmarkSets, AlignedSource, usable
 from .phantom_source import PhantomLandmarkSets, PhantomSource
@@ -273,14 +272,14 @@ class PhantomData:
 
     def landmark_sets(self) -> LandmarkSetSource:
         """Landmarks of freshly drawn heads."""
-        return PhantomLandmarkSets()
+        return PhantomLandmarkSets(self.plan.data.phantom_version)
 
     def shape_model(self) -> ShapeModel:
         """Of phantom landmarks, the drawn places standing in for absent points."""
         rng = np.random.Generator(np.random.Philox(key=[self.plan.training.seed, 2**40]))
         configurations = np.empty((SHAPE_SAMPLES, len(self.anatomy), 3))
         for index in range(SHAPE_SAMPLES):
-            phantom = sample_phantom(rng)
+            phantom = sample_phantom(rng, version=self.plan.data.phantom_version)
             configurations[index] = np.where(np.isfinite(phantom.landmarks), phantom.landmarks, phantom.anchors)
         return shape_model_of(configurations, self.frame.mean_landmarks)
 
@@ -290,20 +289,23 @@ class PhantomData:
 
     def read_validation(self, model: Model, device: str) -> list[CaseResult]:
         """Phantoms of a seed of their own."""
-        return read_phantoms(model, VALIDATION_SEED, min(VALIDATION_SCANS, self.plan.training.calibration_scans), 1.0)
+        return self._read(model, VALIDATION_SEED, min(VALIDATION_SCANS, self.plan.training.calibration_scans), 1.0)
 
     def read_calibration(self, model: Model, device: str) -> list[CaseResult]:
         """Phantoms of a seed of their own, enriched in variants."""
-        return read_phantoms(model, CALIBRATION_SEED, self.plan.training.calibration_scans, CALIBRATION_ENRICHMENT)
+        return self._read(model, CALIBRATION_SEED, self.plan.training.calibration_scans, CALIBRATION_ENRICHMENT)
 
     def read_absence(self, model: Model, device: str) -> list[CaseResult]:
         """Phantoms in which arteries are often absent."""
         scans = 2 * max(1, round(ABSENCE_SHARE * self.plan.training.calibration_scans / 2))
-        return read_phantoms(model, ABSENCE_SEED, scans, ABSENCE_ENRICHMENT)
+        return self._read(model, ABSENCE_SEED, scans, ABSENCE_ENRICHMENT)
+
+    def _read(self, model: Model, seed: int, scans: int, enrichment: float) -> list[CaseResult]:
+        return read_phantoms(model, seed, scans, enrichment, self.plan.data.phantom_version)
 
     def fingerprint(self) -> list[list[Any]]:
         """The version of the phantoms."""
-        return [["phantoms", PHANTOM_VERSION]]
+        return [["phantoms", self.plan.data.phantom_version]]
 
     def images(self) -> dict[str, str]:
         """None."""
@@ -313,7 +315,7 @@ class PhantomData:
         """Where the phantoms' statistics come from."""
         return {
             "training_data": "synthetic phantoms; statistics derived from iCafe (Apache-2.0) and BraVa, see atlas.json",
-            "phantom_version": PHANTOM_VERSION,
+            "phantom_version": self.plan.data.phantom_version,
             "calibration": {
                 "seed": CALIBRATION_SEED,
                 "scans": self.plan.training.calibration_scans,
@@ -395,13 +397,16 @@ class _Job:
     model: Model
     seed: int
     enrichment: float
+    version: int
     index: int
     modality: Modality
 
 
-def read_phantoms(model: Model, seed: int, scans: int, enrichment: float) -> list[CaseResult]:
+def read_phantoms(
+    model: Model, seed: int, scans: int, enrichment: float, version: int = PHANTOM_VERSION
+) -> list[CaseResult]:
     """What a model finds in phantoms, half of them MRA, several at a time where there are many."""
-    jobs = [_Job(model, seed, enrichment, index, m) for index in range(max(1, scans // 2)) for m in Modality]
+    jobs = [_Job(model, seed, enrichment, version, index, m) for index in range(max(1, scans // 2)) for m in Modality]
     read = {
         (job.index, job.modality): result
         for job, result in in_processes(_result, jobs, 1 if len(jobs) < FEWEST_IN_PROCESSES else 0)
@@ -410,7 +415,7 @@ def read_phantoms(model: Model, seed: int, scans: int, enrichment: float) -> lis
 
 
 def _result(job: _Job) -> CaseResult:
-    case = make_case(job.seed, job.index, job.modality, enrichment=job.enrichment)
+    case = make_case(job.seed, job.index, job.modality, enrichment=job.enrichment, version=job.version)
     scan = AnnotatedVolume(case.volume, case.truth, job.modality.value)
     [result] = evaluate(Detector(job.model, "cpu"), [scan])
     return result
@@ -419,7 +424,7 @@ def _result(job: _Job) -> CaseResult:
 def phantom_source(plan: TrainingPlan, folder: Path, seed: int) -> PhantomSource:
     """The phantoms that a plan wants, of its modalities."""
     own = plan.data
-    return PhantomSource(folder, seed, own.phantom_cases, own.phantom_reuse, own.image_modalities)
+    return PhantomSource(folder, seed, own.phantom_cases, own.phantom_reuse, own.image_modalities, own.phantom_version)
 
 
 def _content_of(case: AlignedCase) -> list[Any]:
