@@ -6,7 +6,7 @@ defines are looked for on the finished piece, so that labels and landmarks agree
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,12 +21,15 @@ from .curves import (
     nearest_vertex,
     resampled,
     sharpest_turn,
+    slow_noise,
     smoothed,
     spline,
+    unit,
     wavy,
     with_vertex,
 )
 from .head_shape import point_index
+from .skeleton import Skeleton
 from .variants import SIDES, Variants
 
 SIGN = {"R": 1.0, "L": -1.0}
@@ -46,47 +49,25 @@ GENU_REACH_MM = 7.0
 
 
 @dataclass
-class Skeleton:
-    """Centrelines by name (artery codes, and ICA-C4, MCA-M2a.., ACA-A3, PCA-P2P, VA beyond them) and the landmarks."""
+class ArteryBuilder:
+    """Draws the arteries of one head; `anchors` (19, 3) are the drawn landmarks."""
 
-    curves: dict[str, np.ndarray] = field(default_factory=dict)
-    landmarks: np.ndarray = field(default_factory=lambda: np.full((19, 3), np.nan))
-    by_rule: np.ndarray = field(default_factory=lambda: np.zeros(19, dtype=bool))
-
-    def put(self, code: str, point: np.ndarray, by_rule: bool = False) -> None:
-        """Set a landmark."""
-        self.landmarks[point_index(code)] = point
-        self.by_rule[point_index(code)] = by_rule
-
-    def lose(self, code: str) -> None:
-        """Make a landmark absent."""
-        self.landmarks[point_index(code)] = np.nan
-        self.by_rule[point_index(code)] = False
-
-
-def build_skeleton(
-    rng: np.random.Generator, atlas: Atlas, anchors: np.ndarray, variants: Variants, waviness_mm: float
-) -> Skeleton:
-    """Centrelines and landmarks of one head around the drawn landmarks `anchors` (19, 3)."""
-    skeleton = Skeleton()
-    builder = _Builder(rng, atlas, anchors, variants, waviness_mm, skeleton)
-    for side in SIDES:
-        builder.carotid_and_middle_cerebral(side)
-    builder.anterior_cerebral()
-    builder.basilar_and_vertebral()
-    for side in SIDES:
-        builder.posterior_cerebral(side)
-    return skeleton
-
-
-@dataclass
-class _Builder:
     rng: np.random.Generator
     atlas: Atlas
     anchors: np.ndarray
     variants: Variants
     waviness_mm: float
     skeleton: Skeleton
+
+    def build(self) -> Skeleton:
+        """Centrelines and landmarks of the whole circle."""
+        for side in SIDES:
+            self.carotid_and_middle_cerebral(side)
+        self.anterior_cerebral()
+        self.basilar_and_vertebral()
+        for side in SIDES:
+            self.posterior_cerebral(side)
+        return self.skeleton
 
     def anchor(self, code: str) -> np.ndarray:
         return self.anchors[point_index(code)]
@@ -135,12 +116,8 @@ class _Builder:
         c4 = self.template("ICA-C4").points * (SIGN[side], 1.0, 1.0)
         c4 = hung(c4, c4[0] + self.rng.normal(0, (2.5, 2.5, 0.0)), genu)
         # The bends of the petrous and cavernous part vary on a scale of centimetres.
-        c4[1:-1] += _slow_noise(self.rng, len(c4), 1.2)[1:-1]
-        # How far the cavernous limb lies below the ophthalmic one opens or closes the genu (59 +- 17 degrees).
-        before_genu = length(c4) - arc_length(c4)
-        opening = np.clip(self.rng.normal(1.7, 1.4), -0.5, 5.0)
-        c4[:, 2] -= opening * (before_genu / 6.0) * np.exp(1.0 - before_genu / 6.0)
-        parts = [c4]
+        c4[1:-1] += slow_noise(self.rng, len(c4), 1.2)[1:-1]
+        parts = [self.cavernous(side, c4)]
         for name, start, end in (
             ("ICA-C5", genu, ophthalmic),
             ("ICA-C6", ophthalmic, communicating),
@@ -150,6 +127,14 @@ class _Builder:
             stretch = np.linalg.norm(end - start) / np.linalg.norm(control[-1] - control[0])
             parts.append(hung(control, start, end, float(np.clip(stretch, 0.6, 1.5))))
         return self.finished(joined(*parts), 0.9, 0.4)
+
+    def cavernous(self, side: str, c4: np.ndarray) -> np.ndarray:
+        """Control points of the petrous and cavernous carotid artery, bent to a siphon."""
+        # How far the cavernous limb lies below the ophthalmic one opens or closes the genu (59 +- 17 degrees).
+        before_genu = length(c4) - arc_length(c4)
+        opening = np.clip(self.rng.normal(1.7, 1.4), -0.5, 5.0)
+        c4[:, 2] -= opening * (before_genu / 6.0) * np.exp(1.0 - before_genu / 6.0)
+        return c4
 
     def split_carotid(self, side: str, carotid: np.ndarray) -> None:
         pcoa_drawn = self.variants.pcoa[side] != "absent"
@@ -167,7 +152,7 @@ class _Builder:
         way = along[origin] - along[genu]
         if ophthalmic_drawn:
             nearest = nearest_vertex(carotid, self.anchor(f"{side}-C5-C6"), genu, origin)
-            part = float(np.clip((along[nearest] - along[genu]) / way, 0.18, 0.45))
+            part = self.ophthalmic_part(side, float((along[nearest] - along[genu]) / way))
         else:
             part = OPHTHALMIC_RULE
         carotid, ophthalmic = with_vertex(carotid, along[genu] + part * way)
@@ -180,6 +165,10 @@ class _Builder:
         self.skeleton.put(f"{side}-C4-C5", carotid[genu])
         self.skeleton.put(f"{side}-C5-C6", carotid[ophthalmic], not ophthalmic_drawn)
         self.skeleton.put(f"{side}-C6-C7", carotid[origin], not pcoa_drawn)
+
+    def ophthalmic_part(self, side: str, drawn: float) -> float:
+        """Where between 18, 19 and 14, 15 the ophthalmic artery leaves, as a part of the way."""
+        return float(np.clip(drawn, 0.18, 0.45))
 
     def middle_cerebral(self, side: str, m1: np.ndarray) -> None:
         form = self.variants.mca[side]
@@ -209,15 +198,15 @@ class _Builder:
         control = self.shaped(name, side, 0.5) if name else points * (SIGN[side], 1.0, 1.0)
         end = control[-1] + self.rng.normal(0, 2.5, 3) + (0.0, -2.0 * turn, 3.0 * turn)
         control = hung(control, rest[-1], end)
-        control[1:-1] += _slow_noise(self.rng, len(control), 0.8)[1:-1]
+        control[1:-1] += slow_noise(self.rng, len(control), 0.8)[1:-1]
         if len(rest) > 1:
             control = joined(rest[::4], control) if (len(rest) - 1) % 4 == 0 else joined(rest[::-4][::-1], control)
             control[0] = rest[0]
         if form != "single":
             # Trunks part at 66 +- 27 degrees and soon run side by side over the insula.
-            direction = _unit(m1[-1] - m1[-min(8, len(m1))])
+            direction = unit(m1[-1] - m1[-min(8, len(m1))])
             up = np.array([0.0, 0.25, 1.0]) + self.rng.normal(0, 0.35, 3)
-            up = _unit(up - np.dot(up, direction) * direction)
+            up = unit(up - np.dot(up, direction) * direction)
             side_way = np.cross(direction, up)
             slope = np.tan(np.radians(np.clip(self.rng.normal(41, 12), 12, 62)))
             along = arc_length(control)
@@ -271,10 +260,10 @@ class _Builder:
         distal = {side: trunks[side][joints[side] :] for side in SIDES}
         paired = {side: at_arc(distal[side], fractions * length(distal[side])) for side in SIDES}
         gap = paired["R"][:, 0] - paired["L"][:, 0]
-        wanted = np.clip(1.9 + _slow_noise(self.rng, len(gap), 0.8)[:, 0], 1.4, 4.0)
+        wanted = np.clip(1.9 + slow_noise(self.rng, len(gap), 0.8)[:, 0], 1.4, 4.0)
         missing = np.clip(wanted - gap, 0.0, None) * np.clip(fractions * 12, 0.0, 1.0)
         missing = smoothed(np.stack([fractions * 60, missing, 0 * missing], axis=1), 3.0)[:, 1]
-        sway = _slow_noise(self.rng, len(gap), 1.0)[:, 0] * np.clip(fractions * 5, 0.0, 1.0)
+        sway = slow_noise(self.rng, len(gap), 1.0)[:, 0] * np.clip(fractions * 5, 0.0, 1.0)
         for side in SIDES:
             along = arc_length(distal[side])
             shift = np.interp(along / along[-1], fractions, 0.5 * SIGN[side] * missing + sway)
@@ -329,7 +318,7 @@ class _Builder:
                 continue
             control = self.template("VA").points * (SIGN[side], 1.0, 1.0)
             control = hung(control, junction, control[-1] + self.rng.normal(0, (2.0, 3.0, 2.0)))
-            control[1:-1] += _slow_noise(self.rng, len(control), 1.0 + old)[1:-1]
+            control[1:-1] += slow_noise(self.rng, len(control), 1.0 + old)[1:-1]
             self.skeleton.curves[f"{side}-VA"] = self.finished(control, 0.8)[::-1]
 
     # Posterior cerebral and posterior communicating artery
@@ -368,14 +357,3 @@ class _Builder:
             curves[f"{side}-PCoA"] = self.finished(pcoa, 0.5)
         self.skeleton.put(f"{side}-P1-P2A", trunk[meeting], form == "absent")
         self.skeleton.put(f"{side}-P2A-P2P", trunk[widest])
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)
-
-
-def _slow_noise(rng: np.random.Generator, count: int, amplitude: float) -> np.ndarray:
-    """Smooth random offsets (count, 3) from three half waves."""
-    u = np.linspace(0.0, 1.0, count)[:, None]
-    waves = np.concatenate([np.sin(np.pi * k * u) / k for k in (1, 2, 3)], axis=1)
-    return waves @ rng.normal(0.0, amplitude, (3, 3))

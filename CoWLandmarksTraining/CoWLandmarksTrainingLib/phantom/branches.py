@@ -32,6 +32,10 @@ class Tree:
         self.vessels[name] = Vessel(name, points, radii, kind, label, path)
 
 
+_DRAWN = ("AntTemporal", "Callosomarginal", "Frontopolar", "Orbitofrontal")
+"""Branches that version 4 draws by its patterns."""
+
+
 def add_side_branches(
     tree: Tree, rng: np.random.Generator, atlas: Atlas, anchors: np.ndarray, variants: Variants, waviness_mm: float
 ) -> None:
@@ -41,7 +45,7 @@ def add_side_branches(
         for name, template in atlas.branches.items():
             if name == "M2b" or (name == "OphA" and not variants.ophthalmic[side]):
                 continue
-            if name.startswith("LSA"):
+            if name.startswith("LSA") or (variants.patterns is not None and name in _DRAWN):
                 continue
             copies = 2 if name == "SCA" and variants.sca_double[side] else 1
             if name in (
@@ -61,7 +65,8 @@ def add_side_branches(
                     continue
                 label = f"{side}-{name}" + ("" if copy == 0 else f"-{copy + 1}")
                 _attach(tree, rng, label, side, template, parent, place, mean, anchors, waviness_mm)
-        _lenticulostriates(tree, rng, atlas, side, mean, anchors, waviness_mm)
+        thickest = 0.62 if variants.patterns is None else 0.28
+        _lenticulostriates(tree, rng, atlas, side, mean, anchors, waviness_mm, thickest)
 
 
 def _lenticulostriates(
@@ -72,6 +77,7 @@ def _lenticulostriates(
     mean: np.ndarray,
     anchors: np.ndarray,
     waviness_mm: float,
+    thickest: float,
 ) -> None:
     parent = tree.vessels.get(f"{side}-MCA-M1")
     if parent is None:
@@ -80,7 +86,8 @@ def _lenticulostriates(
     for number in range(int(rng.integers(3, 9))):
         place = int(rng.uniform(0.15, 0.9) * (len(parent.points) - 1))
         template = kinds[int(rng.integers(len(kinds)))]
-        _attach(tree, rng, f"{side}-LSA{number + 1}", side, template, parent, place, mean, anchors, waviness_mm)
+        name = f"{side}-LSA{number + 1}"
+        _attach(tree, rng, name, side, template, parent, place, mean, anchors, waviness_mm, thickest)
 
 
 def _origin(
@@ -92,7 +99,11 @@ def _origin(
     if parent is None:
         return None, 0
     along = arc_length(parent.points)
-    if name == "SCA":
+    if name == "SCA" and variants.patterns and variants.patterns.posterior[side].sca_from_p1 and copy == 0:
+        parent = tree.vessels.get(f"{side}-PCA-P1", parent)
+        along = arc_length(parent.points)
+        position = rng.uniform(1.0, 3.5) if parent.name != "BA" else along[-1] - 2.5
+    elif name == "SCA":
         position = along[-1] - rng.uniform(2.0, 3.2) - copy * rng.uniform(1.0, 1.8)
     elif name == "AICA":
         position = rng.uniform(0.15, 0.5) * along[-1]
@@ -120,6 +131,7 @@ def _attach(
     mean: np.ndarray,
     anchors: np.ndarray,
     waviness_mm: float,
+    thickest: float = 0.62,
 ) -> None:
     sign = np.array([1.0 if side == "R" else -1.0, 1.0, 1.0])
     control = warp(template.points * sign, mean, anchors)
@@ -132,7 +144,7 @@ def _attach(
     control[1:] += (rng.normal(0, 1.0, control.shape) * (0.8 + 1.6 * free))[1:]
     points = spline(control)
     scale = float(np.clip(rng.normal(1.0, 0.18), 0.6, 1.5))
-    limit = 0.62 * parent.radii[place]
+    limit = thickest * parent.radii[place]
     first = min(template.radius_mm[0] * scale, max(limit, 0.2))
     last = min(template.radius_mm[1] * scale, first)
     radii = radius_profile(points, (first, last), 0.0, rng, 0.06)
@@ -183,11 +195,13 @@ def add_distal_twigs(tree: Tree, rng: np.random.Generator) -> None:
         tree.add(name, points, np.linspace(radii[row], end, len(points)), VesselKind.BRANCH, paths[row])
 
 
+_INSULAR = ("MCA-M2a", "MCA-M2b", "MCA-M2c", "MCA-M2d", "MCA-M2e", "M3a", "M2a_br", "M2b_br")
+_MEDIAL = ("ACA-A3", "Callosomarginal", "Frontopolar", "Orbitofrontal", "A2-hypoplastic")
 _TERRITORIES: tuple[tuple[tuple[str, ...], tuple[int, int], float, tuple[float, float, float], float], ...] = (
-    (("MCA-M2a", "MCA-M2b", "MCA-M2c", "M3a", "M2a_br", "M2b_br"), (9, 20), 0.35, (0.7, -0.3, 0.5), 38.0),
-    (("AntTemporal",), (1, 3), 0.4, (0.4, -0.3, -0.3), 25.0),
-    (("ACA-A3", "Callosomarginal", "Frontopolar", "Orbitofrontal"), (4, 8), 0.3, (0.1, 0.0, 0.8), 1.5),
-    (("P3", "ParietoOcc", "PostTemporal", "PCA-P2P"), (4, 8), 0.4, (0.2, -0.9, 0.1), 2.0),
+    (_INSULAR, (9, 20), 0.35, (0.7, -0.3, 0.5), 38.0),
+    (("AntTemporal", "MCA-early-1", "MCA-early-2"), (1, 3), 0.4, (0.4, -0.3, -0.3), 25.0),
+    (_MEDIAL, (4, 8), 0.3, (0.1, 0.0, 0.8), 1.5),
+    (("P3", "ParietoOcc", "PostTemporal", "PCA-P2P", "PCA-temporal"), (4, 8), 0.4, (0.2, -0.9, 0.1), 2.0),
     (("SCA", "AICA", "PICA"), (2, 5), 0.5, (0.2, -0.8, -0.2), 2.0),
 )
 """Parents, number of twigs, from which part of the parent on, where they tend to go (right side), and how near to
@@ -209,16 +223,18 @@ def _walks(
     heading = headings / np.linalg.norm(headings, axis=1, keepdims=True)
     bend = np.zeros_like(heading)
     side = np.sign(starts[:, 0])
+    turns = rng.normal(0, 0.07, (count - 1, *bend.shape))
+    tendency = 0.03 * courses
+    falx = np.zeros_like(heading)
     for step in range(1, count):
-        bend = 0.85 * bend + rng.normal(0, 0.07, bend.shape)
+        bend = 0.85 * bend + turns[step - 1]
         position = walks[:, step - 1]
         outside = (position - BRAIN_CENTRE_MM) / BRAIN_RADII_MM
-        depth = np.sum(outside**2, axis=1, keepdims=True)
-        inward = -outside / BRAIN_RADII_MM * 40.0 * np.clip(depth - 0.85, 0.0, 0.5)
-        falx = np.zeros_like(heading)
-        falx[:, 0] = side * np.clip(medial - side * position[:, 0], 0.0, 2.0) * 0.08
-        heading = heading + bend + 0.03 * courses + 0.35 * inward + falx
-        heading /= np.linalg.norm(heading, axis=1, keepdims=True)
+        depth = (outside**2).sum(axis=1, keepdims=True)
+        inward = -outside / BRAIN_RADII_MM * 40.0 * (depth - 0.85).clip(0.0, 0.5)
+        falx[:, 0] = side * (medial - side * position[:, 0]).clip(0.0, 2.0) * 0.08
+        heading = heading + bend + tendency + 0.35 * inward + falx
+        heading /= np.sqrt((heading * heading).sum(axis=1, keepdims=True))
         walks[:, step] = position + TWIG_STEP_MM * heading
     return walks
 

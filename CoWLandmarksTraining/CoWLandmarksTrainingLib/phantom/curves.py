@@ -10,25 +10,35 @@ STEP_MM = 0.5
 
 def arc_length(points: np.ndarray) -> np.ndarray:
     """Length (n,) along the polyline up to every vertex."""
-    return np.concatenate(([0.0], np.cumsum(np.sqrt(np.sum(np.diff(points, axis=0) ** 2, axis=1)))))
+    steps = points[1:] - points[:-1]
+    along = np.empty(len(points))
+    along[0] = 0.0
+    np.sqrt((steps**2).sum(axis=1)).cumsum(out=along[1:])
+    return along
 
 
 def length(points: np.ndarray) -> float:
     """Length of the polyline."""
-    return float(np.sqrt(np.sum(np.diff(points, axis=0) ** 2, axis=1)).sum())
+    return float(np.sqrt(((points[1:] - points[:-1]) ** 2).sum(axis=1)).sum())
 
 
 def at_arc(points: np.ndarray, positions: np.ndarray | float) -> np.ndarray:
     """Points (..., 3) at these arc lengths, clamped to the ends."""
-    along = arc_length(points)
-    return np.stack([np.interp(positions, along, points[:, axis]) for axis in range(3)], axis=-1)
+    return _at(points, arc_length(points), positions)
+
+
+def _at(points: np.ndarray, along: np.ndarray, positions: np.ndarray | float) -> np.ndarray:
+    result = np.empty((*np.shape(positions), 3))
+    for axis in range(3):
+        result[..., axis] = np.interp(positions, along, points[:, axis])
+    return result
 
 
 def resampled(points: np.ndarray, step: float = STEP_MM) -> np.ndarray:
     """Evenly spaced vertices about `step` apart; both ends stay where they are."""
     along = arc_length(points)
     count = max(int(np.ceil(along[-1] / step)), 1) + 1
-    new = at_arc(points, np.linspace(0.0, along[-1], count))
+    new = _at(points, along, np.linspace(0.0, along[-1], count))
     new[0], new[-1] = points[0], points[-1]
     return new
 
@@ -38,8 +48,8 @@ def natural_cubic(knots: np.ndarray, values: np.ndarray, positions: np.ndarray) 
 
     Written out because scipy's checks cost ten times the arithmetic on curves of a dozen points.
     """
-    gaps = np.diff(knots)
-    slopes = np.diff(values, axis=0) / gaps[:, None]
+    gaps = knots[1:] - knots[:-1]
+    slopes = (values[1:] - values[:-1]) / gaps[:, None]
     curvature = np.zeros_like(values)
     inner = len(knots) - 2
     if inner > 0:
@@ -47,8 +57,8 @@ def natural_cubic(knots: np.ndarray, values: np.ndarray, positions: np.ndarray) 
         matrix.flat[:: inner + 1] = 2 * (gaps[:-1] + gaps[1:])
         matrix.flat[1 :: inner + 1] = gaps[1:-1]
         matrix.flat[inner :: inner + 1] = gaps[1:-1]
-        curvature[1:-1] = np.linalg.solve(matrix, 6 * np.diff(slopes, axis=0))
-    left = np.clip(np.searchsorted(knots, positions, side="right") - 1, 0, len(gaps) - 1)
+        curvature[1:-1] = np.linalg.solve(matrix, 6 * (slopes[1:] - slopes[:-1]))
+    left = (np.searchsorted(knots, positions, side="right") - 1).clip(0, len(gaps) - 1)
     gap = gaps[left][:, None]
     b = (positions - knots[left])[:, None] / gap
     a = 1 - b
@@ -58,7 +68,7 @@ def natural_cubic(knots: np.ndarray, values: np.ndarray, positions: np.ndarray) 
 
 def spline(control: np.ndarray, step: float = STEP_MM) -> np.ndarray:
     """Natural cubic spline through `control` (centripetal parameter), evenly spaced about `step` apart."""
-    gaps = np.sqrt(np.sum(np.diff(control, axis=0) ** 2, axis=1))
+    gaps = np.sqrt(((control[1:] - control[:-1]) ** 2).sum(axis=1))
     keep = np.concatenate(([True], gaps > 1e-3))
     kept = control[keep]
     parameter = np.concatenate(([0.0], np.cumsum(gaps[keep[1:]] ** 0.5)))
@@ -147,3 +157,55 @@ def warp(points: np.ndarray, source: np.ndarray, target: np.ndarray, sigma_mm: f
     squared = np.sum((points[:, None, :] - source[None]) ** 2, axis=2)
     weights = np.exp(-0.5 * squared / sigma_mm**2)
     return points + (weights @ (target - source)) / (weights.sum(axis=1, keepdims=True) + 0.2)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    """The vector at length 1."""
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+
+
+def slow_noise(rng: np.random.Generator, count: int, amplitude: float) -> np.ndarray:
+    """Smooth random offsets (count, 3) from three half waves."""
+    u = np.linspace(0.0, 1.0, count)[:, None]
+    waves = np.concatenate([np.sin(np.pi * k * u) / k for k in (1, 2, 3)], axis=1)
+    return waves @ rng.normal(0.0, amplitude, (3, 3))
+
+
+def tangents(points: np.ndarray, reach: int = 4) -> np.ndarray:
+    """Unit directions (n, 3) along an evenly spaced polyline, over `reach` vertices to both sides."""
+    index = np.arange(len(points))
+    step = points[np.minimum(index + reach, len(points) - 1)] - points[np.maximum(index - reach, 0)]
+    return step / np.maximum(np.sqrt(np.sum(step**2, axis=1, keepdims=True)), 1e-9)
+
+
+def clear_of(points: np.ndarray, others: np.ndarray, gap_mm: float, free_mm: float) -> np.ndarray:
+    """The polyline pushed away from `others` (m, 3) until it is `gap_mm` off, beyond its first `free_mm`."""
+    along = arc_length(points)
+    thinned = others[::3]
+    # |p - q|^2 by one product of matrices; the norm of p does not change which q is nearest.
+    squared = (thinned**2).sum(axis=1) - 2.0 * (points @ thinned.T)
+    nearest = thinned[squared.argmin(axis=1)]
+    distance = np.sqrt(((points - nearest) ** 2).sum(axis=1))
+    missing = np.clip(gap_mm - distance, 0.0, None) * np.clip((along - 0.5 * free_mm) / free_mm, 0.0, 1.0)
+    if not missing.any():
+        return points
+    away = (points - nearest) / np.maximum(distance, 0.3)[:, None]
+    moved = smoothed(np.column_stack([along, away * missing[:, None]]), 1.5)[:, 1:]
+    return resampled(points + moved)
+
+
+def beside(
+    trunk: np.ndarray, first: int, span_mm: float, directions: np.ndarray, slope: float, away_mm: float
+) -> np.ndarray:
+    """A curve that leaves the trunk at vertex `first` and runs on beside it, at last `away_mm` off.
+
+    `directions` (n, 3) at every vertex of the trunk; `slope` is the tangent of the angle at which it leaves. Where the
+    trunk ends before the span, the curve ends too.
+    """
+    part = trunk[first:]
+    along = arc_length(part)
+    stop = max(int(np.searchsorted(along, span_mm)), 4)
+    offset = away_mm * -np.expm1(-slope * along / max(away_mm, 0.1))
+    curve = (part + offset[:, None] * directions[first:])[:stop]
+    curve[0] = trunk[first]
+    return curve

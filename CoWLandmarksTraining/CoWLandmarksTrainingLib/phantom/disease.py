@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .artery_tree import Skeleton
 from .branches import Tree
 from .curves import arc_length, joined, length, sharpest_turn
 from .head_shape import point_index
+from .skeleton import Skeleton
 from .vessel import VesselKind
 
 STENOSIS_SITES = ("ICA-C5", "ICA-C6", "ICA-C7", "MCA-M1", "MCA-M1", "ACA-A1", "ACA-A2", "PCA-P1", "PCA-P2A", "BA")
@@ -42,6 +42,7 @@ def occlude(skeleton: Skeleton, rng: np.random.Generator, artery: str) -> str:
     beyond, landmark = _BEYOND[name]
     for distal in beyond:
         skeleton.curves.pop(f"{side}-{distal}", None)
+        skeleton.offshoots.pop(f"{side}-{distal}", None)
     skeleton.lose(f"{side}-{landmark}")
     return f"occlusion {artery}"
 

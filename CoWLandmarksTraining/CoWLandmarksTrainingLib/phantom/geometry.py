@@ -10,14 +10,18 @@ import numpy as np
 from CoWLandmarksLib.core.anatomy import default_anatomy
 
 from ..config.settings import PHANTOM_VERSION
-from .artery_tree import Skeleton, build_skeleton
+from .alternatives import alternatives_of
+from .artery_tree import ArteryBuilder
 from .atlas import default_atlas
 from .branches import Tree, add_distal_twigs, add_external_carotid, add_side_branches, add_veins
 from .calibre import radius_profile, sample_calibres
 from .disease import bulge, narrow, occlude
 from .head_shape import sample_anchors
+from .offshoots import add_offshoots
+from .patterned_tree import PatternedBuilder
 from .pose import sample_pose
-from .variants import VariantRates, Variants, sample_variants
+from .skeleton import Skeleton
+from .variants import VariantRates, Variants, sample_variants, with_patterns
 from .vessel import Phantom, Vessel, VesselKind
 
 __all__ = [
@@ -73,24 +77,31 @@ def sample_phantom(
 
     Args:
         rng: source of all randomness.
-        rates: how common variants and diseases are; `VariantRates().enriched(4)` for test cohorts.
+        rates: how common variants and diseases are; `VariantRates().enriched(4)` for test cohorts,
+            `VariantRates(patterns=HELD_OUT)` for the held-out anatomy.
         population: "patients" or "young"; None draws three patients to one young person.
         variants: fixed variants instead of drawn ones (for tests and teaching).
         version: one of PHANTOM_VERSIONS.
     """
     atlas = default_atlas()
-    drawn = sample_variants(rng, rates or VariantRates())
+    rates = (rates or VariantRates()).of_version(version)
+    drawn = sample_variants(rng, rates)
     variants = variants or drawn
+    patterned = version >= 4
+    if patterned and variants.patterns is None:
+        variants = with_patterns(rng, variants, rates.patterns)
     young = rng.random() < YOUNG_SHARE
     population = population or ("young" if young else "patients")
     mirror = bool(rng.random() < 0.5)
     anchors = sample_anchors(rng, atlas, population, mirror)
     waviness = float(rng.uniform(0.03, 0.12) if population == "young" else rng.uniform(0.05, 0.28))
-    skeleton = build_skeleton(rng, atlas, anchors, variants, waviness)
+    builder = PatternedBuilder if patterned else ArteryBuilder
+    skeleton = builder(rng, atlas, anchors, variants, waviness, Skeleton()).build()
     diseases = [occlude(skeleton, rng, variants.occlusion)] if variants.occlusion else []
 
     tree = Tree()
     _add_arteries(tree, skeleton, rng, variants)
+    add_offshoots(tree, skeleton, rng)
     landmarks = skeleton.landmarks
     placed = np.where(np.isfinite(landmarks), landmarks, anchors)
     add_side_branches(tree, rng, atlas, placed, variants, waviness)
@@ -114,6 +125,7 @@ def sample_phantom(
         mirrored=mirror,
         anchors=placed,
         version=version,
+        alternatives=alternatives_of(tree, skeleton) if patterned else {},
     )
 
 
@@ -129,10 +141,13 @@ def _add_arteries(tree: Tree, skeleton: Skeleton, rng: np.random.Generator, vari
             if points is None:
                 continue
             parent = _feeder(tree, side, feeders)
+            factor = skeleton.factors.get(name, 1.0)
+            first, last = calibres[name]
+            calibre = (first * factor, last * factor)
             funnel = float(parent.radii[-1]) if parent is not None and kind in _FUNNEL else 0.0
             if kind == "PCoA" and parent is not None:
-                funnel = min(funnel, 1.6 * calibres[name][0])
-            radii = radius_profile(points, calibres[name], funnel, rng)
+                funnel = min(funnel, 1.6 * calibre[0])
+            radii = radius_profile(points, calibre, funnel, rng)
             label = labels.get(name.replace("ACoA-2", "ACoA"), 0) if curve is not None else 0
             tree.add(
                 name if curve is not None else f"{name}-stump",

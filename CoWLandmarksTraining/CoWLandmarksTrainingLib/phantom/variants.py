@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-SIDES = ("R", "L")
+from .drawn_patterns import Patterns, choice, sample_patterns
+from .patterns import DEVELOPMENT, PatternRates, enriched_table
+from .patterns import SIDES as SIDES
 
 
 def _pcoa() -> dict[str, float]:
@@ -35,7 +37,10 @@ def _va() -> dict[str, float]:
 
 @dataclass(frozen=True)
 class VariantRates:
-    """Probabilities of the variants; `pcoa` and `mca` per side, `a1` (one side affected) and the rest per person."""
+    """Probabilities of the variants; `pcoa` and `mca` per side, `a1` (one side affected) and the rest per person.
+
+    From version 4 on `patterns` has tables of its own for `acoa`, `a2` and `mca`, and everything that version 3 lacks.
+    """
 
     pcoa: dict[str, float] = field(default_factory=_pcoa)
     a1: dict[str, float] = field(default_factory=_a1)
@@ -50,14 +55,13 @@ class VariantRates:
     occlusion: float = 0.03
     aneurysm: float = 0.06
     external_carotid: float = 0.5
+    patterns: PatternRates = DEVELOPMENT
 
     def enriched(self, factor: float) -> VariantRates:
         """The same with every uncommon variant (below 0.15) and disease `factor` times as likely."""
 
         def table(rates: dict[str, float]) -> dict[str, float]:
-            raised = {name: rate * factor if rate < 0.15 else rate for name, rate in rates.items()}
-            total = sum(raised.values())
-            return {name: rate / total for name, rate in raised.items()}
+            return enriched_table(rates, factor)
 
         def chance(rate: float) -> float:
             return min(rate * factor, 0.5)
@@ -73,12 +77,22 @@ class VariantRates:
             stenosis=chance(self.stenosis),
             occlusion=chance(self.occlusion),
             aneurysm=chance(self.aneurysm),
+            patterns=self.patterns.enriched(factor),
         )
+
+    def of_version(self, version: int) -> VariantRates:
+        """The rates that a phantom version draws from."""
+        if version < 4:
+            return self
+        return replace(self, acoa=self.patterns.acoa, a2=self.patterns.a2, mca=self.patterns.mca)
 
 
 @dataclass(frozen=True)
 class Variants:
-    """The variants of one phantom; per-side values are keyed "R" and "L". `occlusion` is an artery code or ""."""
+    """The variants of one phantom; per-side values are keyed "R" and "L". `occlusion` is an artery code or "".
+
+    `patterns` are those of version 4; None in version 3.
+    """
 
     pcoa: dict[str, str]
     a1: dict[str, str]
@@ -93,10 +107,13 @@ class Variants:
     stenosis: bool
     aneurysm: bool
     external_carotid: bool
+    patterns: Patterns | None = None
 
     def described(self) -> dict[str, str]:
         """What was drawn, in words, for records and evaluation by subgroup."""
         words: dict[str, str] = {"ACoA": self.acoa, "A2": self.a2}
+        if self.patterns is not None:
+            words |= self.patterns.described()
         for side in SIDES:
             words[f"{side}-PCoA"] = self.pcoa[side]
             words[f"{side}-A1"] = self.a1[side]
@@ -109,31 +126,22 @@ class Variants:
         return words
 
 
-def _choice(rng: np.random.Generator, rates: dict[str, float]) -> str:
-    threshold = rng.random() * sum(rates.values())
-    for name, rate in rates.items():
-        threshold -= rate
-        if threshold < 0:
-            return name
-    return next(iter(rates))
-
-
 def sample_variants(rng: np.random.Generator, rates: VariantRates) -> Variants:
     """Draw the variants; impossible combinations (no A1 and no ACoA, say) fall back to the common form."""
-    pcoa = {side: _choice(rng, rates.pcoa) for side in SIDES}
+    pcoa = {side: choice(rng, rates.pcoa) for side in SIDES}
     affected = SIDES[int(rng.random() < 0.5)]
-    a1 = dict.fromkeys(SIDES, "normal") | {affected: _choice(rng, rates.a1)}
-    acoa, a2 = _choice(rng, rates.acoa), _choice(rng, rates.a2)
-    mca = {side: _choice(rng, rates.mca) for side in SIDES}
+    a1 = dict.fromkeys(SIDES, "normal") | {affected: choice(rng, rates.a1)}
+    acoa, a2 = choice(rng, rates.acoa), choice(rng, rates.a2)
+    mca = {side: choice(rng, rates.mca) for side in SIDES}
     weaker = SIDES[int(rng.random() < 0.6)]
-    va_form = _choice(rng, rates.va)
+    va_form = choice(rng, rates.va)
     va = dict.fromkeys(SIDES, "normal") | ({} if va_form == "balanced" else {weaker: va_form})
     ophthalmic = {side: bool(rng.random() < rates.ophthalmic_visible) for side in SIDES}
     terminus = {side: bool(rng.random() < rates.achoroidal_at_terminus) for side in SIDES}
     sca_double = {side: bool(rng.random() < rates.superior_cerebellar_double) for side in SIDES}
     occluded = rng.random() < rates.occlusion
     occlusion_side = SIDES[int(rng.random() < 0.5)]
-    occlusion = _choice(rng, {"MCA-M1": 0.5, "ICA": 0.2, "PCA-P2A": 0.2, "ACA-A2": 0.1})
+    occlusion = choice(rng, {"MCA-M1": 0.5, "ICA": 0.2, "PCA-P2A": 0.2, "ACA-A2": 0.1})
     stenosis = bool(rng.random() < rates.stenosis)
     aneurysm = bool(rng.random() < rates.aneurysm)
     external = bool(rng.random() < rates.external_carotid)
@@ -150,7 +158,7 @@ def sample_variants(rng: np.random.Generator, rates: VariantRates) -> Variants:
         pcoa[occlusion_side] = "absent"
         a1 = dict.fromkeys(SIDES, "normal")
         acoa, a2 = "single", "paired"
-    if occluded and occlusion == "ACA-A2" and a2 == "azygos":
+    if occluded and occlusion == "ACA-A2" and a2 in ("azygos", "bihemispheric"):
         occlusion = "MCA-M1"
     return Variants(
         pcoa=pcoa,
@@ -167,3 +175,13 @@ def sample_variants(rng: np.random.Generator, rates: VariantRates) -> Variants:
         aneurysm=aneurysm,
         external_carotid=external,
     )
+
+
+def with_patterns(rng: np.random.Generator, variants: Variants, rates: PatternRates) -> Variants:
+    """The same variants with the branch patterns of version 4."""
+    if variants.a2 == "azygos":
+        variants = replace(variants, acoa="absent")
+    if variants.a2 == "bihemispheric" and variants.acoa == "absent":
+        variants = replace(variants, acoa="single")
+    patterns = sample_patterns(rng, rates, variants.mca, variants.a2, variants.pcoa)
+    return replace(variants, patterns=patterns)

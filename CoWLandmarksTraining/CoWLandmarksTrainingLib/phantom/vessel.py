@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -36,6 +36,14 @@ class Vessel:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """A runner-up of a landmark: a place (mm, reference frame) on a vessel that could be taken for it, and why."""
+
+    position: tuple[float, float, float]
+    reason: str
+
+
+@dataclass(frozen=True)
 class Phantom:
     """One synthetic head.
 
@@ -43,6 +51,7 @@ class Phantom:
     definition was used; `variants` what was drawn; `artery_present` per artery code: the artery exists over its
     whole length (an occluded one does not, its stump is a BRANCH). `anchors` (19, 3) are the landmarks
     without gaps: `curves.warp(points, atlas.shape_models["young"].mean, anchors)` carries bones of the atlas along.
+    `alternatives` are up to two runners-up by landmark code, the likelier first (from version 4 on).
     """
 
     vessels: tuple[Vessel, ...]
@@ -54,3 +63,4 @@ class Phantom:
     mirrored: bool
     anchors: np.ndarray
     version: int = PHANTOM_VERSION
+    alternatives: dict[str, tuple[Alternative, ...]] = field(default_factory=dict)
