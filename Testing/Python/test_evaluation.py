@@ -27,6 +27,7 @@ from CoWLandmarksTrainingLib.evaluate.evaluation import (
     AnnotatedVolume,
     CaseResult,
     confusion_pairs,
+    errors_on_runners_up,
     evaluate,
     figures,
     per_landmark,
@@ -100,6 +101,18 @@ class TestFigures:
         assert table[ANATOMY.codes[0]] == {"mre_mm": 3.0, "median_mm": 3.0, "n": 2}
         assert ANATOMY.codes[1] not in table
         assert len(table) == COUNT - 1
+
+    def test_errors_on_a_runner_up_are_told_from_those_in_the_void(self) -> None:
+        codes = ANATOMY.codes
+        one = result([9.0, 9.0, 3.9, 9.0, *[0.0] * (COUNT - 4)])
+        near, far = one.subvoxel[0] + (0.0, 0.0, 2.9), one.subvoxel[1] + (0.0, 0.0, 3.1)
+        one = replace(one, alternatives={codes[0]: np.array([far, near]), codes[1]: far[None], codes[2]: near[None]})
+        table = errors_on_runners_up([one, result([9.0] * COUNT)], ANATOMY, "subvoxel")
+        assert table == {
+            codes[0]: {"beyond": 1, "on_runner_up": 1},
+            codes[1]: {"beyond": 1, "on_runner_up": 0},
+            codes[3]: {"beyond": 1, "on_runner_up": 0},
+        }
 
     def test_what_was_confused_with_what_is_counted(self) -> None:
         swapped = result([0.0] * COUNT)

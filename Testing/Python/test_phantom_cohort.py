@@ -62,6 +62,11 @@ class TestCase:
         assert again.truth == case(modality).truth
         assert again.record == case(modality).record
 
+    def test_the_held_out_anatomy_gives_another_head_and_says_so(self) -> None:
+        held_out = make_case(5, 2, Modality.MRA, anatomy="held-out")
+        assert held_out.record["anatomy"] == held_out.record["variants"]["anatomy"] == "held-out"
+        assert held_out.truth != case(Modality.MRA).truth
+
     def test_other_numbers_or_another_modality_give_another_head(self) -> None:
         poses = [case(modality).scene.pose for modality in Modality]
         poses += [make_case(*numbers, Modality.MRA).scene.pose for numbers in ((5, 3), (6, 2))]
@@ -182,6 +187,18 @@ class TestCaseFolder:
         read = annotated_volume(scan, ANATOMY)
         assert read.traits["population"] == case(Modality.CTA).record["population"]
         assert (read.volume.name, read.volume.modality, read.group) == (case(Modality.CTA).name, Modality.CTA, "cta")
+
+    def test_the_runners_up_are_written_and_read_back_in_scan_ras(self, folder: Path) -> None:
+        made = case(Modality.CTA)
+        written = json.loads((folder / "case.json").read_text(encoding="utf-8"))["phantom"]["alternatives"]
+        head = made.scene.phantom
+        assert written.keys() == head.alternatives.keys() != set()
+        [scan] = read_cohort([folder.parent], ANATOMY).scans
+        read = annotated_volume(scan, ANATOMY).alternatives
+        for code, many in head.alternatives.items():
+            assert [one["reason"] for one in written[code]] == [one.reason for one in many]
+            places = apply_affine(made.scene.pose, np.array([one.position for one in many]))
+            np.testing.assert_allclose(read[code], places, atol=1e-3)
 
     def test_a_folder_that_holds_something_is_left_alone(self, folder: Path) -> None:
         before = (folder / "case.json").read_bytes()

@@ -55,10 +55,16 @@ def test_a_phantom_case_tells_its_variants(changes: dict[str, str], trait: str, 
     assert traits["processing"] == "as scanned"
 
 
+def test_a_case_of_version_3_has_no_branch_patterns() -> None:
+    case = make_case(3, 0, Modality.CTA, version=3)
+    assert "early branches of M1" not in subgroups_of({"phantom": case.record}, case.volume, case.truth)
+
+
 def test_the_record_of_a_phantom_is_understood() -> None:
     case = make_case(3, 0, Modality.CTA)
     traits = subgroups_of({"modality": "cta", "phantom": case.record}, case.volume, case.truth)
     assert set(traits) > {"disease", "posterior circle", "anterior circle", "M1 division", "noise", "population"}
+    assert set(traits) > {"A2", "early branches of M1", "callosomarginal artery"}
     assert "None" not in traits.values()
 
 

@@ -23,16 +23,20 @@ from ..records.metrics import (
     successful_detection_rate,
 )
 
+FAR_MM, RUNNER_UP_MM = 4.0, 3.0
+"""Errors beyond the first are sorted into those within the second of a runner-up, and the others."""
+
 
 @dataclass(frozen=True)
 class AnnotatedVolume:
     """A scan and its true landmarks, in any order and not necessarily all; `group` is the subgroup to report it in,
-    `traits` are further ones (trait -> value)."""
+    `traits` are further ones (trait -> value); `alternatives` the runners-up (k, 3) RAS mm of landmark codes."""
 
     volume: Volume
     truth: tuple[LandmarkEstimate, ...]
     group: str
     traits: dict[str, str] = field(default_factory=dict)
+    alternatives: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class CaseResult:
     circle: np.ndarray | None = None
     circle_peaks: np.ndarray | None = None
     outside: np.ndarray | None = None
+    alternatives: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def evaluate(
@@ -96,6 +101,7 @@ def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detect
         circle=None if circle is None else circle.positions,
         circle_peaks=None if circle is None else circle.peaks,
         outside=np.array([e is not None and e.state is LandmarkState.OUTSIDE for e in listed]),
+        alternatives=case.alternatives,
     )
 
 
@@ -166,6 +172,27 @@ def per_landmark(results: list[CaseResult], anatomy: Anatomy, which: str) -> dic
         if known.size:
             table[code] = {"mre_mm": float(known.mean()), "median_mm": float(np.median(known)), "n": int(known.size)}
     return table
+
+
+def errors_on_runners_up(results: list[CaseResult], anatomy: Anatomy, which: str) -> dict[str, dict[str, int]]:
+    """Of the errors beyond 4 mm of each landmark code: how many there are, and how many lie within 3 mm of a runner-up.
+
+    Codes without such an error are left out, and cases that record no runners-up.
+    """
+    table: dict[str, dict[str, int]] = {}
+    for result in results:
+        if not result.alternatives:
+            continue
+        positions = getattr(result, which)
+        errors = radial_errors(positions, result.truth)
+        for code, error, place in zip(anatomy.codes, errors, positions, strict=True):
+            if not error > FAR_MM:
+                continue
+            others = result.alternatives.get(code, np.empty((0, 3)))
+            row = table.setdefault(code, {"beyond": 0, "on_runner_up": 0})
+            row["beyond"] += 1
+            row["on_runner_up"] += bool((np.linalg.norm(others - place, axis=1) <= RUNNER_UP_MM).any())
+    return {code: table[code] for code in anatomy.codes if code in table}
 
 
 def confusion_pairs(results: list[CaseResult], anatomy: Anatomy, which: str) -> list[dict[str, Any]]:

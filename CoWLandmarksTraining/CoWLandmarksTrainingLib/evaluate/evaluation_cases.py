@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
 
@@ -71,8 +72,16 @@ def annotated_volume(scan: AnnotatedScan, anatomy: Anatomy) -> AnnotatedVolume:
     for problem in annotation_problems(scan, anatomy, volume.grid):
         if problem.severity is Severity.ERROR:
             raise AnnotationError(f"'{scan.name}': {problem.sentence}")
-    traits = subgroups_of(_description(scan.files), volume, scan.landmarks)
-    return AnnotatedVolume(volume, scan.landmarks, scan.modality.value, traits)
+    description = _description(scan.files)
+    traits = subgroups_of(description, volume, scan.landmarks)
+    return AnnotatedVolume(volume, scan.landmarks, scan.modality.value, traits, _alternatives(description))
+
+
+def _alternatives(description: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The runners-up (k, 3) RAS mm that a phantom records, by landmark code."""
+    phantom = description.get("phantom")
+    many = phantom.get("alternatives", {}) if isinstance(phantom, Mapping) else {}
+    return {code: np.array([one["position"] for one in found], float) for code, found in many.items() if found}
 
 
 def _splits(cohort: Path, given: Path | None) -> Splits | None:

@@ -25,9 +25,11 @@ from ..figures.error_picture import write_error_picture
 from ..figures.reliability_figure import write_reliability
 from ..records.metrics import SUCCESS_RADII_MM, confused_with, radial_errors
 from .evaluation import (
+    FAR_MM,
     AnnotatedVolume,
     CaseResult,
     confusion_pairs,
+    errors_on_runners_up,
     evaluate,
     figures,
     figures_by_trait,
@@ -98,6 +100,7 @@ def evaluation_report(
         "per_landmark": per_landmark(results, anatomy, "subvoxel") if results else {},
         "reliability": reliability(results, detector.model.fine.calibration) if results else {},
         "confusions": confusion_pairs(results, anatomy, "subvoxel"),
+        "runners_up": errors_on_runners_up(results, anatomy, "subvoxel"),
         "verdicts": {
             verdict: sum(r.verdict == verdict for r in results) for verdict in sorted({r.verdict for r in results})
         },
@@ -215,6 +218,8 @@ def markdown_report(report: dict[str, Any]) -> str:
         lines += [f"- {c['landmark']} taken for {c['taken_for']}: {c['count']}" for c in report["confusions"]] or [
             "none"
         ]
+        if rows := report.get("runners_up"):
+            lines += ["", f"## Errors beyond {FAR_MM:g} mm", "", *_runner_up_lines(rows)]
         lines += ["", f"## Failures (over {FAILURE_MM:g} mm, or confused)", ""]
         lines += [_failure(entry) for entry in report["failures"]] or ["none"]
     if report["subgroups"]:
@@ -250,6 +255,15 @@ def _reliability_lines(table: dict[str, Any]) -> list[str]:
             f"{error['measured']:.2f} |"
         )
     return [*lines, "", f"Mean gap between confidence and share within 3 mm: {100 * table['calibration_error']:.1f} %."]
+
+
+def _runner_up_lines(rows: dict[str, dict[str, int]]) -> list[str]:
+    lines = ["| code | beyond | on a runner-up | elsewhere |", "|---|---|---|---|"]
+    total = {key: sum(row[key] for row in rows.values()) for key in ("beyond", "on_runner_up")}
+    return lines + [
+        f"| {code} | {row['beyond']} | {row['on_runner_up']} | {row['beyond'] - row['on_runner_up']} |"
+        for code, row in {**rows, "all": total}.items()
+    ]
 
 
 def _range(interval: Sequence[float]) -> str:

@@ -46,6 +46,13 @@ def subgroups_of(case: Mapping[str, Any], volume: Volume, truth: Sequence[Landma
     traits["anterior circle"] = "variant" if anterior else "complete"
     middle = {words.get(f"{side}-MCA") for side in "RL"}
     traits["M1 division"] = "two trunks" if middle == {"bifurcation"} else "early, three trunks or single"
+    if "R-early branches" in words:  # from version 4 of the phantom on
+        early = {words[f"{side}-early branches"] for side in "RL"}
+        marginal = [words[f"{side}-callosomarginal"] for side in "RL"]
+        traits["A2"] = words["A2"]
+        traits["early branches of M1"] = "none or thin" if early == {"none"} else "0.3 to 0.49 of what goes on"
+        thick = any(form.startswith("thick") for form in marginal)
+        traits["callosomarginal artery"] = "as thick as the A3" if thick else "thin or none"
     noise = float(phantom.get("appearance", {}).get("noise", 0.0))
     traits["noise"] = "low" if noise <= NOISE_LIMIT.get(str(case.get("modality")), noise) else "high"
     return traits

@@ -17,6 +17,7 @@ from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine, ax
 
 from ..config.settings import PHANTOM_VERSION
 from .appearance import Family, Masking, Tissue
+from .patterns import ANATOMIES
 from .render import Scene, render
 from .training_cases import landmark_status, sample_scene
 from .variants import VariantRates
@@ -54,14 +55,18 @@ def make_case(
     pose: str = "clinical",
     enrichment: float = 1.0,
     version: int = PHANTOM_VERSION,
+    anatomy: str = "development",
 ) -> PhantomCase:
     """Case `index` of the cohort `seed`: the same for the same numbers and phantom version, on the CPU.
 
-    `enrichment` makes uncommon variants and disease that many times as likely.
+    `enrichment` makes uncommon variants and disease that many times as likely; `anatomy` names the branch patterns
+    that they are drawn from (`patterns.ANATOMIES`; version 3 has one anatomy only).
     """
     stream = [seed + COHORT_SEED_OFFSET, 2 * index + (modality is Modality.CTA)]
     rng = np.random.Generator(np.random.Philox(key=stream))
-    rates = None if enrichment == 1.0 else VariantRates().enriched(enrichment)
+    rates = VariantRates(patterns=ANATOMIES[anatomy])
+    if enrichment != 1.0:
+        rates = rates.enriched(enrichment)
     scene = sample_scene(rng, modality, family, pose, rates, version)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
     grid = scan_grid(rng, np.nanmean(landmarks, axis=0), family)
@@ -73,6 +78,8 @@ def make_case(
         "family": family.value,
         "pose": pose,
         "enrichment": enrichment,
+        "anatomy": anatomy,
+        "alternatives": _alternatives(scene),
         "population": scene.phantom.population,
         "variants": scene.phantom.variants,
         "artery_present": scene.phantom.artery_present,
@@ -80,6 +87,20 @@ def make_case(
         "appearance": {key: value for key, value in asdict(scene.appearance).items() if key not in ("tissue", "seed")},
     }
     return rendered_case(scene, grid, name, record)
+
+
+def _alternatives(scene: Scene) -> dict[str, list[dict[str, Any]]]:
+    """The runners-up of every landmark in scan RAS, with the reason."""
+    return {
+        code: [
+            {
+                "position": [round(float(v), 3) for v in apply_affine(scene.pose, np.array([one.position]))[0]],
+                "reason": one.reason,
+            }
+            for one in many
+        ]
+        for code, many in scene.phantom.alternatives.items()
+    }
 
 
 def make_sample(modality: Modality = Modality.MRA) -> PhantomCase:
@@ -235,6 +256,7 @@ class CohortPlan:
     pose: str = "clinical"
     enrichment: float = 1.0
     version: int = PHANTOM_VERSION
+    anatomy: str = "development"
 
     def cases(self) -> Iterator[tuple[str, Modality, int]]:
         """(split, modality, index) of every case; the splits never share an index."""
@@ -261,6 +283,7 @@ def write_cohort(
             pose=plan.pose,
             enrichment=plan.enrichment,
             version=plan.version,
+            anatomy=plan.anatomy,
         )
         write_case(case, folder / split / case.name, with_scene=with_scenes)
         count += 1
