@@ -31,6 +31,12 @@ def add_phantom_command(commands: Any) -> None:
     phantom.add_argument("--pose", choices=["clinical", "training"], default="clinical", help="distribution of poses")
     phantom.add_argument("--enrich", type=float, default=1.0, metavar="F", help="uncommon variants F times as likely")
     phantom.add_argument(
+        "--anatomy",
+        choices=["development", "held-out"],
+        default="development",
+        help="branch patterns: held-out has other rates and forms, for tests alone",
+    )
+    phantom.add_argument(
         "--scenes", action="store_true", help="write a Slicer scene (scene.mrb) for every case as well"
     )
     target = phantom.add_mutually_exclusive_group(required=True)
@@ -38,6 +44,7 @@ def add_phantom_command(commands: Any) -> None:
     target.add_argument("--sample", type=Path, metavar="FILE.nii.gz", help="only write a plain sample scan")
     phantom.add_argument("--modality", choices=["mra", "cta"], default="mra", help="of the --sample (default: mra)")
     target.add_argument("--page", type=Path, metavar="FILE.png", help="only draw a page of 24 random cases")
+    target.add_argument("--variants", type=Path, metavar="FILE.png", help="only draw every variant by name")
     phantom.add_argument("--beside", type=Path, metavar="SCAN", help="with --page: show this scan first")
     phantom.set_defaults(run=_phantom)
 
@@ -50,6 +57,12 @@ def _count(text: str) -> int:
 
 
 def _phantom(arguments: argparse.Namespace) -> int:
+    if arguments.variants:
+        from ..phantom.patterns import ANATOMIES
+        from ..phantom.variant_page import variant_page
+
+        variant_page(ANATOMIES[arguments.anatomy]).write_png(arguments.variants)
+        return ExitCode.DELIVERED
     from CoWLandmarksLib.core.volume import Modality
 
     from ..phantom.appearance import Family
@@ -72,6 +85,7 @@ def _phantom(arguments: argparse.Namespace) -> int:
         pose=arguments.pose,
         enrichment=arguments.enrich,
         version=arguments.phantom_version,
+        anatomy=arguments.anatomy,
     )
     count = write_cohort(
         plan, arguments.out, with_scenes=arguments.scenes, on_case=lambda name: print(name, flush=True)
