@@ -249,8 +249,14 @@ def _middle(rng: np.random.Generator, rates: PatternRates, form: str) -> MiddleP
     if form == "single":
         loop = 0.0
         again, ratios[0] = [run, 0.0], max(float(ratios[0]), 0.55)
+    limits = rates.trunk_ratio
+    if form == "early":
+        # The larger trunk often divides where M1 usually does, more evenly than it did before.
+        limits = rates.early_division_ratio
+        if rng.random() < rates.early_division_again:
+            again[0], ratios[0] = float(rng.uniform(5.0, 15.0)), float(rng.uniform(0.65, 1.0))
     return MiddlePattern(
-        trunk_ratio=_ratio(rng, rates.trunk_ratio, near, rates.trunk_near_limit),
+        trunk_ratio=_ratio(rng, limits, near, rates.trunk_near_limit),
         third_ratio=float(rng.uniform(*rates.trunk_ratio)),
         third_mm=float(rng.choice([0.0, rng.uniform(0.6, 2.8)])),
         lower_is_larger=bool(rng.random() < 0.55),

@@ -28,7 +28,7 @@ def enriched_table(rates: dict[str, float], factor: float) -> dict[str, float]:
 
 
 def _a2() -> dict[str, float]:
-    return {"paired": 0.83, "three": 0.08, "bihemispheric": 0.07, "azygos": 0.02}
+    return {"paired": 0.77, "three": 0.10, "bihemispheric": 0.10, "azygos": 0.03}
 
 
 def _acoa() -> dict[str, float]:
@@ -36,11 +36,11 @@ def _acoa() -> dict[str, float]:
 
 
 def _mca() -> dict[str, float]:
-    return {"bifurcation": 0.74, "trifurcation": 0.12, "early": 0.10, "single": 0.04}
+    return {"bifurcation": 0.70, "trifurcation": 0.12, "early": 0.12, "single": 0.06}
 
 
 def _callosomarginal() -> dict[str, float]:
-    return {"beyond the genu": 0.34, "at the genu": 0.20, "below the genu": 0.28, "none": 0.18}
+    return {"beyond the genu": 0.28, "at the genu": 0.22, "below the genu": 0.32, "none": 0.18}
 
 
 def _early_courses() -> dict[str, float]:
@@ -71,7 +71,7 @@ class PatternRates:
     bihemispheric_ratio: Span = (0.3, 0.65)
     bihemispheric_split_mm: Span = (-8.0, 16.0)
     callosomarginal: dict[str, float] = field(default_factory=_callosomarginal)
-    callosomarginal_thick: float = 0.45
+    callosomarginal_thick: float = 0.5
     callosomarginal_thick_ratio: Span = (0.7, 1.1)
     callosomarginal_thin_ratio: Span = (0.4, 0.7)
     callosomarginal_height_mm: Span = (6.0, 13.0)
@@ -97,7 +97,9 @@ class PatternRates:
     early_wave_mm: Span = (0.3, 1.6)
     trunk_ratio: Span = (0.53, 1.0)
     trunk_near_limit: float = 0.05
-    early_division_mm: Span = (3.5, 9.5)
+    early_division_mm: Span = (3.5, 8.0)
+    early_division_again: float = 0.75
+    early_division_ratio: Span = (0.53, 0.8)
     next_division: float = 0.45
     next_division_mm: Span = (3.2, 15.0)
     next_ratio: Span = (0.4, 1.0)
@@ -146,7 +148,7 @@ DEVELOPMENT = PatternRates()
 
 HELD_OUT = PatternRates(
     name="held-out",
-    a2={"paired": 0.70, "three": 0.10, "bihemispheric": 0.14, "azygos": 0.06},
+    a2={"paired": 0.69, "three": 0.05, "bihemispheric": 0.18, "azygos": 0.08},
     acoa={"single": 0.55, "absent": 0.20, "fenestrated": 0.06, "double": 0.12, "X-shaped": 0.07},
     mca={"bifurcation": 0.62, "trifurcation": 0.16, "early": 0.14, "single": 0.08},
     a2_unequal=0.25,
@@ -178,7 +180,8 @@ HELD_OUT = PatternRates(
     early_span_mm=(28.0, 60.0),
     early_angle=(50.0, 105.0),
     early_wave_mm=(1.4, 2.6),
-    early_division_mm=(3.0, 12.0),
+    early_division_mm=(5.5, 8.0),
+    early_division_ratio=(0.6, 0.95),
     next_division=0.6,
     next_division_mm=(3.2, 11.0),
     next_ratio=(0.5, 1.0),
