@@ -7,6 +7,7 @@ Steps: background tissue on a coarse grid, tubes at voxel scale with partial vol
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -49,13 +50,23 @@ class Scene:
     appearance: Appearance
     pose: np.ndarray
 
+    @cached_property
+    def vessels(self) -> tuple[Capsules, Capsules]:
+        """Arteries and veins in scan RAS, which all grids of a scene have in common."""
+        return _vessel_capsules(self)
+
+    @cached_property
+    def bones(self) -> Capsules:
+        """Bones of the skull base in scan RAS."""
+        return bones_of(self.phantom, self.head.skull_base, self.pose)
+
 
 def render(scene: Scene, grid: Grid, device: torch.device, *, with_labels: bool = False) -> RenderedScan:
     """Render `scene` on `grid` (scan RAS). Random fields depend on the appearance's seed and on the grid."""
     appearance = scene.appearance
     generator = torch.Generator(device=device)
     generator.manual_seed(appearance.seed)
-    arteries, veins = _vessel_capsules(scene)
+    arteries, veins = scene.vessels
     tubes = rasterise(arteries, grid, device, with_labels=with_labels)
     venous = rasterise(veins, grid, device)
     image, brain = _background(scene, grid, arteries, generator, device)
@@ -167,7 +178,7 @@ def _background(
     )
     covered = rasterise(trunk, coarse, device).coverage
     near = gaussian_blur(covered, tuple(scene.appearance.cistern_mm / coarse.spacing[::-1] / 1.5))
-    bone = rasterise(bones_of(scene.phantom, scene.head.skull_base, scene.pose), coarse, device).coverage
+    bone = rasterise(scene.bones, coarse, device).coverage
     canal = gaussian_blur(covered, 0.5)
     bone = bone * (1.0 - 2.0 * canal).clamp(0.0, 1.0)
     image, brain = tissue_image(coarse, reference, scene.head, scene.appearance, bone, near, generator)
