@@ -28,8 +28,8 @@ _WINDOW_HU = (-100.0, 600.0)
 
 @dataclass(frozen=True)
 class Tile:
-    """A scan on the page; `centre` (3,) RAS mm is shown in the middle of both panels; `window` black and white, None: by
-    the modality."""
+    """A scan on the page; `centre` (3,) RAS mm is shown in the middle of both panels; `window` black and white, by
+    the modality where None."""
 
     title: str
     volume: Volume

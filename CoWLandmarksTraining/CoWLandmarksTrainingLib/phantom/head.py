@@ -133,12 +133,11 @@ def _base_height(side: torch.Tensor, y: torch.Tensor, shape: HeadShape, *, obliq
 
     `oblique` (version 4): the temporal poles reach forward beside the siphon, and the petrous ridges run backwards.
     """
-    wing, ridge = 22.0, -8.0
+    anterior, posterior = torch.sigmoid((y - 22.0) / 2.5), torch.sigmoid((-8.0 - y) / 3.0)
     if oblique:
         outward = ((side - 14.0) / 30.0).clamp(0.0, 1.0)
-        wing, ridge = 22.0 + 11.0 * outward, 2.0 - 26.0 * outward
-    anterior = torch.sigmoid((y - wing) / 2.5)
-    posterior = torch.sigmoid((ridge - y) / 3.0)
+        anterior = torch.sigmoid((y - 22.0 - 11.0 * outward) / 2.5)
+        posterior = torch.sigmoid((2.0 - 26.0 * outward - y) / 3.0)
     lateral = torch.sigmoid((side - 15.0) / 2.0)
     middle = -10.0 * (1 - lateral) - 27.0 * lateral
     height = anterior * (-5.0 + 0.12 * side) + posterior * -46.0 + (1 - anterior - posterior) * middle

@@ -74,7 +74,8 @@ def bone_capsules() -> Capsules:
 def bones_of(phantom: Phantom, build: SkullBase, pose: np.ndarray, *, near: bool = True) -> Capsules:
     """Skull-base bones of one head in scan RAS; `pose` (4, 4) reference frame -> scan RAS.
 
-    `near` False (version 4) leaves out those by the siphon and has the planum as a plate. The carotid canal is cut out where the artery runs (by the renderer).
+    `near` False (version 4) leaves out those by the siphon and has the planum as a plate. The carotid canal is
+    cut out where the artery runs (by the renderer).
     """
     scale = float(np.cbrt(np.linalg.det(pose[:3, :3])))
     paths = _FAR if near else [path for path in _FAR if path not in _RODS] + _PLANUM
