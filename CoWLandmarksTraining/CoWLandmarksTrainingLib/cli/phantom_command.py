@@ -106,11 +106,8 @@ def _phantom(arguments: argparse.Namespace) -> int:
 
 
 def _fill_cache(arguments: argparse.Namespace, seed: int) -> None:
-    import torch
-
     from ..phantom.case_cache import CaseKind, fill
 
-    torch.set_num_threads(1)
     kinds = (CaseKind(arguments.only),) if arguments.only else tuple(CaseKind)
     total = 0
     for there, rendered in fill(arguments.cache, seed, arguments.count, arguments.phantom_version, kinds):

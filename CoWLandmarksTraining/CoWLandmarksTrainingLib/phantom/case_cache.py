@@ -55,18 +55,23 @@ def fine_case(folder: Path, seed: int, index: int, window: int, version: int = P
 def fill(
     folder: Path, seed: int, count: int, version: int = PHANTOM_VERSION, kinds: tuple[CaseKind, ...] = tuple(CaseKind)
 ) -> Iterator[tuple[int, int]]:
-    """Render the first `count` cases of the stream `seed` that are not there yet; yields (cases there, just rendered).
+    """Render, with one thread, the first `count` cases of the stream `seed` that are not there yet.
 
-    A training in the same folder takes what is there and renders the rest itself; what it learns does not depend on
-    who rendered a case. Raises OutputError.
+    Yields (cases that are there, files just rendered). A training in the same folder takes what is there and renders
+    the rest itself; what it learns does not depend on who rendered a case. Raises OutputError.
     """
-    for index in range(count):
-        rendered = 0
-        for kind in kinds:
-            make = _rendered_head if kind is CaseKind.HEAD else _rendered_circle
-            rendered += not _path(folder, kind, seed, index, version).exists()
-            make(folder, seed, index, version)
-        yield index + 1, rendered
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for index in range(count):
+            rendered = 0
+            for kind in kinds:
+                make = _rendered_head if kind is CaseKind.HEAD else _rendered_circle
+                rendered += not _path(folder, kind, seed, index, version).exists()
+                make(folder, seed, index, version)
+            yield index + 1, rendered
+    finally:
+        torch.set_num_threads(threads)
 
 
 def circle_case(folder: Path, seed: int, index: int, version: int = PHANTOM_VERSION) -> CircleCase:
