@@ -43,6 +43,7 @@ from CoWLandmarksTrainingLib.phantom.appearance import Family  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import PhantomCase, make_case, rendered_case  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.variants import VariantRates  # noqa: E402
+from phantom_option import add_phantom_version  # noqa: E402
 
 TEST_INDEX = 200_000
 PRESENCE_KINDS = ("PCoA", "ACoA", "ACA-A1", "PCA-P1")
@@ -83,13 +84,14 @@ def main() -> int:
     parser.add_argument("--presence", action="store_true", help="the cohort with as many absent as present arteries")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL_FILE)
     parser.add_argument("--out", type=Path, help="write all results here as JSON")
+    add_phantom_version(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     anatomy = default_anatomy()
     detector = Detector(load_model(arguments.model), device="cpu") if "found" in arguments.landmarks else None
     results: list[ArteryResult] = []
     seconds: list[float] = []
-    for case in _cases(arguments.seed, arguments.cases, arguments.presence):
+    for case in _cases(arguments.seed, arguments.cases, arguments.presence, arguments.phantom_version):
         for kind in arguments.landmarks:
             landmarks = given_landmarks(case, kind, detector)
             started = time.process_time()
@@ -109,16 +111,19 @@ def main() -> int:
     return 0
 
 
-def _cases(seed: int, count: int, presence: bool) -> Iterator[PhantomCase]:
+def _cases(seed: int, count: int, presence: bool, version: int) -> Iterator[PhantomCase]:
     for index in range(count):
         for modality in Modality:
-            yield (presence_case(seed, index, modality) if presence else make_case(seed, TEST_INDEX + index, modality))
+            if presence:
+                yield presence_case(seed, index, modality, version)
+            else:
+                yield make_case(seed, TEST_INDEX + index, modality, version=version)
 
 
-def presence_case(seed: int, index: int, modality: Modality) -> PhantomCase:
+def presence_case(seed: int, index: int, modality: Modality, version: int) -> PhantomCase:
     """A case of the presence cohort: plain images (no masking), the field of view just round the circle."""
     rng = np.random.Generator(np.random.Philox(key=[seed + 9_000_000, 2 * index + (modality is Modality.CTA)]))
-    scene = sample_scene(rng, modality, Family.TRAINING, "clinical", PRESENCE_RATES)
+    scene = sample_scene(rng, modality, Family.TRAINING, "clinical", PRESENCE_RATES, version)
     scene = replace(scene, appearance=replace(scene.appearance, masking=type(scene.appearance.masking)("none")))
     centre = np.nanmean(apply_affine(scene.pose, scene.phantom.landmarks), axis=0)
     spacing = np.array([*(rng.uniform(0.4, 0.65),) * 2, rng.uniform(0.5, 0.9)])

@@ -27,6 +27,7 @@ from CoWLandmarksLib.core.detection import LandmarkEstimate  # noqa: E402
 from CoWLandmarksLib.core.volume import Modality, Volume  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case  # noqa: E402
 from detection_speed import machine  # noqa: E402
+from phantom_option import add_phantom_version  # noqa: E402
 from review_steps import ReviewWalk, as_detected, random_steps  # noqa: E402
 
 PHANTOMS = {Modality.MRA: 200_001, Modality.CTA: 200_016}
@@ -38,12 +39,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=16)
     parser.add_argument("--steps", type=int, default=200, help="per phantom")
+    add_phantom_version(parser)
     arguments = parser.parse_args()
     print(f"{machine()}; 1 thread; seed {arguments.seed}\n")
     print("| phantom | steps | failed | broke a rule | processor s a step, median / most |\n|---|---|---|---|---|")
     wrong = 0
     for modality, patient in PHANTOMS.items():
-        case = make_case(7700, patient, modality)
+        case = make_case(7700, patient, modality, version=arguments.phantom_version)
         wrong += walk(case.volume, modality, as_detected(case.truth), arguments.steps, arguments.seed)
     return 1 if wrong else 0
 

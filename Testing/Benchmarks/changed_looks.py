@@ -27,6 +27,7 @@ from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model  # noqa:
 from CoWLandmarksTrainingLib.evaluate.evaluation import AnnotatedVolume, CaseResult, evaluate  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case  # noqa: E402
 from CoWLandmarksTrainingLib.records.metrics import confusions, radial_errors  # noqa: E402
+from phantom_option import add_phantom_version  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,14 @@ LOOKS: Mapping[str, Callable[[Scan], np.ndarray]] = {
 }
 
 
-def measured(detector: Detector, seed: int, cases: int, looks: Iterable[str]) -> dict[str, list[CaseResult]]:
+def measured(
+    detector: Detector, seed: int, cases: int, looks: Iterable[str], version: int
+) -> dict[str, list[CaseResult]]:
     """Results by look."""
     results: dict[str, list[CaseResult]] = {name: [] for name in looks}
     for index in range(cases):
         modality = (Modality.MRA, Modality.CTA)[index % 2]
-        case = make_case(seed, index, modality)
+        case = make_case(seed, index, modality, version=version)
         values = np.asarray(case.volume.voxels, np.float32)
         spacing = case.volume.grid.spacing
         artery = (
@@ -110,10 +113,11 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=16)
     parser.add_argument("--look", action="append", choices=list(LOOKS), help="only this one (can be repeated)")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL_FILE)
+    add_phantom_version(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     detector = Detector(load_model(arguments.model), "cpu")
-    results = measured(detector, arguments.seed, arguments.cases, arguments.look or LOOKS)
+    results = measured(detector, arguments.seed, arguments.cases, arguments.look or LOOKS, arguments.phantom_version)
     print(
         "| look | MRE (SD over scans) mm | median | 95 % | 2 mm | 4 mm | confusions | circle network MRE | coarse MRE |"
     )

@@ -25,6 +25,7 @@ from CoWLandmarksLib.detect.detector import Detector  # noqa: E402
 from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case  # noqa: E402
 from degraded_real_scan import cut, resampled, turned  # noqa: E402
+from phantom_option import add_phantom_version  # noqa: E402
 
 RESAMPLED = {
     "voxels of 0.4 mm": resampled(0.4, 0.4, 0.4),
@@ -102,12 +103,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL_FILE)
+    add_phantom_version(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     detector = Detector(load_model(arguments.model), "cpu")
     tallies = {name: Tally() for name in (*RESAMPLED, *CUTS)}
     for index in range(arguments.cases):
-        case = make_case(arguments.seed, index, (Modality.MRA, Modality.CTA)[index % 2])
+        modality = (Modality.MRA, Modality.CTA)[index % 2]
+        case = make_case(arguments.seed, index, modality, version=arguments.phantom_version)
         truth = np.array([p.position if p.position is not None else (np.nan,) * 3 for p in case.truth], float)
         known = truth[np.isfinite(truth).all(axis=1)]
         before = detector.detect(case.volume)

@@ -31,6 +31,8 @@ SEED = 7400
 
 def main() -> int:
     """Measure and print a table with the machine's name."""
+    from phantom_option import add_phantom_version
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
@@ -39,13 +41,14 @@ def main() -> int:
     parser.add_argument("--precision", type=int, default=0, metavar="N")
     parser.add_argument("--worker", action="store_true")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    add_phantom_version(parser)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measured(arguments.one, arguments)))
         return 0
     print(f"{machine()}; {arguments.threads} threads; device {arguments.device}\n")
     if arguments.precision:
-        compare_precision(arguments.precision, arguments.device)
+        compare_precision(arguments.precision, arguments.device, arguments.phantom_version)
     elif arguments.worker:
         time_worker()
     else:
@@ -69,7 +72,7 @@ def time_detections(arguments: argparse.Namespace) -> None:
     """Table of seconds per stage and of memory."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, scan in scans(arguments.tall).items():
+        for name, scan in scans(arguments.tall, arguments.phantom_version).items():
             path = Path(folder) / f"{name}.npz"
             save(scan, path)
             command = [sys.executable, __file__, "--one", str(path), "--device", arguments.device]
@@ -88,7 +91,7 @@ def time_detections(arguments: argparse.Namespace) -> None:
         print(f"| {name} | {shape} | {voxels.nbytes / 1e6:.0f} | {times} | {row['whole']:.2f} | {memory} |")
 
 
-def scans(tall: bool) -> dict[str, Any]:
+def scans(tall: bool, version: int) -> dict[str, Any]:
     """Phantoms of the sizes to measure."""
     import bodies
     import numpy as np
@@ -101,10 +104,10 @@ def scans(tall: bool) -> dict[str, Any]:
         matrix[:3, 3] = apply_affine(matrix, np.full(3, -0.25))
         matrix[:3, :3] /= 2.0
         return {"head and neck CTA": Volume(np.ascontiguousarray(voxels), matrix, "tall", small.modality)}
-    return {name: case.volume for name, case in large_cases().items()}
+    return {name: case.volume for name, case in large_cases(version).items()}
 
 
-def large_cases() -> dict[str, Any]:
+def large_cases(version: int) -> dict[str, Any]:
     """A phantom of each modality with 512 x 512 x 160 voxels."""
     import numpy as np
     from CoWLandmarksLib.core.volume import Modality, apply_affine, axis_aligned_grid
@@ -115,7 +118,7 @@ def large_cases() -> dict[str, Any]:
     made = {}
     for modality in Modality:
         rng = np.random.Generator(np.random.Philox(key=[SEED, 1]))
-        scene = sample_scene(rng, modality, Family.TRAINING, "clinical")
+        scene = sample_scene(rng, modality, Family.TRAINING, "clinical", version=version)
         centre = np.nanmean(apply_affine(scene.pose, scene.phantom.landmarks), axis=0)
         grid = axis_aligned_grid(centre, np.array([0.43, 0.43, 0.6]), (160, 512, 512))
         made[modality.value] = rendered_case(scene, grid, modality.value, {}, 400.0)
@@ -166,7 +169,7 @@ def resident_mb(kind: str) -> float:
     return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(kind))
 
 
-def compare_precision(count: int, device: str) -> None:
+def compare_precision(count: int, device: str, version: int) -> None:
     """How far points move between bf16 and fp32 arithmetic, and how far both are from the truth."""
     import numpy as np
     from CoWLandmarksLib.core.volume import Modality
@@ -180,7 +183,7 @@ def compare_precision(count: int, device: str) -> None:
     moved, errors = [], {True: [], False: []}
     for index in range(count):
         for modality in Modality:
-            case = make_case(SEED, index, modality)
+            case = make_case(SEED, index, modality, version=version)
             truth = np.array([e.position if e.position else (np.nan,) * 3 for e in case.truth], float)
             found = {}
             for bf16 in (True, False):

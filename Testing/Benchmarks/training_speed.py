@@ -31,6 +31,8 @@ CASES, SCAN_SHAPE, RENDERED = 4, (120, 170, 150), 6
 
 def main() -> int:
     """Measure and print a table with the machine's name."""
+    from phantom_option import add_phantom_version
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--preset", choices=["cpu", "gpu", "paper"], default="cpu")
@@ -40,6 +42,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as well")
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--cohort", type=Path, help=argparse.SUPPRESS)
+    add_phantom_version(parser)
     arguments = parser.parse_args()
     if arguments.part:
         print(json.dumps(measured(arguments, arguments.part[0], int(arguments.part[1]))))
@@ -51,7 +54,7 @@ def main() -> int:
     )
     rows = []
     if arguments.only in (None, "rendering"):
-        rendering()
+        rendering(arguments.phantom_version)
     if arguments.only in (None, "training"):
         rows = training(arguments)
     if arguments.json:
@@ -59,8 +62,8 @@ def main() -> int:
     return 0
 
 
-def rendering() -> None:
-    """Seconds a phantom, on one thread of the processor."""
+def rendering(version: int) -> None:
+    """Seconds a phantom of a version, on one thread of the processor."""
     import torch
     from CoWLandmarksTrainingLib.phantom.circle_cases import render_circle_case
     from CoWLandmarksTrainingLib.phantom.training_cases import render_training_case
@@ -68,10 +71,10 @@ def rendering() -> None:
     torch.set_num_threads(1)
     spent = {}
     for render in (render_training_case, render_circle_case):
-        render(1, RENDERED, torch.device("cpu"))
+        render(1, RENDERED, torch.device("cpu"), version)
         began = time.process_time()
         for number in range(RENDERED):
-            render(1, number, torch.device("cpu"))
+            render(1, number, torch.device("cpu"), version)
         spent[render] = (time.process_time() - began) / RENDERED
     print("| processor seconds a phantom | coarse and fine | circle |\n|---|---|---|")
     print(f"| one thread | {spent[render_training_case]:.2f} | {spent[render_circle_case]:.2f} |\n", flush=True)

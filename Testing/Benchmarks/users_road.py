@@ -37,15 +37,17 @@ def main() -> int:
     parser.add_argument("--start-from", default="default", metavar="MODEL", help="what to begin from (or 'nothing')")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="settings of train")
+    parser.add_argument("--phantom-version", default="4", help="3 makes the tables again that were made with phantom 3")
     arguments = parser.parse_args()
     work: Path = arguments.work
     if work.exists() and any(work.iterdir()):
         parser.error(f"'{work}' is not empty")
-    make_scenes(work)
+    make_scenes(work, arguments.phantom_version)
     cohort = [str(work / "scenes"), str(work / "sets")]
     model, aligned = str(work / "training" / "model.cow.pt"), str(work / "aligned")
     train = ["train", aligned, "--out", str(work / "training"), "--start-from", arguments.start_from]
     train += ["--seed", str(arguments.seed), "--phantoms", str(arguments.phantoms)]
+    train += ["--set", f"data.phantom_version={arguments.phantom_version}"]
     train += [word for value in arguments.set for word in ("--set", value)]
     shipped = ROOT / "CoWLandmarks" / "CoWLandmarksLib" / "Resources" / "Models" / "default.cow.pt"
     unseen, reports = str(work / "unseen"), (str(work / "report-shipped"), str(work / "report"))
@@ -68,10 +70,10 @@ def main() -> int:
     return 0
 
 
-def make_scenes(work: Path) -> None:
+def make_scenes(work: Path, version: str) -> None:
     """`scenes/NAME.mrb` and nothing else of the scans; `sets/` landmarks alone; `unseen/` for the test."""
     phantoms = work / "phantoms"
-    site = ["--family", "site"]
+    site = ["--family", "site", "--phantom-version", version]
     timed(["phantom", "--mra", "12", "--seed", "31", *site, "--scenes", "--out", str(phantoms)])
     timed(["phantom", "--cta", "40", "--seed", "32", *site, "--out", str(work / "sets")])
     timed(["phantom", "--mra", "48", "--seed", "33", *site, "--out", str(work / "unseen")])

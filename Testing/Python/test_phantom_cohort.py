@@ -18,6 +18,7 @@ from CoWLandmarksLib.io.volume_io import read_volume
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from CoWLandmarksTrainingLib.evaluate.evaluation_cases import annotated_volume, evaluation_cases
 from CoWLandmarksTrainingLib.phantom import phantom_cohort as cohort
+from CoWLandmarksTrainingLib.phantom.acquisition import Acquisition
 from CoWLandmarksTrainingLib.phantom.appearance import Family
 from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import (
@@ -33,9 +34,14 @@ from CoWLandmarksTrainingLib.phantom.variants import VariantRates
 ANATOMY = default_anatomy()
 
 
-def coarse_scan_grid(rng: np.random.Generator, centre: np.ndarray, family: Family = Family.TRAINING) -> Grid:
+def coarse_scan_grid(
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    family: Family = Family.TRAINING,
+    acquisition: Acquisition | None = None,
+) -> Grid:
     """The field of view of a case at 1.8 mm, so that a test is quick."""
-    grid = scan_grid(rng, centre, family)
+    grid = scan_grid(rng, centre, family, acquisition)
     size = np.ceil(grid.size * grid.spacing / 1.8).astype(int)
     return axis_aligned_grid(grid.centre, np.full(3, 1.8), (int(size[2]), int(size[1]), int(size[0])))
 
@@ -76,7 +82,9 @@ class TestCase:
     def test_the_scan_is_sound_and_says_what_it_is(self, modality: Modality) -> None:
         volume = validated(case(modality).volume)
         assert volume.warnings == ()
-        assert volume.voxels.dtype == np.int16
+        acquisition = case(modality).scene.appearance.acquisition
+        assert acquisition is not None
+        assert volume.voxels.dtype == (np.uint8 if acquisition.eight_bit else np.int16)
         assert volume.modality is modality
         assert volume.name == f"{modality.value}-5-0002"
         assert case(modality).labels.voxels.dtype == np.uint8

@@ -36,6 +36,7 @@ from CoWLandmarksTrainingLib.phantom.training_cases import (
     dequantise,
     landmark_status,
     quantise,
+    value_range,
 )
 from CoWLandmarksTrainingLib.train import phantom_source
 from CoWLandmarksTrainingLib.train.batches import Batch, stacked
@@ -96,8 +97,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "fine_status": np.stack([status] * repeat),
                 "fine_origin": np.stack([origin] * repeat),
             }
-    np.savez(folder / "head-1-0000000.npz", **head)
-    np.savez(folder / "circle-1-0000000.npz", **circle)
+    np.savez(folder / "head-v4-1-0000000.npz", **head)
+    np.savez(folder / "circle-v4-1-0000000.npz", **circle)
     return folder
 
 
@@ -259,8 +260,19 @@ def test_jitter_changes_contrast_but_not_much_and_is_reproducible() -> None:
 def test_bytes_keep_network_values_to_half_a_step(modality: Modality) -> None:
     rule = DEFAULT_INTENSITY_RULES[modality]
     values = torch.linspace(rule.low, rule.high, 777)
-    again = dequantise(torch.from_numpy(quantise(values, rule)), rule)
-    assert float((again - values).abs().max()) <= (rule.high - rule.low) / 510 + 1e-5
+    for version, image in ((3, values), (4, values), (4, 0.2 * values)):
+        low, high = value_range(image, rule, version)
+        again = dequantise(torch.from_numpy(quantise(image, (low, high))), (low, high))
+        assert float((again - image).abs().max()) <= (high - low) / 510 + 1e-5
+
+
+def test_a_ct_of_eight_bits_keeps_all_its_grey_levels_in_the_cache() -> None:
+    rule = DEFAULT_INTENSITY_RULES[Modality.CTA]
+    image = torch.arange(256.0) / rule.fixed_scale  # what the detector reads of such a file
+    by_rule = quantise(image, value_range(image, rule, 3))
+    by_image = quantise(image, value_range(image, rule, 4))
+    assert len(np.unique(by_rule)) < 64
+    assert len(np.unique(by_image)) == 256
 
 
 def test_a_landmark_within_two_millimetres_of_the_edge_is_outside() -> None:
@@ -286,11 +298,12 @@ class TestPhantomsOnDemand:
         """Numbers of the phantoms that were asked for; nothing is rendered."""
         numbers: list[int] = []
 
-        def case(folder: Path, seed: int, index: int) -> CoarseCase:
+        def case(folder: Path, seed: int, index: int, version: int) -> CoarseCase:
             numbers.append(index)
             status = np.ones(len(CODES), np.int8)
             landmarks = (CIRCLE - CIRCLE.min(axis=0)).astype(np.float32)
-            return CoarseCase(np.zeros((2, *COARSE_SHAPE), np.uint8), landmarks, status, ("mra", "cta")[index % 2])
+            image = np.zeros((2, *COARSE_SHAPE), np.uint8)
+            return CoarseCase(image, landmarks, status, ("mra", "cta")[index % 2], (0.0, 1.6))
 
         monkeypatch.setattr(phantom_source, "coarse_case", case)
         return numbers
@@ -339,7 +352,7 @@ class TestPhantomsOnDemand:
         ]
         sums = {process.communicate()[0] for process in both}
         assert [process.returncode for process in both] == [0, 0]
-        assert [path.name for path in (tmp_path / "shared").iterdir()] == ["circle-5-0000003.npz"]
+        assert [path.name for path in (tmp_path / "shared").iterdir()] == ["circle-v4-5-0000003.npz"]
         shared, alone = circle_case(tmp_path / "shared", 5, 3), circle_case(tmp_path / "alone", 5, 3)
         np.testing.assert_array_equal(shared.image, alone.image)
         np.testing.assert_array_equal(shared.landmarks, alone.landmarks)
@@ -350,7 +363,9 @@ class TestPhantomsOnDemand:
     def test_a_phantom_that_cannot_be_kept_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         case = render_circle_case(5, 3, torch.device("cpu"))
         monkeypatch.setattr("CoWLandmarksTrainingLib.phantom.case_cache.render_circle_case", lambda *_: case)
-        with pytest.raises(OutputError, match=r"circle-5-0000003\.npz' cannot be written .*; make room on the disk\.$"):
+        with pytest.raises(
+            OutputError, match=r"circle-v4-5-0000003\.npz' cannot be written .*; make room on the disk\.$"
+        ):
             circle_case(Path("/proc/none"), 5, 3)
 
 

@@ -18,9 +18,14 @@ def add_phantom_command(commands: Any) -> None:
     phantom.add_argument("--cta", type=_count, default=0, metavar="N", help="number of CTA cases")
     phantom.add_argument("--validation", type=_count, default=0, metavar="N", help="validation cases of each modality")
     phantom.add_argument("--test", type=_count, default=0, metavar="N", help="test cases of each modality")
-    phantom.add_argument("--seed", type=int, default=1, help="another seed gives another cohort (default: 1)")
-    families = ["training", "test", "site"]
-    phantom.add_argument("--family", choices=families, default="training", help="family of appearances")
+    phantom.add_argument("--seed", type=int, help="another seed gives another cohort (default: 1; --page: 2027)")
+    families = ["training", "thin-slice", "routine", "exported", "emergency", "test", "site"]
+    phantom.add_argument(
+        "--family",
+        choices=families,
+        default="training",
+        help="family of appearances; training (the default) has the four that follow in equal shares",
+    )
     phantom.add_argument(
         "--phantom-version",
         type=int,
@@ -43,8 +48,24 @@ def add_phantom_command(commands: Any) -> None:
     target.add_argument("--out", type=Path, metavar="DIR", help="folder for the cohort; made if needed")
     target.add_argument("--sample", type=Path, metavar="FILE.nii.gz", help="only write a plain sample scan")
     phantom.add_argument("--modality", choices=["mra", "cta"], default="mra", help="of the --sample (default: mra)")
-    target.add_argument("--page", type=Path, metavar="FILE.png", help="only draw a page of 24 random cases")
     target.add_argument("--variants", type=Path, metavar="FILE.png", help="only draw every variant by name")
+    target.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE.png",
+        help="only draw a page of 24 random cases, or of --mra and --cta",
+    )
+    target.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="only render training cases, with one thread, into the folder phantoms of a training, which may run "
+        "meanwhile; what is there already is left alone",
+    )
+    phantom.add_argument("--count", type=_count, default=1600, metavar="N", help="cases of --cache (default: 1600)")
+    phantom.add_argument(
+        "--only", choices=["head", "circle"], help="of --cache: coarse and fine cases alone, or those of the circle"
+    )
     phantom.add_argument("--beside", type=Path, metavar="SCAN", help="with --page: show this scan first")
     phantom.set_defaults(run=_phantom)
 
@@ -74,10 +95,14 @@ def _phantom(arguments: argparse.Namespace) -> int:
         write_volume(make_sample(Modality(arguments.modality)).volume, arguments.sample)
         return ExitCode.DELIVERED
     if arguments.page:
-        _draw_page(arguments.page, arguments.beside)
+        _draw_page(arguments)
+        return ExitCode.DELIVERED
+    seed = 1 if arguments.seed is None else arguments.seed
+    if arguments.cache:
+        _fill_cache(arguments, seed)
         return ExitCode.DELIVERED
     plan = CohortPlan(
-        seed=arguments.seed,
+        seed=seed,
         train={Modality.MRA: arguments.mra, Modality.CTA: arguments.cta},
         validation=arguments.validation,
         test=arguments.test,
@@ -94,16 +119,37 @@ def _phantom(arguments: argparse.Namespace) -> int:
     return ExitCode.DELIVERED
 
 
-def _draw_page(path: Path, beside: Path | None) -> None:
+def _fill_cache(arguments: argparse.Namespace, seed: int) -> None:
+    from ..phantom.case_cache import CaseKind, fill
+
+    kinds = (CaseKind(arguments.only),) if arguments.only else tuple(CaseKind)
+    total = 0
+    for there, rendered in fill(arguments.cache, seed, arguments.count, arguments.phantom_version, kinds):
+        total += rendered
+        if rendered and there % 10 == 0:
+            print(f"{there} of {arguments.count} cases", flush=True)
+    print(f"{arguments.count} cases are in '{arguments.cache}'; {total} files are new.")
+
+
+def _draw_page(arguments: argparse.Namespace) -> None:
     from CoWLandmarksLib.core.volume import Modality
     from CoWLandmarksLib.io.volume_io import read_volume
 
-    from ..phantom.contact_sheet import Tile, contact_sheet, random_tiles
+    from ..phantom.appearance import Family
+    from ..phantom.contact_sheet import CASES, SHEET_SEED, Tile, contact_sheet, random_tiles
 
-    tiles = random_tiles()
-    if beside:
-        volume = read_volume(beside)
+    wanted = {Modality.MRA: arguments.mra, Modality.CTA: arguments.cta}
+    modalities = tuple(modality for modality in Modality if wanted[modality]) or tuple(Modality)
+    tiles = random_tiles(
+        SHEET_SEED if arguments.seed is None else arguments.seed,
+        sum(wanted.values()) or CASES,
+        modalities=modalities,
+        family=Family(arguments.family),
+        version=arguments.phantom_version,
+    )
+    if arguments.beside:
+        volume = read_volume(arguments.beside)
         tiles.insert(
             0, Tile("a real scan", volume, volume.modality or Modality.MRA, volume.grid.corners().mean(axis=0))
         )
-    contact_sheet(tiles).write_png(path)
+    contact_sheet(tiles).write_png(arguments.page)

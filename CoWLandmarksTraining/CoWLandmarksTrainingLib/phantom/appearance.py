@@ -12,7 +12,7 @@ from enum import Enum
 import numpy as np
 from CoWLandmarksLib.core.volume import Modality
 
-from ..config.settings import PHANTOM_VERSION
+from .acquisition import Acquisition
 
 
 class Tissue(int, Enum):
@@ -40,10 +40,15 @@ class Masking(str, Enum):
 
 
 class Family(str, Enum):
-    """TRAINING: what the default model is trained on; TEST: the frozen appearance family that nothing is ever trained
-    on; SITE: one scanner with a look of its own, to try what training on a site's own scans brings."""
+    """TRAINING: what the default model is trained on, from version 4 on one of the four that follow (`families.py`);
+    TEST: the frozen appearance family that nothing is ever trained on; SITE: one scanner with a look of its own, to try
+    what training on a site's own scans brings."""
 
     TRAINING = "training"
+    THIN_SLICE = "thin-slice"
+    ROUTINE = "routine"
+    EXPORTED = "exported"
+    EMERGENCY = "emergency"
     TEST = "test"
     SITE = "site"
 
@@ -52,7 +57,8 @@ class Family(str, Enum):
 class Appearance:
     """All random choices of one case's image; TOF values relative to fresh arterial blood, CTA in HU.
 
-    Side branches whose radius stays under `smallest_mm` are not rendered.
+    Side branches whose radius stays under `smallest_mm` are not rendered. `acquisition` is what version 4 adds; the
+    frozen families and version 3 have none.
     """
 
     modality: Modality
@@ -81,15 +87,11 @@ class Appearance:
     plaque: float
     smallest_mm: float
     seed: int = field(repr=False, default=0)
+    acquisition: Acquisition | None = None
 
 
-def sample_appearance(
-    rng: np.random.Generator,
-    modality: Modality,
-    family: Family = Family.TRAINING,
-    version: int = PHANTOM_VERSION,
-) -> Appearance:
-    """Draw the appearance of one case, as phantoms of `version` look."""
+def sample_of_version_3(rng: np.random.Generator, modality: Modality, family: Family) -> Appearance:
+    """Draw the appearance of a case of version 3, or of a frozen family, which looks the same in every version."""
     draw = _sample_tof if modality is Modality.MRA else _sample_cta
     drawn = draw(rng, family)
     return _at_site(drawn, rng) if family is Family.SITE else drawn
@@ -137,13 +139,14 @@ def _at_site(drawn: Appearance, rng: np.random.Generator) -> Appearance:
     )
 
 
-def _masking(rng: np.random.Generator, share: float) -> Masking:
+def sample_masking(rng: np.random.Generator, share: float) -> Masking:
+    """What was done to a scan; to a `share` of them something was."""
     if rng.random() >= share:
         return Masking.NONE
     return list(Masking)[1:][int(rng.choice(5, p=[0.3, 0.15, 0.2, 0.1, 0.25]))]
 
 
-def _smallest(rng: np.random.Generator) -> float:
+def sample_smallest(rng: np.random.Generator) -> float:
     """Radius in mm under which a side branch does not show at all: half the scans show only the larger ones."""
     return float(rng.uniform(0.35, 0.85)) if rng.random() < 0.5 else 0.0
 
@@ -181,12 +184,12 @@ def _sample_tof(rng: np.random.Generator, family: Family) -> Appearance:
         noise_correlation_voxels=u(0.5, 0.8) if test else u(0.0, 0.5),
         blur_voxels=u(0.25, 0.6),
         ghosting=u(0.02, 0.1) if rng.random() < 0.15 else 0.0,
-        masking=_masking(rng, 0.4),
+        masking=sample_masking(rng, 0.4),
         masking_level=u(0.0, 1.0),
         eight_bit=rng.random() < 0.2,
         metal=rng.random() < 0.03,
         plaque=0.0,
-        smallest_mm=_smallest(rng),
+        smallest_mm=sample_smallest(rng),
         seed=int(rng.integers(2**62)),
     )
 
@@ -224,11 +227,11 @@ def _sample_cta(rng: np.random.Generator, family: Family) -> Appearance:
         noise_correlation_voxels=u(1.0, 1.3) if test else u(0.4, 1.0),
         blur_voxels=u(0.4, 0.9),
         ghosting=0.0,
-        masking=_masking(rng, 0.3),
+        masking=sample_masking(rng, 0.3),
         masking_level=u(0.0, 1.0),
         eight_bit=rng.random() < 0.1,
         metal=rng.random() < 0.03,
         plaque=u(0.2, 1.0) if rng.random() < 0.5 else 0.0,
-        smallest_mm=_smallest(rng),
+        smallest_mm=sample_smallest(rng),
         seed=int(rng.integers(2**62)),
     )

@@ -10,6 +10,8 @@ from CoWLandmarksLib.core.volume import Modality, Volume, axis_aligned_grid
 from CoWLandmarksLib.networks.resampling import resample
 from CoWLandmarksLib.pictures.canvas import Canvas, Colour
 
+from ..config.settings import PHANTOM_VERSION
+from .appearance import Family
 from .phantom_cohort import make_case
 
 SHEET_SEED = 2027
@@ -26,24 +28,36 @@ _WINDOW_HU = (-100.0, 600.0)
 
 @dataclass(frozen=True)
 class Tile:
-    """A scan on the page; `centre` (3,) RAS mm is shown in the middle of both panels."""
+    """A scan on the page; `centre` (3,) RAS mm is shown in the middle of both panels; `window` black and white, by
+    the modality where None."""
 
     title: str
     volume: Volume
     modality: Modality
     centre: np.ndarray
+    window: tuple[float, float] | None = None
 
 
-def random_tiles(seed: int = SHEET_SEED, count: int = CASES) -> list[Tile]:
-    """`count` cases of one seed, TOF-MRA and CTA in turn."""
+def random_tiles(
+    seed: int = SHEET_SEED,
+    count: int = CASES,
+    *,
+    modalities: tuple[Modality, ...] = tuple(Modality),
+    family: Family = Family.TRAINING,
+    version: int = PHANTOM_VERSION,
+) -> list[Tile]:
+    """`count` cases of one seed, the modalities in turn."""
     tiles = []
     for number in range(count):
-        modality = (Modality.MRA, Modality.CTA)[number % 2]
-        case = make_case(seed, number // 2, modality)
+        modality = modalities[number % len(modalities)]
+        case = make_case(seed, number // len(modalities), modality, family=family, version=version)
         points = np.array([e.position for e in case.truth if e.position is not None], float)
-        words = "" if case.record["masking"] == "none" else f", {case.record['masking']}"
         name = "TOF-MRA" if modality is Modality.MRA else "CTA"
-        tiles.append(Tile(f"{name}{words}", case.volume, modality, points.mean(axis=0)))
+        acquisition = case.scene.appearance.acquisition
+        words = [case.record["family"] if acquisition else "", case.record["masking"]]
+        title = ", ".join([name, *(word for word in words if word not in ("", "none"))])
+        window = (0.0, 255.0) if acquisition and acquisition.eight_bit else None
+        tiles.append(Tile(title, case.volume, modality, points.mean(axis=0), window))
     return tiles
 
 
@@ -73,5 +87,6 @@ def _panels(tile: Tile) -> tuple[np.ndarray, np.ndarray]:
     least = float(voxels.min())
     samples = resample(voxels, tile.volume.grid, grid, padding=least).numpy()
     low, high = _WINDOW_HU if tile.modality is Modality.CTA else (0.0, float(np.quantile(samples, 0.9985)))
+    low, high = tile.window or (low, high)
     shown = np.clip((samples - low) / max(high - low, 1e-6), 0.0, 1.0)[:, ::-1, ::-1]
     return shown.max(axis=0), shown[layers // 2]

@@ -71,7 +71,7 @@ def tissue_image(
     mean_radius = (rx + ry + rz) / 3.0
     dome = ((x / rx) ** 2 + ((y + 8.0) / ry) ** 2 + ((z - 24.0) / torch.where(z > 24.0, rz, rz * 1.25)) ** 2).sqrt()
     dome = (dome - 1.0) * mean_radius + wobble
-    base = z - _base_height(side, y, shape) - 0.5 * wobble
+    base = z - _base_height(side, y, shape, oblique=appearance.acquisition is not None) - 0.5 * wobble
     brain_depth = torch.maximum(dome, -base)
     head = (
         torch.maximum(
@@ -90,6 +90,9 @@ def tissue_image(
     paint(below & (fine <= -0.6), Tissue.FAT)
     paint(below & (base > -6.0) & (folds > -0.2), Tissue.MARROW)
     paint(below & (base > -3.0), Tissue.CORTICAL_BONE)
+    if appearance.acquisition:  # the bony wall of the sphenoid sinus
+        wall = below & (side < 14.3) & (y > 8.7) & (y < 28.3) & (z > -35.3) & (z < -17.7)
+        paint(wall & (folds < shape.sinus_air - 0.2), Tissue.CORTICAL_BONE)
     paint(
         below & (side < 13) & (y > 10) & (y < 27) & (z > -34) & (z < -19) & (folds < shape.sinus_air - 0.4), Tissue.AIR
     )
@@ -125,10 +128,16 @@ def tissue_image(
     return image, brain
 
 
-def _base_height(side: torch.Tensor, y: torch.Tensor, shape: HeadShape) -> torch.Tensor:
-    """Height (mm) of the skull base under the brain at lateral distance `side` and antero-posterior `y`."""
-    anterior = torch.sigmoid((y - 22.0) / 2.5)
-    posterior = torch.sigmoid((-8.0 - y) / 3.0)
+def _base_height(side: torch.Tensor, y: torch.Tensor, shape: HeadShape, *, oblique: bool) -> torch.Tensor:
+    """Height (mm) of the skull base under the brain at lateral distance `side` and antero-posterior `y`.
+
+    `oblique` (version 4): the temporal poles reach forward beside the siphon, and the petrous ridges run backwards.
+    """
+    anterior, posterior = torch.sigmoid((y - 22.0) / 2.5), torch.sigmoid((-8.0 - y) / 3.0)
+    if oblique:
+        outward = ((side - 14.0) / 30.0).clamp(0.0, 1.0)
+        anterior = torch.sigmoid((y - 22.0 - 11.0 * outward) / 2.5)
+        posterior = torch.sigmoid((2.0 - 26.0 * outward - y) / 3.0)
     lateral = torch.sigmoid((side - 15.0) / 2.0)
     middle = -10.0 * (1 - lateral) - 27.0 * lateral
     height = anterior * (-5.0 + 0.12 * side) + posterior * -46.0 + (1 - anterior - posterior) * middle

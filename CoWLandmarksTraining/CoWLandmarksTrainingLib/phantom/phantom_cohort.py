@@ -16,6 +16,7 @@ from CoWLandmarksLib.core.errors import OutputError
 from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine, axis_aligned_grid
 
 from ..config.settings import PHANTOM_VERSION
+from .acquisition import Acquisition
 from .appearance import Family, Masking, Tissue
 from .patterns import ANATOMIES
 from .render import Scene, render
@@ -30,6 +31,8 @@ SAMPLE_GRIDS = {
 }
 """Voxel size (i, j, k) in mm and shape (K, J, I) of the sample scans."""
 CTA_SAMPLE_NOISE_HU = 6.0
+_MOST_VOXELS = 16e6
+"""Finer scans show less of the head, so that a case takes seconds."""
 COHORT_SEED_OFFSET = 1_000_000
 """Cohorts draw from other random streams than training cases of the same seed."""
 
@@ -69,13 +72,13 @@ def make_case(
         rates = rates.enriched(enrichment)
     scene = sample_scene(rng, modality, family, pose, rates, version)
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
-    grid = scan_grid(rng, np.nanmean(landmarks, axis=0), family)
+    grid = scan_grid(rng, np.nanmean(landmarks, axis=0), family, scene.appearance.acquisition)
     name = f"{modality.value}-{seed}-{index:04d}"
     record = {
         "seed": seed,
         "index": index,
         "phantom_version": version,
-        "family": family.value,
+        "family": scene.appearance.family.value,
         "pose": pose,
         "enrichment": enrichment,
         "anatomy": anatomy,
@@ -131,31 +134,66 @@ def rendered_case(
 ) -> PhantomCase:
     """Render a scene on a grid (scan RAS) with its truth.
 
-    Image values are `units` per unit of the rendering, as whole numbers; by default those of clinical scans.
+    Image values are `units` per unit of the rendering, as whole numbers; by default those of clinical scans. What was
+    stored with 8 bits already is kept as it is.
     """
+    acquisition = scene.appearance.acquisition
+    eight_bit = acquisition is not None and acquisition.eight_bit
     if units is None:
-        units = TOF_UNITS if scene.appearance.modality is Modality.MRA else 1.0
+        units = TOF_UNITS if scene.appearance.modality is Modality.MRA and not eight_bit else 1.0
     landmarks = apply_affine(scene.pose, scene.phantom.landmarks)
     rendered = render(scene, grid, torch.device("cpu"), with_labels=True)
     assert rendered.labels is not None
-    voxels = (rendered.image * units).round().clamp(-32000, 32000).to(torch.int16).numpy()
+    voxels = (rendered.image * units).round().clamp(-32000, 32000).to(torch.uint8 if eight_bit else torch.int16).numpy()
     truth = _truth(landmarks, scene.phantom.by_rule, grid, default_anatomy())
     labels = Volume(rendered.labels.numpy(), grid.ijk_to_ras, f"{name}-arteries")
     volume = Volume(voxels, grid.ijk_to_ras, name, scene.appearance.modality)
     return PhantomCase(name, volume, labels, truth, scene, record)
 
 
-def scan_grid(rng: np.random.Generator, centre: np.ndarray, family: Family = Family.TRAINING) -> Grid:
+def scan_grid(
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    family: Family = Family.TRAINING,
+    acquisition: Acquisition | None = None,
+) -> Grid:
     """A clinical field of view round the circle: whole-width slabs of 60 to 110 mm, in-plane 0.4 to 0.65 mm, slices of
-    0.5 to 1 mm; the site's scanner has 0.7 to 0.8 mm and 1.1 to 1.3 mm."""
+    0.5 to 1 mm; the site's scanner has 0.7 to 0.8 mm and 1.1 to 1.3 mm; version 4 has its voxels by the acquisition."""
+    if acquisition:
+        return _acquired_grid(rng, centre, acquisition)
     u = rng.uniform
     at_site = family is Family.SITE
     in_plane = u(0.7, 0.8) if at_site else u(0.4, 0.65)
     spacing = np.array([in_plane, in_plane, u(1.1, 1.3) if at_site else u(0.5, 1.0)])
     extent = np.array([u(110, 160), u(120, 170), u(60, 110)])
     shift = np.array([u(-5, 5), u(-15, 5), u(-8, 8)])
+    return _grid_round(centre + shift, spacing, extent)
+
+
+def _acquired_grid(rng: np.random.Generator, centre: np.ndarray, acquisition: Acquisition) -> Grid:
+    """A slab, or where the voxels are not too many a whole head; it may end within the circle."""
+    u = rng.uniform
+    in_plane, slices = acquisition.voxel_mm
+    spacing = np.array([in_plane, in_plane, slices])
+    extent = np.array([u(130, 175), u(140, 205), u(60, 110)])
+    shift = np.array([u(-5, 5), u(-15, 5), u(-8, 8)])
+    if rng.random() < 0.5:
+        extent = np.array([u(155, 185), u(185, 215), u(110, 160)])
+        shift = np.array([u(-5, 5), u(-22, -5), u(-10, 25)])
+    if acquisition.ends_inside:
+        # Below the siphon's bend, or above the terminus: what lies beyond is not in the scan.
+        below = rng.random() < 0.5
+        end = u(-9, -2) if below else u(6, 18)
+        shift[2] = end + (0.5 if below else -0.5) * extent[2]
+    most = np.prod(extent / spacing) / _MOST_VOXELS
+    if most > 1.0:
+        extent[:2] = np.maximum(extent[:2] / np.sqrt(most), 100.0)
+    return _grid_round(centre + shift, spacing, extent)
+
+
+def _grid_round(centre: np.ndarray, spacing: np.ndarray, extent: np.ndarray) -> Grid:
     size = np.rint(extent / spacing).astype(int)
-    return axis_aligned_grid(centre + shift, spacing, (int(size[2]), int(size[1]), int(size[0])))
+    return axis_aligned_grid(centre, spacing, (int(size[2]), int(size[1]), int(size[0])))
 
 
 def _truth(landmarks: np.ndarray, by_rule: np.ndarray, grid: Grid, anatomy: Anatomy) -> tuple[LandmarkEstimate, ...]:

@@ -27,15 +27,23 @@ def pose_matrix(pitch: float, roll: float, yaw: float, scale: float, shift: np.n
     return matrix
 
 
-def sample_pose(rng: np.random.Generator, distribution: PoseDistribution = "training") -> np.ndarray:
+TURNED_DEG = 40.0
+"""Yaw at most of a head that is turned aside."""
+
+
+def sample_pose(
+    rng: np.random.Generator, distribution: PoseDistribution = "training", *, turned: bool = False
+) -> np.ndarray:
     """Random (4, 4) transform, reference frame -> scan RAS.
 
     "training": uniform, pitch +-40, roll and yaw +-20 degrees, shift +-30 mm, size +-10 %. "clinical": pitch
     N(0, 13) clipped at 40, roll and yaw N(0, 5), shift +-8 mm, size +-8 %, one in twenty tilted as on CT (pitch to
-    +-40, roll to +-15 degrees).
+    +-40, roll to +-15 degrees). `turned`: the head looks aside, with a yaw of up to 40 degrees.
     """
+    aside = rng.uniform(-TURNED_DEG, TURNED_DEG) if turned else None
     if distribution == "training":
         pitch, roll, yaw = rng.uniform(-1, 1, 3) * (40, 20, 20)
+        yaw = yaw if aside is None else aside
         return pose_matrix(pitch, roll, yaw, 1 + rng.uniform(-0.10, 0.10), rng.uniform(-30, 30, 3))
     if distribution != "clinical":
         raise ValueError(f"unknown pose distribution '{distribution}'; use 'training' or 'clinical'")
@@ -43,4 +51,5 @@ def sample_pose(rng: np.random.Generator, distribution: PoseDistribution = "trai
     if rng.random() < 0.05:
         pitch, roll = rng.uniform(-1, 1, 2) * (40, 15)
     pitch, roll, yaw = np.clip((pitch, roll, yaw), (-40, -20, -20), (40, 20, 20))
+    yaw = yaw if aside is None else aside
     return pose_matrix(pitch, roll, yaw, 1 + rng.uniform(-0.08, 0.08), rng.uniform(-8, 8, 3))

@@ -7,17 +7,20 @@ Steps: background tissue on a coarse grid, tubes at voxel scale with partial vol
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
 from torch.nn import functional
 
+from .acquisition import Acquisition, doubled, sharpened, slab_gain, stored
 from .appearance import Appearance, Masking
 from .fields import gaussian_blur, smooth_noise
 from .head import HeadShape, tissue_image
+from .siphon_surroundings import Surroundings, surroundings
 from .skull_base import bones_of
-from .tubes import Capsules, capsules_of_polyline, joined, rasterise
+from .tubes import Capsules, TubeImage, capsules_of_polyline, joined, rasterise
 from .vessel import Phantom, Vessel, VesselKind
 
 _CAPSULE_STEP_MM = 1.0
@@ -49,29 +52,85 @@ class Scene:
     appearance: Appearance
     pose: np.ndarray
 
+    @cached_property
+    def vessels(self) -> tuple[Capsules, Capsules]:
+        """Arteries and veins in scan RAS, which all grids of a scene have in common."""
+        return _vessel_capsules(self)
+
+    @cached_property
+    def bones(self) -> Capsules:
+        """Bones of the skull base in scan RAS; from version 4 on without those of `surroundings`."""
+        near = self.appearance.acquisition is None
+        return bones_of(self.phantom, self.head.skull_base, self.pose, near=near)
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """What lies against the siphon and in it (from version 4 on)."""
+        return surroundings(self.phantom, self.head.skull_base, self.appearance, self.pose)
+
+    @cached_property
+    def landmarks(self) -> np.ndarray:
+        """Landmarks (n, 3) in scan RAS."""
+        return apply_affine(self.pose, self.phantom.landmarks)
+
 
 def render(scene: Scene, grid: Grid, device: torch.device, *, with_labels: bool = False) -> RenderedScan:
     """Render `scene` on `grid` (scan RAS). Random fields depend on the appearance's seed and on the grid."""
     appearance = scene.appearance
     generator = torch.Generator(device=device)
     generator.manual_seed(appearance.seed)
-    arteries, veins = _vessel_capsules(scene)
+    arteries, veins = scene.vessels
     tubes = rasterise(arteries, grid, device, with_labels=with_labels)
     venous = rasterise(veins, grid, device)
     image, brain = _background(scene, grid, arteries, generator, device)
-    image = torch.lerp(image, venous.content / venous.coverage.clamp_min(1e-3), venous.coverage)
-    image = torch.lerp(image, tubes.content / tubes.coverage.clamp_min(1e-3), tubes.coverage)
+    acquisition = appearance.acquisition
+    if acquisition:
+        _paint_locally(image, scene.surroundings.cortex, grid)
+        _paint_locally(image, scene.surroundings.marrow, grid)
+    image = _painted(image, venous)
+    if acquisition:
+        _paint_locally(image, scene.surroundings.sinuses, grid)
+    image = _painted(image, tubes)
+    if acquisition:
+        _paint_locally(image, scene.surroundings.voids, grid, lost=True)
     if appearance.metal:
         image = _with_metal(image, scene, grid, generator)
+    if acquisition and acquisition.motion:
+        image = _with_motion(image, scene, acquisition, grid)
     image = gaussian_blur(image, appearance.blur_voxels)
-    image = _acquired(image, grid, appearance, generator)
+    image = _acquired(image, scene, grid, generator)
     visible = tubes.coverage
     if appearance.masking_level >= 0.5:  # a mask drawn by brightness loses the fainter arteries
         visible = (tubes.content / (_MASKED_BELOW * appearance.artery)).clamp_max(1.0)
     image = _masked(image, visible, brain, appearance, generator)
     if appearance.eight_bit:
         image = _eight_bit(image, appearance)
+    if acquisition:
+        image = stored(image, acquisition)
     return RenderedScan(image, grid, tubes.label)
+
+
+def _painted(image: torch.Tensor, tubes: TubeImage) -> torch.Tensor:
+    """The image with tubes in it, by their share of each voxel."""
+    return torch.lerp(image, tubes.content / tubes.coverage.clamp_min(1e-3), tubes.coverage)
+
+
+def _paint_locally(image: torch.Tensor, capsules: Capsules, grid: Grid, *, lost: bool = False) -> None:
+    """Paint capsules that fill a small part of the grid, in place; `lost`: their signal is the share that is lost."""
+    ends = np.concatenate([capsules.start, capsules.end])
+    if not len(ends):
+        return
+    reach = max(capsules.start_radius.max(), capsules.end_radius.max()) + grid.spacing.max()
+    places = apply_affine(grid.ras_to_ijk, ends)
+    low = np.maximum(np.floor(places.min(axis=0) - reach / grid.spacing).astype(int), 0)
+    high = np.minimum(np.ceil(places.max(axis=0) + reach / grid.spacing).astype(int) + 1, grid.size.astype(int))
+    if (high <= low).any():
+        return
+    i, j, k = (int(n) for n in low)
+    shape = (int(high[2] - k), int(high[1] - j), int(high[0] - i))
+    tubes = rasterise(capsules, grid.window((i, j, k), shape), image.device)
+    part = image[k : k + shape[0], j : j + shape[1], i : i + shape[2]]
+    part.copy_(part * (1.0 - tubes.content) if lost else _painted(part, tubes))
 
 
 def _vessel_capsules(scene: Scene) -> tuple[Capsules, Capsules]:
@@ -167,7 +226,7 @@ def _background(
     )
     covered = rasterise(trunk, coarse, device).coverage
     near = gaussian_blur(covered, tuple(scene.appearance.cistern_mm / coarse.spacing[::-1] / 1.5))
-    bone = rasterise(bones_of(scene.phantom, scene.head.skull_base, scene.pose), coarse, device).coverage
+    bone = rasterise(scene.bones, coarse, device).coverage
     canal = gaussian_blur(covered, 0.5)
     bone = bone * (1.0 - 2.0 * canal).clamp(0.0, 1.0)
     image, brain = tissue_image(coarse, reference, scene.head, scene.appearance, bone, near, generator)
@@ -177,8 +236,44 @@ def _background(
     return stacked[0], stacked[1] > 0.5
 
 
-def _acquired(image: torch.Tensor, grid: Grid, appearance: Appearance, generator: torch.Generator) -> torch.Tensor:
-    """Bias field, slab steps, ghosting and noise."""
+def _with_motion(image: torch.Tensor, scene: Scene, acquisition: Acquisition, grid: Grid) -> torch.Tensor:
+    """Double contours in a range of slices."""
+    motion = acquisition.motion
+    assert motion is not None
+    heights = _heights(grid) - float(np.nanmean(scene.landmarks[:, 2]))
+    where = torch.from_numpy(((heights > motion.low_mm) & (heights < motion.high_mm)).astype(np.float32))
+    along_j, along_i = np.array(motion.shift_mm) / grid.spacing[[1, 0]]
+    return doubled(image, motion.share, (float(along_j), float(along_i)), where.to(image.device))
+
+
+def _heights(grid: Grid) -> np.ndarray:
+    """Height (mm, scan RAS) of the middle of each slice."""
+    middle = np.array([(grid.size[0] - 1) / 2, (grid.size[1] - 1) / 2, 0.0])
+    slices = np.repeat(middle[None], grid.shape[0], axis=0)
+    slices[:, 2] = np.arange(grid.shape[0])
+    return apply_affine(grid.ijk_to_ras, slices)[:, 2]
+
+
+def _acquired(image: torch.Tensor, scene: Scene, grid: Grid, generator: torch.Generator) -> torch.Tensor:
+    """Bias field, slab steps, ghosting, noise and the kernel."""
+    appearance = scene.appearance
+    acquisition = appearance.acquisition
+    if acquisition and acquisition.slabs:
+        begin = scene.landmarks[acquisition.slabs.junction, 2]
+        begin = float(begin if np.isfinite(begin) else np.nanmean(scene.landmarks[:, 2]))
+        gain = slab_gain(_heights(grid), acquisition.slabs, begin, appearance.seed)
+        image = image * torch.from_numpy(gain.astype(np.float32)).to(image.device)[:, None, None]
+    image = _with_noise(image, grid, appearance, generator)
+    if acquisition and acquisition.sharpening:
+        in_plane = acquisition.sharpening_mm / float(grid.spacing[0])
+        image = sharpened(image, acquisition.sharpening, (0.0, in_plane, in_plane))
+        if appearance.modality is Modality.MRA:
+            image = image.clamp_min(0.0)
+    return image
+
+
+def _with_noise(image: torch.Tensor, grid: Grid, appearance: Appearance, generator: torch.Generator) -> torch.Tensor:
+    """Bias field, slab drop, ghosting and noise."""
     if appearance.modality is Modality.MRA:
         if appearance.bias:
             image = image * (1.0 + appearance.bias * smooth_noise(grid, 70.0, generator) / 1.6).clamp(0.4, 1.8)
@@ -202,17 +297,39 @@ def _noise(image: torch.Tensor, appearance: Appearance, generator: torch.Generat
 
 
 def _with_metal(image: torch.Tensor, scene: Scene, grid: Grid, generator: torch.Generator) -> torch.Tensor:
-    """A clip or coil near an artery: signal void (TOF) or a very bright spot (CTA)."""
+    """A clip or coil near an artery: signal void (TOF) or a very bright spot (CTA), from version 4 on with streaks."""
     places = np.concatenate([v.points for v in scene.phantom.vessels if v.label])
     pick = int(torch.randint(len(places), (1,), generator=generator, device=generator.device))
-    spot = apply_affine(scene.pose, places[pick : pick + 1])
     radius = np.array([3.0])
+    tof = scene.appearance.modality is Modality.MRA
+    if scene.appearance.acquisition:  # the same clip on every grid
+        rng = np.random.Generator(np.random.Philox(key=[scene.appearance.seed, 2]))
+        pick = int(rng.integers(len(places)))
+        radius = np.array([rng.uniform(3.0, 7.0) if tof else rng.uniform(1.5, 3.5)])
+    spot = apply_affine(scene.pose, places[pick : pick + 1])
     one = np.ones(1)
     covered = rasterise(
         Capsules(spot, spot + 0.1, radius, radius, one, one.astype(np.int64)), grid, image.device
     ).coverage
-    value = 0.0 if scene.appearance.modality is Modality.MRA else 2500.0
+    if scene.appearance.acquisition and not tof:
+        image = image + streaks(grid, spot[0], float(radius[0]), rng).to(image.device)
+    value = 0.0 if tof else 2500.0
     return torch.lerp(image, torch.full_like(image, value), covered)
+
+
+def streaks(grid: Grid, spot: np.ndarray, radius: float, rng: np.random.Generator) -> torch.Tensor:
+    """HU that metal at `spot` adds: bright and dark rays in the slices through it, fainter with the distance."""
+    place = apply_affine(grid.ras_to_ijk, spot[None])[0]
+    j, i = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in grid.shape[1:]), indexing="ij")
+    y, x = (j - float(place[1])) * float(grid.spacing[1]), (i - float(place[0])) * float(grid.spacing[0])
+    angle, distance = torch.atan2(y, x), (x * x + y * y).sqrt()
+    rays = torch.zeros_like(angle)
+    for _ in range(int(rng.integers(8, 16))):
+        off = torch.remainder(angle - float(rng.uniform(-np.pi, np.pi)) + np.pi / 2, np.pi) - np.pi / 2
+        rays += float(rng.normal(0, 250)) * torch.exp(-0.5 * (off / float(rng.uniform(0.03, 0.12))) ** 2)
+    rays = rays / (1.0 + distance / 12.0) * torch.exp(-distance / 40.0)
+    beyond = (np.abs(_heights(grid) - float(spot[2])) - radius).clip(0.0)
+    return torch.from_numpy(np.exp(-beyond / 0.7).astype(np.float32))[:, None, None] * rays
 
 
 def _masked(

@@ -31,6 +31,12 @@ _FAR: list[tuple[list[list[float]], list[float]]] = [
     ([[25, -8, -21], [44, -24, -20]], [6.5, 9.0]),
     ([[14, 8, -24], [24, 0, -27], [34, 4, -29]], [2.5, 3.0, 3.5]),
 ]
+_RODS = _FAR[3:5]
+_PLANUM: list[tuple[list[list[float]], list[float]]] = [
+    ([[x, 23.5, -6 + 0.02 * x], [1.1 * x, 48, -5.5 + 0.05 * x]], [1.3, 1.4])
+    for x in (0.0, 1.7, 3.4, 5.1, 6.8, 8.5, 10.2)
+]
+"""The planum as a plate of rods side by side (version 4)."""
 _NEAR: list[tuple[list[list[float]], list[float]]] = [
     # dorsum sellae with the posterior clinoid process, floor of the sella
     ([[-7, 7, -9], [7, 7, -9]], [1.6, 1.6]),
@@ -65,33 +71,40 @@ def bone_capsules() -> Capsules:
     return _mirrored_pairs(_FAR + _NEAR)
 
 
-def bones_of(phantom: Phantom, build: SkullBase, pose: np.ndarray) -> Capsules:
+def bones_of(phantom: Phantom, build: SkullBase, pose: np.ndarray, *, near: bool = True) -> Capsules:
     """Skull-base bones of one head in scan RAS; `pose` (4, 4) reference frame -> scan RAS.
 
-    The carotid canal is cut out where the artery runs (by the renderer).
+    `near` False (version 4) leaves out those by the siphon and has the planum as a plate. The carotid canal is
+    cut out where the artery runs (by the renderer).
     """
     scale = float(np.cbrt(np.linalg.det(pose[:3, :3])))
-    mean = default_atlas().shape_models["young"].mean
-    far, near = _mirrored_pairs(_FAR), _mirrored_pairs(_NEAR)
-    parts = [_canal_walls(phantom, build.canal_wall_mm)]
-    for bones, factor in ((far, build.thickness), (near, build.clinoid)):
-        start, end = (warp(ends, mean, phantom.anchors) + build.shift_mm for ends in (bones.start, bones.end))
-        parts.append(
-            replace(
-                bones,
-                start=start,
-                end=end,
-                start_radius=bones.start_radius * factor,
-                end_radius=bones.end_radius * factor,
-            )
-        )
-    whole = joined(parts)
+    paths = _FAR if near else [path for path in _FAR if path not in _RODS] + _PLANUM
+    far = _carried(_mirrored_pairs(paths), build, build.thickness, phantom)
+    whole = joined([_canal_walls(phantom, build.canal_wall_mm), far, *([near_bones(phantom, build)] if near else [])])
     return replace(
         whole,
         start=apply_affine(pose, whole.start),
         end=apply_affine(pose, whole.end),
         start_radius=whole.start_radius * scale,
         end_radius=whole.end_radius * scale,
+    )
+
+
+def near_bones(phantom: Phantom, build: SkullBase) -> Capsules:
+    """Clinoid processes, optic strut, sella and carotid groove of one head, in the reference frame."""
+    return _carried(_mirrored_pairs(_NEAR), build, build.clinoid, phantom)
+
+
+def _carried(bones: Capsules, build: SkullBase, factor: float, phantom: Phantom) -> Capsules:
+    """Bones of the mean head, `factor` times as thick, where they lie in this head."""
+    mean = default_atlas().shape_models["young"].mean
+    start, end = (warp(ends, mean, phantom.anchors) + build.shift_mm for ends in (bones.start, bones.end))
+    return replace(
+        bones,
+        start=start,
+        end=end,
+        start_radius=bones.start_radius * factor,
+        end_radius=bones.end_radius * factor,
     )
 
 

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from CoWLandmarksLib.core.alignment import fit_similarity_robustly, reference_grid
+from CoWLandmarksLib.core.alignment import fit_similarity, fit_similarity_robustly, reference_grid
 from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
 from CoWLandmarksLib.core.volume import EDGE_MM, Grid, Modality, apply_affine, axis_aligned_grid
 from CoWLandmarksLib.detect.coarse import pool_for_localizer
 from CoWLandmarksLib.networks.resampling import resample
 
 from ..config.settings import PHANTOM_VERSION
-from .appearance import Family, sample_appearance
+from .acquisition import Acquisition
+from .appearance import Family
 from .atlas import default_atlas
+from .families import sample_appearance
 from .geometry import sample_phantom
 from .head import sample_head
 from .pose import sample_pose
@@ -31,24 +33,26 @@ TRAINING_ENRICHMENT = 3.0
 @dataclass(frozen=True)
 class CoarseCase:
     """`image` uint8 [2, k, j, i] (mean, maximum); `landmarks` (n, 3) mm from the first voxel along i, j, k;
-    `status` (n,) 1 inside, 0 absent, -1 beyond the field of view."""
+    `status` (n,) 1 inside, 0 absent, -1 beyond the field of view; `values` network values of the bytes 0 and 255."""
 
     image: np.ndarray
     landmarks: np.ndarray
     status: np.ndarray
     modality: str
+    values: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class FineCase:
     """`image` uint8 [k, j, i]; `landmarks` (n, 3) mm of the reference frame from the window's first voxel, also
-    outside it; `status` as in CoarseCase; `origin` (3,) mm of the first voxel in the reference frame."""
+    outside it; `status` and `values` as in CoarseCase; `origin` (3,) mm of the first voxel in the reference frame."""
 
     image: np.ndarray
     landmarks: np.ndarray
     status: np.ndarray
     modality: str
     origin: np.ndarray
+    values: tuple[float, float]
 
 
 def sample_scene(
@@ -62,17 +66,31 @@ def sample_scene(
     """Draw anatomy, head, appearance and pose of one case; `rates` None: variants at their prevalence."""
     phantom = sample_phantom(rng, rates=rates, version=version)
     head, appearance = sample_head(rng), sample_appearance(rng, modality, family, version)
-    return Scene(phantom, head, appearance, sample_pose(rng, pose))  # type: ignore[arg-type]
+    turned = appearance.acquisition is not None and appearance.acquisition.turned
+    return Scene(phantom, head, appearance, sample_pose(rng, pose, turned=turned))  # type: ignore[arg-type]
 
 
-def quantise(image: torch.Tensor, rule: IntensityRule) -> np.ndarray:
+def value_range(image: torch.Tensor, rule: IntensityRule, version: int) -> tuple[float, float]:
+    """Network values that the bytes 0 and 255 stand for.
+
+    From version 4 on those of the image itself: a CTA of 8 bits covers a fifth of what the rule allows.
+    """
+    if version == 3:
+        return rule.low, rule.high
+    low, high = float(image.min()), float(image.max())
+    return low, max(high, low + 1e-3)
+
+
+def quantise(image: torch.Tensor, values: tuple[float, float]) -> np.ndarray:
     """Network values as bytes, for the cache."""
-    return ((image - rule.low) * (255.0 / (rule.high - rule.low))).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    low, high = values
+    return ((image - low) * (255.0 / (high - low))).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
-def dequantise(image: torch.Tensor, rule: IntensityRule) -> torch.Tensor:
+def dequantise(image: torch.Tensor, values: tuple[float, float]) -> torch.Tensor:
     """Inverse of `quantise`."""
-    return image.to(torch.float32) * ((rule.high - rule.low) / 255.0) + rule.low
+    low, high = values
+    return image.to(torch.float32) * ((high - low) / 255.0) + low
 
 
 def landmark_status(landmarks: np.ndarray, grid: Grid) -> np.ndarray:
@@ -113,11 +131,13 @@ def render_training_case(
     image = render(scene, grid, device).image
     scale = rule.scale(image.cpu().numpy(), float(np.prod(grid.spacing)))
     pooled, pooled_grid = pool_for_localizer(rule.apply(image, scale), grid)
+    values = value_range(pooled, rule, version)
     coarse = CoarseCase(
-        quantise(pooled, rule),
+        quantise(pooled, values),
         _in_grid_mm(truth, pooled_grid, pooled_grid.spacing),
         landmark_status(truth, grid),
         modality.value,
+        values,
     )
     fine = [_fine_case(scene, truth, rule, scale, rng, device) for _ in range(FINE_WINDOWS_PER_CASE)]
     return coarse, fine
@@ -134,7 +154,7 @@ def _fine_case(
     """A window of the reference grid round one landmark, as a detector with coarse errors would cut it."""
     mean = default_atlas().shape_models["patients"].mean
     noisy = truth + rng.normal(0, rng.uniform(0.5, 2.5), truth.shape)
-    aligned = fit_similarity_robustly(noisy, mean).transform
+    aligned = _alignment(scene, noisy, mean)
     in_reference = apply_affine(aligned, truth)
     present = np.nonzero(np.isfinite(truth).all(axis=1))[0]
     centre = in_reference[rng.choice(present)] + rng.uniform(-9, 9, 3)
@@ -142,27 +162,46 @@ def _fine_case(
     start = np.rint(apply_affine(whole.ras_to_ijk, centre)).astype(int) - np.array(FINE_WINDOW[::-1]) // 2
     local = whole.window((int(start[0]), int(start[1]), int(start[2])), FINE_WINDOW)
     window = local.transformed(np.linalg.inv(aligned))
-    native = _native_grid(window, rng)
+    native = _native_grid(window, rng, scene.appearance.acquisition)
     status = landmark_status(truth, native)
     image = render(scene, native, device).image
     sampled = resample(rule.apply(image, scale * float(np.exp(rng.normal(0, 0.05)))), native, window, padding=0.0)
     beyond = (status == -1) & (landmark_status(truth, window) != 1)
     status = np.where(beyond, 1, status).astype(np.int8)
+    values = value_range(sampled, rule, scene.phantom.version)
     return FineCase(
-        quantise(sampled, rule),
+        quantise(sampled, values),
         _in_grid_mm(truth, window, whole.spacing),
         status,
         scene.appearance.modality.value,
         local.ijk_to_ras[:3, 3].copy(),
+        values,
     )
 
 
-def _native_grid(window: Grid, rng: np.random.Generator) -> Grid:
+def _alignment(scene: Scene, noisy: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Scan RAS -> reference frame by landmarks whose errors have no outliers (version 3 allowed for some, slowly)."""
+    if scene.phantom.version == 3:
+        return fit_similarity_robustly(noisy, mean).transform
+    known = np.isfinite(noisy).all(axis=1)
+    return fit_similarity(noisy[known], mean[known])
+
+
+def drawn_voxels(rng: np.random.Generator, acquisition: Acquisition) -> np.ndarray:
+    """Voxel size (3,) of a part of a scan: about that of the whole scan."""
+    in_plane, slices = np.array(acquisition.voxel_mm) * rng.uniform(0.9, 1.1, 2)
+    return np.array([in_plane, in_plane, slices])
+
+
+def _native_grid(window: Grid, rng: np.random.Generator, acquisition: Acquisition | None) -> Grid:
     """A scanner's voxel grid, axis-aligned in scan RAS, that covers (or in one of eight cases cuts) a window."""
-    in_plane, slices = rng.uniform(0.3, 0.65), rng.uniform(0.5, 1.0)
-    if rng.random() < 0.15:
-        in_plane, slices = rng.uniform(0.5, 0.9), rng.uniform(0.8, 1.5)
-    spacing = np.array([in_plane, in_plane, slices])
+    if acquisition:
+        spacing = drawn_voxels(rng, acquisition)
+    else:
+        in_plane, slices = rng.uniform(0.3, 0.65), rng.uniform(0.5, 1.0)
+        if rng.random() < 0.15:
+            in_plane, slices = rng.uniform(0.5, 0.9), rng.uniform(0.8, 1.5)
+        spacing = np.array([in_plane, in_plane, slices])
     corners = window.corners()
     low, high = corners.min(axis=0) - 1.0, corners.max(axis=0) + 1.0
     if rng.random() < 0.12:

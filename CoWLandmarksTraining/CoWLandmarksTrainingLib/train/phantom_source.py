@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from CoWLandmarksLib.core.alignment import REFERENCE_SPACING_MM, fit_similarity_robustly
 from CoWLandmarksLib.core.errors import ConfigurationError
-from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid
 from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE, CIRCLE_SPACING_MM
 from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM, crop_or_pad
@@ -60,7 +59,7 @@ class PhantomSource:
 
     def _field(self, index: int, stage: Stage, rng: np.random.Generator) -> PosedCase:
         case = coarse_case(self.folder, self.seed, index, self.version)
-        image = _network_values(case.image, case.modality)
+        image = _network_values(case.image, case.values)
         landmarks, window = case.landmarks.astype(float), np.array(stage.shape)
         if rng.random() < OFF_TARGET_SHARE:
             reach = [
@@ -80,7 +79,7 @@ class PhantomSource:
         case = circle_case(self.folder, self.seed, index, self.version)
         start = rng.integers(0, 2 * MARGIN + 1, 3)
         k, j, i = (slice(first, first + side) for first, side in zip(start, CIRCLE_SHAPE, strict=True))
-        image = _network_values(case.image[:, k, j, i], case.modality)
+        image = _network_values(case.image[:, k, j, i], case.values)
         shift = (start[::-1] - MARGIN) * CIRCLE_SPACING_MM
         moved = case.landmarks.astype(float) - case_grid().centre - shift + stage.grid.centre
         return self._posed(image, stage.grid, moved, case.status, None, case.modality, index)
@@ -94,7 +93,7 @@ class PhantomSource:
         expected = None
         if stage.priors:
             expected = simulated_estimate(landmarks, rng, mean, with_circle=stage.after_circle)
-        image = _network_values(case.image[None], case.modality)
+        image = _network_values(case.image[None], case.values)
         return self._posed(image, grid, landmarks, case.status, expected, case.modality, index)
 
     def _posed(
@@ -137,6 +136,6 @@ def check_phantoms_fit(stage: Stage) -> None:
         )
 
 
-def _network_values(image: np.ndarray, modality: str) -> torch.Tensor:
+def _network_values(image: np.ndarray, values: tuple[float, float]) -> torch.Tensor:
     """A cached image (C, K, J, I) in network units."""
-    return dequantise(torch.from_numpy(np.ascontiguousarray(image)), DEFAULT_INTENSITY_RULES[Modality(modality)])
+    return dequantise(torch.from_numpy(np.ascontiguousarray(image)), values)
