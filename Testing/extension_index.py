@@ -55,11 +55,11 @@ def answers(root: Path = ROOT) -> Iterator[Answer]:
     yield Answer("the README says what is downloaded", _absent(readme, "downloaded"))
     yield Answer("the README says that it is no medical device", _absent(readme, "not a medical device"))
     yield Answer("the extension has an icon", _not_an_image(root / f"{name}.png"))
-    tutorial = root / "Docs" / "tutorial.md"
-    yield Answer("a tutorial is linked from the README", _absent(readme, "Docs/tutorial.md"))
+    tutorial = root / "Docs" / "use" / "tutorial.md"
+    yield Answer("a tutorial is linked from the README", _absent(readme, "Docs/use/tutorial.md"))
     yield Answer("the tutorial's pictures exist", _missing_pictures(tutorial))
     yield Answer("the README's pictures exist", _missing_pictures(root / "README.md"))
-    size = sum((root / path).stat().st_size for path in _tracked(root))
+    size = sum((root / path).stat().st_size for path in tracked(root))
     yield Answer("the files are under 100 MB", "" if size < LARGEST_REPOSITORY_BYTES else f"{size / 1e6:.0f} MB")
     for module in MODULES:
         yield from _module_answers(root, module)
@@ -103,7 +103,7 @@ def _missing_pictures(page: Path) -> str:
     return ", ".join(picture for picture in pictures if not (page.parent / picture).is_file())
 
 
-def _tracked(root: Path) -> list[str]:
+def tracked(root: Path) -> list[str]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True).stdout.decode("utf-8")
     return [path for path in listed.split("\0") if path and (root / path).is_file()]
 

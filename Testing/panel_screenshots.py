@@ -2,8 +2,8 @@
 
     python Testing/panel_screenshots.py [FOLDER]
 
-Draws Docs/detection-panel.png: first use, a running detection, its result, and a result that is not to be trusted; with
-FOLDER also every state apart, with long names and a font of 125 %, to look at.
+Draws Docs/use/detection-panel.png: first use, a running detection, its result, and a result that is not to be trusted;
+with FOLDER also every state apart, with long names and a font of 125 %, to look at.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def main() -> None:
         application = Application(Path(own) / "application")
         made = draw_states(application, folder)
         chosen = ("first use", "running", "result", "do not trust")
-        side_by_side({name: made[name] for name in chosen}, ROOT / "Docs" / "detection-panel.png")
+        side_by_side({name: made[name] for name in chosen}, ROOT / "Docs" / "use" / "detection-panel.png")
         application.close()
 
 

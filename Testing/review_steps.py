@@ -104,7 +104,7 @@ class ReviewWalk:
 
 
 def broken_rules(found: ArteryMap) -> list[str]:
-    """What is wrong with the arteries of a scan (Docs/arteries.md, Docs/conventions.md), in words."""
+    """What is wrong with the arteries of a scan (Docs/use/arteries.md, Docs/use/conventions.md), in words."""
     points = _Points(found)
     problems = [
         f"{artery.code}: {words}"

@@ -2,8 +2,8 @@
 
     python Testing/scene_picture.py [SCAN RESULT-FOLDER PICTURE]
 
-Without arguments the sample MRA is detected first and Docs/detection-scene.png drawn. It shows what `scene_results` and
-`scene_display` put into a scene; the widgets round the views are missing.
+Without arguments the sample MRA is detected first and Docs/use/detection-scene.png drawn. It shows what `scene_results`
+and `scene_display` put into a scene; the widgets round the views are missing.
 """
 
 from __future__ import annotations
@@ -134,4 +134,4 @@ if __name__ == "__main__":
     else:
         with tempfile.TemporaryDirectory() as out:
             main(["detect", "--sample", "--out", out, "--no-scene", "--no-pictures", "--device", "cpu"])
-            draw(SAMPLE_FILE, Path(out) / "sample_mra", ROOT / "Docs" / "detection-scene.png")
+            draw(SAMPLE_FILE, Path(out) / "sample_mra", ROOT / "Docs" / "use" / "detection-scene.png")

@@ -1,6 +1,6 @@
 """Pictures of the panels for the documentation, drawn offscreen through the stand-in for Slicer.
 
-    python Testing/screenshots.py --out Docs [NAME ...]
+    python Testing/screenshots.py --out Docs/use [NAME ...]
 
 Without names all of PICTURES are drawn. One function makes one picture; each gets an application of its own with an
 empty scene and returns the widget to draw.
@@ -108,7 +108,7 @@ PICTURES: dict[str, Callable[[Application], Any]] = {
 def main() -> None:
     """Draw the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "Docs", help="folder of the pictures")
+    parser.add_argument("--out", type=Path, default=ROOT / "Docs" / "use", help="folder of the pictures")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones, of: {', '.join(PICTURES)}")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in PICTURES]

@@ -20,7 +20,7 @@ from example_detection import ANATOMY
 from panel_desk import ABSENT, OUTSIDE, POINTS, UNCERTAIN, Desk, finish_editing, make_detection
 from slice_view import SliceView
 
-DOCS = Path(__file__).resolve().parent.parent.parent / "Docs"
+DOCS = Path(__file__).resolve().parent.parent.parent / "Docs" / "use"
 BUTTONS = {
     "Previous": "previousButton",
     "Next": "nextButton",
@@ -172,7 +172,7 @@ def test_next_and_previous_go_round(desk: Desk) -> None:
 
 
 def keys_of_the_document() -> dict[str, str]:
-    """The buttons and their keys as Docs/review.md lists them."""
+    """The buttons and their keys as Docs/use/review.md lists them."""
     text = (DOCS / "review.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([^|]+) \| (Shift\+[^|]+) \|", text, re.MULTILINE)
     return {

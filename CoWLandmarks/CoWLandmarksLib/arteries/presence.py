@@ -1,7 +1,8 @@
 """Whether there is a vessel along the best path of an artery, and how sure that is.
 
 A path can always be found; along a vessel it stands out from its surroundings, a wall encloses it all round, it rises
-above the noise and is no detour. The weights come from a logistic regression on phantoms (Docs/arteries.md), rounded.
+above the noise and is no detour. The weights come from a logistic regression on phantoms (Docs/use/arteries.md),
+rounded.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ OFFSETS = {"contrast": 0.0, "closed": 0.8, "closed_mean": 0.88, "tortuosity": 1.
 BIAS, UNSEEN_PENALTY = -2.3, -2.5
 LEANINGS = {"PCoA": 1.0, "PCA-P1": -1.0}
 """Added to the score of these arteries: whole numbers at which sensitivity and specificity come near each other (on 80
-phantoms of seed 7400; Docs/arteries.md). A P1 that is there is missed less often than one that is not is made up."""
+phantoms of seed 7400; Docs/use/arteries.md). A P1 that is there is missed less often than one that is not is made
+up."""
 NEEDED_CONTRAST, NEEDED_SIGNAL_TO_NOISE = 0.1, 1.0
 """What an artery needs that is hardly ever absent."""
 

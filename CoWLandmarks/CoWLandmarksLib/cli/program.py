@@ -25,7 +25,7 @@ from .info_command import add_info
 
 
 def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | None = None) -> int:
-    """Run the command line; returns the exit code of Docs/conventions.md (0, 1, 2, 3).
+    """Run the command line; returns the exit code of Docs/use/conventions.md (0, 1, 2, 3).
 
     `make_detector` takes the place of the one that loads a model file. Without `argv` the process is taken to end
     with the call.

@@ -13,7 +13,7 @@ from .volume import Grid, Volume
 
 
 class ArteryState(str, Enum):
-    """What is known of an artery (Docs/arteries.md)."""
+    """What is known of an artery (Docs/use/arteries.md)."""
 
     PRESENT = "present"
     HYPOPLASTIC = "hypoplastic"

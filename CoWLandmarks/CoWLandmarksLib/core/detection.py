@@ -21,7 +21,7 @@ NOT_JUDGED = "from a file, not judged"
 
 
 class LandmarkState(str, Enum):
-    """What is known of a landmark (Docs/conventions.md)."""
+    """What is known of a landmark (Docs/use/conventions.md)."""
 
     FOUND = "found"
     UNCERTAIN = "uncertain"

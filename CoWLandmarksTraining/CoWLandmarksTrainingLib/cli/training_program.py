@@ -18,7 +18,7 @@ from .training_commands import add_training_commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code of Docs/conventions.md.
+    """Run the command line; returns the exit code of Docs/use/conventions.md.
 
     0 all delivered, 1 nothing or wrong usage, 2 some cases failed, 75 stopped with a checkpoint to resume from.
     """

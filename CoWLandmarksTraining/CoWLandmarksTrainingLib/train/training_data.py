@@ -38,7 +38,7 @@ from .samples import LandmarkSetSource
 CALIBRATION_SEED, CALIBRATION_ENRICHMENT = 7001, 4.0
 ABSENCE_SEED, ABSENCE_ENRICHMENT, ABSENCE_SHARE = 7002, 16.0, 0.6
 """Phantom cohorts used for calibration only (the second is rich in absent arteries and has this share of the scans of
-the first); tests use other seeds (Docs/model-card.md)."""
+the first); tests use other seeds (Docs/model/model-card.md)."""
 VALIDATION_SEED, VALIDATION_SCANS = 7003, 20
 """Phantoms that tell whether a training helped; neither trained on nor calibrated with, and no test cohort."""
 FEWEST_IN_PROCESSES = 8
