@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from cohort_cases import GRID, bead_image, estimates, places, seven_points, tilted, write_case, write_cohort
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
 from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.errors import AnnotationError
@@ -224,6 +225,7 @@ def test_the_command_aligns_a_cohort_with_a_configuration(
     assert "3 of 3 cases" in capsys.readouterr().out
     cohort = AlignedCohort.read(tmp_path / "aligned")
     assert cohort.frame.grid.shape == (24, 32, 40)
+    assert cohort.provenance["program"] == PROGRAM
     assert (tmp_path / "aligned" / "aligned.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "splits.json").exists()
     content = {"cohort": {"folders": ["../cohort"], "test_share": 0.0}, "align": {**shape, "folder": "here"}}

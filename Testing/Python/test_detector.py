@@ -20,6 +20,7 @@ from beads import (
     bead_places,
     bead_scan,
 )
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.core.alignment import ShapePosterior
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
@@ -254,6 +255,7 @@ class TestPlaces:
             [e.position for e in detection.landmarks], measurement.positions("argmax"), strict=True
         )
         assert detection.provenance["decoding"] == "argmax"
+        assert detection.provenance["program"] == PROGRAM
 
     def test_the_scan_is_not_changed_and_the_result_is_repeatable(self, detector: Detector) -> None:
         scan = bead_scan(GRID, posed(POSE), dtype="float32")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from aligned_beads import GRID, bead_image, mean_places, write_bead_cohort
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.__main__ import main as detect_main
 from CoWLandmarksLib.core.anatomy import anatomy_from_dict
 from CoWLandmarksLib.core.errors import ConfigurationError
@@ -97,6 +98,7 @@ class TestRoad:
         assert model.provenance["landmark_sets"] == 2 + 2 + 3
         assert "mra-0" not in json.dumps(model.provenance)
         assert "not a medical device" in model.card
+        assert model.provenance["program"] == PROGRAM and PROGRAM in model.card
         assert [name for name, _ in model.stages] == list(WHOLE)
         assert {name: model.provenance[name]["steps"] for name in WHOLE} == {"coarse": 2, "circle": 2, "fine": 4}
         assert [line["phase"] for line in log_of(out, "fine") if "loss" in line] == [1, 1, 2, 2]

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from .. import __version__
+from .. import PROGRAM
 from ..core.alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly, side_turn_deg
 from ..core.calibration import Calibration
 from ..core.detection import Detection, LandmarkEstimate, LandmarkState
@@ -415,7 +415,7 @@ class Detector:
         )
         verdict, reasons = verdict_of(replace(evidence, sides=volume.sides), estimates)
         provenance = {
-            "program": f"CoW Landmarks {__version__}",
+            "program": PROGRAM,
             "model": model.name,
             "model_provenance": model.provenance,
             "device": self.device.type,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from CoWLandmarksLib import __version__
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
 from CoWLandmarksLib.core.volume import EDGE_MM, Modality, apply_affine, axis_aligned_grid
@@ -139,4 +139,4 @@ def _case(
 
 
 def _provenance(plan: AlignPlan) -> dict[str, Any]:
-    return {"program": f"cowlandmarks {__version__}", "splits_seed": plan.splits.seed, "test_seal": plan.splits.seal}
+    return {"program": PROGRAM, "splits_seed": plan.splits.seed, "test_seal": plan.splits.seal}

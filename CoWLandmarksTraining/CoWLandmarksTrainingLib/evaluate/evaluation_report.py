@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.atomic_files import write_json, write_text
 from CoWLandmarksLib.core.errors import OutputError
@@ -85,6 +86,7 @@ def evaluation_report(
     members |= {group: [r for r in results if r.group == group] for group in groups}
     return {
         "schema": "cow-evaluation/1",
+        "program": PROGRAM,
         "model": detector.model.name,
         "cohort": cohort,
         "split": split,
@@ -188,7 +190,7 @@ def landmark_table(report: dict[str, Any]) -> str:
 def markdown_report(report: dict[str, Any]) -> str:
     """The report for people."""
     split = f", split {report['split']}" if report["split"] else ""
-    lines = [f"# {report['model']} on {report['cohort']}{split}", ""]
+    lines = [f"# {report['model']} on {report['cohort']}{split}", "", f"Made with {report['program']}.", ""]
     for which in ("subvoxel", "argmax"):
         if rows := report["figures"].get(which):
             lines += [f"## {which}", "", markdown_table(rows)]

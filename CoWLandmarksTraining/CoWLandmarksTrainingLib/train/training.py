@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from CoWLandmarksLib import __version__
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.calibration import UNCALIBRATED
 from CoWLandmarksLib.core.errors import ConfigurationError, ModelError, OutputError, StoppedError
@@ -265,7 +265,7 @@ class Training:
         phantoms = any(isinstance(source, PhantomSource) for source, _ in sources)
         return {
             **self.data.provenance(),
-            "program": __version__,
+            "program": PROGRAM,
             "preset": self.plan.name,
             "seed": self.plan.training.seed,
             **({"case_seeds": [self.phantom_seed]} if phantoms else {}),
@@ -287,7 +287,7 @@ class Training:
         trained = [f"{stage.name} {stage.settings.all_steps}" for stage in self.stages if not stage.fixed]
         told = [
             self.card,
-            f"Trained with CoW Landmarks {__version__} on {self.data.description()}; steps: {', '.join(trained)}.",
+            f"Trained with {PROGRAM} on {self.data.description()}; steps: {', '.join(trained)}.",
             *self.data.frame.notes,
             "Research use only; not a medical device; its accuracy on patients is not established. Check every point.",
         ]
