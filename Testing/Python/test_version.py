@@ -51,9 +51,9 @@ def test_landmarks_from_a_file_and_their_report_picture_show_it(monkeypatch: pyt
     written: list[str] = []
     draw_text = Canvas.text
 
-    def text(self: Canvas, x: float, y: float, words: str, *arguments: Any, **options: Any) -> None:
-        written.append(words)
-        draw_text(self, x, y, words, *arguments, **options)
+    def text(self: Canvas, x: float, y: float, line: str, *arguments: Any, **options: Any) -> None:
+        written.append(line)
+        draw_text(self, x, y, line, *arguments, **options)
 
     monkeypatch.setattr(Canvas, "text", text)
     volume, anatomy = make_volume(), default_anatomy()
