@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import AnnotationError, ExitCode
-from ..core.volume import Modality
 from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink
 from ..pipeline.scan_memory import ScanMemory
@@ -57,6 +56,7 @@ def _arteries(
     from dataclasses import replace
 
     from ..core.anatomy import default_anatomy
+    from ..core.volume import Modality
     from ..files.markups import read_annotation
     from ..files.result_folders import check_free, result_folder, safe_name
     from ..pipeline.correction import retraced

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigurationError, ExitCode
-from ..core.volume import Modality
 from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink
 from ..pipeline.scan_memory import ScanMemory
@@ -75,6 +74,7 @@ def _detect(
     memory: ScanMemory,
 ) -> int:
     scans = _scans(arguments)
+    from ..core.volume import Modality
     from ..pipeline.batch import Batch, BatchOptions
     from ..pipeline.delivery import Delivery
     from ..pipeline.outcome import exit_code, overall, summary_table
