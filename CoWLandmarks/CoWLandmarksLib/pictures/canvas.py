@@ -1,4 +1,8 @@
-"""A picture drawn without a display: numpy for shapes, VTK's fonts for text; needs no OpenGL and no X."""
+"""A picture drawn without a display: numpy for shapes, VTK's fonts for text; needs no OpenGL and no X.
+
+Pillow's built-in font has neither bold nor letters beyond ASCII (names of scans may), and its shapes are not
+anti-aliased.
+"""
 
 from __future__ import annotations
 
