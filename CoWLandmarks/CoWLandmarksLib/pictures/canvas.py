@@ -1,6 +1,6 @@
 """A picture drawn without a display: numpy for shapes, VTK's fonts for text; needs no OpenGL and no X.
 
-Pillow's built-in font has neither bold nor letters beyond ASCII (names of scans may), and its shapes are not
+Pillow's built-in font has neither bold nor accented letters (names of scans may have them), and its shapes are not
 anti-aliased.
 """
 
