@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from CoWLandmarksLib.core.errors import VolumeError
 from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine, validated
 from CoWLandmarksLib.io.dicom import SeriesChoiceError, list_series
-from CoWLandmarksLib.io.volume_io import read_volume
+from CoWLandmarksLib.io.volume_io import read_volume, write_volume
 from dicom_files import AXIAL, axial_positions, linear_field, write_enhanced, write_series
 
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
@@ -90,6 +91,34 @@ def test_the_series_in_a_folder_are_listed_without_patient_data(tmp_path: Path) 
     ]
     assert "Doe" not in repr(found)
     assert "SECRET" not in repr(found)
+
+
+def test_a_description_may_hold_letters_of_another_character_set(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, axial_positions(16)):
+        header = pydicom.dcmread(path)
+        header.SpecificCharacterSet, header.SeriesDescription = "ISO_IR 100", "TOF Schädel"
+        header.save_as(path)
+    assert [series.description for series in list_series(tmp_path)] == ["TOF Schädel"]
+    assert read_volume(tmp_path, "tof schädel").voxels.shape == (16, 24, 32)
+
+
+def test_a_whole_file_without_pixels_is_no_slice(tmp_path: Path) -> None:
+    files = write_series(tmp_path, axial_positions(18))
+    header = pydicom.dcmread(files[-1])
+    del header.PixelData
+    header.save_as(files[-1])
+    assert read_volume(tmp_path).voxels.shape == (17, 24, 32)
+
+
+def test_without_pydicom_dicom_is_refused_in_one_sentence_and_other_files_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path / "series", axial_positions(16))
+    write_volume(read_volume(tmp_path / "series"), tmp_path / "head.nii.gz")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    assert read_volume(tmp_path / "head.nii.gz").voxels.shape == (16, 24, 32)
+    with pytest.raises(VolumeError, match=r"'.*dcm' is a DICOM file, for which .* pydicom is missing; install it.*\.$"):
+        read_volume(tmp_path / "series")
 
 
 class TestChoice:

@@ -188,7 +188,10 @@ def _with_odds(share: np.ndarray, logit: np.ndarray) -> np.ndarray:
 
 
 def _isotonic(values: np.ndarray) -> np.ndarray:
-    """Least-squares non-decreasing fit of equally weighted values."""
+    """Least-squares non-decreasing fit of equally weighted values.
+
+    scipy.optimize.isotonic_regression (SciPy 1.12) differs in the last bits, and the core imports numpy alone.
+    """
     level: list[float] = []
     weight: list[int] = []
     for value in values:

@@ -1,4 +1,8 @@
-"""What a NIfTI-1 header says, contradictions included, which ITK settles without a word."""
+"""What a NIfTI-1 header says, contradictions included, which ITK settles without a word.
+
+ITK's metadata show the header as mended: voxel sizes of zero or NaN are 1, a NaN in the quaternion is 0, numbers have
+six digits, and the sign of the third axis (qfac) is missing; so the bytes are read here.
+"""
 
 from __future__ import annotations
 

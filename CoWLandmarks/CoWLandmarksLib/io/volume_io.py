@@ -15,7 +15,8 @@ from ..core.native_output import libraries_silenced
 from ..core.scan_files import check_readable_name
 from ..core.volume import MOST_VOXELS, NO_ORIENTATION, Sides, Volume
 from .dicom import read_dicom
-from .dicom_frames import compact, is_dicom
+from .dicom_frames import compact
+from .dicom_header import is_dicom
 from .file_integrity import check_complete
 from .nifti_header import geometry_doubts, header_file, read_nifti_header
 

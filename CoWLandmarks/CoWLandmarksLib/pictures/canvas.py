@@ -1,4 +1,8 @@
-"""A picture drawn without a display: numpy for shapes, VTK's fonts for text; needs no OpenGL and no X."""
+"""A picture drawn without a display: numpy for shapes, VTK's fonts for text; needs no OpenGL and no X.
+
+Pillow's built-in font has neither bold nor accented letters (names of scans may have them), and its shapes are not
+anti-aliased.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ..core.detection import Detection
 from ..core.errors import CoWLandmarksError, is_out_of_memory, unexpected_problem
 from ..core.volume import Modality, Volume, validated
 from ..files.result_folders import PICTURE_FILE, ResultNames, check_free, result_folder
-from ..io.dicom_frames import is_dicom
+from ..io.dicom_header import is_dicom
 from ..io.volume_io import read_volume, scan_name
 from ..jobs.progress import Event, EventKind, EventSink
 from .delivery import Delivery
