@@ -22,7 +22,7 @@ from CoWLandmarksLib.scene.views import latest_result, mark_as_check, show_only_
 from slicer.i18n import tr as _
 
 from .advanced_panel import AdvancedPanel
-from .batch_panel import Batch, BatchPanel
+from .batch_panel import BatchPanel, PanelBatch
 from .batch_runs import FolderBatch, SceneBatch
 from .compare_panel import ComparePanel
 from .detection_runs import Run
@@ -30,7 +30,7 @@ from .export_panel import ExportPanel
 from .pytorch_setup import torchInstalled
 from .result_panel import ResultPanel
 from .review_panel import ReviewPanel
-from .sample_data import CTA, MRA, Sample
+from .sample_data import CTA, MRA, SampleScan
 from .scan_views import ScanViews
 from .section_guard import SectionGuard
 from .setup_panel import SetupPanel
@@ -388,12 +388,12 @@ class DetectionPanel:
             self._tell(text)
         self._arteriesMessage = text
 
-    def _startSceneBatch(self, nodes: Sequence[Any], onChanged: Callable[[], None]) -> Batch | None:
+    def _startSceneBatch(self, nodes: Sequence[Any], onChanged: Callable[[], None]) -> PanelBatch | None:
         if not self._ready():
             return None
         return SceneBatch(self._logic.runs, nodes, self._options(), onChanged)
 
-    def _startFolderBatch(self, scans: Sequence[Path], out: Path, onChanged: Callable[[], None]) -> Batch | None:
+    def _startFolderBatch(self, scans: Sequence[Path], out: Path, onChanged: Callable[[], None]) -> PanelBatch | None:
         if not self._ready():
             return None
         return FolderBatch(self._logic.runs, scans, out, self._options(), onChanged)
@@ -469,7 +469,7 @@ class DetectionPanel:
             return
         self._logic.runs.describeModel(path, lambda run: self.advanced.showCard(path, run.error or run.text))
 
-    def _loadSample(self, sample: Sample) -> None:
+    def _loadSample(self, sample: SampleScan) -> None:
         slicer.util.loadVolume(str(sample.file), {"name": sample.name})
 
     def _keep(self, name: str, value: str) -> None:

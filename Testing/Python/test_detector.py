@@ -25,7 +25,7 @@ from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
 from CoWLandmarksLib.core.errors import ConfigurationError, VolumeError
 from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine, axis_aligned_grid
-from CoWLandmarksLib.detect.detector import Detector, Measurement, Stage, choose_device
+from CoWLandmarksLib.detect.detector import DetectionStage, Detector, Measurement, choose_device
 from CoWLandmarksLib.detect.fine import choose_windows, refine
 from CoWLandmarksLib.networks.network_image import NetworkImage
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
@@ -382,7 +382,7 @@ class TestOptions:
         detector.detect(
             bead_scan(GRID, posed(POSE)), progress=lambda stage, share, message: events.append((stage, share))
         )
-        assert list(dict.fromkeys(stage for stage, _ in events)) == [stage.value for stage in Stage]
+        assert list(dict.fromkeys(stage for stage, _ in events)) == [stage.value for stage in DetectionStage]
         shares = [share for _, share in events]
         assert shares == sorted(shares)
         assert shares[-1] == 1.0

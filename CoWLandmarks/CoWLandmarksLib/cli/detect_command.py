@@ -75,7 +75,7 @@ def _detect(
     memory: ScanMemory,
 ) -> int:
     scans = _scans(arguments)
-    from ..pipeline.batch import Batch, BatchOptions
+    from ..pipeline.batch import BatchOptions, ScanBatch
     from ..pipeline.delivery import Delivery
     from ..pipeline.outcome import exit_code, overall, summary_table
 
@@ -94,7 +94,7 @@ def _detect(
         heatmaps=arguments.heatmaps,
         surfaces=arguments.surfaces,
     )
-    batch = Batch(
+    batch = ScanBatch(
         detector,
         delivery,
         options,

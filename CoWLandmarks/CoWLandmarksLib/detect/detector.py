@@ -42,7 +42,7 @@ HINT_REACH_MM = 15.0
 HINT_BEYOND_MM = 20.0
 
 
-class Stage(str, Enum):
+class DetectionStage(str, Enum):
     """The steps a person waits for."""
 
     PREPARE = "prepare"
@@ -154,9 +154,9 @@ class Detector:
         """
         tell = progress or (lambda stage, fraction, message: None)
         measurement = self.measure(volume, modality=modality, hint=hint, progress=tell)
-        tell(Stage.JUDGE.value, 0.95, "judging the result")
+        tell(DetectionStage.JUDGE.value, 0.95, "judging the result")
         detection = self.judge(measurement, hint or {})
-        tell(Stage.JUDGE.value, 1.0, detection.summary())
+        tell(DetectionStage.JUDGE.value, 1.0, detection.summary())
         return detection
 
     def measure(
@@ -208,22 +208,22 @@ class Detector:
         progress: ProgressCallback | None,
     ) -> Measurement:
         tell = progress or (lambda stage, fraction, message: None)
-        tell(Stage.PREPARE.value, 0.0, "checking the scan")
+        tell(DetectionStage.PREPARE.value, 0.0, "checking the scan")
         volume = stored_along_ras(validated(volume))
         kind, image, warnings = self._prepared(volume, modality)
-        tell(Stage.LOCALISE.value, 0.15, "looking for the circle of Willis")
+        tell(DetectionStage.LOCALISE.value, 0.15, "looking for the circle of Willis")
         alignment = self._align(image, hint)
         for name, part in self.model.stages[1:-1]:
-            tell(Stage.LOCALISE.value, 0.4, f"reading the whole {name}")
+            tell(DetectionStage.LOCALISE.value, 0.4, f"reading the whole {name}")
             alignment = self._align_by_circle(self._readers[name], part, image, alignment, hint)
-        tell(Stage.REFINE.value, 0.5, "placing the landmarks")
+        tell(DetectionStage.REFINE.value, 0.5, "placing the landmarks")
         to_reference = alignment.fit.transform
         expected = apply_affine(np.linalg.inv(to_reference), alignment.prior.mean)
         wanted = volume.grid.depth_mm(expected) > -SEARCH_BEYOND_MM
         prior = alignment.prior
         for _ in range(self.passes - 1):
             prior = self._updated_prior(refine(self._readers["fine"], self.model, image, to_reference, prior, wanted))
-            tell(Stage.REFINE.value, 0.65, "looking again with what was learned")
+            tell(DetectionStage.REFINE.value, 0.65, "looking again with what was learned")
         fine = refine(self._readers["fine"], self.model, image, to_reference, prior, wanted, alignment.slack_mm)
         return Measurement(volume, kind, alignment, fine, warnings)
 

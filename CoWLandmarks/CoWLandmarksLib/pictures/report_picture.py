@@ -14,7 +14,7 @@ from ..core.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from ..core.volume import Modality, Volume, apply_affine
 from .canvas import Canvas, Colour, shortened, text_width, wrapped
 from .label_placement import place_labels
-from .projection import SAMPLE_MM, View, maximum_intensity_views
+from .projection import SAMPLE_MM, Projection, maximum_intensity_views
 
 PAGE_WIDTH = 1800
 _MARGIN, _GAP, _HEADER, _FOOTER = 28, 16, 104, 58
@@ -101,7 +101,7 @@ def _model_name(model: Any) -> str:
 
 
 def _draw_view(
-    canvas: Canvas, view: View, x: int, y: int, scale: float, detection: Detection, anatomy: Anatomy
+    canvas: Canvas, view: Projection, x: int, y: int, scale: float, detection: Detection, anatomy: Anatomy
 ) -> None:
     """One view with its frame of letters, points and labels; (x, y) is its upper left corner, `scale` px/sample."""
     width, height = round(view.image.shape[1] * scale), round(view.image.shape[0] * scale)
@@ -156,7 +156,7 @@ def _coloured(image: np.ndarray, outside: np.ndarray) -> np.ndarray:
     return rgb
 
 
-def _tinted(rgb: np.ndarray, view: View, image: np.ndarray, anatomy: Anatomy) -> np.ndarray:
+def _tinted(rgb: np.ndarray, view: Projection, image: np.ndarray, anatomy: Anatomy) -> np.ndarray:
     """The picture with the lumens of the arteries in their colours, as bright as the image is there."""
     if not view.labels.any():
         return rgb
@@ -172,7 +172,7 @@ def _tinted(rgb: np.ndarray, view: View, image: np.ndarray, anatomy: Anatomy) ->
 
 
 def _draw_letters(
-    canvas: Canvas, view: View, x: int, y: int, width: int, height: int
+    canvas: Canvas, view: Projection, x: int, y: int, width: int, height: int
 ) -> list[tuple[int, int, int, int]]:
     """Title and the letters of the four edges; returns their boxes (x, y, width, height) within the view."""
     title_width = text_width(view.title, 20, bold=True)

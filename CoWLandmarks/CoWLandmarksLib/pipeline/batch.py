@@ -59,7 +59,7 @@ class BatchOptions:
     force: bool = False
 
 
-class Batch:
+class ScanBatch:
     """Takes scans one after the other down the road from file to result folder.
 
     `uninterrupted` makes the context in which a result is delivered; an interrupt should wait until it ends.
