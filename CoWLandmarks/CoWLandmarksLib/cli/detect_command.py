@@ -174,7 +174,7 @@ def _read_hint(path: Path, anatomy: Anatomy, events: EventSink) -> dict[str, Any
     """
     import numpy as np
 
-    from ..detect.detector import MIN_HINTS
+    from ..detect.hint import MIN_HINTS
     from ..files.markups import read_annotation, read_placed_by_person
 
     foreign: list[str] = []
