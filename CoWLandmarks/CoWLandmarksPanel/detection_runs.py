@@ -91,7 +91,7 @@ class Run:
 
     @property
     def summary(self) -> str:
-        """One line for people: '19 found; right PCoA absent; 2 to check'."""
+        """One line for people: '17 found; 2 to check; right PCoA absent'."""
         return "" if self.nodes is None else result_words(self.nodes.markups).summary
 
     @property

@@ -17,8 +17,8 @@ from CoWLandmarksLib.arteries.tracer import ArteryTracer
 from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
 from CoWLandmarksLib.core.detection import LandmarkEstimate
 from CoWLandmarksLib.core.volume import Modality, Volume
-from CoWLandmarksLib.files.arteries_files import COLUMNS, read_traces, write_arteries_csv, write_segmentation
-from CoWLandmarksLib.files.detection_files import DETECTION_SCHEMA_FILE
+from CoWLandmarksLib.files.arteries_files import COLUMNS, write_arteries_csv, write_segmentation
+from CoWLandmarksLib.files.detection_files import DETECTION_SCHEMA_FILE, read_detection_and_arteries
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.io.volume_io import read_volume, write_volume
 from CoWLandmarksLib.scene.artery_nodes import add_arteries
@@ -171,8 +171,11 @@ def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
     write_annotation(tmp_path / "moved.mrk.json", moved("R-A2-A3", (0.0, -3.0, -2.0)), ANATOMY)
     second = [*words, str(tmp_path / "moved.mrk.json"), "--out", str(tmp_path / "two"), *FEW_FILES]
     assert main([*second, "--previous", str(result)]) == 0
-    before = {trace.code: trace for trace in read_traces(result / "detection.json")}
-    after = {trace.code: trace for trace in read_traces(tmp_path / "two" / "head" / "detection.json")}
+    before = {trace.code: trace for trace in read_detection_and_arteries(result / "detection.json")[1].traces}
+    after = {
+        trace.code: trace
+        for trace in read_detection_and_arteries(tmp_path / "two" / "head" / "detection.json")[1].traces
+    }
     assert json.loads((tmp_path / "two" / "head" / "detection.json").read_text(encoding="utf-8"))["verdict"] is None
     different = {code for code in before if not np.array_equal(before[code].centerline, after[code].centerline)}
     assert different == {"R-ACA-A2"}
@@ -192,7 +195,9 @@ def test_traces_survive_the_detection_file(scan: Volume, traced: ArteryMap, tmp_
 
     detection = given_detection(scan, tuple(landmarks()), ANATOMY, Modality.MRA)
     write_detection_json(tmp_path / "detection.json", detection, traced)
-    for before, after in zip(traced.arteries, read_traces(tmp_path / "detection.json"), strict=True):
+    for before, after in zip(
+        traced.arteries, read_detection_and_arteries(tmp_path / "detection.json")[1].traces, strict=True
+    ):
         assert (before.code, before.state, before.reason) == (after.code, after.state, after.reason)
         assert np.allclose(before.centerline, after.centerline, atol=1e-3)
     assert {trace.state for trace in traced.arteries} >= {ArteryState.PRESENT, ArteryState.ABSENT}

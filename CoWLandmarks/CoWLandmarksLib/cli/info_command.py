@@ -34,10 +34,9 @@ def _info(arguments: argparse.Namespace, events: EventSink, *_: object) -> int:
 
         text = describe_model(load_model(arguments.path), arguments.path.stat().st_size)
     else:
-        from ..core.volume import validated
-        from ..io.volume_io import read_volume
+        from ..io.volume_io import read_scan
 
-        text = describe_scan(validated(read_volume(arguments.path, arguments.series)))
+        text = describe_scan(read_scan(arguments.path, arguments.series))
     if arguments.json_progress:
         events(Event(EventKind.RESULT, text, fraction=1.0))
     else:

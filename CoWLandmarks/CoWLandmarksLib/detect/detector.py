@@ -13,10 +13,11 @@ import torch
 from .. import __version__
 from ..core.alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly
 from ..core.calibration import Calibration
+from ..core.circle_variant import summary_line
 from ..core.detection import Detection, LandmarkEstimate, LandmarkState
 from ..core.errors import ConfigurationError, is_out_of_memory
 from ..core.intensity import hounsfield_offset, recognise_modality
-from ..core.volume import Modality, Volume, apply_affine, validated
+from ..core.volume import Modality, Volume, apply_affine
 from ..networks.generator import HeatmapReader, MirroredPair, SingleReading
 from ..networks.network_image import NetworkImage
 from .circle import read_circle
@@ -147,13 +148,14 @@ class Detector:
 
         `modality` overrides what the volume says; `hint` maps landmark codes to (3,) RAS mm placed by a
         person, which replace the coarse step where they are given (three or more: the alignment too).
-        Raises VolumeError when the scan cannot be used, ConfigurationError for an unusable hint.
+        The scan is one that `validated` has checked, as `read_scan` does. Raises ConfigurationError for an unusable
+        hint.
         """
         tell = progress or (lambda stage, fraction, message: None)
         measurement = self.measure(volume, modality=modality, hint=hint, progress=tell)
         tell(DetectionStage.JUDGE.value, 0.95, "judging the result")
         detection = self.judge(measurement, hint or {})
-        tell(DetectionStage.JUDGE.value, 1.0, detection.summary())
+        tell(DetectionStage.JUDGE.value, 1.0, summary_line(detection.landmarks))
         return detection
 
     def measure(
@@ -206,7 +208,7 @@ class Detector:
     ) -> Measurement:
         tell = progress or (lambda stage, fraction, message: None)
         tell(DetectionStage.PREPARE.value, 0.0, "checking the scan")
-        volume = stored_along_ras(validated(volume))
+        volume = stored_along_ras(volume)
         kind, image, warnings = self._prepared(volume, modality)
         tell(DetectionStage.LOCALISE.value, 0.15, "looking for the circle of Willis")
         alignment = self._align(image, hint)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import zlib
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -144,31 +144,26 @@ def _trace_to_dict(trace: ArteryTrace) -> dict[str, Any]:
     }
 
 
-def read_summary(path: str | PathLike[str]) -> str:
-    """The variant of the circle in words, from a detection.json; empty where it holds no arteries."""
-    try:
-        return str(json.loads(Path(path).read_text(encoding="utf-8")).get("arteries", {}).get("summary", ""))
-    except (OSError, ValueError, AttributeError) as error:
-        raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
+@dataclass(frozen=True)
+class RecordedArteries:
+    """What a detection.json keeps of the arteries, empty where they were not traced; the label map is a file apart.
+
+    `summary` is the variant of the circle in plain text, `anchors` are RAS mm by code of the landmarks that the
+    arteries were first traced for.
+    """
+
+    traces: tuple[ArteryTrace, ...] = ()
+    summary: str = ""
+    anchors: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
 
-def read_anchors(path: str | PathLike[str]) -> dict[str, tuple[float, float, float]]:
-    """RAS mm by code of the landmarks that the arteries of a detection.json were first traced for; may be empty."""
-    try:
-        anchors = json.loads(Path(path).read_text(encoding="utf-8")).get("arteries", {}).get("anchors", {})
-        return {str(code): (float(r), float(a), float(s)) for code, (r, a, s) in anchors.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
-
-
-def read_traces(path: str | PathLike[str]) -> tuple[ArteryTrace, ...]:
-    """Arteries of a detection.json; empty where it holds none. Raises AnnotationError."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        segments = content.get("arteries", {}).get("segments", [])
-        return tuple(_trace_from_dict(entry) for entry in segments)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
+def arteries_from_dict(entry: Mapping[str, Any]) -> RecordedArteries:
+    """What `arteries_to_dict` made; raises KeyError, TypeError, ValueError or AttributeError for anything else."""
+    return RecordedArteries(
+        tuple(_trace_from_dict(segment) for segment in entry.get("segments", [])),
+        str(entry.get("summary", "")),
+        {str(code): (float(r), float(a), float(s)) for code, (r, a, s) in entry.get("anchors", {}).items()},
+    )
 
 
 def _trace_from_dict(entry: dict[str, Any]) -> ArteryTrace:

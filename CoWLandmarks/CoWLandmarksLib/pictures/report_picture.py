@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -10,6 +11,7 @@ from scipy import ndimage
 
 from ..core.anatomy import Anatomy
 from ..core.artery_map import ArteryMap
+from ..core.circle_variant import summary_line
 from ..core.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from ..core.volume import Modality, Volume, apply_affine
 from .canvas import Canvas, Colour, shortened, text_width, wrapped
@@ -67,7 +69,7 @@ def draw_picture(
     below = top + round(axial.image.shape[0] * scale) + _GAP
     height = below + round(coronal.image.shape[0] * scale) + _FOOTER
     canvas = Canvas(PAGE_WIDTH, height, _BACKGROUND)
-    _draw_header(canvas, detection)
+    _draw_header(canvas, detection, () if arteries is None else arteries.absent)
     for view, x, y in ((axial, left, top), (coronal, left, below), (sagittal, right, below)):
         _draw_view(canvas, view, x, y, scale, detection, anatomy)
     _draw_table(canvas, right, top, PAGE_WIDTH - _MARGIN - right, below - _GAP - top, detection, anatomy)
@@ -75,11 +77,12 @@ def draw_picture(
     return canvas
 
 
-def _draw_header(canvas: Canvas, detection: Detection) -> None:
+def _draw_header(canvas: Canvas, detection: Detection, absent: Sequence[str]) -> None:
     words, colour = detection.headline, _VERDICTS[detection.verdict]
     canvas.rectangle(0, 0, PAGE_WIDTH, _HEADER - _GAP, colour)
     canvas.text(_MARGIN, 31, words, 34, _WHITE, bold=True)
-    canvas.text(_MARGIN, 67, shortened(detection.summary(), 20, PAGE_WIDTH - 2 * _MARGIN), 20, _WHITE)
+    summary = summary_line(detection.landmarks, absent)
+    canvas.text(_MARGIN, 67, shortened(summary, 20, PAGE_WIDTH - 2 * _MARGIN), 20, _WHITE)
     scan = f"{detection.scan}  ({_MODALITIES[detection.modality]})"
     free = PAGE_WIDTH - 3 * _MARGIN - text_width(words, 34, bold=True)
     canvas.text(PAGE_WIDTH - _MARGIN, 31, shortened(scan, 26, free), 26, _WHITE, align=1.0)
