@@ -7,8 +7,8 @@ from CoWLandmarksLib.scene.results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
 from CoWLandmarksPanel.detection_runs import DetectionRuns, Run, removeLeftBehind
 from CoWLandmarksPanel.machine_settings import MachineSettings
-from CoWLandmarksPanel.panel_height import PanelHeight
 from CoWLandmarksPanel.panel_self_tests import PanelSelfTests
+from CoWLandmarksPanel.panel_widgets import PanelHeight
 from CoWLandmarksPanel.sample_data import registerSampleData
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _

@@ -77,7 +77,7 @@ class CoWLandmarksTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMix
 
     def setup(self):
         """Build the panel; a training that runs in the training folder is found again."""
-        from CoWLandmarksPanel.panel_height import PanelHeight
+        from CoWLandmarksPanel.panel_widgets import PanelHeight
 
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/CoWLandmarksTraining.ui"))
@@ -156,7 +156,7 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         Returns what it printed. Raises CoWLandmarksError where nothing was delivered.
         """
         from CoWLandmarksLib.core.errors import CoWLandmarksError
-        from CoWLandmarksPanel.python_executable import pythonExecutable
+        from CoWLandmarksPanel.machine_settings import pythonExecutable
         from CoWLandmarksTrainingLib.jobs.attached_command import AttachedCommand
 
         command = AttachedCommand([str(word) for word in words], pythonExecutable())
@@ -183,7 +183,7 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         that differ from the preset. It begins from "nothing", the "default" model or a model file, and `phantoms` is
         the share of synthetic scans beside those of the cohort. Raises CoWLandmarksError.
         """
-        from CoWLandmarksPanel.python_executable import pythonExecutable
+        from CoWLandmarksPanel.machine_settings import pythonExecutable
         from CoWLandmarksTrainingLib.config.settings import DEFAULT_START
         from CoWLandmarksTrainingLib.jobs.detached_job import start_job
         from CoWLandmarksTrainingLib.panel.training_command import NOTHING, TrainingChoices

@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 
 from .batch_runs import FolderBatch, SceneBatch
 from .machine_settings import RESULT_FOLDER, SCAN_FOLDER, MachineSettings
-from .ui_files import loadedInto
+from .panel_widgets import loadedInto
 
 PanelBatch = SceneBatch | FolderBatch
 

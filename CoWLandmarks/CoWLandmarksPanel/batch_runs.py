@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.job_queue import DetectOptions
 from CoWLandmarksLib.jobs.progress import Event, EventKind
 from CoWLandmarksLib.scene.batch_table import FAILED, BatchRow
 from CoWLandmarksLib.scene.results import result_words

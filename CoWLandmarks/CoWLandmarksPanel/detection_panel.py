@@ -11,7 +11,7 @@ import slicer
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.files.delivered import read_delivered
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.job_queue import DetectOptions
 from CoWLandmarksLib.scene.batch_table import BatchRow
 from CoWLandmarksLib.scene.display import look_at_circle
 from CoWLandmarksLib.scene.nodes import points_from_node, volume_from_node, volume_node_of

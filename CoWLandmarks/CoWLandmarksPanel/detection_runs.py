@@ -20,15 +20,14 @@ from CoWLandmarksLib.files.delivered import Delivered, read_delivered
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.files.surfaces import artery_surfaces
 from CoWLandmarksLib.jobs.child_process import Worker
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
-from CoWLandmarksLib.jobs.job_queue import JobQueue, WorkerJob, WorkerJobState
+from CoWLandmarksLib.jobs.job_queue import DetectOptions, JobQueue, WorkerJob, WorkerJobState
 from CoWLandmarksLib.jobs.progress import Event
 from CoWLandmarksLib.jobs.scan_handover import ScanHandover
 from CoWLandmarksLib.jobs.temporary_folders import remove_orphans
 from CoWLandmarksLib.scene.nodes import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
 from CoWLandmarksLib.scene.results import ResultNodes, add_result, result_words, update_arteries
 
-from .python_executable import pythonExecutable
+from .machine_settings import pythonExecutable
 
 TIMER_MS = 40
 MOST_SCANS_KEPT = 3

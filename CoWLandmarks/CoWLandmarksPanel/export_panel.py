@@ -10,18 +10,17 @@ import ctk
 import qt
 import slicer
 from CoWLandmarksLib.core.anatomy import Anatomy
-from CoWLandmarksLib.core.consent import CONSENT_LINE
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.files.annotation_files import Annotation, FileChoice, writing_annotation
-from CoWLandmarksLib.files.case_folder import check_pseudonym, free_pseudonym
+from CoWLandmarksLib.files.case_folder import CONSENT_LINE, check_pseudonym, free_pseudonym
 from CoWLandmarksLib.scene.annotation_export import adding_to_cohort, annotation_of, identifying_texts
 from CoWLandmarksLib.scene.nodes import volume_node_of
 from CoWLandmarksLib.scene.review import Review
 from slicer.i18n import tr as _
 
+from .panel_widgets import loadedInto
 from .review_panel import INITIALS
 from .stepwise import Stepwise
-from .ui_files import loadedInto
 
 _BREAK = "\u200b"
 """Where a line may end, between the parts of a long path; nothing is drawn."""

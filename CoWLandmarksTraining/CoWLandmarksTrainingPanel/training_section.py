@@ -10,7 +10,7 @@ from typing import Any
 import qt
 import slicer
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksPanel.python_executable import pythonExecutable
+from CoWLandmarksPanel.machine_settings import pythonExecutable
 from CoWLandmarksTrainingLib.jobs.detached_job import start_job
 from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, read_job, request_stop
 from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, Part, begun_plan, planned_parts

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.consent import CONSENT_LINE
 from ..core.errors import AnnotationError, ConfigurationError
+from ..files.case_folder import CONSENT_LINE
 from ..jobs.progress import Event, EventKind, EventSink
 from .command_line import path_argument
 

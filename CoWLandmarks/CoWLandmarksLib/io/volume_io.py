@@ -10,8 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.coordinates import swap_lps_ras_matrix
-from ..core.errors import OutputError, VolumeError, short_path
-from ..core.native_output import libraries_silenced
+from ..core.errors import OutputError, VolumeError, libraries_silenced, short_path
 from ..core.scan_files import check_readable_name
 from ..core.volume import MOST_VOXELS, NO_ORIENTATION, Sides, Volume, validated
 from .dicom import read_dicom

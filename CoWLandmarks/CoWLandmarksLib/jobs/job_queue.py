@@ -22,11 +22,37 @@ from .progress import Event, EventKind
 
 logger = logging.getLogger(__name__)
 
+MODALITIES = ("auto", "mra", "cta")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DECODINGS = ("subvoxel", "argmax")
 _DELIVERED_CODES = (0, 2, 3)
 _YIELD_SECONDS = 0.002
 _OVER = object()
 _FINISHING_SECONDS = 0.015
 """Of each advance, at most, but for the length of one step."""
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """Options of one detection; the defaults are those of the command line."""
+
+    modality: str = "auto"
+    device: str = "auto"
+    decoding: str = "subvoxel"
+    model: Path | None = None
+    arteries: bool = True
+    heatmaps: bool = False
+
+    def words(self) -> list[str]:
+        """The command line's words for them."""
+        words = ["--modality", self.modality, "--device", self.device, "--decoding", self.decoding]
+        if self.model is not None:
+            words += ["--model", str(self.model)]
+        if not self.arteries:
+            words.append("--no-arteries")
+        if self.heatmaps:
+            words.append("--heatmaps")
+        return words
 
 
 class WorkerJobState(str, Enum):
