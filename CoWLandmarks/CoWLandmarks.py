@@ -7,6 +7,7 @@ from CoWLandmarksLib.scene.results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
 from CoWLandmarksPanel.detection_runs import DetectionRuns, Run, removeLeftBehind
 from CoWLandmarksPanel.machine_settings import MachineSettings
+from CoWLandmarksPanel.package_reload import forgetPackages
 from CoWLandmarksPanel.panel_self_tests import PanelSelfTests
 from CoWLandmarksPanel.panel_widgets import PanelHeight
 from CoWLandmarksPanel.sample_data import registerSampleData
@@ -106,6 +107,12 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.height = None
         if self.logic is not None:
             self.logic.close()
+
+    def onReload(self):
+        """Reload the module with its packages, after the panel was cleaned up (developer mode)."""
+        self.cleanup()
+        forgetPackages("CoWLandmarksLib", "CoWLandmarksPanel")
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self):
         """Called each time the user opens this module."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import slicer
+from CoWLandmarksPanel.package_reload import forgetPackages
 from CoWLandmarksTrainingPanel.training_panel import TrainingPanel
 from CoWLandmarksTrainingPanel.training_self_tests import TrainingSelfTests
 from slicer.i18n import tr as _
@@ -100,6 +101,12 @@ class CoWLandmarksTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMix
             self.panel.cleanup()
             self.panel = None
         self.height = None
+
+    def onReload(self):
+        """Reload the module with its packages, after the panel was cleaned up (developer mode)."""
+        self.cleanup()
+        forgetPackages("CoWLandmarksLib", "CoWLandmarksPanel", "CoWLandmarksTrainingLib", "CoWLandmarksTrainingPanel")
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self):
         """Called each time the user opens this module."""
