@@ -337,11 +337,12 @@ class DetectionPanel:
         volumeNode = volume_node_of(markupsNode)
         if volumeNode is not None:
             look_at_circle(slicer.mrmlScene, volumeNode, markupsNode)
-            self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
+        self._drawVessels(markupsNode)
 
-    def _drawVessels(self) -> None:
-        """Draw the vessels of the chosen result as the settings say now."""
-        markupsNode = self.detection
+    def _drawVessels(self, markupsNode: Any | None = None) -> None:
+        """Draw the vessels of a result, else of the chosen one, as the settings say now."""
+        if markupsNode is None:
+            markupsNode = self.detection
         volumeNode = None if markupsNode is None else volume_node_of(markupsNode)
         if volumeNode is not None:
             self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
