@@ -3,6 +3,7 @@
 # No postponed annotations here: those of a parameter node must be types, not texts.
 import qt
 import slicer
+from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.scene.results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
 from CoWLandmarksPanel.detection_runs import DetectionRuns, Run, removeLeftBehind
@@ -10,7 +11,8 @@ from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.package_reload import forgetPackages
 from CoWLandmarksPanel.panel_self_tests import PanelSelfTests
 from CoWLandmarksPanel.panel_widgets import PanelHeight
-from CoWLandmarksPanel.sample_data import registerSampleData
+from CoWLandmarksPanel.sample_data import CTA, MRA, registerSampleData
+from CoWLandmarksPanel.script_runs import detectFromScript
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -211,8 +213,6 @@ class CoWLandmarksLogic(ScriptedLoadableModuleLogic):
         the detection fails. Otherwise the call returns at once; `onProgress` and `onEnd` get the run, which has
         `running`, `error` and `cancelled`. Raises ConfigurationError where PyTorch is missing: this installs nothing.
         """
-        from CoWLandmarksPanel.script_runs import detectFromScript
-
         return detectFromScript(
             self.runs,
             self.settings,
@@ -255,15 +255,12 @@ class CoWLandmarksTest(PanelSelfTests, ScriptedLoadableModuleTest):
 
     def test_TheNumericCoreIsPackagedWithItsAnatomy(self):
         """The library and its data travelled with the module."""
-        from CoWLandmarksLib.core.anatomy import default_anatomy
-
         self.assertEqual(len(default_anatomy().landmarks), 19)
         self.assertEqual(len(default_anatomy().arteries), 20)
 
     def test_BothSamplesAreOfferedWithoutInternet(self):
         """The Sample Data module gets files that lie in the extension."""
-        import SampleData
-        from CoWLandmarksPanel.sample_data import CTA, MRA
+        import SampleData  # load order
 
         registerSampleData()
         for sample in (MRA, CTA):

@@ -30,7 +30,7 @@ CTA = SampleScan("CoWLandmarksCTA", "Phantom CTA", _FOLDER / "sample_cta.nii.gz"
 
 def registerSampleData() -> None:
     """Offer the samples in the Sample Data module."""
-    import SampleData
+    import SampleData  # load order
 
     for sample in (MRA, CTA):
         if SampleData.SampleDataLogic().sourceForSampleName(sample.sample) is not None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import CoWLandmarksLib
 import slicer
 from CoWLandmarksPanel.machine_settings import MODEL_FILE, MachineSettings
 from CoWLandmarksPanel.self_test_case import SelfTestCase
@@ -165,8 +166,6 @@ class TrainingSelfTests(SelfTestCase):
         ui.resumeButton.click()
         self.follow(panel, ui, lambda: panel.training.job.state is TrainingJobState.RUNNING)
         self.stop(panel, ui)
-
-        import CoWLandmarksLib
 
         shipped = Path(CoWLandmarksLib.__file__).parent / "Resources" / "Models" / "default.cow.pt"
         model = self.folder / "copy.cow.pt"

@@ -65,14 +65,6 @@ def identifying_parts(known: Sequence[str]) -> set[str]:
     return {word.strip().casefold() for word in words if len(word.strip()) >= 3}
 
 
-CONSENT_LINE = (
-    "Only the image, the landmarks and the mask of the vessels are written, under the pseudonym. Names, IDs and dates "
-    "of the patient are not; the face can still be recognised in the image itself. Use only scans that consent or an "
-    "ethics approval covers."
-)
-"""What a person is shown before a scan goes into a training cohort."""
-
-
 def free_pseudonym(cohort: Path) -> str:
     """The first of case-001, case-002 ... that neither the cohort nor one of its folders (splits) has yet."""
     taken = {path.name.casefold() for pattern in ("*", "*/*") for path in cohort.glob(pattern)}

@@ -51,7 +51,7 @@ def read_delivered(folder: Path, grid: Grid, anatomy: Anatomy, scan: str | None 
     arteries = ArteryMap(recorded.traces, labels, start, grid, recorded.summary, detection.landmarks)
     surfaces: Mapping[str, Any] = {}
     if (folder / SURFACES_FILE).is_file():
-        from .surfaces import read_surfaces  # needs VTK
+        from .surfaces import read_surfaces  # optional
 
         surfaces = read_surfaces(folder / SURFACES_FILE)
     return Delivered(folder, detection, arteries, heatmaps, surfaces)

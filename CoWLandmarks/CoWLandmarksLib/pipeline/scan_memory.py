@@ -29,7 +29,7 @@ class ScanMemory:
 
     def read(self, path: Path, series: str | None = None) -> Volume:
         """The validated scan of a file or DICOM folder; raises VolumeError."""
-        from ..io.volume_io import read_scan
+        from ..io.volume_io import read_scan  # start-up time
 
         identity = _identity(path) if self._keeps else None
         if identity is not None and identity == self._identity and self._volume is not None:

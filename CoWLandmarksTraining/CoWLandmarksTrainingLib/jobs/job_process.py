@@ -106,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
     code = _FAILED
     with Heartbeat(place, token) as heartbeat:
         try:
-            from ..__main__ import main as command
+            from ..__main__ import main as command  # start-up time
 
             code = command(words)
         except KeyboardInterrupt:
