@@ -10,9 +10,10 @@ import ctk
 import qt
 import slicer
 from CoWLandmarksLib.core.anatomy import Anatomy
-from CoWLandmarksLib.core.consent import CONSENT_LINE, check_pseudonym, free_pseudonym
+from CoWLandmarksLib.core.consent import CONSENT_LINE
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.files.annotation_files import Annotation, FileChoice, writing_annotation
+from CoWLandmarksLib.files.case_folder import check_pseudonym, free_pseudonym
 from CoWLandmarksLib.scene.annotation_export import adding_to_cohort, annotation_of, identifying_texts
 from CoWLandmarksLib.scene.nodes import volume_node_of
 from CoWLandmarksLib.scene.review import Review
