@@ -16,7 +16,7 @@ PANELS = {"CoWLandmarksPanel": ROOT / "CoWLandmarks", "CoWLandmarksTrainingPanel
 
 @dataclass(frozen=True)
 class Imports:
-    """Modules that a file imports, `now` while it is imported itself and `later` inside functions."""
+    """Modules that a file imports, `now` while it is imported itself and `later` inside functions or when it is run."""
 
     now: frozenset[str]
     later: frozenset[str]
@@ -47,7 +47,8 @@ def imports_of(source: str, package: str = "") -> Imports:
                 found.add(module)
                 found.update(f"{module}.{alias.name}" for alias in child.names)
             inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            visit(child, later if inside else found)
+            run = isinstance(child, ast.If) and "__name__" in ast.unparse(child.test)
+            visit(child, later if inside or run else found)
 
     visit(ast.parse(source), now)
     return Imports(frozenset(now), frozenset(later))

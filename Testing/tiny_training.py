@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksTrainingLib.jobs.job_files import JobState, read_job
+from CoWLandmarksTrainingLib.jobs.job_files import TrainingJobState, read_job
 
 PATIENCE_SECONDS = 1200.0
 """A safety net only: whoever waits for a state or a file waits as long as a slow machine needs."""
@@ -65,7 +65,7 @@ def wait_for(done: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> Non
         time.sleep(0.05)
 
 
-def state_of(folder: Path) -> JobState:
+def state_of(folder: Path) -> TrainingJobState:
     """The state of the training in a folder, which must hold one."""
     job = read_job(folder)
     assert job is not None

@@ -19,7 +19,7 @@ import torch
 from CoWLandmarksLib.detect.model import GridSpec
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksLib.networks.heatmap import encode
-from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, Objective, TrainerConfig, View
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, DiscriminatorView, Objective, TrainerConfig
 from CoWLandmarksTrainingLib.train.adversary import Adversary
 from CoWLandmarksTrainingLib.train.batches import Batch, RealSets, Sample, stacked
 from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
@@ -35,7 +35,7 @@ NETWORK = GeneratorConfig(out_channels=2, base_width=8, levels=2)
 METHOD = HeatmapRegression(NETWORK, GRID.shape, GRID.spacing, SIGMA_MM)
 DISCRIMINATOR = DiscriminatorSettings(
     objective=Objective.LOGISTIC,
-    view=View.PLAIN,
+    view=DiscriminatorView.PLAIN,
     base_width=4,
     layers=2,
     learning_rate=1e-3,

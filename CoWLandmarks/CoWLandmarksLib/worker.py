@@ -53,7 +53,7 @@ class KeptDetectors:
 
     @staticmethod
     def _key(arguments: argparse.Namespace) -> tuple[Any, ...]:
-        from .detect.model import DEFAULT_MODEL_FILE
+        from .detect.model import DEFAULT_MODEL_FILE  # start-up time
 
         path = Path(arguments.model or DEFAULT_MODEL_FILE)
         try:

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.job_queue import DetectOptions
 from slicer.i18n import tr as _
 
-from .choices import choose, chosenKey, fillComboBox
 from .machine_settings import MachineSettings
-from .ui_files import loadedInto
+from .panel_widgets import choose, chosenKey, fillComboBox, loadedInto
 
 
 class AdvancedPanel:

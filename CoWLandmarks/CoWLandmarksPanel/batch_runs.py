@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksLib.files.delivered import summary_of
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.job_queue import DetectOptions
 from CoWLandmarksLib.jobs.progress import Event, EventKind
 from CoWLandmarksLib.scene.batch_table import FAILED, BatchRow
 from CoWLandmarksLib.scene.results import result_words
@@ -127,9 +125,6 @@ class FolderBatch:
 
     def _delivered(self, event: Event) -> BatchRow:
         verdict, _, summary = event.message.partition("; ")
-        if event.path is not None:
-            with suppress(CoWLandmarksError):  # then it is opened in vain, and that is told
-                summary = summary_of(event.path)
         return BatchRow(event.scan or "", verdict, summary, self._scan(), event.path)
 
     def _scan(self) -> Path:

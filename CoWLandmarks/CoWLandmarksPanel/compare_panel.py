@@ -17,8 +17,8 @@ from CoWLandmarksLib.scene.nodes import detection_nodes
 from CoWLandmarksLib.scene.results import result_words
 from slicer.i18n import tr as _
 
+from .panel_widgets import loadedInto
 from .review_table import shortName
-from .ui_files import loadedInto
 
 FAR_COLOUR = "#c66a00"
 """Of distances larger than what two annotators usually differ by, and of states that differ."""

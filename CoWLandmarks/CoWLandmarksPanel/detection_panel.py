@@ -11,7 +11,7 @@ import slicer
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.files.delivered import read_delivered
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.job_queue import DetectOptions
 from CoWLandmarksLib.scene.batch_table import BatchRow
 from CoWLandmarksLib.scene.display import look_at_circle
 from CoWLandmarksLib.scene.nodes import points_from_node, volume_from_node, volume_node_of
@@ -22,7 +22,7 @@ from CoWLandmarksLib.scene.views import latest_result, mark_as_check, show_only_
 from slicer.i18n import tr as _
 
 from .advanced_panel import AdvancedPanel
-from .batch_panel import Batch, BatchPanel
+from .batch_panel import BatchPanel, PanelBatch
 from .batch_runs import FolderBatch, SceneBatch
 from .compare_panel import ComparePanel
 from .detection_runs import Run
@@ -30,7 +30,7 @@ from .export_panel import ExportPanel
 from .pytorch_setup import torchInstalled
 from .result_panel import ResultPanel
 from .review_panel import ReviewPanel
-from .sample_data import CTA, MRA, Sample
+from .sample_data import CTA, MRA, SampleScan
 from .scan_views import ScanViews
 from .section_guard import SectionGuard
 from .setup_panel import SetupPanel
@@ -337,11 +337,12 @@ class DetectionPanel:
         volumeNode = volume_node_of(markupsNode)
         if volumeNode is not None:
             look_at_circle(slicer.mrmlScene, volumeNode, markupsNode)
-            self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
+        self._drawVessels(markupsNode)
 
-    def _drawVessels(self) -> None:
-        """Draw the vessels of the chosen result as the settings say now."""
-        markupsNode = self.detection
+    def _drawVessels(self, markupsNode: Any | None = None) -> None:
+        """Draw the vessels of a result, else of the chosen one, as the settings say now."""
+        if markupsNode is None:
+            markupsNode = self.detection
         volumeNode = None if markupsNode is None else volume_node_of(markupsNode)
         if volumeNode is not None:
             self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
@@ -388,12 +389,12 @@ class DetectionPanel:
             self._tell(text)
         self._arteriesMessage = text
 
-    def _startSceneBatch(self, nodes: Sequence[Any], onChanged: Callable[[], None]) -> Batch | None:
+    def _startSceneBatch(self, nodes: Sequence[Any], onChanged: Callable[[], None]) -> PanelBatch | None:
         if not self._ready():
             return None
         return SceneBatch(self._logic.runs, nodes, self._options(), onChanged)
 
-    def _startFolderBatch(self, scans: Sequence[Path], out: Path, onChanged: Callable[[], None]) -> Batch | None:
+    def _startFolderBatch(self, scans: Sequence[Path], out: Path, onChanged: Callable[[], None]) -> PanelBatch | None:
         if not self._ready():
             return None
         return FolderBatch(self._logic.runs, scans, out, self._options(), onChanged)
@@ -469,7 +470,7 @@ class DetectionPanel:
             return
         self._logic.runs.describeModel(path, lambda run: self.advanced.showCard(path, run.error or run.text))
 
-    def _loadSample(self, sample: Sample) -> None:
+    def _loadSample(self, sample: SampleScan) -> None:
         slicer.util.loadVolume(str(sample.file), {"name": sample.name})
 
     def _keep(self, name: str, value: str) -> None:

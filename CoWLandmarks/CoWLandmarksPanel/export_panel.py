@@ -19,9 +19,9 @@ from CoWLandmarksLib.scene.nodes import volume_node_of
 from CoWLandmarksLib.scene.review import Review
 from slicer.i18n import tr as _
 
+from .panel_widgets import loadedInto
 from .review_panel import INITIALS
 from .stepwise import Stepwise
-from .ui_files import loadedInto
 
 _BREAK = "\u200b"
 """Where a line may end, between the parts of a long path; nothing is drawn."""

@@ -18,7 +18,7 @@ from CoWLandmarksLib.scene.results import result_of, result_words
 from .export_panel import COHORT_FOLDER, FILES_FOLDER
 from .machine_settings import ALL_LABELS, DEVICE, MODEL_FILE, RESULT_FOLDER, SCAN_FOLDER, VOLUME_RENDERING
 from .review_panel import INITIALS
-from .sample_data import CTA, MRA, Sample
+from .sample_data import CTA, MRA, SampleScan
 from .self_test_case import SelfTestCase
 
 KEYS = {
@@ -70,7 +70,7 @@ class PanelSelfTests(SelfTestCase):
         self.assertEqual(label.text, "")
         SelfTestCase.tearDown(self)
 
-    def loadSample(self, sample: Sample = MRA) -> Any:
+    def loadSample(self, sample: SampleScan = MRA) -> Any:
         """A synthetic scan that comes with the extension."""
         return slicer.util.loadVolume(str(sample.file), {"name": sample.name})
 

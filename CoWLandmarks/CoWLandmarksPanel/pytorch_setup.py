@@ -35,7 +35,7 @@ def installTorch(onLine: Callable[[str], None], isCancelled: Callable[[], bool])
     Raises ConfigurationError with the way out, or InstallationCancelled.
     """
     try:
-        import PyTorchUtils
+        import PyTorchUtils  # optional
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             _(

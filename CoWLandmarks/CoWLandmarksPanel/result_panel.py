@@ -15,7 +15,7 @@ from CoWLandmarksLib.scene.results import ResultWords, result_words, set_shown
 from slicer.i18n import tr as _
 
 from .hint_points import FEWEST, HINT_CODES, HintPoints
-from .ui_files import loadedInto
+from .panel_widgets import loadedInto
 
 VERDICT_COLOURS = {None: "#4a5a6b", Verdict.OK: "#26804a", Verdict.REVIEW: "#b06200", Verdict.DO_NOT_TRUST: "#b22222"}
 VERDICT_STYLE = "QLabel {{ background-color: {colour}; color: white; font-weight: bold; padding: 6px; }}"

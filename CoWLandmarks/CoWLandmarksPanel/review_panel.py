@@ -22,9 +22,9 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from .machine_settings import MachineSettings
+from .panel_widgets import loadedInto
 from .review_table import ReviewTable
 from .schematic_picture import schematicPixmap
-from .ui_files import loadedInto
 
 INITIALS = "CoWLandmarks/Initials"
 

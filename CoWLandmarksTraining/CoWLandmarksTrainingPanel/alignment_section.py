@@ -9,7 +9,7 @@ from typing import Any
 import ctk
 import qt
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
+from CoWLandmarksPanel.panel_widgets import choose, chosenKey, chosenPath, fillComboBox
 from CoWLandmarksTrainingLib.panel.panel_data import AlignedRow, CheckedCohort, has_default_landmarks, read_aligned
 from CoWLandmarksTrainingLib.records.rejection import rejected_names, write_rejected
 from slicer.i18n import tr as _

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import qt
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksPanel.python_executable import pythonExecutable
+from CoWLandmarksPanel.machine_settings import pythonExecutable
 from CoWLandmarksPanel.pytorch_setup import torchInstalled
 from CoWLandmarksTrainingLib.jobs.attached_command import AttachedCommand
 from slicer.i18n import tr as _

@@ -9,7 +9,7 @@ from typing import Any
 import ctk
 import slicer
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksPanel.choices import chosenKey, chosenPath, fillComboBox
+from CoWLandmarksPanel.panel_widgets import chosenKey, chosenPath, fillComboBox
 from CoWLandmarksTrainingLib.panel.panel_data import Evaluation, read_evaluation
 from CoWLandmarksTrainingLib.panel.scene_plots import add_landmark_errors
 from slicer.i18n import tr as _

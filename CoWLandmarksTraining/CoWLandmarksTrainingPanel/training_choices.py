@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ctk
-from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
+from CoWLandmarksPanel.panel_widgets import choose, chosenKey, chosenPath, fillComboBox
 from CoWLandmarksTrainingLib.config.settings import DEFAULT_START, PRESETS, explanation
 from CoWLandmarksTrainingLib.panel.training_command import NOTHING, TrainingChoices
 from slicer.i18n import tr as _

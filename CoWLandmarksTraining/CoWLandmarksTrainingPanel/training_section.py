@@ -10,9 +10,9 @@ from typing import Any
 import qt
 import slicer
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksPanel.python_executable import pythonExecutable
+from CoWLandmarksPanel.machine_settings import pythonExecutable
 from CoWLandmarksTrainingLib.jobs.detached_job import start_job
-from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, read_job, request_stop
+from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, read_job, request_stop
 from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, Part, begun_plan, planned_parts
 from CoWLandmarksTrainingLib.panel.panel_data import read_comparison
 from CoWLandmarksTrainingLib.panel.training_command import resuming_words, shown
@@ -44,7 +44,7 @@ class TrainingSection:
         self.choices = TrainingChoicesPanel(ui, settings)
         self.choices.onChanged = self._onChoice
         self.choices.onFolder = self._onFolder
-        self.job: Job | None = None
+        self.job: TrainingJob | None = None
         self._log: FollowedTraining | None = None
         self._plan: dict[str, Any] | None = None
         self._changed = False
@@ -115,11 +115,11 @@ class TrainingSection:
         ui.copyButton.enabled = words is not None
         ui.startButton.enabled = words is not None and not active and not self._begun
         ui.resumeButton.enabled = words is not None and not active and self._canResume
-        ui.stopButton.enabled = active and job.state is not JobState.STOPPING
+        ui.stopButton.enabled = active and job.state is not TrainingJobState.STOPPING
         free = not active and not self._begun
         self.choices.refresh(free)
         parts = self._parts()
-        waiting = job is not None and job.state is JobState.RUNNING
+        waiting = job is not None and job.state is TrainingJobState.RUNNING
         ui.trainLabel.text = " ".join(
             filter(None, (self._sentence(), waitingSentence(self._plan, parts) if waiting else ""))
         )
@@ -150,7 +150,7 @@ class TrainingSection:
 
     @property
     def _finished(self) -> bool:
-        return self.job is not None and self.job.state is JobState.FINISHED
+        return self.job is not None and self.job.state is TrainingJobState.FINISHED
 
     @property
     def _canResume(self) -> bool:
@@ -176,13 +176,13 @@ class TrainingSection:
             return _("'Start' begins the training. It goes on when this module or Slicer is closed.")
         when = time.strftime("%H:%M", time.localtime(job.started))
         return {
-            JobState.STARTING: _("Starting..."),
-            JobState.RUNNING: _("Training since {when}. It goes on when this module or Slicer is closed."),
-            JobState.STOPPING: _("Stopping after this step, with a checkpoint..."),
-            JobState.STOPPED: _("Stopped. {resume}"),
-            JobState.FINISHED: _("Finished: the model is in the training folder."),
-            JobState.FAILED: _("The training ended: {message}"),
-            JobState.LOST: _("The training ended without a word (was the computer switched off?). {resume}"),
+            TrainingJobState.STARTING: _("Starting..."),
+            TrainingJobState.RUNNING: _("Training since {when}. It goes on when this module or Slicer is closed."),
+            TrainingJobState.STOPPING: _("Stopping after this step, with a checkpoint..."),
+            TrainingJobState.STOPPED: _("Stopped. {resume}"),
+            TrainingJobState.FINISHED: _("Finished: the model is in the training folder."),
+            TrainingJobState.FAILED: _("The training ended: {message}"),
+            TrainingJobState.LOST: _("The training ended without a word (was the computer switched off?). {resume}"),
         }[job.state].format(
             when=when,
             message=job.message,

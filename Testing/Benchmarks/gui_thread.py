@@ -127,11 +127,14 @@ def timed(action: Callable[[], object]) -> float:
 
 def look_at_a_training(application: Any, folder: Path) -> float:
     """Seconds of the longest look of the training panel at a log of 6000 entries, which it takes in pieces."""
-    from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
+    from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, write_job
     from long_log import write_long_log
 
     folder.mkdir()
-    write_job(folder, Job("token", ("train", "aligned", "--out", str(folder)), time.time(), JobState.RUNNING, pid=1))
+    write_job(
+        folder,
+        TrainingJob("token", ("train", "aligned", "--out", str(folder)), time.time(), TrainingJobState.RUNNING, pid=1),
+    )
     beat(folder, "token")
     write_long_log(folder)
     widget = application.load_module("CoWLandmarksTraining")

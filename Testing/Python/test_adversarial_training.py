@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
-from CoWLandmarksTrainingLib.config.settings import Objective, View
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorView, Objective
 from CoWLandmarksTrainingLib.train.checkpoint import previous
 from CoWLandmarksTrainingLib.train.trainer import Trainer
 from CoWLandmarksTrainingLib.train.training_log import TrainingLog
@@ -151,8 +151,8 @@ class TestPhases:
         assert [(line["step"], line["phase"]) for line in log_of(tmp_path)] == [(1, 1), (4, 1), (8, 2)]
 
     @pytest.mark.parametrize("objective", list(Objective))
-    @pytest.mark.parametrize("view", [View.SQUARED, View.RENDERED])
-    def test_every_cure_trains(self, tmp_path: Path, objective: Objective, view: View) -> None:
+    @pytest.mark.parametrize("view", [DiscriminatorView.SQUARED, DiscriminatorView.RENDERED])
+    def test_every_cure_trains(self, tmp_path: Path, objective: Objective, view: DiscriminatorView) -> None:
         config = replace(DISCRIMINATOR, objective=objective, view=view, label_smoothing=0.1, steps_per_update=2)
         state = trained(tmp_path, discriminator=config, steps=3, adversarial_from=1)
         assert all(bool(value.isfinite().all()) for value in state.values())

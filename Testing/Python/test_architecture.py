@@ -55,8 +55,8 @@ def diagram_of(*lines: str) -> list[str]:
     return list(faults(diagram))
 
 
-BATCH = 'batch["pipeline/batch.py<br>Batch"]'
-READ = 'read["io/volume_io.py<br>read_volume"]'
+BATCH = 'batch["pipeline/batch.py<br>ScanBatch"]'
+READ = 'read["io/volume_io.py<br>read_scan"]'
 WRITE = 'write["pipeline/delivery.py<br>Delivery.write"]'
 DETECT = 'detect["detect/detector.py<br>Detector.detect"]'
 

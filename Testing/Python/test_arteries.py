@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from CoWLandmarksLib.arteries.lumen import RAYS, CrossSections, smoothed
-from CoWLandmarksLib.arteries.presence import HIDDEN_RADIUS_MM, Evidence, judge, leaning, own_radius
+from CoWLandmarksLib.arteries.presence import HIDDEN_RADIUS_MM, PathEvidence, judge, leaning, own_radius
 from CoWLandmarksLib.arteries.tracer import ArteryTracer
 from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
 from CoWLandmarksLib.core.detection import LandmarkState
@@ -140,7 +140,7 @@ def test_without_a1_and_without_an_a2_of_its_own_nothing_is_made_up() -> None:
 def test_what_blur_leaves_of_a_gap_between_close_arteries_is_no_artery_and_a_wide_gap_is_filled_less(
     gap_mm: float, contrast: float, present: bool
 ) -> None:
-    found = Evidence(np.ones(3, bool), gap_mm, contrast, 0.75, 0.83, 10.0, 1.0)
+    found = PathEvidence(np.ones(3, bool), gap_mm, contrast, 0.75, 0.83, 10.0, 1.0)
     judgement = judge(found, optional=True)
     assert judgement.present is present
     assert bool(judgement.reason) is not present
@@ -153,7 +153,7 @@ def test_two_landmarks_at_one_place_need_no_memory(apart_mm: float) -> None:
 
 
 def test_a_faint_pcoa_is_taken_for_one_rather_than_another_faint_artery() -> None:
-    faint = Evidence(np.ones(9, bool), 6.0, 0.38, 0.75, 0.85, 3.0, 1.2)
+    faint = PathEvidence(np.ones(9, bool), 6.0, 0.38, 0.75, 0.85, 3.0, 1.2)
     present = {code: judge(faint, optional=True, lean=leaning(code)).present for code in ("R-PCoA", "L-PCA-P1", "ACoA")}
     assert present == {"R-PCoA": True, "L-PCA-P1": False, "ACoA": False}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import bodies
 import numpy as np
@@ -13,6 +14,8 @@ from CoWLandmarksLib.core.errors import VolumeError
 from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine
 from CoWLandmarksLib.detect.detector import Detector
 from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, load_model
+from CoWLandmarksLib.io.volume_io import write_volume
+from CoWLandmarksLib.pipeline.scan_memory import ScanMemory
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
 
@@ -53,9 +56,11 @@ def test_what_is_no_head_angiogram_is_not_to_be_trusted(detector: Detector, name
     assert len(detection.reasons) == 1
 
 
-def test_a_constant_is_refused_before_anything_is_computed(detector: Detector) -> None:
+@pytest.mark.parametrize("voxels", [np.full((60, 60, 60), 40, np.int16), np.zeros((40, 40, 40), np.float32)])
+def test_a_constant_is_refused_where_it_is_read(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_volume(Volume(voxels, np.eye(4)), tmp_path / "constant.nrrd")
     with pytest.raises(VolumeError, match="same value everywhere"):
-        detector.detect(Volume(np.full((60, 60, 60), 40, np.int16), np.eye(4), "constant", CTA))
+        ScanMemory().read(tmp_path / "constant.nrrd")
 
 
 @pytest.mark.parametrize("modality", [MRA, CTA])

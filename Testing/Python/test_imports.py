@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from import_graph import (
     Imports,
     imports_of,
     in_slicers_process,
+    loaded_with,
     modules,
     ours,
     package_graph,
@@ -197,10 +200,72 @@ def test_a_slicer_module_file_imports_only_what_slicer_brings(module: str) -> No
         ("try:\n    import ctk\nexcept ImportError:\n    pass\n", {"ctk"}, set()),
         ("from . import b\nfrom ..c import D\n", {"top.a", "top.a.b", "top.c", "top.c.D"}, set()),
         ("if TYPE_CHECKING:\n    import vtk\nimport io\n", {"io"}, set()),
+        ("if __name__ == '__main__':\n    import vtk\n", set(), {"vtk"}),
     ],
 )
 def test_imports_are_told_apart_by_their_place(source: str, now: set[str], later: set[str]) -> None:
     assert imports_of(source, "top.a") == Imports(frozenset(now), frozenset(later))
+
+
+REASONS = {
+    "start-up time": "brings a package that takes its time, to what shall answer at once",
+    "optional": "brings a package that may be missing",
+    "child process": "of a package that 3D Slicer's own process does without",
+    "load order": "of a module that 3D Slicer may load after ours",
+    "Windows only": "of what other systems lack",
+}
+"""What is said behind an import inside a function, and when."""
+
+
+def function_imports(source: str, package: str = "") -> list[tuple[str, str, frozenset[str]]]:
+    """The imports inside functions: each as it stands there, the comment behind it, and the modules it imports."""
+    lines = source.splitlines()
+    found = []
+    functions = [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    nodes = {node for function in functions for node in ast.walk(function)}
+    for node in sorted((n for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom))), key=lambda n: n.lineno):
+        text = ast.unparse(node)
+        comments = [line.partition("  # ")[2].strip() for line in lines[node.lineno - 1 : node.end_lineno]]
+        found.append((text, "".join(comments), imports_of(text, package).now))
+    return found
+
+
+def all_function_imports() -> Iterator[tuple[str, str, str, frozenset[str]]]:
+    """Module, import, comment and imported modules for every import inside a function, module files included."""
+    for folder in {*LIBRARIES.values(), *PANELS.values()}:
+        files = [*folder.glob("CoWLandmarks*.py"), *folder.glob("CoWLandmarks*/**/*.py")]
+        for path in sorted(files):
+            parts = path.relative_to(folder).with_suffix("").parts
+            for found in function_imports(path.read_text(encoding="utf-8"), ".".join(parts[:-1])):
+                yield (".".join(parts), *found)
+
+
+def test_an_import_inside_a_function_says_why_it_is_not_at_the_top() -> None:
+    unsaid = [f"{module}: {text}" for module, text, comment, _ in all_function_imports() if comment not in REASONS]
+    assert unsaid == []
+
+
+def test_an_import_for_start_up_time_brings_a_package_that_its_module_does_without() -> None:
+    def brought(names: Iterable[str]) -> set[str]:
+        return {package for name in names for package in third_party(modules()[name].now)}
+
+    idle = []
+    for module, text, comment, names in all_function_imports():
+        if comment == "start-up time" and module in modules() and not third_party(names):
+            later = {used for name in ours(names) for used in loaded_with(name)}
+            if not brought(later) - brought(loaded_with(module)):
+                idle.append(f"{module}: {text}")
+    assert idle == []
+
+
+def test_comments_behind_imports_are_read() -> None:
+    source = "import io\ndef f():\n    import vtk  # optional\n    from .a import (\n        b,\n    )\n"
+    assert function_imports(source, "top.sub") == [
+        ("import vtk", "optional", frozenset({"vtk"})),
+        ("from .a import b", "", frozenset({"top.sub.a", "top.sub.a.b"})),
+    ]
 
 
 def test_a_missing_package_is_noticed() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +19,15 @@ from CoWLandmarksLib.__main__ import main
 from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.artery_map import ArteryState, cropped_labels
+from CoWLandmarksLib.core.circle_variant import summary_line
 from CoWLandmarksLib.core.detection import LandmarkState
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import Volume
 from CoWLandmarksLib.files.arteries_files import read_label_crop
-from CoWLandmarksLib.files.delivered import Delivered, one_line, read_delivered, summary_of
+from CoWLandmarksLib.files.delivered import Delivered, read_delivered
 from CoWLandmarksLib.files.surfaces import artery_surfaces
 from CoWLandmarksLib.io.volume_io import read_volume
+from CoWLandmarksLib.pipeline.correction import earlier_result
 from CoWLandmarksLib.scene import results as scene_results
 from CoWLandmarksLib.scene.batch_table import BatchRow, add_batch_table, batch_summary
 from CoWLandmarksLib.scene.nodes import add_volume, read_detection, volume_node_of
@@ -47,10 +52,18 @@ def volume() -> Volume:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("out")
-    assert main(["detect", "--sample", "--out", str(out), "--no-scene", "--no-pictures", "--device", "cpu"]) == 0
-    return out / "sample_mra"
+def event(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the command line says of its result."""
+    words = ["detect", "--sample", "--out", str(tmp_path_factory.mktemp("out")), "--no-scene", "--no-pictures"]
+    with redirect_stdout(io.StringIO()) as output:
+        assert main([*words, "--device", "cpu", "--json-progress"]) == 0
+    last: dict[str, str] = json.loads(output.getvalue().splitlines()[-1])
+    return last
+
+
+@pytest.fixture(scope="module")
+def folder(event: dict[str, str]) -> Path:
+    return Path(event["path"])
 
 
 @pytest.fixture(scope="module")
@@ -206,18 +219,39 @@ def test_a_result_survives_a_saved_scene(delivered: Delivered, volume: Volume, t
     assert read_detection(markups, ANATOMY).scan == "Anna's scan"
 
 
-def test_the_summary_is_one_line_for_people(delivered: Delivered, folder: Path) -> None:
+def test_the_summary_is_one_line_for_people(delivered: Delivered) -> None:
     detection = delivered.detection
     landmarks = tuple(
         replace(e, state=LandmarkState.UNCERTAIN if e.code in ("BA-T", "R-C4-C5") else LandmarkState.FOUND)
         for e in detection.landmarks
     )
-    assert one_line(landmarks, ["R-PCoA"]) == "19 found; right PCoA absent; 2 to check"
-    assert "found; " in summary_of(folder)
+    assert summary_line(landmarks, ["R-PCoA"]) == "17 found; 2 to check; right PCoA absent"
     gone = tuple(
         replace(e, state=LandmarkState.OUTSIDE, position=None) if e.code == "L-A2-A3" else e for e in landmarks
     )
-    assert one_line(gone) == "18 found; L-A2-A3 outside the scan; 2 to check"
+    assert summary_line(gone) == "16 found; 2 to check; L-A2-A3 outside the scan"
+
+
+def test_event_and_scene_say_the_same_line_of_a_result(
+    event: dict[str, str], delivered: Delivered, volume: Volume
+) -> None:
+    scene = create_scene()
+    nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY)
+    assert event["message"] == f"{delivered.detection.verdict_word}; {result_words(nodes.markups).summary}"
+
+
+def test_a_result_folder_is_read_with_its_detection_parsed_once(
+    folder: Path, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    loads = json.loads
+    monkeypatch.setattr("json.loads", lambda text: parsed.append(text) or loads(text))
+    found, before = read_delivered(folder, volume.grid, ANATOMY), len(parsed)
+    _, arteries = earlier_result(folder, volume, ANATOMY)
+    assert (before, len(parsed)) == (1, 2)
+    assert found.arteries is not None and found.arteries.summary
+    assert [trace.code for trace in found.arteries.arteries] == [trace.code for trace in arteries.arteries]
+    assert arteries.anchors
 
 
 def test_the_words_of_a_result_are_kept_by_its_point_list_and_renewed(delivered: Delivered, volume: Volume) -> None:

@@ -29,10 +29,10 @@ from CoWLandmarksTrainingLib.config.config_file import ConfigFile
 from CoWLandmarksTrainingLib.config.settings import (
     FORMER_SETTINGS,
     PRESETS,
+    DiscriminatorView,
     Objective,
     TrainerConfig,
     TrainingPlan,
-    View,
     trainer_config,
 )
 from CoWLandmarksTrainingLib.config.training_config import SECTIONS
@@ -286,7 +286,7 @@ class TestPlans:
         assert {trainer.alpha_at(p) for p in (0.0, 0.5, 1.0)} == {1000.0}
         assert plan.discriminator.learning_rate == 1e-4
         assert plan.discriminator.objective is Objective.LOGISTIC
-        assert plan.discriminator.view is View.PLAIN
+        assert plan.discriminator.view is DiscriminatorView.PLAIN
         assert plan.discriminator.extra_channels == 4
         assert not plan.augmentation.mirror
         assert not plan.augmentation.intensity

@@ -19,7 +19,7 @@ from CoWLandmarksLib.core.anatomy import anatomy_from_dict, default_anatomy
 from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.settings import PRESETS
 from CoWLandmarksTrainingLib.jobs.detached_job import child_environment, start_job
-from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, read_job, write_job
+from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, read_job, write_job
 from long_log import LONG_LOG_ENTRIES, write_long_log
 from other_anatomy import seven_points
 from tiny_training import PATIENCE_SECONDS, state_of, tiny_words, wait_for
@@ -41,18 +41,20 @@ def choose(box: Any, key: str) -> None:
     box.setCurrentIndex(index)
 
 
-def job_in(folder: Path, state: JobState, *, alive: bool = True) -> None:
+def job_in(folder: Path, state: TrainingJobState, *, alive: bool = True) -> None:
     """As if a training had been started in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     words = ("train", "aligned", "--out", str(folder))
-    write_job(folder, Job("token", words, time.time() if alive else 1.0, state, pid=1, message="the disk is full"))
+    write_job(
+        folder, TrainingJob("token", words, time.time() if alive else 1.0, state, pid=1, message="the disk is full")
+    )
     if alive:
         beat(folder, "token")
 
 
 def finished_from_a_model(folder: Path) -> None:
     """As if a training that began from the model that ships had ended in `folder`."""
-    job_in(folder, JobState.FINISHED)
+    job_in(folder, TrainingJobState.FINISHED)
     plan = PRESETS["cpu"].with_values(training={"start_from": "default"})
     (folder / "plan.json").write_text(json.dumps({"plan": plan.to_dict()}), encoding="utf-8")
     (folder / "model.cow.pt").write_bytes(b"")
@@ -294,7 +296,7 @@ class TestTraining:
         assert ui.expectedLabel.text != before
         choose(ui.deviceComboBox, "cpu")
         assert "graphics card" not in ui.expectedLabel.text
-        job_in(tmp_path, JobState.RUNNING)
+        job_in(tmp_path, TrainingJobState.RUNNING)
         widget.panel.training.advance()
         assert ui.expectedLabel.isHidden()
 
@@ -357,15 +359,15 @@ class TestTraining:
     @pytest.mark.parametrize(
         ("state", "alive", "enabled", "sentence"),
         [
-            (JobState.RUNNING, True, "stop", "goes on when"),
-            (JobState.RUNNING, False, "resume", "without a word"),
-            (JobState.STOPPED, True, "resume", "Resume"),
-            (JobState.FAILED, True, "resume", "the disk is full"),
-            (JobState.FINISHED, True, "", "Finished"),
+            (TrainingJobState.RUNNING, True, "stop", "goes on when"),
+            (TrainingJobState.RUNNING, False, "resume", "without a word"),
+            (TrainingJobState.STOPPED, True, "resume", "Resume"),
+            (TrainingJobState.FAILED, True, "resume", "the disk is full"),
+            (TrainingJobState.FINISHED, True, "", "Finished"),
         ],
     )
     def test_what_is_found_in_the_training_folder_decides_what_can_be_done(
-        self, application: Any, tmp_path: Path, state: JobState, alive: bool, enabled: str, sentence: str
+        self, application: Any, tmp_path: Path, state: TrainingJobState, alive: bool, enabled: str, sentence: str
     ) -> None:
         job_in(tmp_path, state, alive=alive)
         (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
@@ -376,9 +378,12 @@ class TestTraining:
         assert sentence in ui.trainLabel.text
         assert ("--resume" in ui.commandText.plainText) == (enabled == "resume")
 
-    @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.STOPPED, JobState.FAILED, JobState.FINISHED])
+    @pytest.mark.parametrize(
+        "state",
+        [TrainingJobState.RUNNING, TrainingJobState.STOPPED, TrainingJobState.FAILED, TrainingJobState.FINISHED],
+    )
     def test_the_command_is_the_one_that_ran_and_not_one_of_the_panel(
-        self, application: Any, aligned: Path, tmp_path: Path, state: JobState
+        self, application: Any, aligned: Path, tmp_path: Path, state: TrainingJobState
     ) -> None:
         out = tmp_path / "out"
         job_in(out, state)
@@ -387,7 +392,7 @@ class TestTraining:
         ui.alignedFolderEdit.currentPath = str(aligned)
         ui.outputFolderEdit.currentPath = str(out)
         ran = f"cowlandmarks-train train aligned --out {out}"
-        resumable = state in (JobState.STOPPED, JobState.FAILED)
+        resumable = state in (TrainingJobState.STOPPED, TrainingJobState.FAILED)
         assert ui.commandText.plainText == ran + (" --resume" if resumable else "")
         assert ui.commandLabel.text.startswith("The command that r")
         application.scene.Clear(False)  # other settings than those of the training
@@ -402,7 +407,7 @@ class TestTraining:
     def test_a_training_that_failed_before_it_began_is_started_again_or_changed(
         self, application: Any, aligned: Path, tmp_path: Path
     ) -> None:
-        job_in(tmp_path, JobState.FAILED)
+        job_in(tmp_path, TrainingJobState.FAILED)
         widget = opened(application)
         ui = widget.ui
         ui.alignedFolderEdit.currentPath = str(aligned)
@@ -468,9 +473,11 @@ class TestTraining:
         assert ui.outputFolderEdit.currentPath == str(out)
         assert ui.resumeButton.enabled
         ui.resumeButton.click()
-        application.spin_until(lambda: widget.panel.training.job.state is not JobState.STARTING, PATIENCE_SECONDS)
+        application.spin_until(
+            lambda: widget.panel.training.job.state is not TrainingJobState.STARTING, PATIENCE_SECONDS
+        )
         application.scene.Clear(False)  # a closed scene does not touch the training
-        application.spin_until(lambda: widget.panel.training.job.state is JobState.FINISHED, PATIENCE_SECONDS)
+        application.spin_until(lambda: widget.panel.training.job.state is TrainingJobState.FINISHED, PATIENCE_SECONDS)
         assert ui.fineAdversarialProgressBar.value == 100
         assert ui.modelFileEdit.currentPath == str(out / "model.cow.pt")
 
@@ -508,7 +515,7 @@ class TestTraining:
         wait_for(lambda: not state_of(tmp_path).active)
 
     def test_a_long_log_is_taken_a_little_at_a_look(self, application: Any, tmp_path: Path) -> None:
-        job_in(tmp_path, JobState.RUNNING)
+        job_in(tmp_path, TrainingJobState.RUNNING)
         write_long_log(tmp_path)
         widget = opened(application)
         section = widget.panel.training

@@ -13,7 +13,7 @@ from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksTrainingLib.config.settings import PRESETS
-from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
+from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, write_job
 from tiny_training import PATIENCE_SECONDS
 
 QtCore = pytest.importorskip("PySide6.QtCore")
@@ -40,7 +40,7 @@ def folders(tmp_path: Path) -> Path:
     training = tmp_path / "training"
     training.mkdir()
     words = ("train", str(aligned), "--out", str(training), "--preset", "cpu", "--set", "training.seed=7")
-    write_job(training, Job("token", words, time.time(), JobState.RUNNING, pid=1))
+    write_job(training, TrainingJob("token", words, time.time(), TrainingJobState.RUNNING, pid=1))
     plan = PRESETS["cpu"].with_values(circle={"adversarial_steps": 50}, fine={"steps": 200, "adversarial_steps": 100})
     (training / "plan.json").write_text(json.dumps({"plan": plan.to_dict()}), encoding="utf-8")
     return tmp_path

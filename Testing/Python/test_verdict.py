@@ -9,16 +9,16 @@ import pytest
 from CoWLandmarksLib.core.alignment import ShapeModel
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState, Verdict
 from CoWLandmarksLib.core.volume import Sides
-from CoWLandmarksLib.detect.verdict import Evidence, gather_evidence, recognition, verdict_of
+from CoWLandmarksLib.detect.verdict import VerdictEvidence, gather_evidence, recognition, verdict_of
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 ATLAS = default_atlas().shape_models["patients"]
 SHAPE = ShapeModel(ATLAS.mean, ATLAS.covariance + 0.25 * np.eye(57))
-SURE = Evidence(landmarks=19, confidence=0.9, sure=1.0, inliers=1.0, strangeness=1.0, tilt_deg=10.0, scale=1.0)
+SURE = VerdictEvidence(landmarks=19, confidence=0.9, sure=1.0, inliers=1.0, strangeness=1.0, tilt_deg=10.0, scale=1.0)
 FOUND = LandmarkEstimate("BA-T", (0.0, 0.0, 0.0), LandmarkState.FOUND, 0.9, 0.8)
 
 
-def evidence(positions: np.ndarray, transform: np.ndarray | None = None) -> Evidence:
+def evidence(positions: np.ndarray, transform: np.ndarray | None = None) -> VerdictEvidence:
     matrix = np.eye(4) if transform is None else transform
     return gather_evidence(positions, np.full(19, 0.9), np.full(19, 1.0), matrix, SHAPE)
 

@@ -39,7 +39,7 @@ NEEDED_CONTRAST, NEEDED_SIGNAL_TO_NOISE = 0.1, 1.0
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PathEvidence:
     """What speaks for a vessel along a path.
 
     `own` bool (n,) marks the cross-sections outside the lumens of other arteries, `own_mm` their length. At the weak
@@ -105,14 +105,14 @@ def evidence(
     noise: float,
     *,
     whole: bool = False,
-) -> Evidence:
+) -> PathEvidence:
     """Evidence along the own part of a path (along all of it: `whole`); `others` are all other arteries."""
     own = own_part(sections, others)
     length = float(arc_length(sections.points)[-1])
     chord = max(float(np.linalg.norm(sections.points[-1] - sections.points[0])), 1e-6)
     chosen = own if own.any() and not whole else np.ones(len(own), bool)
     weak = float(np.quantile(np.maximum(sections.lumen - sections.surroundings, 0.0)[chosen], WEAK_SHARE))
-    return Evidence(
+    return PathEvidence(
         own=own,
         own_mm=float(own.sum()) * length / max(len(own) - 1, 1),
         contrast=weak / max(typical_contrast, 1e-6),
@@ -128,7 +128,7 @@ def leaning(code: str) -> float:
     return LEANINGS.get(code.removeprefix("R-").removeprefix("L-"), 0.0)
 
 
-def judge(found: Evidence, *, optional: bool, unseen: bool = False, lean: float = 0.0) -> Judgement:
+def judge(found: PathEvidence, *, optional: bool, unseen: bool = False, lean: float = 0.0) -> Judgement:
     """Whether there is a vessel.
 
     An artery that is hardly ever absent (not `optional`) only has to stand out from what lies round it. `unseen` says

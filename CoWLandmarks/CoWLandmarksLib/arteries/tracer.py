@@ -18,7 +18,7 @@ from .label_map import Tube, label_map
 from .lumen import CrossSections, arc_length, centred, cross_sections
 from .measures import measured, with_side_ratios
 from .pairs import SHARED, ArteryPairs
-from .presence import Evidence, Judgement, evidence, judge, leaning, own_radius, shared_part
+from .presence import Judgement, PathEvidence, evidence, judge, leaning, own_radius, shared_part
 from .region import Region
 from .surroundings import Surroundings, anchors_at, holds, surroundings_of
 
@@ -62,7 +62,7 @@ class ArteryTracer:
         self.surroundings = surroundings
         self._sections: dict[str, CrossSections] = {}
         self._merged: dict[str, str] = {}
-        self.evidence: dict[str, Evidence] = {}
+        self.evidence: dict[str, PathEvidence] = {}
 
     def trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
         """All arteries between these landmarks (RAS mm of the scan)."""
@@ -220,7 +220,7 @@ class ArteryTracer:
                     waiting[code] = path
         return waiting
 
-    def _evidence(self, code: str, own: CrossSections, others: Sequence[CrossSections]) -> Evidence:
+    def _evidence(self, code: str, own: CrossSections, others: Sequence[CrossSections]) -> PathEvidence:
         assert self.surroundings is not None
         region = self.surroundings.region
         typical = max(region.vessel - region.background, CLEAR_NOISES * region.noise)
@@ -228,7 +228,7 @@ class ArteryTracer:
         whole = not self._anatomy.artery(code).optional
         return evidence(own, [other for other in others if other is not own], typical, region.noise, whole=whole)
 
-    def _judged(self, code: str, found: Evidence, ends: Mapping[str, Ends]) -> Judgement:
+    def _judged(self, code: str, found: PathEvidence, ends: Mapping[str, Ends]) -> Judgement:
         # An artery that the other side feeds shows that the midline artery is there.
         optional = self._anatomy.artery(code).optional and ends[code].way is not Way.ACROSS
         return judge(found, optional=optional, unseen=ends[code].by_rule, lean=leaning(code))

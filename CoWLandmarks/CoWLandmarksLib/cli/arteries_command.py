@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.anatomy import default_anatomy
 from ..core.errors import AnnotationError, ExitCode
+from ..files.result_folders import check_free, result_folder, safe_name
 from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink
 from ..pipeline.scan_memory import ScanMemory
@@ -53,14 +56,10 @@ def add_arteries(commands: Any) -> None:
 def _arteries(
     arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption, memory: ScanMemory
 ) -> int:
-    from dataclasses import replace
-
-    from ..core.anatomy import default_anatomy
-    from ..core.volume import Modality
-    from ..files.markups import read_annotation
-    from ..files.result_folders import check_free, result_folder, safe_name
-    from ..pipeline.correction import retraced
-    from ..pipeline.delivery import Delivery
+    from ..core.volume import Modality  # start-up time
+    from ..files.markups import read_annotation  # start-up time
+    from ..pipeline.correction import retraced  # start-up time
+    from ..pipeline.delivery import Delivery  # start-up time
 
     anatomy = default_anatomy()
     foreign: list[str] = []
@@ -95,7 +94,7 @@ def _arteries(
 
 def _check_places(path: Path, landmarks: Sequence[LandmarkEstimate], volume: Volume, anatomy: Anatomy) -> None:
     """Raise AnnotationError when no landmark has a position, or none a position in the scan."""
-    import numpy as np
+    import numpy as np  # start-up time
 
     placed = np.array([estimate.position for estimate in landmarks if estimate.position is not None], float)
     if len(placed) == 0:

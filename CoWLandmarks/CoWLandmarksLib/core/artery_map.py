@@ -81,6 +81,11 @@ class ArteryMap:
     landmarks: tuple[LandmarkEstimate, ...] = ()
     anchors: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Codes of the arteries that are not there."""
+        return tuple(trace.code for trace in self.arteries if trace.state is ArteryState.ABSENT)
+
     def artery(self, code: str) -> ArteryTrace:
         """Trace with this code; raises KeyError."""
         for trace in self.arteries:

@@ -1,15 +1,37 @@
-"""The variant of a circle in plain words."""
+"""A circle in plain words: its variant, and a whole result in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from .artery_map import ArteryState, ArteryTrace
+from .detection import LandmarkEstimate, LandmarkState
 
 _WORDS = {"R": "right", "L": "left"}
 _RING = ("ACoA", "ACA-A1", "PCoA", "PCA-P1")
 FETAL_RATIO = 1.0
 """A PCoA at least this many times as wide as the P1 of its side feeds the posterior cerebral artery ("fetal")."""
+
+
+def summary_line(landmarks: Sequence[LandmarkEstimate], absent_arteries: Sequence[str] = ()) -> str:
+    """One line for people: '16 found; 2 to check; L-A1-A2 absent; right PCoA absent'.
+
+    *Found* are those in that state; the uncertain ones are to check. `absent_arteries` are codes. Command line,
+    progress events, panels, table of many scans and report say this of a result.
+    """
+
+    def codes(state: LandmarkState) -> list[str]:
+        return [estimate.code for estimate in landmarks if estimate.state is state]
+
+    parts = [f"{len(codes(LandmarkState.FOUND))} found"]
+    if codes(LandmarkState.UNCERTAIN):
+        parts.append(f"{len(codes(LandmarkState.UNCERTAIN))} to check")
+    for state, meaning in ((LandmarkState.ABSENT, "absent"), (LandmarkState.OUTSIDE, "outside the scan")):
+        if codes(state):
+            parts.append(f"{', '.join(codes(state))} {meaning}")
+    if absent_arteries:
+        parts.append(f"{', '.join(spoken_name(code) for code in absent_arteries)} absent")
+    return "; ".join(parts)
 
 
 def summary_of(traces: Sequence[ArteryTrace]) -> str:

@@ -189,15 +189,3 @@ class Detection:
     def count(self, state: LandmarkState) -> int:
         """Number of landmarks in this state."""
         return sum(estimate.state is state for estimate in self.landmarks)
-
-    def summary(self) -> str:
-        """One line for people: '17 found; 2 to check (R-P1-P2A, BA-T); absent: L-A1-A2'."""
-        parts = [f"{self.count(LandmarkState.FOUND)} found"]
-        uncertain = [e.code for e in self.landmarks if e.state is LandmarkState.UNCERTAIN]
-        if uncertain:
-            parts.append(f"{len(uncertain)} to check ({', '.join(uncertain)})")
-        for state in (LandmarkState.ABSENT, LandmarkState.OUTSIDE):
-            codes = [e.code for e in self.landmarks if e.state is state]
-            if codes:
-                parts.append(f"{state.value}: {', '.join(codes)}")
-        return "; ".join(parts)

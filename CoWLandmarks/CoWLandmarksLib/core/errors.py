@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 
@@ -83,3 +87,27 @@ def unexpected_problem(error: Exception, stopped: str = "the program") -> str:
     if logging.getLogger(__package__).isEnabledFor(logging.DEBUG):
         return f"{what}; please report it with the log, which says where (in 3D Slicer: Help > Report a Bug)."
     return f"{what}; run again with --debug to see where."
+
+
+@contextmanager
+def libraries_silenced() -> Iterator[None]:
+    """Nothing that is written to the process's standard error inside the block appears.
+
+    ITK, MetaIO, niftilib and VNL describe damaged files there, over many lines, before they raise; what they raise
+    is put into one sentence elsewhere. Where there is no standard error (windowed programs) nothing is done.
+    """
+    with suppress(AttributeError, ValueError, OSError):
+        sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -25,7 +25,7 @@ _INLIER_WEIGHT = 0.25
 
 
 @dataclass(frozen=True)
-class Evidence:
+class VerdictEvidence:
     """What speaks for or against a result.
 
     `landmarks` placed inside the scan; `confidence` their mean; `sure` share of them that need no check; `inliers`
@@ -70,7 +70,7 @@ def gather_evidence(
     coarse_confidence: np.ndarray | None = None,
     least_recognition: float = LEAST_RECOGNITION,
     by_circle: float | None = None,
-) -> Evidence:
+) -> VerdictEvidence:
     """Evidence from a detection.
 
     `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
@@ -83,7 +83,7 @@ def gather_evidence(
     tilt = side_turn_deg(ras_to_reference) if coarse_confidence is None else rotation_deg(ras_to_reference)
     scale = float(np.cbrt(np.linalg.det(ras_to_reference[:3, :3])))
     if placed.sum() < FEWEST_LANDMARKS:
-        return Evidence(int(placed.sum()), 0.0, 0.0, 0.0, np.inf, tilt, scale, 0.0, least_recognition)
+        return VerdictEvidence(int(placed.sum()), 0.0, 0.0, 0.0, np.inf, tilt, scale, 0.0, least_recognition)
     fit = fit_similarity_robustly(positions, shape.mean)
     flat = np.repeat(placed, 3)
     residual = (positions - shape.mean)[placed].reshape(-1)
@@ -93,7 +93,7 @@ def gather_evidence(
     coarse = np.ones(len(placed)) if coarse_confidence is None else coarse_confidence
     seen = recognition(coarse[placed], sure) if by_circle is None else by_circle
     strangeness = float(residual @ np.linalg.solve(covariance, residual) / len(residual))
-    return Evidence(
+    return VerdictEvidence(
         landmarks=int(placed.sum()),
         confidence=float(confidence[placed].mean()),
         sure=float(sure.mean()),
@@ -106,7 +106,7 @@ def gather_evidence(
     )
 
 
-def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tuple[Verdict, tuple[str, ...]]:
+def verdict_of(evidence: VerdictEvidence, estimates: Sequence[LandmarkEstimate]) -> tuple[Verdict, tuple[str, ...]]:
     """Verdict and the sentences behind it."""
     reasons = []
     if evidence.sides is Sides.CONTRADICTORY:

@@ -14,8 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.coordinates import swap_lps_ras
-from ..core.errors import VolumeError
-from ..core.native_output import libraries_silenced
+from ..core.errors import VolumeError, libraries_silenced
 from ..core.scan_files import check_readable_name
 from .dicom_header import DicomFile, damage_reported, read_elements, values_of
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import SimpleITK as sitk
 
-from ..core.errors import VolumeError
-from ..core.native_output import libraries_silenced
+from ..core.errors import VolumeError, libraries_silenced
 from ..core.scan_files import is_readable_name
 
 if TYPE_CHECKING:
@@ -155,8 +154,8 @@ def _whole(data: Dataset, keyword: str) -> int | None:
 def read_elements(path: Path, keywords: Sequence[str]) -> tuple[Dataset, bool, bool]:
     """The named elements of a file that stand before its pixels; whether pixels follow; whether it ends too early."""
     try:
-        from pydicom import filereader  # for start-up time; only DICOM needs it
-        from pydicom.tag import Tag
+        from pydicom import filereader  # start-up time
+        from pydicom.tag import Tag  # start-up time
     except ImportError as error:
         raise VolumeError(
             f"'{path}' is a DICOM file, for which the Python package pydicom is missing; install it (pip install "

@@ -10,10 +10,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.coordinates import swap_lps_ras_matrix
-from ..core.errors import OutputError, VolumeError, short_path
-from ..core.native_output import libraries_silenced
+from ..core.errors import OutputError, VolumeError, libraries_silenced, short_path
 from ..core.scan_files import check_readable_name
-from ..core.volume import MOST_VOXELS, NO_ORIENTATION, Sides, Volume
+from ..core.volume import MOST_VOXELS, NO_ORIENTATION, Sides, Volume, validated
 from .dicom import read_dicom
 from .dicom_frames import compact
 from .dicom_header import is_dicom
@@ -48,6 +47,14 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
         ) from error
     except MemoryError as error:
         raise VolumeError(f"'{path}' does not fit into memory; close other programs or crop the scan.") from error
+
+
+def read_scan(path: str | Path, series: str | None = None) -> Volume:
+    """`read_volume`, and checked that it can be used: whatever takes scans relies on it and checks no more.
+
+    Raises VolumeError with one sentence.
+    """
+    return validated(read_volume(path, series))
 
 
 def write_volume(volume: Volume, path: str | Path, compress: bool = True) -> None:

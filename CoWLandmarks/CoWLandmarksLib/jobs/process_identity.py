@@ -85,8 +85,8 @@ def _started_by_ps(pid: int) -> str:
 
 
 def _started_on_windows(pid: int) -> str:
-    import ctypes
-    from ctypes import wintypes
+    import ctypes  # Windows only
+    from ctypes import wintypes  # Windows only
 
     kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
     kernel.OpenProcess.restype = wintypes.HANDLE

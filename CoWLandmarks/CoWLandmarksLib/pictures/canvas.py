@@ -83,9 +83,9 @@ class Canvas:
 
     def write_png(self, path: str | PathLike[str]) -> None:
         """Write the picture as a PNG file, all at once; raises OutputError."""
-        from vtkmodules.util.numpy_support import numpy_to_vtk
-        from vtkmodules.vtkCommonDataModel import vtkImageData
-        from vtkmodules.vtkIOImage import vtkPNGWriter
+        from vtkmodules.util.numpy_support import numpy_to_vtk  # optional
+        from vtkmodules.vtkCommonDataModel import vtkImageData  # optional
+        from vtkmodules.vtkIOImage import vtkPNGWriter  # optional
 
         height, width = self.pixels.shape[:2]
         rows = np.ascontiguousarray(np.clip(np.rint(self.pixels[::-1]), 0, 255).astype(np.uint8)).reshape(-1, 3)
@@ -149,10 +149,10 @@ def shortened(text: str, size: int, width: float, bold: bool = False) -> str:
 @lru_cache(maxsize=1024)
 def _text_mask(text: str, size: int, bold: bool) -> tuple[np.ndarray, int]:
     """Coverage [row, column] (0..1) of a line of text, and the number of its rows below the baseline."""
-    from vtkmodules.util.numpy_support import vtk_to_numpy
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkRenderingCore import vtkTextProperty
-    from vtkmodules.vtkRenderingFreeType import vtkFreeTypeTools
+    from vtkmodules.util.numpy_support import vtk_to_numpy  # optional
+    from vtkmodules.vtkCommonDataModel import vtkImageData  # optional
+    from vtkmodules.vtkRenderingCore import vtkTextProperty  # optional
+    from vtkmodules.vtkRenderingFreeType import vtkFreeTypeTools  # optional
 
     line = " ".join(text.split())
     if not line:

@@ -15,8 +15,9 @@ import slicer
 
 from ..core.anatomy import Anatomy
 from ..core.artery_map import ArteryMap, ArteryState
+from ..core.circle_variant import summary_line
 from ..core.detection import Verdict, read_verdict, verdict_headline, verdict_word
-from ..files.delivered import Delivered, one_line
+from ..files.delivered import Delivered
 from .artery_nodes import add_arteries, replace_arteries
 from .nodes import (
     ATTRIBUTE,
@@ -163,7 +164,7 @@ def refresh_summary(markups_node: Any, anatomy: Anatomy) -> str:
         if codes is not None and states is not None:
             rows = range(codes.GetNumberOfValues())
             absent = [codes.GetValue(row) for row in rows if states.GetValue(row) == ArteryState.ABSENT.value]
-    summary = one_line(landmarks, absent)
+    summary = summary_line(landmarks, absent)
     markups_node.SetAttribute(SUMMARY, summary)
     return summary
 

@@ -20,7 +20,13 @@ from CoWLandmarksLib.core.errors import (
     StoppedError,
 )
 
+from ..cohort.annotated_cases import SPLITS
+from ..cohort.check import check_cohort, with_checked_annotations
+from ..cohort.problems import Severity
+from ..cohort.splits import Splits, draw_splits
 from ..config.settings import DEFAULT_PRESET, PRESETS
+from ..config.training_config import AlignConfig, CohortConfig, read_config, write_initial_config
+from ..records.rejection import rejected_names, write_rejected
 from .training_commands import StopRequest
 
 
@@ -88,8 +94,6 @@ class _Setting:
 
 
 def _setting(arguments: argparse.Namespace) -> _Setting:
-    from ..config.training_config import AlignConfig, CohortConfig, read_config
-
     paths: Sequence[Path] = arguments.cohort
     if len(paths) == 1 and paths[0].suffix.lower() in (".toml", ".json"):
         file = paths[0].absolute()
@@ -107,18 +111,13 @@ def _setting(arguments: argparse.Namespace) -> _Setting:
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    from ..config.training_config import write_initial_config
-
     write_initial_config(arguments.config, replace=arguments.force, preset=arguments.preset)
     print(f"'{arguments.config}' holds every setting with its default; change what you need.")
     return ExitCode.DELIVERED
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from ..cohort.check import check_cohort
-    from ..cohort.problems import Severity
-    from ..cohort.reading import read_cohort
-    from ..cohort.splits import Splits
+    from ..cohort.reading import read_cohort  # start-up time
 
     setting = _setting(arguments)
     cohort = read_cohort(setting.cohort.folders, setting.cohort.read_anatomy())
@@ -135,9 +134,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from ..cohort.annotated_cases import SPLITS
-    from ..cohort.reading import read_cohort
-    from ..cohort.splits import Splits, draw_splits
+    from ..cohort.reading import read_cohort  # start-up time
 
     setting = _setting(arguments)
     out = arguments.out or setting.splits_file
@@ -171,11 +168,9 @@ def _split(arguments: argparse.Namespace) -> int:
 
 
 def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
-    from ..align.align_cohort import AlignPlan, align_cohort
-    from ..align.template_alignment import aligner_of
-    from ..cohort.check import with_checked_annotations
-    from ..cohort.reading import read_cohort
-    from ..cohort.splits import Splits, draw_splits
+    from ..align.align_cohort import AlignPlan, align_cohort  # start-up time
+    from ..align.template_alignment import aligner_of  # start-up time
+    from ..cohort.reading import read_cohort  # start-up time
 
     setting = _setting(arguments)
     config = setting.align
@@ -209,10 +204,10 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
 
         aligned = align_cohort(plan, on_case)
     if aligned.cases():
-        from ..align.alignment_picture import write_alignment_picture
+        from ..align.alignment_picture import write_alignment_picture  # start-up time
 
         write_alignment_picture(out / "aligned.png", aligned)
-    from ..align.case_pictures import write_case_pictures
+    from ..align.case_pictures import write_case_pictures  # start-up time
 
     write_case_pictures(aligned, out, on_case=lambda name: print(f"picture {name}", flush=True))
     print(f"\n{_alignment_table(aligned)}")
@@ -230,8 +225,7 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
 
 
 def _reject(arguments: argparse.Namespace) -> int:
-    from ..align.aligned_folder import AlignedCohort
-    from ..records.rejection import rejected_names, write_rejected
+    from ..align.aligned_folder import AlignedCohort  # start-up time
 
     known = {case.name for case in AlignedCohort.read(arguments.aligned, check_inputs=False).all_cases}
     unknown = sorted(set(arguments.cases) - known)
@@ -257,8 +251,6 @@ def _alignment_table(aligned: Any) -> str:
 
 
 def _tell(problems: Sequence[Any]) -> None:
-    from ..cohort.problems import Severity
-
     for problem in problems:
         if problem.severity is not Severity.NOTE:
             print(problem, file=sys.stderr)

@@ -41,13 +41,13 @@ def _count(text: str) -> int:
 
 
 def _phantom(arguments: argparse.Namespace) -> int:
-    from CoWLandmarksLib.core.volume import Modality
+    from CoWLandmarksLib.core.volume import Modality  # start-up time
 
-    from ..phantom.appearance import Family
-    from ..phantom.phantom_cohort import CohortPlan, make_sample, write_cohort
+    from ..phantom.appearance import Family  # start-up time
+    from ..phantom.phantom_cohort import CohortPlan, make_sample, write_cohort  # start-up time
 
     if arguments.sample:
-        from CoWLandmarksLib.io.volume_io import write_volume
+        from CoWLandmarksLib.io.volume_io import write_volume  # start-up time
 
         write_volume(make_sample(Modality(arguments.modality)).volume, arguments.sample)
         return ExitCode.DELIVERED
@@ -71,10 +71,10 @@ def _phantom(arguments: argparse.Namespace) -> int:
 
 
 def _draw_page(path: Path, beside: Path | None) -> None:
-    from CoWLandmarksLib.core.volume import Modality
-    from CoWLandmarksLib.io.volume_io import read_volume
+    from CoWLandmarksLib.core.volume import Modality  # start-up time
+    from CoWLandmarksLib.io.volume_io import read_volume  # start-up time
 
-    from ..phantom.contact_sheet import Tile, contact_sheet, random_tiles
+    from ..phantom.contact_sheet import Tile, contact_sheet, random_tiles  # start-up time
 
     tiles = random_tiles()
     if beside:

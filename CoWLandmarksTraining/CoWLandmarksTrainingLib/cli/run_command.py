@@ -10,6 +10,7 @@ from typing import Any
 from CoWLandmarksLib.core.errors import ExitCode
 
 from ..config.settings import DEFAULT_PRESET, PRESETS
+from ..config.training_config import AlignConfig, read_config
 
 
 def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None:
@@ -25,8 +26,6 @@ def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None
 
 
 def _run(arguments: argparse.Namespace, main: Callable[[Sequence[str]], int]) -> int:
-    from ..config.training_config import AlignConfig, read_config
-
     config: Path = arguments.config.absolute()
     aligned = config.parent / read_config(config).section("align", AlignConfig).folder
     aligning = main(["align", str(config)])

@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, CoWLandmarksError, ExitCode, StoppedError
 
+from ..cohort.splits import SPLITS_FILE
 from ..config.config_file import settings_of_options
 from ..config.settings import (
     DEFAULT_PRESET,
@@ -25,6 +27,7 @@ from ..config.settings import (
     TrainingPlan,
 )
 from ..config.training_config import read_config
+from ..records.improvement import improvement_of_reports
 
 _DEFAULT_CARD = "CoW Landmarks default model."
 _DEFAULT_LICENCE = "Apache-2.0"
@@ -128,10 +131,10 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
-    from CoWLandmarksLib.detect.detector import choose_device
+    from CoWLandmarksLib.detect.detector import choose_device  # start-up time
 
-    from ..train.processes import joined
-    from ..train.training import train
+    from ..train.processes import joined  # start-up time
+    from ..train.training import train  # start-up time
 
     plan = chosen_plan(arguments)
     with stop_request() as stop, joined(choose_device(arguments.device)) as (processes, device):
@@ -159,9 +162,9 @@ def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
 
 def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, processes: Any) -> Any:
     """The training that the arguments ask for: on an aligned cohort, or on phantoms alone."""
-    from ..align.aligned_folder import AlignedCohort
-    from ..train.training import Training
-    from ..train.training_data import CohortData, PhantomData
+    from ..align.aligned_folder import AlignedCohort  # start-up time
+    from ..train.training import Training  # start-up time
+    from ..train.training_data import CohortData, PhantomData  # start-up time
 
     if arguments.aligned is not None:
         data = CohortData(AlignedCohort.read(arguments.aligned), plan)
@@ -171,13 +174,12 @@ def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, pr
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    from CoWLandmarksLib.detect.detector import Detector
-    from CoWLandmarksLib.detect.model import load_model, save_model
+    from CoWLandmarksLib.detect.detector import Detector  # start-up time
+    from CoWLandmarksLib.detect.model import load_model, save_model  # start-up time
 
-    from ..cohort.splits import SPLITS_FILE
-    from ..evaluate.evaluation import CaseResult, evaluate
-    from ..evaluate.evaluation_cases import annotated_volume, evaluation_cases
-    from ..evaluate.fit_calibration import calibrated
+    from ..evaluate.evaluation import CaseResult, evaluate  # start-up time
+    from ..evaluate.evaluation_cases import annotated_volume, evaluation_cases  # start-up time
+    from ..evaluate.fit_calibration import calibrated  # start-up time
 
     model = load_model(arguments.model)
     if not arguments.out.name.endswith(".cow.pt"):
@@ -220,8 +222,6 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from ..records.improvement import improvement_of_reports
-
     found = improvement_of_reports(arguments.old, arguments.new)
     if found is None:
         raise AnnotationError("The two reports have no scan in common; evaluate both models on the same cohort.")
@@ -230,12 +230,11 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from CoWLandmarksLib.core.atomic_files import write_json
-    from CoWLandmarksLib.detect.detector import Detector
-    from CoWLandmarksLib.detect.model import load_model
+    from CoWLandmarksLib.detect.detector import Detector  # start-up time
+    from CoWLandmarksLib.detect.model import load_model  # start-up time
 
-    from ..evaluate.evaluation_cases import evaluation_cases
-    from ..evaluate.evaluation_report import evaluation_report, markdown_table, write_report
+    from ..evaluate.evaluation_cases import evaluation_cases  # start-up time
+    from ..evaluate.evaluation_report import evaluation_report, markdown_table, write_report  # start-up time
 
     if arguments.debug:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)

@@ -94,10 +94,10 @@ class AnnotatedScan:
 
 def _read(source: ImageSource) -> Volume:
     if source.node:
-        from CoWLandmarksLib.scene.annotations import read_volume_in_scene
+        from CoWLandmarksLib.scene.annotations import read_volume_in_scene  # optional
 
         return read_volume_in_scene(source.path, source.node)
-    from CoWLandmarksLib.io.volume_io import read_volume
+    from CoWLandmarksLib.io.volume_io import read_volume  # start-up time
 
     return read_volume(source.path)
 

@@ -13,6 +13,7 @@ from CoWLandmarksLib.core.intensity import recognise_modality
 from CoWLandmarksLib.core.volume import Modality
 from CoWLandmarksLib.files.markups import read_points
 from CoWLandmarksLib.io.file_integrity import files_of_image
+from CoWLandmarksLib.io.volume_io import read_volume
 
 from .annotated_cases import AnnotatedScan, ImageSource
 from .annotation import described_modality, described_reviewed, described_role, landmarks_of_points, transform_of
@@ -122,7 +123,6 @@ def _named_modality(place: CasePlace, name: str, image: Path | None, problems: l
         return modality
     if image is None:
         return None
-    from CoWLandmarksLib.io.volume_io import read_volume
 
     try:
         modality, certain = recognise_modality(read_volume(image).voxels)

@@ -19,8 +19,8 @@ from .problems import Problem, error, note, warning
 
 def read_scene_cases(place: CasePlace, anatomy: Anatomy) -> tuple[list[AnnotatedScan], list[Problem]]:
     """All cases of one scene file; what cannot be read is told as problems."""
-    from CoWLandmarksLib.scene.annotations import annotations_in_scene, data_files
-    from CoWLandmarksLib.scene.scene_files import load_scene
+    from CoWLandmarksLib.scene.annotations import annotations_in_scene, data_files  # optional
+    from CoWLandmarksLib.scene.scene_files import load_scene  # optional
 
     whole = safe_name(place.name)
     try:
@@ -50,7 +50,7 @@ def read_scene_cases(place: CasePlace, anatomy: Anatomy) -> tuple[list[Annotated
 def _scan_of(
     annotation: Any, place: CasePlace, anatomy: Anatomy, name: str, files: tuple[Path, ...], problems: list[Problem]
 ) -> AnnotatedScan | None:
-    from CoWLandmarksLib.scene.nodes import with_table_states
+    from CoWLandmarksLib.scene.nodes import with_table_states  # optional
 
     attributes = annotation.attributes
     problems += [error(name, doubt) for doubt in annotation.doubts]
@@ -83,7 +83,7 @@ def _scan_of(
 
 
 def _assumed_modality(annotation: Any, place: CasePlace, name: str, problems: list[Problem]) -> Modality | None:
-    from CoWLandmarksLib.scene.nodes import volume_from_node
+    from CoWLandmarksLib.scene.nodes import volume_from_node  # optional
 
     volume_name = "" if annotation.volume is None else annotation.volume.GetName()
     modality = place.modality(volume_name, annotation.markups.GetName())

@@ -35,7 +35,7 @@ class Objective(str, Enum):
         return 0.5 if self is Objective.LEAST_SQUARES else 0.0
 
 
-class View(str, Enum):
+class DiscriminatorView(str, Enum):
     """How the discriminator sees heatmaps: as they are (paper); squared, which hides the background floor; or
     as Gaussians drawn again at the soft-argmax coordinates, which leaves nothing but the layout."""
 
@@ -221,8 +221,9 @@ class DiscriminatorSettings:
     coordinates: bool = setting(True, "Three input channels with normalised R, A, S coordinates, as in the paper.")
     distance: bool = setting(True, "One input channel with the distance to the grid's centre, as in the paper.")
     objective: Objective = setting(Objective.LEAST_SQUARES, "logistic (the paper's) or lsgan.")
-    view: View = setting(
-        View.SQUARED, "What it sees: plain heatmaps (the paper's), squared, or rendered again from coordinates."
+    view: DiscriminatorView = setting(
+        DiscriminatorView.SQUARED,
+        "What it sees: plain heatmaps (the paper's), squared, or rendered again from coordinates.",
     )
     base_width: int = setting(16, "Channels of the first layer; doubled with every layer, up to 8 times.")
     layers: int = setting(4, "Convolutions of stride 2.")
@@ -479,7 +480,7 @@ _PAPER = TrainingPlan(
         decode_with_prior=False,
         subvoxel_targets=False,
     ),
-    discriminator=DiscriminatorSettings(objective=Objective.LOGISTIC, view=View.PLAIN, r1=0.0),
+    discriminator=DiscriminatorSettings(objective=Objective.LOGISTIC, view=DiscriminatorView.PLAIN, r1=0.0),
     augmentation=ONLY_TRANSLATIONS,
 )
 _SMALL = TrainingPlan(

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
+from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.core.errors import OutputError
 from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.files.markups import write_annotation
 
 from .appearance import Family, Masking, Tissue
 from .render import Scene, render
@@ -170,9 +172,7 @@ def write_case(case: PhantomCase, folder: Path, *, with_scene: bool = False) -> 
 
 
 def _write_files(case: PhantomCase, folder: Path, with_scene: bool) -> None:
-    from CoWLandmarksLib.core.atomic_files import write_json
-    from CoWLandmarksLib.files.markups import write_annotation
-    from CoWLandmarksLib.io.volume_io import write_volume
+    from CoWLandmarksLib.io.volume_io import write_volume  # optional
 
     anatomy = default_anatomy()
     write_volume(case.volume, folder / "image.nii.gz")
@@ -201,8 +201,8 @@ def _write_files(case: PhantomCase, folder: Path, with_scene: bool) -> None:
 
 def write_scene(case: PhantomCase, path: Path) -> None:
     """Write the case as an annotated Slicer scene (.mrb)."""
-    from CoWLandmarksLib.scene.nodes import ATTRIBUTE, add_detection, add_volume
-    from CoWLandmarksLib.scene.scene_files import create_scene, save_scene
+    from CoWLandmarksLib.scene.nodes import ATTRIBUTE, add_detection, add_volume  # optional
+    from CoWLandmarksLib.scene.scene_files import create_scene, save_scene  # optional
 
     scene = create_scene()
     node = add_volume(scene, case.volume)

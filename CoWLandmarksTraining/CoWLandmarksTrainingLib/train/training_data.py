@@ -389,7 +389,7 @@ def _region(model: Model, case: AlignedCase, frame: AlignedFrame) -> AnnotatedVo
 
 
 @dataclass(frozen=True)
-class _Job:
+class _PhantomReading:
     """One phantom to be read with a model."""
 
     model: Model
@@ -401,7 +401,7 @@ class _Job:
 
 def read_phantoms(model: Model, seed: int, scans: int, enrichment: float) -> list[CaseResult]:
     """What a model finds in phantoms, half of them MRA, several at a time where there are many."""
-    jobs = [_Job(model, seed, enrichment, index, m) for index in range(max(1, scans // 2)) for m in Modality]
+    jobs = [_PhantomReading(model, seed, enrichment, index, m) for index in range(max(1, scans // 2)) for m in Modality]
     read = {
         (job.index, job.modality): result
         for job, result in in_processes(_result, jobs, 1 if len(jobs) < FEWEST_IN_PROCESSES else 0)
@@ -409,7 +409,7 @@ def read_phantoms(model: Model, seed: int, scans: int, enrichment: float) -> lis
     return [read[job.index, job.modality] for job in jobs]
 
 
-def _result(job: _Job) -> CaseResult:
+def _result(job: _PhantomReading) -> CaseResult:
     case = make_case(job.seed, job.index, job.modality, enrichment=job.enrichment)
     scan = AnnotatedVolume(case.volume, case.truth, job.modality.value)
     [result] = evaluate(Detector(job.model, "cpu"), [scan])
