@@ -10,17 +10,27 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import slicer
 import vtk
 from CoWLandmarksLib.__main__ import main
 from CoWLandmarksLib.arteries.tracer import ArteryTracer
-from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState, cropped_labels
 from CoWLandmarksLib.core.detection import LandmarkEstimate
+from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import Modality, Volume
-from CoWLandmarksLib.files.arteries_files import COLUMNS, read_traces, write_arteries_csv, write_segmentation
+from CoWLandmarksLib.files.arteries_files import (
+    COLUMNS,
+    read_label_crop,
+    read_traces,
+    segmentation_fields,
+    write_arteries_csv,
+    write_segmentation,
+)
 from CoWLandmarksLib.files.detection_files import DETECTION_SCHEMA_FILE
 from CoWLandmarksLib.files.markups import write_annotation
-from CoWLandmarksLib.io.volume_io import read_volume, write_volume
+from CoWLandmarksLib.files.nrrd_file import write_plain_nrrd
+from CoWLandmarksLib.io.volume_io import image_from_volume, read_volume, write_volume
 from CoWLandmarksLib.scene.artery_nodes import add_arteries
 from CoWLandmarksLib.scene.nodes import add_volume
 from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
@@ -114,6 +124,32 @@ def test_slicer_reads_the_segmentation_file_with_names_colours_and_codes(traced:
     storage.SetFileName(str(path))
     assert storage.ReadData(node)
     check_segments(node, traced)
+
+
+def test_the_labels_are_read_back_as_they_were_written(traced: ArteryMap, tmp_path: Path) -> None:
+    path = tmp_path / "arteries.seg.nrrd"
+    write_segmentation(path, traced, ANATOMY)
+    labels, start = read_label_crop(path)
+    wanted, first = cropped_labels(traced.label_volume("arteries").voxels)
+    assert start == first
+    np.testing.assert_array_equal(labels, wanted)
+
+
+def test_a_label_map_that_version_0_1_0_wrote_with_simpleitk_is_read(traced: ArteryMap, tmp_path: Path) -> None:
+    image = image_from_volume(traced.label_volume("arteries"))
+    for key, value in segmentation_fields(traced, ANATOMY).items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(tmp_path / "arteries.seg.nrrd"), True)
+    labels, start = read_label_crop(tmp_path / "arteries.seg.nrrd")
+    wanted, first = cropped_labels(traced.label_volume("arteries").voxels)
+    assert start == first
+    np.testing.assert_array_equal(labels, wanted)
+
+
+def test_a_scan_is_no_label_map(scan: Volume, tmp_path: Path) -> None:
+    write_plain_nrrd(tmp_path / "arteries.seg.nrrd", scan)
+    with pytest.raises(AnnotationError, match="no label map"):
+        read_label_crop(tmp_path / "arteries.seg.nrrd")
 
 
 def test_a_scene_carries_twenty_segments_a_table_and_curves(scan: Volume, traced: ArteryMap, tmp_path: Path) -> None:

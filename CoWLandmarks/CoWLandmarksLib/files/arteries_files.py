@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zlib
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -16,8 +15,8 @@ import numpy as np
 from ..core.anatomy import Anatomy, Artery
 from ..core.artery_map import MEASURES, ArteryMap, ArteryMeasures, ArteryState, ArteryTrace
 from ..core.atomic_files import write_text
-from ..core.errors import AnnotationError
-from .nrrd_file import packing_nrrd
+from ..core.errors import AnnotationError, VolumeError
+from .nrrd_file import packing_nrrd, read_own_nrrd
 
 COLUMNS = ("code", "name", "state", *MEASURES, "confidence")
 _DECIMALS = {"tortuosity": 3, "side_ratio": 3}
@@ -96,21 +95,18 @@ def read_label_crop(path: str | PathLike[str]) -> tuple[np.ndarray, tuple[int, i
     Needs neither SimpleITK nor the whole label map twice. Raises AnnotationError for any other file.
     """
     try:
-        head, _, packed = Path(path).read_bytes().partition(b"\n\n")
-        fields = dict(line.split(":", 1) for line in head.decode("utf-8").splitlines()[1:] if line[:1] != "#")
-        width, height, depth = (int(word) for word in fields["sizes"].split())
-        if fields["encoding"].strip() != "gzip" or fields["type"].strip() != "unsigned char":
-            raise ValueError(f"{fields['type']}, {fields['encoding']}")
-        voxels = np.frombuffer(zlib.decompress(packed, zlib.MAX_WBITS | 32), np.uint8).reshape(depth, height, width)
+        voxels, header = read_own_nrrd(path)
+        if voxels.dtype != np.uint8:
+            raise VolumeError(f"'{path}' holds {voxels.dtype} values and no label map; run the detection again.")
         extents = [
-            [int(word) for word in value.lstrip("=").split()]
-            for key, value in fields.items()
+            [int(word) for word in value.split()]
+            for key, value in header.pairs.items()
             if key.startswith("Segment") and key.endswith("_Extent")
         ]
-    except (OSError, ValueError, KeyError, zlib.error) as error:
-        raise AnnotationError(
-            f"The segmentation '{path}' cannot be read ({error!r}); run the detection again."
-        ) from error
+    except VolumeError as error:
+        raise AnnotationError(f"The segmentation {error}") from error
+    except ValueError as error:
+        raise AnnotationError(f"The segmentation '{path}' is damaged ({error}); run the detection again.") from error
     filled = np.array([extent for extent in extents if extent[1] >= extent[0]], int).reshape(-1, 6)
     if len(filled) == 0:
         return np.zeros((0, 0, 0), np.uint8), (0, 0, 0)
