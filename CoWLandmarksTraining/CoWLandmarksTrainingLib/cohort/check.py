@@ -12,8 +12,9 @@ from CoWLandmarksLib.core.detection import LandmarkState
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.core.intensity import recognise_modality
 from CoWLandmarksLib.core.volume import EDGE_MM, Grid, Modality
+from CoWLandmarksLib.files.case_description import Role
 
-from .annotated_cases import AnnotatedScan, Cohort, Role, placed_landmarks, problems_across_splits
+from .annotated_cases import AnnotatedScan, Cohort, placed_landmarks, problems_across_splits
 from .annotation_geometry import absurd_distances, coinciding, swapped_sides
 from .problems import Problem, Severity, cases_with_errors, error, note, warning
 from .reference_shape import FEWEST_POINTS
