@@ -106,8 +106,8 @@ def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def measured(arguments: argparse.Namespace, name: str, phase: int) -> dict[str, Any]:
     """Seconds by the clock and memory of the steps of one stage, in this process."""
     import torch
-    from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
     from CoWLandmarksTrainingLib.config.settings import PRESETS
+    from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
     from CoWLandmarksTrainingLib.train.training import Training
     from CoWLandmarksTrainingLib.train.training_data import CohortData
     from CoWLandmarksTrainingLib.train.training_log import memory_mb
@@ -151,7 +151,7 @@ def write_noise_cohort(folder: Path) -> None:
     from CoWLandmarksLib.core.anatomy import default_anatomy
     from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
     from CoWLandmarksLib.core.volume import Modality, axis_aligned_grid
-    from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort, write_arrays
+    from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort, write_arrays
     from CoWLandmarksTrainingLib.train.training_data import phantom_frame
 
     anatomy, rng, frame = default_anatomy(), np.random.default_rng(1), phantom_frame()

@@ -17,9 +17,9 @@ from aligned_beads import write_bead_cohort
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
 from CoWLandmarksTrainingLib.config.settings import PRESETS, STAGE_NAMES
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.train import light_state
 from CoWLandmarksTrainingLib.train.light_state import LARGEST_FILE, take_over, write_light_states
 from CoWLandmarksTrainingLib.train.training import Training, train

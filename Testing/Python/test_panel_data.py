@@ -12,7 +12,6 @@ from cohort_cases import write_cohort
 from CoWLandmarksLib.core.anatomy import anatomy_from_dict, default_anatomy
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, OutputError
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.cli.training_commands import add_training_commands, chosen_plan
 from CoWLandmarksTrainingLib.config.config_file import settings_of_options
 from CoWLandmarksTrainingLib.config.settings import PRESETS, TRAINING_SECTIONS, explanation
@@ -23,7 +22,7 @@ from CoWLandmarksTrainingLib.panel.log_following import (
     current_part,
     planned_parts,
 )
-from CoWLandmarksTrainingLib.panel.panel_data import has_default_landmarks, read_aligned, read_checked, read_comparison
+from CoWLandmarksTrainingLib.panel.panel_data import read_checked, read_comparison
 from CoWLandmarksTrainingLib.panel.training_command import (
     MODALITIES,
     SETTINGS,
@@ -41,6 +40,7 @@ from CoWLandmarksTrainingLib.panel.training_effort import (
     seconds_left,
     step_seconds,
 )
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort, case_picture
 from CoWLandmarksTrainingLib.records.improvement import Improvement
 from CoWLandmarksTrainingLib.records.rejection import REJECTED_FILE
 from other_anatomy import seven_points
@@ -309,11 +309,12 @@ class TestComparison:
 
 
 def test_an_aligned_folder_tells_whether_phantoms_have_its_landmarks(tmp_path: Path) -> None:
-    assert not has_default_landmarks(tmp_path)
+    with pytest.raises(AnnotationError, match="cowlandmarks-train align"):
+        AlignedCohort.read(tmp_path)
     write_bead_cohort(tmp_path / "own", mra=1, sets=1)
     write_bead_cohort(tmp_path / "seven", mra=1, sets=1, anatomy=anatomy_from_dict(seven_points()))
-    assert has_default_landmarks(tmp_path / "own")
-    assert not has_default_landmarks(tmp_path / "seven")
+    assert AlignedCohort.read(tmp_path / "own").has_default_landmarks
+    assert not AlignedCohort.read(tmp_path / "seven").has_default_landmarks
 
 
 class TestRejection:
@@ -328,8 +329,8 @@ class TestRejection:
         assert name in capsys.readouterr().out
         cohort = AlignedCohort.read(tmp_path)
         assert [case.name for case in cohort.rejected()] == [name]
-        [row] = [row for row in read_aligned(tmp_path) if row.name == name]
-        assert (row.accepted, row.rejected) == (False, True)
+        assert [case.accepted for case in cohort.rejected()] == [False]
+        assert [case.name for case in cohort.all_cases if case.rejected_by_person] == [name]
         assert main(["reject", str(tmp_path), name, "--undo"]) == 0
         assert AlignedCohort.read(tmp_path).rejected() == ()
 
@@ -352,8 +353,9 @@ class TestRejection:
         assert main(["reject", str(tmp_path / "aligned"), "mra01"]) == 0
         assert main([*align, "--processes", "1"]) == 2
         assert [case.name for case in AlignedCohort.read(tmp_path / "aligned").rejected()] == ["mra01"]
-        pictures = {row.name: row.picture for row in read_aligned(tmp_path / "aligned")}
-        assert all(path is not None and path.stat().st_size > 10_000 for path in pictures.values())
+        cases = AlignedCohort.read(tmp_path / "aligned").all_cases
+        pictures = [case_picture(tmp_path / "aligned", case.name) for case in cases]
+        assert all(path.stat().st_size > 10_000 for path in pictures)
 
 
 def test_check_tells_where_the_cases_lie_and_which_patients_are_pairs(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from CoWLandmarksLib.core.anatomy import anatomy_from_dict
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
 from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.train.training import Training
 from CoWLandmarksTrainingLib.train.training_data import CohortData
 from other_anatomy import seven_points

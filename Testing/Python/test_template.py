@@ -16,13 +16,13 @@ from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksTrainingLib.align import scan_registration
 from CoWLandmarksTrainingLib.align.align_cohort import AlignPlan, align_cohort
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.align.template_alignment import aligner_of
 from CoWLandmarksTrainingLib.align.template_choice import Candidates, chosen_template
 from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from CoWLandmarksTrainingLib.cohort.splits import draw_splits
 from CoWLandmarksTrainingLib.config.training_config import AlignConfig
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from head_images import HEAD_GRID, head_image
 
 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

@@ -22,7 +22,6 @@ from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.cli.training_commands import chosen_plan
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
 from CoWLandmarksTrainingLib.config.settings import (
@@ -35,6 +34,7 @@ from CoWLandmarksTrainingLib.config.settings import (
     trainer_config,
 )
 from CoWLandmarksTrainingLib.config.training_config import SECTIONS
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.train.batches import Sample
 from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
 from CoWLandmarksTrainingLib.train.trainer import Trainer

@@ -16,10 +16,10 @@ import pytest
 from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
 from CoWLandmarksLib.core.anatomy import anatomy_from_dict, default_anatomy
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.settings import PRESETS
 from CoWLandmarksTrainingLib.jobs.detached_job import child_environment, start_job
 from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, read_job, write_job
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from long_log import LONG_LOG_ENTRIES, write_long_log
 from other_anatomy import seven_points
 from tiny_training import PATIENCE_SECONDS, state_of, tiny_words, wait_for

@@ -135,9 +135,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from ..cohort.annotated_cases import SPLITS
     from ..cohort.reading import read_cohort
     from ..cohort.splits import Splits, draw_splits
+    from ..records.aligned_folder import SPLITS
 
     setting = _setting(arguments)
     out = arguments.out or setting.splits_file
@@ -210,8 +210,9 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
         aligned = align_cohort(plan, on_case)
     if aligned.cases():
         from ..align.alignment_picture import write_alignment_picture
+        from ..records.aligned_folder import OVERVIEW_PICTURE
 
-        write_alignment_picture(out / "aligned.png", aligned)
+        write_alignment_picture(out / OVERVIEW_PICTURE, aligned)
     from ..align.case_pictures import write_case_pictures
 
     write_case_pictures(aligned, out, on_case=lambda name: print(f"picture {name}", flush=True))
@@ -230,7 +231,7 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
 
 
 def _reject(arguments: argparse.Namespace) -> int:
-    from ..align.aligned_folder import AlignedCohort
+    from ..records.aligned_folder import AlignedCohort
     from ..records.rejection import rejected_names, write_rejected
 
     known = {case.name for case in AlignedCohort.read(arguments.aligned, check_inputs=False).all_cases}

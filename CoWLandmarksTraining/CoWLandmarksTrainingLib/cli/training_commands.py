@@ -159,7 +159,7 @@ def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
 
 def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, processes: Any) -> Any:
     """The training that the arguments ask for: on an aligned cohort, or on phantoms alone."""
-    from ..align.aligned_folder import AlignedCohort
+    from ..records.aligned_folder import AlignedCohort
     from ..train.training import Training
     from ..train.training_data import CohortData, PhantomData
 

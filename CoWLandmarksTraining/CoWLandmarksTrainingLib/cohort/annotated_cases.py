@@ -15,13 +15,8 @@ from CoWLandmarksLib.core.volume import Modality, Volume, validated
 from CoWLandmarksLib.files.case_description import Role
 from CoWLandmarksLib.io.file_integrity import files_of_image
 
+from ..records.aligned_folder import ABSENT, INSIDE, UNKNOWN
 from .problems import Problem, cases_with_errors, error
-
-ALIGNED_FILE = "aligned.json"
-"""What `align` writes; a folder that holds it holds no cases."""
-SPLITS = ("train", "validation", "test")
-INSIDE, ABSENT, UNKNOWN = 1, 0, -1
-"""Status of a landmark: placed inside the scan; no such point exists; beyond the scan or not annotated (masked)."""
 
 
 @dataclass(frozen=True)

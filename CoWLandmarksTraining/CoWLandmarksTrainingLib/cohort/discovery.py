@@ -13,7 +13,7 @@ from CoWLandmarksLib.core.volume import Modality
 from CoWLandmarksLib.files.case_description import CASE_FILE
 from CoWLandmarksLib.io.volume_io import scan_name
 
-from .annotated_cases import ALIGNED_FILE, SPLITS
+from ..records.aligned_folder import ALIGNED_FILE, SPLITS
 
 logger = logging.getLogger(__name__)
 

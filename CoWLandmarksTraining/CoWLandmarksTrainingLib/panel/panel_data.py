@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.core.anatomy import anatomy_from_dict, default_anatomy
-from CoWLandmarksLib.core.errors import AnnotationError, CoWLandmarksError, OutputError
+from CoWLandmarksLib.core.errors import AnnotationError, OutputError
 
 from ..records.improvement import Improvement
-from ..records.rejection import REASON, rejected_names
 
-_ALIGNED_FILE, _PICTURES = "aligned.json", "pictures"
 EVALUATION_FILE, COMPARISON_FILE = "evaluation.json", "comparison.json"
 
 
@@ -92,54 +89,6 @@ def read_checked(file: Path) -> CheckedCohort:
     order = {"error": 0, "warning": 1}
     cases.sort(key=lambda case: (min((order.get(kind, 2) for kind, _ in case.problems), default=2), case.name))
     return CheckedCohort(tuple(cases), int(content["landmarks"]), whole)
-
-
-@dataclass(frozen=True)
-class AlignedRow:
-    """One aligned case; `residual_mm` is None where it is not known, `picture` where there is none."""
-
-    name: str
-    modality: str
-    split: str
-    residual_mm: float | None
-    accepted: bool
-    rejected: bool
-    reason: str
-    picture: Path | None
-
-
-def read_aligned(folder: Path) -> list[AlignedRow]:
-    """The cases of an aligned folder; empty where there is none. Raises OutputError, AnnotationError."""
-    file = folder / _ALIGNED_FILE
-    if not file.is_file():
-        return []
-    content, rejected = _read(file), rejected_names(folder)
-    rows = []
-    for case in content["cases"]:
-        picture = folder / _PICTURES / f"{case['name']}.png"
-        out = case["name"] in rejected
-        rows.append(
-            AlignedRow(
-                name=case["name"],
-                modality=case["modality"],
-                split=case["split"],
-                residual_mm=case["residual_mm"],
-                accepted=bool(case["accepted"]) and not out,
-                rejected=out,
-                reason=REASON if out else case["reason"],
-                picture=picture if picture.is_file() else None,
-            )
-        )
-    return rows
-
-
-def has_default_landmarks(folder: Path) -> bool:
-    """Whether the cases of an aligned folder have the 19 landmarks of the paper, which phantoms have."""
-    try:
-        codes = anatomy_from_dict(_read(folder / _ALIGNED_FILE)["anatomy"]).codes
-    except (CoWLandmarksError, KeyError, TypeError):
-        return False
-    return codes == default_anatomy().codes
 
 
 def read_comparison(folder: Path) -> Improvement | None:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+from CoWLandmarksLib.core.alignment import CIRCLE_SHAPE, CIRCLE_SPACING_MM
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.core.volume import Grid
-from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE, CIRCLE_SPACING_MM, circle_grid
+from CoWLandmarksLib.detect.circle import circle_grid
 from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM, WINDOW
 from CoWLandmarksLib.detect.model import NetworkPart
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 
-from ..align.aligned_folder import AlignedFrame
 from ..config.settings import STAGE_NAMES, FineSettings, StageSettings, TrainingPlan
+from ..records.aligned_folder import AlignedFrame
 from .methods import HeatmapRegression, Method
 
 METHODS = ("heatmaps",)

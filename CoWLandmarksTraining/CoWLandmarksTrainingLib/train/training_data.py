@@ -19,8 +19,6 @@ from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine
 from CoWLandmarksLib.detect.detector import Detector
 from CoWLandmarksLib.detect.model import Model
 
-from ..align.aligned_folder import CROP_FILE, AlignedCase, AlignedCohort, AlignedFrame
-from ..cohort.annotated_cases import ABSENT, INSIDE
 from ..cohort.parallel import in_processes
 from ..cohort.reference_shape import shape_model_of
 from ..config.settings import TrainingPlan
@@ -29,6 +27,7 @@ from ..phantom.atlas import default_atlas
 from ..phantom.geometry import sample_phantom
 from ..phantom.phantom_cohort import make_case
 from ..phantom.vessel import PHANTOM_VERSION
+from ..records.aligned_folder import ABSENT, CROP_FILE, INSIDE, AlignedCase, AlignedCohort, AlignedFrame
 from ..records.input_files import sha256_of
 from .aligned_source import AlignedLandmarkSets, AlignedSource, usable
 from .phantom_source import PhantomLandmarkSets, PhantomSource
@@ -163,9 +162,7 @@ class CohortData:
                 f"No training scan has the landmark {', '.join(codes)} in its crop; annotate it, make the crop larger "
                 "(align.shape), or use an anatomy without it."
             )
-        if own.phantom_share and (
-            self.anatomy.codes != default_anatomy().codes or not same_frame(self.frame, phantom_frame())
-        ):
+        if own.phantom_share and not (cohort.has_default_landmarks and same_frame(self.frame, phantom_frame())):
             raise ConfigurationError(
                 "Phantoms have the 19 landmarks of the paper in a frame of their own, and this cohort has others or "
                 "another frame; use data.phantom_share = 0."
