@@ -11,7 +11,6 @@ import ctk
 import qt
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.panel.panel_data import CheckedCohort
 from CoWLandmarksTrainingLib.records.aligned_folder import (
     ALIGNED_FILE,
     OVERVIEW_PICTURE,
@@ -19,6 +18,7 @@ from CoWLandmarksTrainingLib.records.aligned_folder import (
     AlignedCohort,
     case_picture,
 )
+from CoWLandmarksTrainingLib.records.checked_cohort import CheckedCohort
 from CoWLandmarksTrainingLib.records.rejection import rejected_names, write_rejected
 from slicer.i18n import tr as _
 

@@ -14,8 +14,8 @@ from CoWLandmarksPanel.python_executable import pythonExecutable
 from CoWLandmarksTrainingLib.jobs.detached_job import start_job
 from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, read_job, request_stop
 from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, Part, begun_plan, planned_parts
-from CoWLandmarksTrainingLib.panel.panel_data import read_comparison
 from CoWLandmarksTrainingLib.panel.training_command import resuming_words, shown
+from CoWLandmarksTrainingLib.records.improvement import read_comparison
 from slicer.i18n import tr as _
 
 from .command_runner import requireTorch

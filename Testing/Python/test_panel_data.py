@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from CoWLandmarksTrainingLib.panel.log_following import (
     current_part,
     planned_parts,
 )
-from CoWLandmarksTrainingLib.panel.panel_data import read_checked, read_comparison
 from CoWLandmarksTrainingLib.panel.training_command import (
     MODALITIES,
     SETTINGS,
@@ -41,7 +41,9 @@ from CoWLandmarksTrainingLib.panel.training_effort import (
     step_seconds,
 )
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort, case_picture
-from CoWLandmarksTrainingLib.records.improvement import Improvement
+from CoWLandmarksTrainingLib.records.checked_cohort import NO_IMAGE, CheckedCase, read_checked, write_checked
+from CoWLandmarksTrainingLib.records.evaluation_file import EVALUATION_FILE, read_evaluation
+from CoWLandmarksTrainingLib.records.improvement import Improvement, read_comparison, write_comparison
 from CoWLandmarksTrainingLib.records.rejection import REJECTED_FILE
 from other_anatomy import seven_points
 
@@ -297,8 +299,7 @@ class TestComparison:
         assert read_comparison(tmp_path) is None
         for interval in ((-0.4, -0.1), None):
             wanted = Improvement(3, 57, 1.5, 1.2, interval)
-            content = json.dumps({"schema": "cow-comparison/1", **wanted.to_dict()})
-            (tmp_path / "comparison.json").write_text(content, encoding="utf-8")
+            write_comparison(tmp_path, wanted)
             assert read_comparison(tmp_path) == wanted
 
     @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"scans": 3, "landmarks": 4, "old_mre_mm": null}'])
@@ -373,3 +374,25 @@ def test_check_tells_where_the_cases_lie_and_which_patients_are_pairs(tmp_path: 
     assert case is not None and case.volume is not None and case.annotation is not None
     assert case.volume.is_file() and case.annotation.is_file()
     assert not case.failed
+
+
+def test_a_check_is_read_back_and_a_scene_without_scan_is_no_template(tmp_path: Path) -> None:
+    only = CheckedCase("only", "p1", "mra", "case", image=NO_IMAGE, placed=19, scene=tmp_path / "only.mrb")
+    whole = replace(only, name="whole", patient="p2", image="8 x 8 x 8, 1.00 x 1.00 x 1.00 mm")
+    problems = [("whole", "note", "Seen."), ("lost", "error", "Damaged."), ("", "warning", "One patient.")]
+    write_checked(tmp_path / "check.json", [only, whole], 19, problems)
+    cohort = read_checked(tmp_path / "check.json")
+    lost = CheckedCase("lost", readable=False, problems=(("error", "Damaged."),))
+    assert cohort.cases == (lost, only, replace(whole, problems=(("note", "Seen."),)))
+    assert cohort.problems == (("warning", "One patient."),)
+    assert cohort.names("mra") == ["whole"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"problems": [], "landmarks": 19, "cases": [{"name": "a"}]}'])
+def test_a_damaged_check_or_evaluation_is_one_sentence(tmp_path: Path, content: str) -> None:
+    for name in ("check.json", EVALUATION_FILE):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises((AnnotationError, OutputError), match="run the check again"):
+        read_checked(tmp_path / "check.json")
+    with pytest.raises((AnnotationError, OutputError), match="run the evaluation again"):
+        read_evaluation(tmp_path)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.errors import (
     AnnotationError,
     ConfigurationError,
@@ -125,7 +124,7 @@ def _check(arguments: argparse.Namespace) -> int:
     report = check_cohort(cohort, on_case=lambda name: print(f"checked {name}", flush=True) if arguments.json else None)
     print(report.text())
     if arguments.json is not None:
-        write_json(arguments.json, report.to_dict())
+        report.write(arguments.json)
     if setting.splits_file.exists():
         Splits.read(setting.splits_file).check(report.cohort.scans)
         print(f"'{setting.splits_file}' knows every patient; the seal of its test split holds.")
@@ -173,7 +172,7 @@ def _split(arguments: argparse.Namespace) -> int:
 def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
     from ..align.align_cohort import AlignPlan, align_cohort
     from ..align.template_alignment import aligner_of
-    from ..cohort.check import with_checked_annotations
+    from ..cohort.annotation_check import with_checked_annotations
     from ..cohort.reading import read_cohort
     from ..cohort.splits import Splits, draw_splits
 

@@ -10,7 +10,7 @@ from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
 
 from ..cohort.annotated_cases import AnnotatedScan
-from ..cohort.check import annotation_problems, with_checked_annotations
+from ..cohort.annotation_check import annotation_problems, with_checked_annotations
 from ..cohort.problems import Severity
 from ..cohort.reading import read_cohort
 from ..cohort.splits import SPLITS_FILE, Splits

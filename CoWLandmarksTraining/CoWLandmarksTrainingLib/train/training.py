@@ -23,7 +23,7 @@ from CoWLandmarksLib.networks.packed_weights import pack_weights, unpack_weights
 
 from ..config.settings import DEFAULT_START, AugmentationSettings, TrainingPlan, trainer_config
 from ..evaluate.fit_calibration import calibrated
-from ..records.improvement import improvement
+from ..records.improvement import improvement, write_comparison
 from .adversary import Adversary
 from .aligned_source import AlignedSource
 from .checkpoint import averaged_weights
@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.cow.pt"
 PLAN_FILE = "plan.json"
-COMPARISON_FILE = "comparison.json"
 _MOST_VALIDATED = 8
 _MAY_CHANGE = {"training": ("workers", "log_seconds", "checkpoint_seconds")}
 """Settings that change nothing of what is learnt; they may differ when a training goes on."""
@@ -375,7 +374,7 @@ def _deliver(training: Training, tell: LogSink) -> None:
             compared = improvement(data.read_validation(start, device), data.read_validation(model, device))
     if compared is not None:
         model = replace(model, provenance={**model.provenance, "compared_with_start": compared.to_dict()})
-        write_json(training.out / COMPARISON_FILE, {"schema": "cow-comparison/1", **compared.to_dict()})
+        write_comparison(training.out, compared)
         tell({"stage": "comparison", "message": compared.sentence(), **compared.to_dict()})
     elif start is not None:
         told = "There is no validation scan: whether the new model is better than the one it began from is not known."
