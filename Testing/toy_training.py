@@ -22,9 +22,10 @@ from CoWLandmarksLib.networks.heatmap import encode
 from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, Objective, TrainerConfig, View
 from CoWLandmarksTrainingLib.train.adversary import Adversary
 from CoWLandmarksTrainingLib.train.batches import Batch, RealSets, Sample, stacked
+from CoWLandmarksTrainingLib.train.memory import MEMORY_ADVICE
 from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
 from CoWLandmarksTrainingLib.train.processes import Processes, joined
-from CoWLandmarksTrainingLib.train.trainer import MEMORY_ADVICE, Trainer
+from CoWLandmarksTrainingLib.train.trainer import Trainer
 from torch.utils.data import Dataset
 
 CPU = torch.device("cpu")

@@ -16,6 +16,7 @@ from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, read_job, requ
 from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, Part, begun_plan, planned_parts
 from CoWLandmarksTrainingLib.panel.training_command import resuming_words, shown
 from CoWLandmarksTrainingLib.records.improvement import read_comparison
+from CoWLandmarksTrainingLib.records.training_folder import MODEL_FILE, PLAN_FILE
 from slicer.i18n import tr as _
 
 from .command_runner import requireTorch
@@ -25,7 +26,6 @@ from .local_settings import LocalSettings
 from .training_choices import TrainingChoicesPanel
 from .training_progress import PartRows, expectedSentence, waitingSentence
 
-MODEL_FILE, PLAN_FILE = "model.cow.pt", "plan.json"
 _POLL_MS = 1000
 
 

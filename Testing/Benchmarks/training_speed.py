@@ -108,9 +108,9 @@ def measured(arguments: argparse.Namespace, name: str, phase: int) -> dict[str, 
     import torch
     from CoWLandmarksTrainingLib.config.settings import PRESETS
     from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
+    from CoWLandmarksTrainingLib.train.cohort_data import CohortData
+    from CoWLandmarksTrainingLib.train.memory import memory_mb
     from CoWLandmarksTrainingLib.train.training import Training
-    from CoWLandmarksTrainingLib.train.training_data import CohortData
-    from CoWLandmarksTrainingLib.train.training_log import memory_mb
 
     torch.set_num_threads(1)
     device = torch.device(arguments.device)
@@ -152,7 +152,7 @@ def write_noise_cohort(folder: Path) -> None:
     from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
     from CoWLandmarksLib.core.volume import Modality, axis_aligned_grid
     from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort, write_arrays
-    from CoWLandmarksTrainingLib.train.training_data import phantom_frame
+    from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
 
     anatomy, rng, frame = default_anatomy(), np.random.default_rng(1), phantom_frame()
     scan = axis_aligned_grid(REFERENCE_CENTRE_MM, np.ones(3), SCAN_SHAPE)

@@ -17,7 +17,6 @@ from CoWLandmarksTrainingLib.cli.training_commands import add_training_commands,
 from CoWLandmarksTrainingLib.config.config_file import settings_of_options
 from CoWLandmarksTrainingLib.config.settings import PRESETS, TRAINING_SECTIONS, explanation
 from CoWLandmarksTrainingLib.panel.log_following import (
-    FollowedLog,
     FollowedTraining,
     begun_plan,
     current_part,
@@ -45,6 +44,7 @@ from CoWLandmarksTrainingLib.records.checked_cohort import NO_IMAGE, CheckedCase
 from CoWLandmarksTrainingLib.records.evaluation_file import EVALUATION_FILE, read_evaluation
 from CoWLandmarksTrainingLib.records.improvement import Improvement, read_comparison, write_comparison
 from CoWLandmarksTrainingLib.records.rejection import REJECTED_FILE
+from CoWLandmarksTrainingLib.records.training_log import FollowedLog
 from other_anatomy import seven_points
 
 ANATOMY = default_anatomy()

@@ -39,10 +39,10 @@ from CoWLandmarksTrainingLib.phantom.training_cases import (
 )
 from CoWLandmarksTrainingLib.train import phantom_source
 from CoWLandmarksTrainingLib.train.batches import Batch, stacked
+from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
 from CoWLandmarksTrainingLib.train.phantom_source import PhantomSource
 from CoWLandmarksTrainingLib.train.samples import StageSamples
 from CoWLandmarksTrainingLib.train.stages import Stage, recipe
-from CoWLandmarksTrainingLib.train.training_data import phantom_frame
 
 CODES = default_anatomy().codes
 PERMUTATION = default_anatomy().mirror_permutation

@@ -35,12 +35,12 @@ from CoWLandmarksTrainingLib.config.settings import (
 )
 from CoWLandmarksTrainingLib.config.training_config import SECTIONS
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.records.training_log import LOG_SCHEMA_FILE
 from CoWLandmarksTrainingLib.train.batches import Sample
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
 from CoWLandmarksTrainingLib.train.trainer import Trainer
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
-from CoWLandmarksTrainingLib.train.training_log import LOG_SCHEMA_FILE
 from other_anatomy import seven_points
 from scipy.ndimage import gaussian_filter
 from tiny_training import tiny_sections

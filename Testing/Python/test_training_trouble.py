@@ -25,8 +25,8 @@ from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
 from CoWLandmarksTrainingLib.config.settings import PRESETS
 from CoWLandmarksTrainingLib.records.aligned_folder import UNKNOWN, AlignedCohort
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
 from head_images import head_image
 from tiny_training import tiny_sections
 

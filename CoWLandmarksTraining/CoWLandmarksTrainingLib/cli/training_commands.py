@@ -160,8 +160,9 @@ def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
 def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, processes: Any) -> Any:
     """The training that the arguments ask for: on an aligned cohort, or on phantoms alone."""
     from ..records.aligned_folder import AlignedCohort
+    from ..train.cohort_data import CohortData
+    from ..train.phantom_data import PhantomData
     from ..train.training import Training
-    from ..train.training_data import CohortData, PhantomData
 
     if arguments.aligned is not None:
         data = CohortData(AlignedCohort.read(arguments.aligned), plan)

@@ -34,6 +34,8 @@ REGION_FILE = "region.npy"
 PICTURE_FOLDER, OVERVIEW_PICTURE = "pictures", "aligned.png"
 """What a person looks at: a picture of every case, and one of them all."""
 REGION_SPACING_MM, REGION_MARGIN_MM = 0.5, 8.0
+SAME_FRAME_MM = 6.0
+"""Frames whose mean landmarks differ by more than this are not the same."""
 SPLITS = ("train", "validation", "test")
 INSIDE, ABSENT, UNKNOWN = 1, 0, -1
 """Status of a landmark: placed inside the scan; no such point exists; beyond the scan or not annotated (masked)."""
@@ -60,6 +62,13 @@ class AlignedFrame:
         size = np.rint(sides / self.region_spacing_mm).astype(int)
         spacing = np.full(3, self.region_spacing_mm)
         return axis_aligned_grid(self.grid.centre, spacing, (int(size[2]), int(size[1]), int(size[0])))
+
+    def same_as(self, other: AlignedFrame) -> bool:
+        """Whether the mean landmarks of two frames lie at the same places."""
+        if self.mean_landmarks.shape != other.mean_landmarks.shape:
+            return False
+        distances = np.linalg.norm(self.mean_landmarks - other.mean_landmarks, axis=1)
+        return bool(distances.mean() <= SAME_FRAME_MM)
 
 
 @dataclass(frozen=True)
