@@ -213,7 +213,7 @@ class CoWLandmarksTrainingTest(TrainingSelfTests, ScriptedLoadableModuleTest):
 
     def test_TheTrainingLibraryIsPackagedWithItsPresets(self):
         """The library and its data travelled with the module."""
-        from CoWLandmarksTrainingLib.config.settings import PRESETS
+        from CoWLandmarksTrainingLib.config.training_plan import PRESETS
         from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
         self.assertLessEqual({"cpu", "gpu", "paper"}, set(PRESETS))

@@ -19,7 +19,8 @@ import torch
 from CoWLandmarksLib.detect.model import GridSpec
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksLib.networks.heatmap import encode
-from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, Objective, TrainerConfig, View
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, Objective, View
+from CoWLandmarksTrainingLib.config.trainer_config import TrainerConfig
 from CoWLandmarksTrainingLib.train.adversary import Adversary
 from CoWLandmarksTrainingLib.train.batches import Batch, RealSets, Sample, stacked
 from CoWLandmarksTrainingLib.train.memory import MEMORY_ADVICE

@@ -24,7 +24,8 @@ from CoWLandmarksLib.detect.model import Model, load_model
 from CoWLandmarksLib.files.detection_files import read_detection_json
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main as train_main
-from CoWLandmarksTrainingLib.config.settings import PRESETS, TrainingPlan, trainer_config
+from CoWLandmarksTrainingLib.config.trainer_config import trainer_config
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TrainingPlan
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.train import phantom_data
 from CoWLandmarksTrainingLib.train.model_provenance import known_seeds

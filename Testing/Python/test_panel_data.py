@@ -15,7 +15,7 @@ from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, Out
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.cli.training_commands import add_training_commands, chosen_plan
 from CoWLandmarksTrainingLib.config.config_file import settings_of_options
-from CoWLandmarksTrainingLib.config.settings import PRESETS, TRAINING_SECTIONS, explanation
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TRAINING_SECTIONS, explanation
 from CoWLandmarksTrainingLib.panel.log_following import (
     FollowedTraining,
     begun_plan,
@@ -249,6 +249,14 @@ class TestEffort:
         assert effort(more["phantoms"].to_dict()).disk_mb > before.disk_mb
         two = PRESETS["cpu"].with_values(training={"stages": ("coarse", "fine")}).to_dict()
         assert effort(two).disk_mb < before.disk_mb
+
+    def test_the_cpu_preset_takes_the_hour_and_a_quarter_that_was_measured(self) -> None:
+        """Steps of 0.58, 1.04 and 0.54 s (Docs/training.md)."""
+        measured = 800 * 0.58 + 2400 * 1.04 + 2400 * 0.54
+        assert effort(PRESETS["cpu"].to_dict()).processor_seconds == pytest.approx(measured, rel=0.02)
+        alone = PRESETS["cpu"].with_values(training={"workers": 0}).to_dict()
+        making = 2 * 800 * 0.05 + 2400 * 0.35 + 2 * 2400 * 0.03
+        assert effort(alone).processor_seconds == pytest.approx(measured + making, rel=0.02)
 
     def test_a_phantom_is_used_several_times(self) -> None:
         plan = PRESETS["cpu"].with_values(

@@ -25,7 +25,8 @@ from CoWLandmarksTrainingLib.augment.earlier_errors import (
     simulated_estimate,
     with_expected_places,
 )
-from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.phantom.case_cache import circle_case, coarse_case, fine_case
 from CoWLandmarksTrainingLib.phantom.circle_cases import ABSENT_EVERY, case_grid, render_circle_case

@@ -16,7 +16,7 @@ import pytest
 from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
 from CoWLandmarksLib.core.anatomy import anatomy_from_dict, default_anatomy
-from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
 from CoWLandmarksTrainingLib.jobs.detached_job import child_environment, start_job
 from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, read_job, write_job
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
@@ -285,7 +285,7 @@ class TestTraining:
         ui = widget.ui
         ui.outputFolderEdit.currentPath = str(tmp_path)
         assert re.fullmatch(
-            r"Expected, roughly: \d+ min on one core of an AMD EPYC, or \d+ min on a graphics card \(NVIDIA H200\); "
+            r"Expected, roughly: \d+ min on two cores of an AMD EPYC, or \d+ min on a graphics card \(NVIDIA H200\); "
             r"\d\.\d GB of disk space\.",
             ui.expectedLabel.text,
         )

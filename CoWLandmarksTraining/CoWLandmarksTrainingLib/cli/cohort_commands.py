@@ -19,7 +19,7 @@ from CoWLandmarksLib.core.errors import (
     StoppedError,
 )
 
-from ..config.settings import DEFAULT_PRESET, PRESETS
+from ..config.training_plan import DEFAULT_PRESET, PRESETS
 from .training_commands import StopRequest
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from CoWLandmarksLib.core.errors import ExitCode
 
-from ..config.settings import DEFAULT_PRESET, PRESETS
+from ..config.training_plan import DEFAULT_PRESET, PRESETS
 
 
 def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None:

@@ -15,16 +15,9 @@ from typing import Any, Protocol
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, CoWLandmarksError, ExitCode, StoppedError
 
 from ..config.config_file import settings_of_options
-from ..config.settings import (
-    DEFAULT_PRESET,
-    DEFAULT_START,
-    OWN_PLAN,
-    PRESETS,
-    STAGE_NAMES,
-    TRAINING_SECTIONS,
-    TrainingPlan,
-)
+from ..config.settings import DEFAULT_START, STAGE_NAMES
 from ..config.training_config import read_config
+from ..config.training_plan import DEFAULT_PRESET, OWN_PLAN, PRESETS, TRAINING_SECTIONS, TrainingPlan
 
 _DEFAULT_CARD = "CoW Landmarks default model."
 _DEFAULT_LICENCE = "Apache-2.0"

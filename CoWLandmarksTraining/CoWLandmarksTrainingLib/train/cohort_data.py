@@ -19,7 +19,7 @@ from CoWLandmarksLib.detect.detector import Detector
 from CoWLandmarksLib.detect.model import Model
 
 from ..cohort.reference_shape import shape_model_of
-from ..config.settings import TrainingPlan
+from ..config.training_plan import TrainingPlan
 from ..evaluate.evaluation import AnnotatedVolume, CaseResult, evaluate
 from ..records.aligned_folder import (
     ABSENT,

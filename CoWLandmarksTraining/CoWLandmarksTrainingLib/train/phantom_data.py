@@ -17,7 +17,7 @@ from CoWLandmarksLib.detect.model import Model
 
 from ..cohort.parallel import in_processes
 from ..cohort.reference_shape import shape_model_of
-from ..config.settings import TrainingPlan
+from ..config.training_plan import TrainingPlan
 from ..evaluate.evaluation import AnnotatedVolume, CaseResult, evaluate
 from ..phantom.atlas import default_atlas
 from ..phantom.geometry import sample_phantom

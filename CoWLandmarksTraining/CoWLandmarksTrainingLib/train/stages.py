@@ -15,7 +15,8 @@ from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM, WINDOW
 from CoWLandmarksLib.detect.model import GridSpec, NetworkPart
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 
-from ..config.settings import STAGE_NAMES, FineSettings, StageSettings, TrainingPlan
+from ..config.settings import STAGE_NAMES, FineSettings, StageSettings
+from ..config.training_plan import TrainingPlan
 from ..records.aligned_folder import AlignedFrame
 from .methods import HeatmapRegression, Method
 

@@ -21,7 +21,7 @@ from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, Stopped
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
-from ..config.settings import TrainerConfig
+from ..config.trainer_config import TrainerConfig
 from ..records.training_log import LOG_FILE, TrainingLog
 from .adversary import Adversary
 from .batches import Batch

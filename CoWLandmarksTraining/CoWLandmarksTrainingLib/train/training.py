@@ -14,7 +14,9 @@ import torch
 from CoWLandmarksLib.core.errors import ConfigurationError, ModelError, StoppedError
 from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, Model, NetworkPart, load_model
 
-from ..config.settings import DEFAULT_START, AugmentationSettings, TrainingPlan, trainer_config
+from ..config.settings import DEFAULT_START, AugmentationSettings
+from ..config.trainer_config import trainer_config
+from ..config.training_plan import TrainingPlan
 from ..records.training_folder import MODEL_FILE
 from .adversary import Adversary
 from .aligned_source import AlignedSource
