@@ -152,9 +152,9 @@ _SMALL = TrainingPlan(
 )
 PRESETS = {plan.name: plan for plan in (_CPU, _GPU, _PAPER, _SMALL)}
 """cpu: about an hour and a quarter on two cores, from the model that ships or from nothing. gpu: the same networks and
-batches for a graphics card. paper: the paper where it is explicit (whole crop as the only input after registration to a template,
-Eqs. 2 to 4, alpha, Adam 1e-4, coordinate and distance channels, tiny translations), after a coarse network. small: a
-few steps, to try the commands."""
+batches for a graphics card. paper: the paper where it is explicit (whole crop as the only input after registration to a
+template, Eqs. 2 to 4, alpha, Adam 1e-4, coordinate and distance channels, tiny translations), after a coarse network.
+small: a few steps, to try the commands."""
 DEFAULT_PRESET = "cpu"
 OWN_PLAN = "own"
 """Name of a plan of which a configuration file sets everything."""
