@@ -107,7 +107,7 @@ def read_comparison(folder: Path) -> Improvement | None:
             None if interval is None else (float(interval[0]), float(interval[1])),
         )
     except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise AnnotationError(f"'{file}' is damaged ({error!r}); run the step again.") from error
+        raise AnnotationError(f"'{file}' cannot be read ({error!r}); run the step again.") from error
 
 
 def improvement(old: Sequence[CaseResult], new: Sequence[CaseResult]) -> Improvement | None:
