@@ -19,12 +19,14 @@ import torch
 from CoWLandmarksLib.detect.model import GridSpec
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksLib.networks.heatmap import encode
-from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, DiscriminatorView, Objective, TrainerConfig
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, DiscriminatorView, Objective
+from CoWLandmarksTrainingLib.config.trainer_config import TrainerConfig
 from CoWLandmarksTrainingLib.train.adversary import Adversary
 from CoWLandmarksTrainingLib.train.batches import Batch, RealSets, Sample, stacked
+from CoWLandmarksTrainingLib.train.memory import MEMORY_ADVICE
 from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
 from CoWLandmarksTrainingLib.train.processes import Processes, joined
-from CoWLandmarksTrainingLib.train.trainer import MEMORY_ADVICE, Trainer
+from CoWLandmarksTrainingLib.train.trainer import Trainer
 from torch.utils.data import Dataset
 
 CPU = torch.device("cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import ctk
 import qt
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksPanel.panel_widgets import choose, chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.panel.panel_data import AlignedRow, CheckedCohort, has_default_landmarks, read_aligned
+from CoWLandmarksTrainingLib.records.aligned_folder import (
+    ALIGNED_FILE,
+    OVERVIEW_PICTURE,
+    AlignedCase,
+    AlignedCohort,
+    case_picture,
+)
+from CoWLandmarksTrainingLib.records.checked_cohort import CheckedCohort
 from CoWLandmarksTrainingLib.records.rejection import rejected_names, write_rejected
 from slicer.i18n import tr as _
 
@@ -21,7 +29,6 @@ from .picture_window import PictureWindow
 
 _STEPS_PER_CASE = 3  # aligned, cropped, drawn
 _PICTURE_WIDTH = 300
-ALIGNED_PICTURE = "aligned.png"
 
 
 class AlignmentSection:
@@ -36,7 +43,7 @@ class AlignmentSection:
         self.onOpen: Callable[[str], None] = lambda name: None
         self.onChanged: Callable[[], None] = lambda: None
         self.onMethod: Callable[[str], None] = lambda method: None
-        self.rows: list[AlignedRow] = []
+        self.rows: tuple[AlignedCase, ...] = ()
         self.defaultLandmarks = False
         self._done = 0
         self._printed: list[str] = []
@@ -117,8 +124,10 @@ class AlignmentSection:
         for widget in (ui.alignedTable, ui.rejectButton, ui.nextCaseButton):
             widget.visible = shown
         row = self._selected()
-        ui.rejectButton.enabled = row is not None and not running and (row.accepted or row.rejected)
-        ui.rejectButton.text = _("Take the case back") if row is not None and row.rejected else _("Reject this case")
+        ui.rejectButton.enabled = row is not None and not running and (row.accepted or row.rejected_by_person)
+        ui.rejectButton.text = (
+            _("Take the case back") if row is not None and row.rejected_by_person else _("Reject this case")
+        )
         ui.nextCaseButton.enabled = len(self.rows) > 1
 
     def words(self) -> list[str]:
@@ -174,14 +183,15 @@ class AlignmentSection:
         self.onChanged()
 
     def _readAligned(self) -> None:
-        self.rows, self.defaultLandmarks = [], False
+        self.rows, self.defaultLandmarks = (), False
         folder = self.aligned
         try:
-            if folder is not None:
-                self.rows = read_aligned(folder)
-                self.defaultLandmarks = has_default_landmarks(folder)
+            if folder is not None and (folder / ALIGNED_FILE).is_file():
+                cohort = AlignedCohort.read(folder, check_inputs=False)
+                self.rows = cohort.all_cases
+                self.defaultLandmarks = cohort.has_default_landmarks
             self._tell("" if self.rows else _("Nothing is aligned yet."))
-        except (CoWLandmarksError, KeyError, TypeError) as error:
+        except CoWLandmarksError as error:
             self._tell(str(error))
         self._fill()
         self._onSelected()
@@ -191,9 +201,9 @@ class AlignmentSection:
         cells = [
             (
                 row.name,
-                row.modality.upper(),
+                row.modality.value.upper(),
                 row.split,
-                "" if row.residual_mm is None else f"{row.residual_mm:.1f}",
+                "" if math.isnan(row.residual_mm) else f"{row.residual_mm:.1f}",
                 self._state(row),
             )
             for row in self.rows
@@ -203,20 +213,22 @@ class AlignmentSection:
         fitColumns(table, 4)
 
     @staticmethod
-    def _state(row: AlignedRow) -> str:
-        if row.rejected:
+    def _state(row: AlignedCase) -> str:
+        if row.rejected_by_person:
             return _("rejected by you")
         if row.accepted:
             return _("used; {reason}").format(reason=row.reason) if row.reason else _("used")
         return _("left out: {reason}").format(reason=row.reason)
 
-    def _selected(self) -> AlignedRow | None:
+    def _selected(self) -> AlignedCase | None:
         number = self._ui.alignedTable.currentRow()
         return self.rows[number] if 0 <= number < len(self.rows) else None
 
     def _onSelected(self) -> None:
         row, folder, ui = self._selected(), self.aligned, self._ui
-        self._picture = row.picture if row is not None else None if folder is None else folder / ALIGNED_PICTURE
+        self._picture = None
+        if folder is not None:
+            self._picture = folder / OVERVIEW_PICTURE if row is None else case_picture(folder, row.name)
         pixmap = None if self._picture is None else qt.QPixmap(str(self._picture))
         there = bool(self.rows) and pixmap is not None and not pixmap.isNull()
         if there:
@@ -257,7 +269,7 @@ class AlignmentSection:
         number = self._ui.alignedTable.currentRow()
         try:
             write_rejected(folder, rejected_names(folder) ^ {row.name})
-            self.rows = read_aligned(folder)
+            self.rows = AlignedCohort.read(folder, check_inputs=False).all_cases
         except CoWLandmarksError as error:
             self._tell(str(error))
             return

@@ -11,7 +11,7 @@ import qt
 import slicer
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.jobs.temporary_folders import TRAINING, OwnedFolder
-from CoWLandmarksTrainingLib.panel.panel_data import CheckedCase, CheckedCohort, read_checked
+from CoWLandmarksTrainingLib.records.checked_cohort import CheckedCase, CheckedCohort, read_checked
 from slicer.i18n import tr as _
 
 from .case_opening import openCase

@@ -10,8 +10,8 @@ import ctk
 import slicer
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksPanel.panel_widgets import chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.panel.panel_data import Evaluation, read_evaluation
 from CoWLandmarksTrainingLib.panel.scene_plots import add_landmark_errors
+from CoWLandmarksTrainingLib.records.evaluation_file import Evaluation, read_evaluation
 from slicer.i18n import tr as _
 
 from .command_runner import CommandRunner, endSentence

@@ -14,8 +14,9 @@ from CoWLandmarksPanel.machine_settings import pythonExecutable
 from CoWLandmarksTrainingLib.jobs.detached_job import start_job
 from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, read_job, request_stop
 from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, Part, begun_plan, planned_parts
-from CoWLandmarksTrainingLib.panel.panel_data import read_comparison
 from CoWLandmarksTrainingLib.panel.training_command import resuming_words, shown
+from CoWLandmarksTrainingLib.records.improvement import read_comparison
+from CoWLandmarksTrainingLib.records.training_folder import MODEL_FILE, PLAN_FILE
 from slicer.i18n import tr as _
 
 from .command_runner import requireTorch
@@ -25,7 +26,6 @@ from .local_settings import LocalSettings
 from .training_choices import TrainingChoicesPanel
 from .training_progress import PartRows, expectedSentence, waitingSentence
 
-MODEL_FILE, PLAN_FILE = "model.cow.pt", "plan.json"
 _POLL_MS = 1000
 
 

@@ -79,7 +79,7 @@ def rendering() -> None:
 
 def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each stage and phase."""
-    from CoWLandmarksTrainingLib.config.settings import PRESETS
+    from CoWLandmarksTrainingLib.config.training_plan import PRESETS
 
     rows = []
     print("| stage | phase | batch | step, s | all, s | waiting | memory, MB |\n|---|---|---|---|---|---|---|")
@@ -106,11 +106,11 @@ def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def measured(arguments: argparse.Namespace, name: str, phase: int) -> dict[str, Any]:
     """Seconds by the clock and memory of the steps of one stage, in this process."""
     import torch
-    from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
-    from CoWLandmarksTrainingLib.config.settings import PRESETS
+    from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+    from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
+    from CoWLandmarksTrainingLib.train.cohort_data import CohortData
+    from CoWLandmarksTrainingLib.train.memory import memory_mb
     from CoWLandmarksTrainingLib.train.training import Training
-    from CoWLandmarksTrainingLib.train.training_data import CohortData
-    from CoWLandmarksTrainingLib.train.training_log import memory_mb
 
     torch.set_num_threads(1)
     device = torch.device(arguments.device)
@@ -151,8 +151,8 @@ def write_noise_cohort(folder: Path) -> None:
     from CoWLandmarksLib.core.anatomy import default_anatomy
     from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
     from CoWLandmarksLib.core.volume import Modality, axis_aligned_grid
-    from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort, write_arrays
-    from CoWLandmarksTrainingLib.train.training_data import phantom_frame
+    from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort, write_arrays
+    from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
 
     anatomy, rng, frame = default_anatomy(), np.random.default_rng(1), phantom_frame()
     scan = axis_aligned_grid(REFERENCE_CENTRE_MM, np.ones(3), SCAN_SHAPE)

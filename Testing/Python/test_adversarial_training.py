@@ -18,9 +18,9 @@ import pytest
 import torch
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
 from CoWLandmarksTrainingLib.config.settings import DiscriminatorView, Objective
+from CoWLandmarksTrainingLib.records.training_log import TrainingLog
 from CoWLandmarksTrainingLib.train.checkpoint import previous
 from CoWLandmarksTrainingLib.train.trainer import Trainer
-from CoWLandmarksTrainingLib.train.training_log import TrainingLog
 from toy_training import (
     BATCH_SIZE,
     CONFIG,

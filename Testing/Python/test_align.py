@@ -18,12 +18,12 @@ from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.align.align_cohort import AlignPlan, align_cohort
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort
 from CoWLandmarksTrainingLib.align.alignment_picture import write_alignment_picture
 from CoWLandmarksTrainingLib.align.landmark_alignment import LandmarkAligner
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from CoWLandmarksTrainingLib.cohort.splits import draw_splits
 from CoWLandmarksTrainingLib.config.training_config import AlignConfig
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort
 
 CONFIG = AlignConfig(by="landmarks", shape=(36, 48, 56), spacing_mm=(1.7, 1.7, 2.0), processes=1)
 

@@ -13,14 +13,14 @@ from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.core.volume import Modality, axis_aligned_grid
 from CoWLandmarksLib.detect.circle import circle_grid
-from CoWLandmarksTrainingLib.align.aligned_folder import (
+from CoWLandmarksTrainingLib.records.aligned_folder import (
+    ALIGNED_FILE,
     FORMER_SCHEMA,
     AlignedCase,
     AlignedCohort,
     AlignedFrame,
     write_arrays,
 )
-from CoWLandmarksTrainingLib.cohort.discovery import ALIGNED_FILE
 from CoWLandmarksTrainingLib.records.input_files import InputFile
 
 ANATOMY = bead_model().anatomy

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from aligned_beads import GRID, write_bead_cohort
+from CoWLandmarksLib.core.alignment import CIRCLE_SHAPE
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.core.volume import Grid, Modality, axis_aligned_grid
-from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE
 from CoWLandmarksLib.detect.coarse import WINDOW
 from CoWLandmarksLib.networks.heatmap import decode_argmax, decode_subvoxel
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort
-from CoWLandmarksTrainingLib.config.settings import ONLY_TRANSLATIONS, AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.config.settings import ONLY_TRANSLATIONS, AugmentationSettings
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort
 from CoWLandmarksTrainingLib.train import aligned_source
 from CoWLandmarksTrainingLib.train.aligned_source import AlignedLandmarkSets, AlignedSource, drawn_deformation, usable
 from CoWLandmarksTrainingLib.train.batches import Batch, RealSets, stacked

@@ -12,7 +12,8 @@ import torch
 from aligned_beads import write_bead_cohort
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.core.volume import Modality
-from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, FineSettings, TrainingPlan
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, FineSettings
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.train.aligned_source import AlignedSource
 from CoWLandmarksTrainingLib.train.batches import Batch, Sample, stacked
 from CoWLandmarksTrainingLib.train.posed_case import CaseSource, PosedCase

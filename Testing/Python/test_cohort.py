@@ -16,14 +16,16 @@ from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.case_description import Role
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksLib.scene.nodes import ATTRIBUTE, add_detection, add_volume
 from CoWLandmarksLib.scene.scene_files import create_scene, save_scene
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan, Cohort, Role
+from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan, Cohort
+from CoWLandmarksTrainingLib.cohort.annotation_check import annotation_problems
 from CoWLandmarksTrainingLib.cohort.annotation_geometry import absurd_distances, swapped_sides
-from CoWLandmarksTrainingLib.cohort.check import CohortReport, annotation_problems, check_cohort
+from CoWLandmarksTrainingLib.cohort.check import CohortReport, check_cohort
 from CoWLandmarksTrainingLib.cohort.problems import Problem, Severity
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from CoWLandmarksTrainingLib.cohort.splits import content_hash

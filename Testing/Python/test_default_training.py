@@ -24,11 +24,14 @@ from CoWLandmarksLib.detect.model import Model, load_model
 from CoWLandmarksLib.files.detection_files import read_detection_json
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksTrainingLib.__main__ import main as train_main
-from CoWLandmarksTrainingLib.config.settings import PRESETS, TrainingPlan, trainer_config
+from CoWLandmarksTrainingLib.config.trainer_config import trainer_config
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TrainingPlan
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
-from CoWLandmarksTrainingLib.train import training_data
-from CoWLandmarksTrainingLib.train.training import Training, known_seeds, train
-from CoWLandmarksTrainingLib.train.training_data import PhantomData
+from CoWLandmarksTrainingLib.train import phantom_data
+from CoWLandmarksTrainingLib.train.model_provenance import known_seeds
+from CoWLandmarksTrainingLib.train.phantom_data import PhantomData
+from CoWLandmarksTrainingLib.train.trained_model import trained_model
+from CoWLandmarksTrainingLib.train.training import Training, train
 
 CPU = torch.device("cpu")
 SMALL = PRESETS["small"]
@@ -39,7 +42,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file made by the command with the smallest preset."""
     out = tmp_path_factory.mktemp("default")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_data, "SHAPE_SAMPLES", 60)
+        patch.setattr(phantom_data, "SHAPE_SAMPLES", 60)
         assert train_main(["default", "--preset", "small", "--out", str(out), "--device", "cpu"]) == 0
     return out / "model.cow.pt"
 
@@ -92,7 +95,7 @@ def test_it_keeps_what_is_done_and_resumes(small_model: Path, tmp_path: Path) ->
 
 def test_a_model_without_trained_parts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not trained yet"):
-        training_in(tmp_path).model()
+        trained_model(training_in(tmp_path))
 
 
 def test_training_goes_on_from_the_weights_of_a_model_with_new_cases(small_model: Path, tmp_path: Path) -> None:
@@ -115,7 +118,7 @@ def test_training_goes_on_from_the_weights_of_a_model_with_new_cases(small_model
 def test_a_network_that_is_not_trained_again_stays_that_of_the_first_model(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_data, "SHAPE_SAMPLES", 60)
+    monkeypatch.setattr(phantom_data, "SHAPE_SAMPLES", 60)
     start = load_model(small_model)
     shutil.copytree(small_model.parent / "phantoms", tmp_path / "phantoms")
     training = training_in(
@@ -126,7 +129,7 @@ def test_a_network_that_is_not_trained_again_stays_that_of_the_first_model(
         circle={"steps": 0},
     )
     assert train(training, only="fine") is None
-    model = training.model()
+    model = trained_model(training)
     for name in ("coarse", "circle"):
         assert all(torch.equal(weights_of(model, name)[key], value) for key, value in weights_of(start, name).items())
     fine = weights_of(model, "fine")
@@ -154,7 +157,7 @@ def test_a_scan_goes_from_file_to_scene_with_the_new_model(small_model: Path, tm
 
 
 def test_the_shape_model_stays_in_the_frame_of_the_atlas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_data, "SHAPE_SAMPLES", 60)
+    monkeypatch.setattr(phantom_data, "SHAPE_SAMPLES", 60)
     shape = PhantomData(SMALL.with_values(training={"seed": 3})).shape_model()
     atlas = default_atlas().shape_models["patients"].mean
     assert np.linalg.norm(shape.mean.mean(axis=0) - atlas.mean(axis=0)) < 0.5

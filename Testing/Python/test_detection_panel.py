@@ -5,14 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 import random
 import shutil
 import subprocess
 import sys
-import time
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +30,10 @@ from CoWLandmarksLib.scene.nodes import add_volume, landmarks_from_node
 from CoWLandmarksLib.scene.results import result_of
 from CoWLandmarksLib.scene.state_table import state_rows
 from CoWLandmarksLib.scene.views import scan_in_views
-from CoWLandmarksPanel import detection_panel, script_runs
+from CoWLandmarksPanel import script_runs
 from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.sample_data import CTA, MRA
+from detection_widget import alive, application_without_leftovers, detect, load_sample, nodes, spin_until, start
 from SlicerStandIn import Application
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way")
@@ -44,61 +42,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests look 
 @pytest.fixture
 def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with Application(tmp_path / "application") as started:
-        temporary = Path(slicer.app.temporaryPath)
-        MachineSettings().device = "cpu"
+    with application_without_leftovers(tmp_path / "application") as started:
         yield started
-    assert list(temporary.glob("cow-landmarks-*")) == [], "temporary files were left behind"
 
 
 @pytest.fixture
 def widget(application: Application) -> Any:
     return application.load_module("CoWLandmarks")
-
-
-def spin_until(done: Callable[[], bool], seconds: float = 240.0) -> None:
-    """Let the application live until `done`."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it takes too long"
-        slicer.app.processEvents()
-        time.sleep(0.005)
-
-
-def load_sample(widget: Any) -> Any:
-    widget.ui.sampleMraButton.click()
-    return widget.ui.inputSelector.currentNode()
-
-
-def nodes() -> list[str]:
-    scene = slicer.mrmlScene
-    return sorted(scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes()))
-
-
-def alive(process_id: int | None) -> bool:
-    try:
-        os.kill(process_id or 0, 0)
-    except ProcessLookupError:
-        return False
-    return process_id is not None
-
-
-def start(widget: Any, seconds: float = 0.0) -> int | None:
-    """Press "Detect landmarks", wait a while; returns the child process."""
-    widget.ui.detectButton.click()
-    assert widget.panel.detecting
-    begun = time.monotonic()
-    spin_until(lambda: time.monotonic() - begun >= seconds)
-    process: int | None = widget.logic.runs.queue.worker_process_id
-    return process
-
-
-def detect(widget: Any) -> Any:
-    """One click; returns the point list."""
-    start(widget)
-    spin_until(lambda: not widget.panel.detecting)
-    assert widget.panel.detection is not None, widget.ui.messageLabel.text
-    return widget.panel.detection
 
 
 def test_an_empty_scene_offers_a_sample_and_nothing_else(widget: Any) -> None:
@@ -253,77 +203,6 @@ def test_a_scan_that_is_none_is_told_in_one_sentence(widget: Any) -> None:
         "'empty image' has the same value everywhere; give a scan with an image in it."
     )
     assert nodes() == before
-
-
-class TestFirstUse:
-    """PyTorch is missing: one question, and a way out of everything."""
-
-    @pytest.fixture
-    def widget(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-        self.installed = False
-        monkeypatch.setattr(detection_panel, "torchInstalled", lambda: self.installed)
-        load_sample(widget)
-        widget.ui.detectButton.click()
-        assert not widget.panel.detecting and widget.panel.setup.asking
-        return widget
-
-    @staticmethod
-    def extension(monkeypatch: pytest.MonkeyPatch, install: Any) -> None:
-        module = types.ModuleType("PyTorchUtils")
-        module.PyTorchUtilsLogic = type(  # type: ignore[attr-defined]
-            "PyTorchUtilsLogic", (), {"installTorch": lambda self, **options: install(**options)}
-        )
-        monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
-
-    def test_declined_says_how_to_go_on(self, widget: Any) -> None:
-        widget.ui.notNowButton.click()
-        assert widget.ui.messageLabel.text.startswith("Nothing was installed.")
-        assert not widget.panel.setup.asking
-
-    def test_without_the_extension_the_way_out_is_told(self, widget: Any) -> None:
-        widget.ui.installButton.click()
-        assert "Extensions Manager" in widget.ui.messageLabel.text
-
-    def test_offline_the_way_out_is_told(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        def offline(**options: object) -> None:
-            print("Collecting torch")
-            raise RuntimeError("no route to host")
-
-        self.extension(monkeypatch, offline)
-        widget.ui.installButton.click()
-        assert "no route to host" in widget.ui.messageLabel.text
-        assert "--no-index --find-links" in widget.ui.messageLabel.text
-
-    def test_cancelled_nothing_runs_on(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        started: list[subprocess.Popen[bytes]] = []
-
-        def slow(**options: object) -> None:
-            process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-            started.append(process)
-            print("Collecting torch")
-            assert widget.ui.detectButton.text == "Cancel"
-            assert "Collecting torch" in widget.ui.stageLabel.text
-            widget.ui.detectButton.click()
-            print("Downloading torch")
-            pytest.fail("the installation went on")
-
-        self.extension(monkeypatch, slow)
-        widget.ui.installButton.click()
-        assert widget.ui.messageLabel.text.startswith("The installation was cancelled.")
-        assert started[0].poll() is not None
-        assert widget.ui.detectButton.text == "Detect landmarks"
-
-    def test_installed_the_detection_starts_by_itself(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[dict[str, object]] = []
-
-        def install(**options: object) -> None:
-            asked.append(options)
-            self.installed = True
-
-        self.extension(monkeypatch, install)
-        widget.ui.installButton.click()
-        assert asked == [{"askConfirmation": False, "torchVersionRequirement": ">=2.2"}]
-        assert widget.panel.detecting
 
 
 def test_where_the_result_is_not_to_be_trusted_points_can_be_placed_for_another_try(widget: Any) -> None:

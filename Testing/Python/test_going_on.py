@@ -17,13 +17,15 @@ from aligned_beads import write_bead_cohort
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import PRESETS, STAGE_NAMES
+from CoWLandmarksTrainingLib.config.settings import STAGE_NAMES
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.train import light_state
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.light_state import LARGEST_FILE, take_over, write_light_states
+from CoWLandmarksTrainingLib.train.phantom_data import PhantomData
 from CoWLandmarksTrainingLib.train.training import Training, train
-from CoWLandmarksTrainingLib.train.training_data import CohortData, PhantomData
 from killed_trainings import KILLED_IN_STEP, differences
 from tiny_training import tiny_sections
 

@@ -155,7 +155,7 @@ def trained_without(blocked: tuple[str, ...], words: list[str]) -> subprocess.Co
     path = [str(folder) for folder in LIBRARIES.values()]
     probe = (
         f"import sys; sys.path[:0] = {path!r}; sys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "from CoWLandmarksTrainingLib.train import training_data; training_data.SHAPE_SAMPLES = 40  # for speed\n"
+        "from CoWLandmarksTrainingLib.train import phantom_data; phantom_data.SHAPE_SAMPLES = 40  # for speed\n"
         f"from CoWLandmarksTrainingLib.__main__ import main; sys.exit(main({words!r}))"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -16,7 +16,8 @@ from CoWLandmarksLib.core.errors import ConfigurationError, StoppedError
 from CoWLandmarksLib.core.volume import apply_affine, axis_aligned_grid
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksLib.networks.heatmap import encode
-from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.train.adversary import Adversary
 from CoWLandmarksTrainingLib.train.aligned_source import AlignedSource
 from CoWLandmarksTrainingLib.train.batches import Batch

@@ -16,11 +16,11 @@ from CoWLandmarksLib.core.anatomy import anatomy_from_dict
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
 from other_anatomy import seven_points
 from tiny_training import tiny_sections
 
@@ -140,6 +140,6 @@ def test_a_share_that_is_none_is_one_sentence(
 
 def test_another_share_is_another_training(aligned: Path, trained: Path) -> None:
     with pytest.raises(ConfigurationError, match="Settings or cases differ"):
-        from CoWLandmarksTrainingLib.train.training import claim
+        from CoWLandmarksTrainingLib.train.begun_training import claim
 
         claim(mixed(aligned, trained, 0.25), resume=True)

@@ -25,7 +25,8 @@ from CoWLandmarksTrainingLib.augment.earlier_errors import (
     simulated_estimate,
     with_expected_places,
 )
-from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.phantom.case_cache import circle_case, coarse_case, fine_case
 from CoWLandmarksTrainingLib.phantom.circle_cases import ABSENT_EVERY, case_grid, render_circle_case
@@ -39,10 +40,10 @@ from CoWLandmarksTrainingLib.phantom.training_cases import (
 )
 from CoWLandmarksTrainingLib.train import phantom_source
 from CoWLandmarksTrainingLib.train.batches import Batch, stacked
+from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
 from CoWLandmarksTrainingLib.train.phantom_source import PhantomSource
 from CoWLandmarksTrainingLib.train.samples import StageSamples
 from CoWLandmarksTrainingLib.train.stages import Stage, recipe
-from CoWLandmarksTrainingLib.train.training_data import phantom_frame
 
 CODES = default_anatomy().codes
 PERMUTATION = default_anatomy().mirror_permutation

@@ -15,12 +15,14 @@ from CoWLandmarksLib.core.anatomy import anatomy_from_dict
 from CoWLandmarksLib.core.errors import ModelError
 from CoWLandmarksLib.detect.model import Model, load_model, save_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import PRESETS, STAGE_NAMES, trainer_config
+from CoWLandmarksTrainingLib.config.settings import STAGE_NAMES
+from CoWLandmarksTrainingLib.config.trainer_config import trainer_config
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.records.improvement import Improvement
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
 from other_anatomy import seven_points
 from tiny_training import tiny_sections
 

@@ -13,8 +13,8 @@ import pytest
 from cohort_cases import write_cohort
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.atomic_files import write_json
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.cli import run_command
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 
 SCRIPT = Path(__file__).resolve().parents[2] / "CoWLandmarksTraining" / "Scripts" / "train.py"
 _LOADED = runpy.run_path(str(SCRIPT), run_name="train")

@@ -15,7 +15,7 @@ import torch
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.core.volume import axis_aligned_grid
 from CoWLandmarksLib.networks.generator import GeneratorConfig
-from CoWLandmarksTrainingLib.config.settings import TrainerConfig
+from CoWLandmarksTrainingLib.config.trainer_config import TrainerConfig
 from CoWLandmarksTrainingLib.phantom.tubes import capsules_of_polyline, joined, rasterise
 from CoWLandmarksTrainingLib.train.batches import Batch, Sample, stacked
 from CoWLandmarksTrainingLib.train.checkpoint import previous

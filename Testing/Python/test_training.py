@@ -23,25 +23,19 @@ from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.cli.training_commands import chosen_plan
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import (
-    FORMER_SETTINGS,
-    PRESETS,
-    DiscriminatorView,
-    Objective,
-    TrainerConfig,
-    TrainingPlan,
-    trainer_config,
-)
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorView, Objective
+from CoWLandmarksTrainingLib.config.trainer_config import TrainerConfig, trainer_config
 from CoWLandmarksTrainingLib.config.training_config import SECTIONS
+from CoWLandmarksTrainingLib.config.training_plan import FORMER_SETTINGS, PRESETS, TrainingPlan
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.records.training_log import LOG_SCHEMA_FILE
 from CoWLandmarksTrainingLib.train.batches import Sample
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
 from CoWLandmarksTrainingLib.train.trainer import Trainer
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
-from CoWLandmarksTrainingLib.train.training_log import LOG_SCHEMA_FILE
 from other_anatomy import seven_points
 from scipy.ndimage import gaussian_filter
 from tiny_training import tiny_sections

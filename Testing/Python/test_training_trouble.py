@@ -22,12 +22,11 @@ from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine
 from CoWLandmarksLib.detect.detector import Detector
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
-from CoWLandmarksTrainingLib.cohort.annotated_cases import UNKNOWN
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.records.aligned_folder import UNKNOWN, AlignedCohort
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
 from head_images import head_image
 from tiny_training import tiny_sections
 

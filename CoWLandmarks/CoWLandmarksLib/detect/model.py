@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..core.alignment import ShapeModel, shape_model_from_dict, shape_model_to_dict
+from ..core.alignment import CIRCLE_SHAPE, ShapeModel, shape_model_from_dict, shape_model_to_dict
 from ..core.anatomy import Anatomy, anatomy_from_dict
 from ..core.atomic_files import atomic_path
 from ..core.calibration import Calibration, calibration_from_dict
@@ -20,7 +20,6 @@ from ..core.intensity import IntensityRule
 from ..core.volume import Grid, Modality, axis_aligned_grid
 from ..networks.generator import Generator, GeneratorConfig
 from ..networks.packed_weights import pack_weights, unpack_weights
-from .circle import CIRCLE_SHAPE
 from .coarse import WINDOW as COARSE_WINDOW
 from .verdict import LEAST_RECOGNITION
 

@@ -13,13 +13,13 @@ from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
 from CoWLandmarksLib.core.volume import EDGE_MM, Modality, apply_affine, axis_aligned_grid
 
-from ..cohort.annotated_cases import INSIDE, UNKNOWN, AnnotatedScan, Cohort, placed_landmarks
+from ..cohort.annotated_cases import AnnotatedScan, Cohort, placed_landmarks
 from ..cohort.parallel import in_processes
 from ..cohort.splits import Splits
 from ..config.training_config import AlignConfig
+from ..records.aligned_folder import INSIDE, UNKNOWN, AlignedCase, AlignedCohort, AlignedFrame
 from ..records.input_files import InputFile
 from ..records.rejection import rejected_names
-from .aligned_folder import AlignedCase, AlignedCohort, AlignedFrame
 from .case_alignment import CaseAlignment, CohortAligner, CohortAlignment
 from .crops import CropJob, MadeCrop, make_crop
 

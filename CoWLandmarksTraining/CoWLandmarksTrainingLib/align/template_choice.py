@@ -10,8 +10,9 @@ from CoWLandmarksLib.core.alignment import fit_similarity_robustly
 from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, CoWLandmarksError
 from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
+from CoWLandmarksLib.files.case_description import Role
 
-from ..cohort.annotated_cases import AnnotatedScan, Role, placed_landmarks
+from ..cohort.annotated_cases import AnnotatedScan, placed_landmarks
 from ..cohort.reference_shape import FEWEST_POINTS
 from .crops import overlap_of
 from .vessel_image import blank_of

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.errors import (
     AnnotationError,
     ConfigurationError,
@@ -20,12 +19,13 @@ from CoWLandmarksLib.core.errors import (
     StoppedError,
 )
 
-from ..cohort.annotated_cases import SPLITS
-from ..cohort.check import check_cohort, with_checked_annotations
+from ..cohort.annotation_check import with_checked_annotations
+from ..cohort.check import check_cohort
 from ..cohort.problems import Severity
 from ..cohort.splits import Splits, draw_splits
-from ..config.settings import DEFAULT_PRESET, PRESETS
 from ..config.training_config import AlignConfig, CohortConfig, read_config, write_initial_config
+from ..config.training_plan import DEFAULT_PRESET, PRESETS
+from ..records.aligned_folder import OVERVIEW_PICTURE, SPLITS, AlignedCohort
 from ..records.rejection import rejected_names, write_rejected
 from .training_commands import StopRequest
 
@@ -124,7 +124,7 @@ def _check(arguments: argparse.Namespace) -> int:
     report = check_cohort(cohort, on_case=lambda name: print(f"checked {name}", flush=True) if arguments.json else None)
     print(report.text())
     if arguments.json is not None:
-        write_json(arguments.json, report.to_dict())
+        report.write(arguments.json)
     if setting.splits_file.exists():
         Splits.read(setting.splits_file).check(report.cohort.scans)
         print(f"'{setting.splits_file}' knows every patient; the seal of its test split holds.")
@@ -206,7 +206,7 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
     if aligned.cases():
         from ..align.alignment_picture import write_alignment_picture  # start-up time
 
-        write_alignment_picture(out / "aligned.png", aligned)
+        write_alignment_picture(out / OVERVIEW_PICTURE, aligned)
     from ..align.case_pictures import write_case_pictures  # start-up time
 
     write_case_pictures(aligned, out, on_case=lambda name: print(f"picture {name}", flush=True))
@@ -225,7 +225,6 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
 
 
 def _reject(arguments: argparse.Namespace) -> int:
-    from ..align.aligned_folder import AlignedCohort  # start-up time
 
     known = {case.name for case in AlignedCohort.read(arguments.aligned, check_inputs=False).all_cases}
     unknown = sorted(set(arguments.cases) - known)

@@ -17,16 +17,10 @@ from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, CoW
 
 from ..cohort.splits import SPLITS_FILE
 from ..config.config_file import settings_of_options
-from ..config.settings import (
-    DEFAULT_PRESET,
-    DEFAULT_START,
-    OWN_PLAN,
-    PRESETS,
-    STAGE_NAMES,
-    TRAINING_SECTIONS,
-    TrainingPlan,
-)
+from ..config.settings import DEFAULT_START, STAGE_NAMES
 from ..config.training_config import read_config
+from ..config.training_plan import DEFAULT_PRESET, OWN_PLAN, PRESETS, TRAINING_SECTIONS, TrainingPlan
+from ..records.aligned_folder import AlignedCohort
 from ..records.improvement import improvement_of_reports
 
 _DEFAULT_CARD = "CoW Landmarks default model."
@@ -162,9 +156,9 @@ def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
 
 def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, processes: Any) -> Any:
     """The training that the arguments ask for: on an aligned cohort, or on phantoms alone."""
-    from ..align.aligned_folder import AlignedCohort  # start-up time
+    from ..train.cohort_data import CohortData  # start-up time
+    from ..train.phantom_data import PhantomData  # start-up time
     from ..train.training import Training  # start-up time
-    from ..train.training_data import CohortData, PhantomData  # start-up time
 
     if arguments.aligned is not None:
         data = CohortData(AlignedCohort.read(arguments.aligned), plan)

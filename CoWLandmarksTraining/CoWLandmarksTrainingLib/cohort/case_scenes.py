@@ -10,9 +10,10 @@ from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.core.intensity import recognise_modality
 from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.case_description import case_description
 
 from .annotated_cases import AnnotatedScan, ImageSource
-from .annotation import described_modality, described_reviewed, described_role, landmarks_of_points, transform_of
+from .annotation import landmarks_of_points
 from .discovery import CasePlace, safe_name
 from .problems import Problem, error, note, warning
 
@@ -57,28 +58,29 @@ def _scan_of(
     landmarks, told = landmarks_of_points(annotation.points, anatomy, name)
     problems += told
     landmarks = with_table_states(annotation.markups, landmarks)
-    modality = described_modality(attributes) or _assumed_modality(annotation, place, name, problems)
+    transform = attributes.get("transform")
+    described = case_description({**attributes, "transform": None if transform is None else json.loads(transform)})
+    modality = described.modality or _assumed_modality(annotation, place, name, problems)
     if modality is None:
         problems.append(error(name, "whether it is MRA or CTA is said nowhere; put 'mra' or 'cta' into its name."))
         return None
-    transform = attributes.get("transform")
     image, mask = (
         None if node is None else ImageSource(place.file, node.GetID())
         for node in (annotation.volume, annotation.segmentation)
     )
     return AnnotatedScan(
         name=name,
-        patient=attributes.get("patient") or place.patient(),
+        patient=described.patient or place.patient(),
         modality=modality,
         landmarks=landmarks,
         files=files,
-        role=described_role(attributes),
+        role=described.role,
         image=image,
         vessel_mask=mask,
-        transform=None if transform is None else transform_of(json.loads(transform)),
+        transform=described.transform,
         split=place.split(),
-        annotator=attributes.get("annotator", ""),
-        reviewed=described_reviewed(attributes),
+        annotator=described.annotator,
+        reviewed=described.reviewed,
     )
 
 

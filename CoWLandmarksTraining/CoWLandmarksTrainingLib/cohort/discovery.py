@@ -10,13 +10,13 @@ from pathlib import Path
 
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.case_description import CASE_FILE
 from CoWLandmarksLib.io.volume_io import scan_name
 
-from .annotated_cases import ALIGNED_FILE, SPLITS
+from ..records.aligned_folder import ALIGNED_FILE, SPLITS
 
 logger = logging.getLogger(__name__)
 
-CASE_FILE = "case.json"
 _SCENES = (".mrb", ".mrml")
 _ANNOTATIONS = (".mrk.json", ".fcsv")
 _VOLUMES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
 
 from ..cohort.annotated_cases import AnnotatedScan
-from ..cohort.check import annotation_problems, with_checked_annotations
-from ..cohort.discovery import CASE_FILE
+from ..cohort.annotation_check import annotation_problems, with_checked_annotations
 from ..cohort.problems import Severity
 from ..cohort.reading import read_cohort
 from ..cohort.splits import SPLITS_FILE, Splits
@@ -71,7 +68,7 @@ def annotated_volume(scan: AnnotatedScan, anatomy: Anatomy) -> AnnotatedVolume:
     for problem in annotation_problems(scan, anatomy, volume.grid):
         if problem.severity is Severity.ERROR:
             raise AnnotationError(f"'{scan.name}': {problem.sentence}")
-    traits = subgroups_of(_description(scan.files), volume, scan.landmarks)
+    traits = subgroups_of(scan.modality, scan.phantom, volume, scan.landmarks)
     return AnnotatedVolume(volume, scan.landmarks, scan.modality.value, traits)
 
 
@@ -86,12 +83,3 @@ def _splits(cohort: Path, given: Path | None) -> Splits | None:
 
 def _split_of(scan: AnnotatedScan, splits: Splits | None) -> str | None:
     return (splits.of(scan) if splits is not None else None) or scan.split
-
-
-def _description(files: Sequence[Path]) -> Mapping[str, Any]:
-    """Content of the case.json among the files of a case; empty where there is none."""
-    for file in files:
-        if file.name == CASE_FILE:
-            content = json.loads(file.read_text(encoding="utf-8-sig"))
-            return content if isinstance(content, dict) else {}
-    return {}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.core.anatomy import Anatomy
-from CoWLandmarksLib.core.atomic_files import write_json, write_text
+from CoWLandmarksLib.core.atomic_files import write_text
 from CoWLandmarksLib.core.errors import OutputError
 from CoWLandmarksLib.core.volume import axis_aligned_grid
 from CoWLandmarksLib.detect.detector import Detector
@@ -24,6 +24,7 @@ from ..cohort.annotated_cases import AnnotatedScan
 from ..figures.bar_figure import write_bars
 from ..figures.error_picture import write_error_picture
 from ..figures.reliability_figure import write_reliability
+from ..records.evaluation_file import SCHEMA, title_of, write_evaluation
 from ..records.metrics import SUCCESS_RADII_MM, confused_with, radial_errors
 from .evaluation import (
     AnnotatedVolume,
@@ -85,7 +86,7 @@ def evaluation_report(
     members = {"all": results} if results else {}
     members |= {group: [r for r in results if r.group == group] for group in groups}
     return {
-        "schema": "cow-evaluation/1",
+        "schema": SCHEMA,
         "program": PROGRAM,
         "model": detector.model.name,
         "cohort": cohort,
@@ -168,13 +169,12 @@ class _Pictures:
 
 def write_report(report: dict[str, Any], folder: Path, anatomy: Anatomy) -> None:
     """Write evaluation.json and .md, per_landmark.csv and .png, reliability.png; raises OutputError."""
-    write_json(folder / "evaluation.json", report)
+    write_evaluation(folder, report)
     write_text(folder / "evaluation.md", markdown_report(report))
     write_text(folder / "per_landmark.csv", landmark_table(report))
     if report["per_landmark"]:
-        title = f"{report['model']} on {report['cohort']}" + (f", {report['split']}" if report["split"] else "")
-        write_bars(folder / "per_landmark.png", report["per_landmark"], anatomy, title)
-        write_reliability(folder / "reliability.png", report["reliability"], title)
+        write_bars(folder / "per_landmark.png", report["per_landmark"], anatomy, title_of(report))
+        write_reliability(folder / "reliability.png", report["reliability"], title_of(report))
 
 
 def landmark_table(report: dict[str, Any]) -> str:

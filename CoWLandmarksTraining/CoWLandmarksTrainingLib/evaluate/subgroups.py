@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.core.volume import Volume
+from CoWLandmarksLib.core.volume import Modality, Volume
 
 FINE_IN_PLANE_MM = 0.52
 THIN_SLICE_MM = 0.75
-NOISE_LIMIT = {"mra": 0.035, "cta": 16.0}
+NOISE_LIMIT = {Modality.MRA: 0.035, Modality.CTA: 16.0}
 """Half of the training family lies below: noise relative to fresh blood (TOF), HU (CTA)."""
 _PROCESSED = "processed (masked, thresholded, enhanced)"
 
 
-def subgroups_of(case: Mapping[str, Any], volume: Volume, truth: Sequence[LandmarkEstimate]) -> dict[str, str]:
-    """Trait -> value for one case; `case` is the content of its case.json.
+def subgroups_of(
+    modality: Modality, phantom: Mapping[str, Any], volume: Volume, truth: Sequence[LandmarkEstimate]
+) -> dict[str, str]:
+    """Trait -> value for one case; `phantom` is what its case.json says of a synthetic one, else empty.
 
     What a real case does not record (variants, disease, noise) is left out.
     """
@@ -26,8 +28,7 @@ def subgroups_of(case: Mapping[str, Any], volume: Volume, truth: Sequence[Landma
         "slice": f"{'up to' if slices <= THIN_SLICE_MM else 'above'} {THIN_SLICE_MM} mm",
         "coverage": "cut" if any(e.state is LandmarkState.OUTSIDE for e in truth) else "whole circle",
     }
-    phantom = case.get("phantom")
-    if not isinstance(phantom, Mapping):
+    if not phantom:
         return traits
     words: dict[str, str] = dict(phantom.get("variants", {}))
     traits["processing"] = "as scanned" if phantom.get("masking") == "none" else _PROCESSED
@@ -47,5 +48,5 @@ def subgroups_of(case: Mapping[str, Any], volume: Volume, truth: Sequence[Landma
     middle = {words.get(f"{side}-MCA") for side in "RL"}
     traits["M1 division"] = "two trunks" if middle == {"bifurcation"} else "early, three trunks or single"
     noise = float(phantom.get("appearance", {}).get("noise", 0.0))
-    traits["noise"] = "low" if noise <= NOISE_LIMIT.get(str(case.get("modality")), noise) else "high"
+    traits["noise"] = "low" if noise <= NOISE_LIMIT[modality] else "high"
     return traits

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
-from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.core.errors import OutputError
 from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.files.case_description import CASE_FILE, CaseDescription, write_case_json
 from CoWLandmarksLib.files.markups import write_annotation
 
 from .appearance import Family, Masking, Tissue
@@ -180,23 +180,19 @@ def _write_files(case: PhantomCase, folder: Path, with_scene: bool) -> None:
     write_annotation(folder / "landmarks.mrk.json", case.truth, anatomy)
     if with_scene:
         write_scene(case, folder / "scene.mrb")
-    write_json(
-        folder / "case.json",
-        {
-            "schema": "cow-case/1",
-            "case": case.name,
-            "patient": case.name,
-            "modality": (case.volume.modality or Modality.MRA).value,
-            "role": "case",
-            "image": "image.nii.gz",
-            "landmarks": "landmarks.mrk.json",
-            "vessel_mask": "arteries.nii.gz",
-            "transform": np.linalg.inv(case.scene.pose).tolist(),
-            "annotator": "phantom",
-            "reviewed": True,
-            "phantom": case.record,
-        },
+    description = CaseDescription(
+        case=case.name,
+        patient=case.name,
+        modality=case.volume.modality or Modality.MRA,
+        image="image.nii.gz",
+        landmarks="landmarks.mrk.json",
+        vessel_mask="arteries.nii.gz",
+        transform=np.linalg.inv(case.scene.pose),
+        annotator="phantom",
+        reviewed=True,
+        phantom=case.record,
     )
+    write_case_json(folder / CASE_FILE, description)
 
 
 def write_scene(case: PhantomCase, path: Path) -> None:

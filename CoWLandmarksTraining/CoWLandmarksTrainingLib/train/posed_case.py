@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from CoWLandmarksLib.core.volume import Grid, Modality
 
-from ..cohort.annotated_cases import INSIDE
+from ..records.aligned_folder import INSIDE
 from .stages import Stage
 
 

@@ -16,12 +16,11 @@ from CoWLandmarksLib.core.volume import Modality
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data import Sampler as IndexSampler
 
-from ..align.aligned_folder import AlignedFrame
 from ..augment.augmentation import jittered, mirrored
 from ..augment.intensity_variation import varied
-from ..cohort.annotated_cases import ABSENT, INSIDE
 from ..cohort.parallel import begin_worker
 from ..config.settings import AugmentationSettings
+from ..records.aligned_folder import ABSENT, INSIDE, AlignedFrame
 from .aligned_source import drawn_deformation, drawn_window, status_on
 from .batches import Batch, RealSets, Sample, stacked
 from .posed_case import CaseSource, LandmarkSet, PosedCase

@@ -14,11 +14,11 @@ from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import OutputError
 from CoWLandmarksLib.detect.fine import choose_windows
 
-from ..align.aligned_folder import AlignedCase
 from ..augment.augmentation import draw_deformation
 from ..augment.earlier_errors import simulated_estimate
 from ..config.settings import ONLY_TRANSLATIONS
 from ..figures.error_picture import write_error_picture
+from ..records.aligned_folder import AlignedCase
 from ..records.metrics import confusions, mean_radial_error, radial_errors, successful_detection_rate
 from .aligned_source import AlignedSource, central_field_window, status_on
 from .batches import stacked

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -17,41 +17,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError, is_out_of_memory
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
-from ..config.settings import TrainerConfig
+from ..config.trainer_config import TrainerConfig
+from ..records.training_log import LOG_FILE, TrainingLog
 from .adversary import Adversary
 from .batches import Batch
 from .checkpoint import read_checkpoint, write_checkpoint
+from .memory import enough_memory, memory_mb
 from .methods import Method, method_loss
 from .processes import Processes
 from .samples import WorkerKilledError, batches
-from .training_log import TrainingLog, memory_mb
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "checkpoint.pt"
 _DIAGNOSED_EVERY = 10
 """Steps between looks at where the discriminator's gradient leads."""
-MEMORY_ADVICE = (
-    "raise {stage}.accumulate, or use training.checkpoint_activations, training.mixed_precision, a smaller "
-    "{stage}.batch_size or {stage}.base_width"
-)
-
-
-@contextmanager
-def enough_memory(what: str, advice: str = "use a smaller batch_size or base_width") -> Iterator[None]:
-    """ConfigurationError in place of torch's words when there is too little memory for `what` happens inside."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ConfigurationError(f"There is too little memory for {what}; {advice}.") from error
-
-
 LogSink = Callable[[dict[str, Any]], None]
 Validation = Callable[[torch.nn.Module, int], dict[str, Any]]
 """Judges the averaged network at a step; what it returns goes into the log."""
@@ -102,7 +86,7 @@ class Trainer:
                 self._same_start(adversary.discriminator)
         self.average = {name: value.detach().clone() for name, value in self.generator.state_dict().items()}
         self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate)
-        self.log = TrainingLog(self.folder / "log.jsonl" if self.processes.first else None)
+        self.log = TrainingLog(self.folder / LOG_FILE if self.processes.first else None)
         self.step = 0
         self.seconds_before = 0.0
         self.alpha = config.alpha_at(0.0)

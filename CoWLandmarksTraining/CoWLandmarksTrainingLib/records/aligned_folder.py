@@ -15,22 +15,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from CoWLandmarksLib.core.anatomy import Anatomy, anatomy_from_dict
+from CoWLandmarksLib.core.alignment import CIRCLE_SHAPE, CIRCLE_SPACING_MM
+from CoWLandmarksLib.core.anatomy import Anatomy, anatomy_from_dict, default_anatomy
 from CoWLandmarksLib.core.atomic_files import atomic_path, write_json
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.intensity import IntensityRule
 from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid
-from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE, CIRCLE_SPACING_MM
 
-from ..cohort.annotated_cases import ALIGNED_FILE, INSIDE, SPLITS
-from ..records.input_files import InputFile
-from ..records.rejection import REASON, rejected_names
+from .input_files import InputFile
+from .rejection import REASON, rejected_names
 
 SCHEMA, FORMER_SCHEMA = "cow-aligned/2", "cow-aligned/1"
+ALIGNED_FILE = "aligned.json"
+"""A folder that holds it holds no cases."""
 CROP_FILE = "crop.npy"
 COARSE_FILE = "coarse.npy"
 REGION_FILE = "region.npy"
+PICTURE_FOLDER, OVERVIEW_PICTURE = "pictures", "aligned.png"
+"""What a person looks at: a picture of every case, and one of them all."""
 REGION_SPACING_MM, REGION_MARGIN_MM = 0.5, 8.0
+SAME_FRAME_MM = 6.0
+"""Frames whose mean landmarks differ by more than this are not the same."""
+SPLITS = ("train", "validation", "test")
+INSIDE, ABSENT, UNKNOWN = 1, 0, -1
+"""Status of a landmark: placed inside the scan; no such point exists; beyond the scan or not annotated (masked)."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,13 @@ class AlignedFrame:
         size = np.rint(sides / self.region_spacing_mm).astype(int)
         spacing = np.full(3, self.region_spacing_mm)
         return axis_aligned_grid(self.grid.centre, spacing, (int(size[2]), int(size[1]), int(size[0])))
+
+    def same_as(self, other: AlignedFrame) -> bool:
+        """Whether the mean landmarks of two frames lie at the same places."""
+        if self.mean_landmarks.shape != other.mean_landmarks.shape:
+            return False
+        distances = np.linalg.norm(self.mean_landmarks - other.mean_landmarks, axis=1)
+        return bool(distances.mean() <= SAME_FRAME_MM)
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,11 @@ class AlignedCase:
     folder: Path | None = None
     coarse_grid: Grid | None = None
     inputs: tuple[InputFile, ...] = ()
+
+    @property
+    def rejected_by_person(self) -> bool:
+        """Whether a person has rejected it."""
+        return not self.accepted and self.reason == REASON
 
     @property
     def has_image(self) -> bool:
@@ -129,6 +149,11 @@ class AlignedCohort:
     all_cases: tuple[AlignedCase, ...]
     folder: Path | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_default_landmarks(self) -> bool:
+        """Whether the landmarks are the 19 of the paper, which phantoms have."""
+        return self.anatomy.codes == default_anatomy().codes
 
     def cases(
         self, split: str | None = None, modality: Modality | None = None, *, has_image: bool | None = None
@@ -193,6 +218,11 @@ class AlignedCohort:
     def write(self, folder: str | PathLike[str]) -> None:
         """Write `aligned.json`; the arrays of the cases must already be in their folders. Raises OutputError."""
         write_json(Path(folder) / ALIGNED_FILE, _cohort_to_dict(self))
+
+
+def case_picture(folder: Path, name: str) -> Path:
+    """Where the picture of a case is."""
+    return folder / PICTURE_FOLDER / f"{name}.png"
 
 
 def write_arrays(folder: Path, crop: np.ndarray, region: np.ndarray, coarse: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""The live log of a training: one JSON object per line."""
+"""The live log of a training, `log.jsonl`: one JSON object per line, followed while it is written."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from CoWLandmarksLib.core.atomic_files import plain, write_text
 
 logger = logging.getLogger(__name__)
 
 SCHEMA = "cow-training-log/1"
+LOG_FILE = "log.jsonl"
 LOG_SCHEMA_FILE = Path(__file__).parent.parent / "Resources" / "Schemas" / "training-log.schema.json"
+_BYTES_AT_ONCE = 200_000
 
 
 class TrainingLog:
@@ -54,13 +55,51 @@ class TrainingLog:
         write_text(self.path, "".join(f"{line}\n" for line in kept))
 
 
-def memory_mb(device: torch.device) -> float | None:
-    """Largest memory used so far in MB: of the graphics card, or of this process where the system tells it."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024.0
-    return None
+class FollowedLog:
+    """The entries of one `log.jsonl`; `update` reads what is new and notices when the file was cut (a resumed
+    training forgets what came after its checkpoint)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: list[dict[str, Any]] = []
+        self._read = 0
+        self._head = b""
+
+    def update(self) -> bool:
+        """Read on, at most 200 kB; returns whether there are other entries now than before."""
+        try:
+            with self.path.open("rb") as stream:
+                head = stream.read(len(self._head))
+                size = stream.seek(0, 2)
+                cut = head != self._head or size < self._read or not self._ends_line(stream)
+                if cut:
+                    self.entries, self._read = [], 0
+                stream.seek(self._read)
+                block = stream.read(_BYTES_AT_ONCE)
+        except OSError:
+            gone = bool(self.entries)
+            self.entries, self._read, self._head = [], 0, b""
+            return gone
+        whole = block[: block.rfind(b"\n") + 1]
+        if self._read == 0:
+            self._head = whole[:200]
+        self._read += len(whole)
+        new = [entry for line in whole.splitlines() if (entry := _parsed(line)) is not None]
+        self.entries += new
+        return cut or bool(new)
+
+    def _ends_line(self, stream: Any) -> bool:
+        """Whether what was read last still ends a line: not so after the file was written anew with other lengths."""
+        if self._read == 0:
+            return True
+        stream.seek(self._read - 1)
+        return bool(stream.read(1) == b"\n")
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+        int(entry["step"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return entry if isinstance(entry, dict) else None
