@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.cow.pt"
 PLAN_FILE = "plan.json"
+PLAN_SCHEMA, FORMER_PLAN_SCHEMA = "cow-training-plan/2", "cow-training-plan/1"
 COMPARISON_FILE = "comparison.json"
 _MOST_VALIDATED = 8
 _MAY_CHANGE = {"training": ("workers", "log_seconds", "checkpoint_seconds")}
@@ -390,7 +391,7 @@ def claim(training: Training, resume: bool) -> None:
     training. Images that have been replaced since, as after a repair, are named in a warning.
     """
     path = training.out / PLAN_FILE
-    now = {"schema": "cow-training-plan/2", "plan": training.plan.to_dict(), "cases": training.data.fingerprint()}
+    now = {"schema": PLAN_SCHEMA, "plan": training.plan.to_dict(), "cases": training.data.fingerprint()}
     if path.exists():
         if not resume:
             raise OutputError(f"'{training.out}' holds a training; go on with --resume, or choose another --out.")
@@ -398,6 +399,11 @@ def claim(training: Training, resume: bool) -> None:
             before = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"'{path}' is damaged ({error}); choose another --out.") from error
+        if isinstance(before, dict) and before.get("schema") == FORMER_PLAN_SCHEMA:
+            raise ConfigurationError(
+                f"'{training.out}' was begun by an earlier version, whose trainings cannot be resumed; choose another "
+                "--out (--start-from begins from its model, if it was finished)."
+            )
         images = before.pop("images", {}) if isinstance(before, dict) else {}
         if _essence(before) != _essence(json.loads(json.dumps(now))):
             raise ConfigurationError(
