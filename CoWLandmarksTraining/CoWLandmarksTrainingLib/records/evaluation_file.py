@@ -88,5 +88,6 @@ def read_errors(report: Path) -> dict[str, list[float]]:
         return {str(name): [float("nan" if e is None else e) for e in errors] for name, errors in scans.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"'{path}' is no report with errors by scan ({type(error).__name__}); run evaluate again."
+            f"'{path}' is no report with errors by scan (it is missing, damaged or of an earlier version); "
+            "run evaluate again."
         ) from error

@@ -10,7 +10,7 @@ from typing import Any
 from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.errors import ConfigurationError
 
-SCHEMA = "cow-training-plan/2"
+SCHEMA, FORMER_SCHEMA = "cow-training-plan/2", "cow-training-plan/1"
 PLAN_FILE, MODEL_FILE = "plan.json", "model.cow.pt"
 
 

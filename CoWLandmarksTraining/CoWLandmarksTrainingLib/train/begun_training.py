@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
 
-from ..records.training_folder import PLAN_FILE, plan_content, read_plan, write_plan
+from ..records.training_folder import FORMER_SCHEMA, PLAN_FILE, plan_content, read_plan, write_plan
 
 if TYPE_CHECKING:
     from .training import Training
@@ -31,6 +31,11 @@ def claim(training: Training, resume: bool) -> None:
         if not resume:
             raise OutputError(f"'{training.out}' holds a training; go on with --resume, or choose another --out.")
         before = read_plan(training.out)
+        if isinstance(before, dict) and before.get("schema") == FORMER_SCHEMA:
+            raise ConfigurationError(
+                f"'{training.out}' was begun by an earlier version, whose trainings cannot be resumed; choose another "
+                "--out (--start-from begins from its model, if it was finished)."
+            )
         images = before.pop("images", {}) if isinstance(before, dict) else {}
         if _essence(before) != _essence(json.loads(json.dumps(now))):
             raise ConfigurationError(
