@@ -275,7 +275,7 @@ def test_a_failed_update_of_the_arteries_says_what_to_do_until_a_later_one_succe
     assert message.startswith("The arteries could not be updated: An unexpected problem")
     assert "--debug" not in message and "Help > Report a Bug" in message
     widget.logic.runs.queue.close()
-    assert "Traceback" in caplog.text and "arteries_tracer.py" in caplog.text
+    assert "Traceback" in caplog.text and "tracer.py" in caplog.text
     assert move(0.5) == message, "it stays as long as it is true"
     earlier.write_text(right, encoding="utf-8")
     assert move(0.5) == ""
