@@ -20,6 +20,7 @@ from CoWLandmarksTrainingLib.config.config_file import ConfigFile
 from CoWLandmarksTrainingLib.config.training_plan import PRESETS
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.train.cohort_data import CohortData
+from CoWLandmarksTrainingLib.train.model_provenance import model_provenance
 from CoWLandmarksTrainingLib.train.training import Training
 from other_anatomy import seven_points
 from tiny_training import tiny_sections
@@ -104,7 +105,7 @@ def test_without_a_share_nothing_is_rendered(aligned: Path, tmp_path: Path) -> N
     for stage in training.stages:
         [(_, share)] = training.samples(stage).sources
         assert share == 1.0
-    assert "case_seeds" not in training._provenance({})
+    assert "case_seeds" not in model_provenance(training, {})
 
 
 @pytest.mark.parametrize("wrong", ["another anatomy", "another frame", "another window", "another grid"])
