@@ -1,5 +1,6 @@
 # make detect [SCAN=scan.nii.gz] [OUT=results] [ARGS="--modality cta"]   landmarks of a scan, or of a built-in sample
 # make test                                                              lint, types and tests
+# make quick                                                             the same without the tests that are slow
 # make format                                                            format and tidy the code
 # make lists                                                             renew the file lists of the Slicer modules
 # Each does its own set-up in .venv; PYTHON=python3.12 chooses the interpreter for it.
@@ -12,7 +13,7 @@ READY := $(VENV)/ready-$(shell (pwd; cat pyproject.toml .ci/set-up) | cksum | cu
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: detect test format lists
+.PHONY: detect test quick format lists
 .DEFAULT_GOAL := detect
 
 # SCAN and OUT reach the shell through the environment, so that spaces and quotes in names survive.
@@ -26,12 +27,18 @@ else
 endif
 
 # Two processes of one thread each: some tests compare sums to the last bit with those of a child process of one thread.
-test: export OMP_NUM_THREADS = 1
+# Test files are compiled once, beside the environment and not in the folders of the modules.
+PYTEST := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$(CURDIR)/$(VENV)/pycache" OMP_NUM_THREADS=1 \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: override ARGS += -m "not slow"
+quick: test
+
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
