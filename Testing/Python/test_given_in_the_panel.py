@@ -23,6 +23,8 @@ from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.result_panel import VERDICT_COLOURS
 from SlicerStandIn import Application
 
+pytestmark = pytest.mark.slow
+
 ANATOMY = default_anatomy()
 MOVED, MM = "BA-T", 9.0
 

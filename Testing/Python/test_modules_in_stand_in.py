@@ -27,6 +27,7 @@ def test_a_module_opens_and_describes_itself(application: Application, name: str
     assert widget.layout.count() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_the_self_tests_of_a_module_pass(application: Application, quick_model: Path, name: str) -> None:
     from CoWLandmarksPanel.machine_settings import MachineSettings
