@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = Calibration(np.array([0.0, 1.0]), np.full(2, EVERY_ERROR), np.array([0.2, 0.9]), 0.07, 0.6)
     model = tiny_model()
     parts = {name: replace(part, calibration=table) for name, part in model.stages}
-    save_model(replace(model, provenance={"seed": 3}, read_mirrored=False, **parts), folder / "model.cow.pt")  # type: ignore[arg-type]
+    save_model(replace(model, provenance={"seed": 3}, **parts), folder / "model.cow.pt")  # type: ignore[arg-type]
     for number in range(SCANS):
         write_case(folder / "cohort" / f"case-{number}", number)
     return folder

@@ -47,7 +47,7 @@ from tiny_training import tiny_sections
 from torch.utils.data import Dataset
 
 CPU = torch.device("cpu")
-TOY = tiny_sections(fine={"steps": 2, "adversarial_steps": 2}, augmentation={"elastic_mm": 0.5})
+TOY = tiny_sections(fine={"steps": 2, "adversarial_steps": 2}, augmentation={"elastic_mm": 0.5, "mirror": False})
 WHOLE = ("coarse", "circle", "fine")
 
 
@@ -186,6 +186,7 @@ class TestRoad:
         assert [len(cases) for cases in (data.train_cases, data.real_cases)] == [scans, sets]
         assert {case.modality for case in data.train_cases} == set(data.plan.data.image_modalities)
 
+    @pytest.mark.slow
     def test_another_landmark_set_just_works(self, config: Path, tmp_path: Path) -> None:
         anatomy = anatomy_from_dict(seven_points())
         write_bead_cohort(tmp_path / "seven", mra=1, sets=1, validation=0, anatomy=anatomy)

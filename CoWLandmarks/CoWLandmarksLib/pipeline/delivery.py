@@ -53,7 +53,6 @@ class Delivery:
         from ..files.detection_files import write_detection_json, write_landmarks_csv
         from ..files.markups import write_annotation
         from ..files.nrrd_file import write_plain_nrrd
-        from ..pictures.report_picture import write_picture
 
         warnings: list[str] = []
         steps: list[tuple[str, Callable[[Path], None]]] = [
@@ -75,6 +74,8 @@ class Delivery:
             name = HEATMAP_FILE.format(code=heatmap.name)
             steps.append((name, lambda path, heatmap=heatmap: write_plain_nrrd(path, heatmap)))  # type: ignore[misc]
         if self.pictures:
+            from ..pictures.report_picture import write_picture  # start-up
+
             steps.append((PICTURE_FILE, lambda path: write_picture(path, volume, detection, self.anatomy, arteries)))
         if self.scene and scene_support_missing():
             warnings.append(
