@@ -1,6 +1,7 @@
 # make detect [SCAN=scan.nii.gz] [OUT=results] [ARGS="--modality cta"]   landmarks of a scan, or of a built-in sample
 # make test                                                              lint, types, lists and tests
-# make checks                                                            the same without the tests
+# make quick                                                             the same without the tests that are slow
+# make checks                                                            the same without any tests
 # make format                                                            format and tidy the code
 # make lists                                                             renew the file lists of the Slicer modules, and the
 #                                                                        tables of sub-packages in Docs/architecture.md
@@ -14,7 +15,7 @@ READY := $(VENV)/ready-$(shell (pwd; cat pyproject.toml .ci/set-up) | cksum | cu
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: detect test checks format lists
+.PHONY: detect test quick checks format lists
 .DEFAULT_GOAL := detect
 
 # SCAN and OUT reach the shell through the environment, so that spaces and quotes in names survive.
@@ -28,9 +29,15 @@ else
 endif
 
 # Two processes of one thread each: some tests compare sums to the last bit with those of a child process of one thread.
-test: export OMP_NUM_THREADS = 1
+# Test files are compiled once, beside the environment and not in the folders of the modules.
+PYTEST := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$(CURDIR)/$(VENV)/pycache" OMP_NUM_THREADS=1 \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: checks
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) $(ARGS)
+
+quick: override ARGS += -m "not slow"
+quick: test
 
 # Those of .pre-commit-config.yaml.
 checks: $(READY)

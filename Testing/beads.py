@@ -198,7 +198,7 @@ def bead_model(
 
 
 def tiny_model(seed: int = 5) -> Model:
-    """A model with real but untrained networks of four channels, for tests of files."""
+    """A model with real but untrained networks of four channels that reads no mirror images, for tests of files."""
     torch.manual_seed(seed)
 
     def part(channels: int, sigma_mm: float) -> NetworkPart:
@@ -207,4 +207,4 @@ def tiny_model(seed: int = 5) -> Model:
         return NetworkPart(config, weights, sigma_mm, UNCALIBRATED)
 
     parts = {"coarse": part(2, 4.0), "fine": part(1 + COUNT, 1.5), "circle": part(2, 2.5)}
-    return replace(bead_model(), name="tiny", window=(16, 16, 16), **parts)  # type: ignore[arg-type]
+    return replace(bead_model(), name="tiny", window=(16, 16, 16), read_mirrored=False, **parts)  # type: ignore[arg-type]

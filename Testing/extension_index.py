@@ -71,7 +71,7 @@ def _module_answers(root: Path, module: str) -> Iterator[Answer]:
     tree = ast.parse(source)
     yield Answer(f"{module} has an icon", _not_an_image(root / module / "Resources" / "Icons" / f"{module}.png"))
     yield Answer(f"{module} runs nothing when it is imported", ", ".join(_statements_that_run(tree)))
-    own = {f"{module}Lib", f"{module}Panel"}
+    own = {f"{name}{kind}" for name in MODULES for kind in ("Lib", "Panel")}
     foreign = sorted(_imported(tree) - IMPORTS_AT_FILE_SCOPE - own - set(sys.stdlib_module_names))
     yield Answer(f"{module} imports only what Slicer has", ", ".join(foreign))
     yield Answer(f"{module} says in its help what it is for", _absent(source, "helpText"))

@@ -62,6 +62,7 @@ def assert_beads_lie_at_landmarks(cohort: AlignedCohort, case: AlignedCase, tole
             assert np.linalg.norm(peak_near(array, grid, point) - point) < tolerance_mm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anatomy", [default_anatomy(), seven_points()], ids=["19", "7"])
 def test_crops_and_landmarks_agree_in_the_common_frame(tmp_path: Path, anatomy: Anatomy) -> None:
     points = write_cohort(tmp_path / "cohort", anatomy, 3, modality="cta")
@@ -125,6 +126,7 @@ def test_absent_points_and_points_at_the_edge_have_their_status(tmp_path: Path) 
     assert np.isnan(case.landmarks[[2, 4]]).all()
 
 
+@pytest.mark.slow
 def test_a_case_that_does_not_fit_is_told_and_left_out(tmp_path: Path) -> None:
     anatomy = default_anatomy()
     write_cohort(tmp_path / "cohort", anatomy, 4)
@@ -172,6 +174,7 @@ def test_an_unreadable_image_does_not_stop_the_others(tmp_path: Path) -> None:
     assert len(AlignedCohort.read(tmp_path / "out").cases()) == 2
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_made_again(tmp_path: Path) -> None:
     folder, out = tmp_path / "cohort", tmp_path / "out"
     write_cohort(folder, default_anatomy(), 2)
@@ -198,6 +201,7 @@ def test_a_cohort_that_changes_under_its_crops_is_noticed(tmp_path: Path) -> Non
     assert AlignedCohort.read(out).cases()
 
 
+@pytest.mark.slow
 def test_parallel_processes_write_the_same_as_one(tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
     write_cohort(folder, default_anatomy(), 2)
@@ -215,6 +219,7 @@ def test_nothing_usable_is_one_sentence(tmp_path: Path) -> None:
         aligned(tmp_path / "cohort", anatomy, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_command_aligns_a_cohort_with_a_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def brightness_at(image: torch.Tensor, heatmaps: torch.Tensor) -> list[float]:
     return [float(image.flatten()[int(heatmap.argmax())]) for heatmap in heatmaps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [GRID.shape, (16, 24, 24)])
 @pytest.mark.parametrize("augmentation", [AUGMENTATION, ONLY_TRANSLATIONS])
 def test_every_target_lies_on_its_bead(
@@ -117,6 +118,7 @@ def test_every_target_lies_on_its_bead(
     assert seen > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", [AUGMENTATION, ONLY_TRANSLATIONS])
 def test_the_circle_network_sees_beads_under_its_targets(
     cohort: AlignedCohort, cases: Cases, augmentation: AugmentationSettings
@@ -137,6 +139,7 @@ def test_the_circle_network_sees_beads_under_its_targets(
     assert seen > 90
 
 
+@pytest.mark.slow
 def test_cases_of_the_circle_stage_are_turned_and_scaled_like_an_alignment_by_the_coarse_one(
     cohort: AlignedCohort, cases: Cases
 ) -> None:
@@ -239,6 +242,7 @@ def test_cases_of_a_cohort_change_their_look_as_phantoms_do(cohort: AlignedCohor
         torch.testing.assert_close(look.landmarks, plain[0].landmarks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["coarse", "circle", "fine", "real"])
 def test_two_processes_share_the_very_batch_of_one(cohort: AlignedCohort, cases: Cases, kind: str) -> None:
     def images(processes: Processes) -> torch.Tensor:

@@ -22,6 +22,7 @@ def whole() -> ArteryMap:
     return ArteryTracer(tube_scan(), Modality.MRA, ANATOMY).trace(landmarks())
 
 
+@pytest.mark.slow
 def test_all_arteries_of_a_complete_circle_are_found(whole: ArteryMap) -> None:
     assert {trace.code: trace.state for trace in whole.arteries} == {
         artery.code: ArteryState.PRESENT for artery in ANATOMY.arteries
@@ -60,6 +61,7 @@ def test_every_label_lies_on_its_own_side(whole: ArteryMap) -> None:
             assert np.mean(sign * right > 0) > 0.9, artery.code
 
 
+@pytest.mark.slow
 def test_an_artery_that_is_not_there_is_absent_with_a_reason() -> None:
     missing = ("R-PCoA", "L-PCA-P1")
     traced = ArteryTracer(tube_scan(left_out=missing), Modality.MRA, ANATOMY).trace(landmarks())
@@ -72,6 +74,7 @@ def test_an_artery_that_is_not_there_is_absent_with_a_reason() -> None:
     assert sum(trace.traced for trace in traced.arteries) == 18
 
 
+@pytest.mark.slow
 def test_the_path_of_an_absent_artery_takes_nothing_from_the_one_it_runs_in() -> None:
     case = make_case(7700, 200_016, Modality.CTA)  # without a PCoA, whose cheapest path leads through the right P1
     traced = ArteryTracer(case.volume, Modality.CTA, ANATOMY).trace([replace(e, by_rule=False) for e in case.truth])
@@ -82,6 +85,7 @@ def test_the_path_of_an_absent_artery_takes_nothing_from_the_one_it_runs_in() ->
     assert 2.0 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
 
 
+@pytest.mark.slow
 def test_however_the_scan_is_stored_the_arteries_are_the_same(whole: ArteryMap) -> None:
     storage = ((2, 0, 1), (True, False, True))
     scan = stored(tube_scan(), storage)
@@ -98,6 +102,7 @@ def test_however_the_scan_is_stored_the_arteries_are_the_same(whole: ArteryMap) 
     np.testing.assert_array_equal(again.label_volume("c").voxels, here.voxels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_without_an_a1_its_a2_and_the_anterior_communicating_artery_are_traced_from_the_other_side(side: str) -> None:
     scan = tube_scan(left_out=(f"{side}-ACA-A1",))
@@ -126,6 +131,7 @@ def test_without_an_a1_its_a2_and_the_anterior_communicating_artery_are_traced_f
     assert again.artery(f"{side}-ACA-A2").state is ArteryState.PRESENT
 
 
+@pytest.mark.slow
 def test_without_a1_and_without_an_a2_of_its_own_nothing_is_made_up() -> None:
     scan = tube_scan(left_out=("L-ACA-A1", "L-ACA-A2", "ACoA"))
     traced = ArteryTracer(scan, Modality.MRA, ANATOMY).trace(landmarks(L_A1_A2=LandmarkState.ABSENT))
@@ -169,6 +175,7 @@ def test_an_artery_hidden_in_those_it_joins_does_not_count_as_wide_as_they_are()
     assert own_radius(sections, seen, bridge=True) == pytest.approx(1.3)
 
 
+@pytest.mark.slow
 def test_a_short_communicating_artery_between_close_arteries_is_told_from_a_gap() -> None:
     wide = {f"{side}-ACA-{part}": 4.6 for side in "RL" for part in ("A1", "A2")}
     for left_out, state in (((), ArteryState.PRESENT), (("ACoA",), ArteryState.ABSENT)):

@@ -69,6 +69,7 @@ def hanging_on(code: str) -> set[str]:
     return {artery.code for artery in ANATOMY.arteries if code in (artery.start, artery.end)}
 
 
+@pytest.mark.slow
 def test_only_what_hangs_on_a_moved_landmark_changes(tracer: ArteryTracer, traced: ArteryMap) -> None:
     changed = ArteryTracer(tracer._volume, Modality.MRA, ANATOMY, traced).trace(moved("L-M1-M2", (3.0, 0.0, 0.0)))
     assert hanging_on("L-M1-M2") == {"L-MCA-M1"}
@@ -84,6 +85,7 @@ def test_only_what_hangs_on_a_moved_landmark_changes(tracer: ArteryTracer, trace
             assert np.array_equal(*on_scan), before.code
 
 
+@pytest.mark.slow
 def test_a_landmark_moved_there_and_back_gives_the_first_result_again(scan: Volume, traced: ArteryMap) -> None:
     again = ArteryTracer(scan, Modality.MRA, ANATOMY)
     again.trace(landmarks())
@@ -95,6 +97,7 @@ def test_a_landmark_moved_there_and_back_gives_the_first_result_again(scan: Volu
             assert after.measures.length_mm == pytest.approx(before.measures.length_mm, rel=0.05)
 
 
+@pytest.mark.slow
 def test_tracing_is_repeatable(scan: Volume, traced: ArteryMap) -> None:
     again = ArteryTracer(scan, Modality.MRA, ANATOMY).trace(landmarks())
     assert np.array_equal(again.labels, traced.labels)
@@ -187,6 +190,7 @@ def count_in(node: object, code: str) -> int:
     return int((vtk_to_numpy(image.GetPointData().GetScalars()) == segment.GetLabelValue()).sum())
 
 
+@pytest.mark.slow
 def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
     scan: Volume, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,8 @@ from review_steps import (
 )
 from tube_circle import landmarks, tube_scan
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 
 

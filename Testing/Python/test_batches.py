@@ -42,6 +42,7 @@ def assert_same(one: Batch, other: Batch) -> None:
         torch.testing.assert_close(first, second, rtol=0.0, atol=0.0, equal_nan=True, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_gives_the_same_batches(samples: StageSamples, workers: int) -> None:
     here = list(islice(batches(samples, 2), 4))
@@ -49,6 +50,7 @@ def test_any_number_of_workers_gives_the_same_batches(samples: StageSamples, wor
         assert_same(one, other)
 
 
+@pytest.mark.slow
 def test_who_begins_in_the_middle_of_an_epoch_gets_the_same_batches(samples: StageSamples) -> None:
     whole = list(islice(batches(samples, 2), 5))  # three cases: an epoch ends within a batch
     for later, workers in ((2, 0), (3, 1)):
@@ -56,6 +58,7 @@ def test_who_begins_in_the_middle_of_an_epoch_gets_the_same_batches(samples: Sta
             assert_same(one, other)
 
 
+@pytest.mark.slow
 def test_the_feed_ends_without_its_workers_being_waited_for(samples: StageSamples) -> None:
     feed = batches(samples, 1, workers=1)
     first = next(feed)

@@ -24,6 +24,8 @@ from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.evaluate.fit_calibration import PRIOR_LANDMARKS
 from other_anatomy import seven_points
 
+pytestmark = pytest.mark.slow
+
 ANATOMY = tiny_model().anatomy
 GRID = axis_aligned_grid(np.array([2.0, 17.0, 1.0]), np.array([1.7, 1.9, 2.1]), (44, 46, 52))
 PEAKS = np.linspace(0.0, 1.0, 21)[:, None].repeat(COUNT, axis=1)

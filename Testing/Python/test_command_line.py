@@ -43,6 +43,7 @@ def command(*words: object) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, str(ROOT / "Testing" / "fixed_detector.py"), *map(str, words)], environment
 
 
+@pytest.mark.slow
 def test_one_scan_gives_every_file_and_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scan = write_scan(tmp_path / "head.nii.gz")
     assert main(["detect", str(scan), "--out", str(tmp_path / "out")], make_fixed_detector) == 0
@@ -213,6 +214,7 @@ def test_wrong_usage_with_json_progress_ends_with_an_error_line(capsys: pytest.C
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["event"] == "error"
 
 
+@pytest.mark.slow
 def test_help_and_version_come_without_loading_torch(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
@@ -304,6 +306,7 @@ def test_unicode_names_travel_through(tmp_path: Path) -> None:
     assert names_in(tmp_path / "aus gabe ü") == ["größe 脳 ß"]
 
 
+@pytest.mark.slow
 def test_a_console_that_knows_ascii_only_does_not_stop_the_work(tmp_path: Path) -> None:
     scan = write_scan(tmp_path / "größe.nii.gz")
     words, environment = command("detect", scan, "--out", tmp_path / "out", *FEW_FILES)
@@ -336,6 +339,7 @@ def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys
     assert "cannot be written" in error
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_earlier_results_and_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
@@ -357,6 +361,7 @@ def test_an_interrupt_leaves_earlier_results_and_nothing_half_written(tmp_path: 
     assert "nothing half-written" in stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX")
 def test_an_interrupt_before_anything_is_delivered_gives_exit_code_1(tmp_path: Path) -> None:
     scans = [write_scan(tmp_path / "bad.nii.gz", REFUSED), write_scan(tmp_path / "slow.nii.gz", SLOW)]
@@ -371,6 +376,7 @@ def test_an_interrupt_before_anything_is_delivered_gives_exit_code_1(tmp_path: P
     assert json.loads(stdout.splitlines()[-1])["event"] == "error"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_listener_that_is_gone_or_full_does_not_end_in_a_traceback(tmp_path: Path) -> None:
     words, environment = command("detect", write_scan(tmp_path / "head.nii.gz"), "--out", tmp_path / "out", *FEW_FILES)
@@ -380,6 +386,7 @@ def test_a_listener_that_is_gone_or_full_does_not_end_in_a_traceback(tmp_path: P
     assert names_in(tmp_path / "out") == ["head"]
 
 
+@pytest.mark.slow
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
     scan = write_scan(tmp_path / "head.nii.gz", BROKEN)
     words, environment = command("detect", scan, "--out", tmp_path / "out", "--debug")

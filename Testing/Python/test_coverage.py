@@ -20,6 +20,9 @@ BEYOND_MM, WELL_INSIDE_MM = 5.0, 5.0
 WHOLE = np.full(3, 1000.0)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return Detector(load_model(DEFAULT_MODEL_FILE), "cpu", mirror=False)

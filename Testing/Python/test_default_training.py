@@ -23,7 +23,6 @@ from CoWLandmarksLib.core.volume import Volume, axis_aligned_grid
 from CoWLandmarksLib.detect.model import Model, load_model
 from CoWLandmarksLib.files.detection_files import read_detection_json
 from CoWLandmarksLib.io.volume_io import write_volume
-from CoWLandmarksTrainingLib.__main__ import main as train_main
 from CoWLandmarksTrainingLib.config.trainer_config import trainer_config
 from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TrainingPlan
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
@@ -32,19 +31,17 @@ from CoWLandmarksTrainingLib.train.model_provenance import known_seeds
 from CoWLandmarksTrainingLib.train.phantom_data import PhantomData
 from CoWLandmarksTrainingLib.train.trained_model import trained_model
 from CoWLandmarksTrainingLib.train.training import Training, train
+from trained_elsewhere import PHANTOMS
 
+pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
-SMALL = PRESETS["small"]
+SMALL = PRESETS["small"].with_values(data={"phantom_cases": PHANTOMS}, training={"calibration_scans": 1})
 
 
 @pytest.fixture(scope="module")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_model(default_training: Path) -> Path:
     """A model file made by the command with the smallest preset."""
-    out = tmp_path_factory.mktemp("default")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phantom_data, "SHAPE_SAMPLES", 60)
-        assert train_main(["default", "--preset", "small", "--out", str(out), "--device", "cpu"]) == 0
-    return out / "model.cow.pt"
+    return default_training / "work" / "model.cow.pt"
 
 
 def training_in(out: Path, plan: TrainingPlan = SMALL, **changes: Mapping[str, Any]) -> Training:
@@ -60,7 +57,7 @@ def test_it_makes_a_model_file_that_knows_where_it_comes_from(small_model: Path)
     model = load_model(small_model)
     told = model.provenance
     assert told["preset"] == "small"
-    assert told["plan"]["data"]["phantom_cases"] == SMALL.data.phantom_cases
+    assert told["plan"]["data"]["phantom_cases"] == PHANTOMS
     assert told["case_seeds"] == [SMALL.training.seed]
     for name in ("coarse", "circle", "fine"):
         assert told[name]["steps"] == SMALL.stage(name).steps
@@ -77,7 +74,7 @@ def test_it_leaves_a_checkpoint_and_a_log_of_every_stage_and_no_more_phantoms_th
         lines = [json.loads(line) for line in (out / name / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         assert [line["step"] for line in lines] == [1, 2, 3, 4]
     numbers = {int(path.stem.split("-")[-1]) for path in (out / "phantoms").iterdir()}
-    assert numbers <= set(range(SMALL.data.phantom_cases))
+    assert numbers <= set(range(PHANTOMS))
 
 
 def test_it_keeps_what_is_done_and_resumes(small_model: Path, tmp_path: Path) -> None:
@@ -118,7 +115,7 @@ def test_training_goes_on_from_the_weights_of_a_model_with_new_cases(small_model
 def test_a_network_that_is_not_trained_again_stays_that_of_the_first_model(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phantom_data, "SHAPE_SAMPLES", 60)
+    monkeypatch.setattr(phantom_data, "SHAPE_SAMPLES", 10)
     start = load_model(small_model)
     shutil.copytree(small_model.parent / "phantoms", tmp_path / "phantoms")
     training = training_in(

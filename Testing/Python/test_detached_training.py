@@ -32,6 +32,8 @@ from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, begun_
 from CoWLandmarksTrainingLib.panel.training_command import resuming_words
 from tiny_training import state_of, tiny_words, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -39,6 +39,7 @@ def full_panel(desk: Desk) -> Iterator[Any]:
     taken_out(widget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 400, 500])
 def test_nothing_is_squeezed_and_nothing_overlaps(desk: Desk, full_panel: Any, width: int) -> None:
     area = in_module_panel(desk.application, full_panel, (width, 700))

@@ -23,16 +23,18 @@ from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.result_panel import VERDICT_COLOURS
 from SlicerStandIn import Application
 
+pytestmark = pytest.mark.slow
+
 ANATOMY = default_anatomy()
 MOVED, MM = "BA-T", 9.0
 
 
 @pytest.fixture
-def widget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def widget(tmp_path: Path, quick_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module with the sample MRA and its detection, all of its points and arteries."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with Application(tmp_path / "application") as application:
-        MachineSettings().device = "cpu"
+        MachineSettings().device, MachineSettings().modelFile = "cpu", quick_model
         widget = application.load_module("CoWLandmarks")
         widget.ui.sampleMraButton.click()
         widget.ui.detectButton.click()

@@ -29,6 +29,8 @@ from CoWLandmarksTrainingLib.train.training import Training, train
 from killed_trainings import KILLED_IN_STEP, differences
 from tiny_training import tiny_sections
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 STEPS = {"coarse": 3, "circle": 2, "fine": 4}
 TOY = tiny_sections(

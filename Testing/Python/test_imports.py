@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -32,8 +31,8 @@ from import_graph import (
     third_party,
 )
 from tiny_training import tiny_words
+from trained_elsewhere import APPLICATION, WITHOUT_ON_A_GPU_MACHINE, trained_without
 
-APPLICATION = ("slicer", "slicer_core", "vtk", "vtkmodules", "qt", "ctk", "mrml", "sitkUtils")
 NUMERIC = ("torch", "SimpleITK", "scipy")
 """What 3D Slicer's own process never imports: it may not be installed yet, or belongs to the child process."""
 
@@ -108,6 +107,7 @@ def problems_without(blocked: tuple[str, ...], names: tuple[str, ...]) -> dict[s
     return problems
 
 
+@pytest.mark.slow
 def test_slicers_own_process_does_without_torch_simpleitk_and_scipy() -> None:
     used = in_slicers_process()
     assert {f"CoWLandmarksLib.{name}" for name in ("scene", "files", "jobs")} <= {package_of(name) for name in used}
@@ -132,6 +132,7 @@ def test_only_scene_and_pictures_know_slicer_or_vtk() -> None:
     }
 
 
+@pytest.mark.slow
 def test_everything_else_imports_without_slicer_vtk_and_qt() -> None:
     bound = {"CoWLandmarksLib.scene", "CoWLandmarksTrainingLib.panel.scene_plots", "CoWLandmarksLib.files.surfaces"}
     free = [name for name in modules() if name.partition(".")[0] in LIBRARIES and not name.endswith("__main__")]
@@ -143,42 +144,30 @@ GPU_MACHINE = ("train", "phantom", "augment", "config", "records", "cli")
 """Packages that run on a machine with a GPU that has torch but neither SimpleITK nor vtk nor Slicer."""
 
 
+@pytest.mark.slow
 def test_phantoms_and_training_import_without_simpleitk_vtk_and_slicer() -> None:
     travelling = {f"CoWLandmarksTrainingLib.{name}" for name in GPU_MACHINE}
     names = tuple(name for name in modules() if package_of(name) in travelling)
     assert travelling <= set(packages())
-    assert problems_without(("SimpleITK", *APPLICATION), names) == {}
+    assert problems_without(WITHOUT_ON_A_GPU_MACHINE, names) == {}
 
 
-def trained_without(blocked: tuple[str, ...], words: list[str]) -> subprocess.CompletedProcess[str]:
-    """`cowlandmarks-train WORDS` in a fresh interpreter where `blocked` packages are missing."""
-    path = [str(folder) for folder in LIBRARIES.values()]
-    probe = (
-        f"import sys; sys.path[:0] = {path!r}; sys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "from CoWLandmarksTrainingLib.train import phantom_data; phantom_data.SHAPE_SAMPLES = 40  # for speed\n"
-        f"from CoWLandmarksTrainingLib.__main__ import main; sys.exit(main({words!r}))"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True)
-
-
-def test_a_training_on_phantoms_runs_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
-    words = ["default", "--preset", "small", "--out", str(tmp_path / "work"), "--device", "cpu"]
-    few = ["--set", "data.phantom_cases=1", "--set", "training.calibration_scans=1"]
-    done = trained_without(("SimpleITK", *APPLICATION), [*words, *few, "--state-to", str(tmp_path / "carried")])
-    assert done.returncode == 0, done.stderr
-    assert "The model is" in done.stdout
-    model = load_model(tmp_path / "work" / "model.cow.pt")
+@pytest.mark.slow
+def test_a_training_on_phantoms_runs_without_simpleitk_vtk_and_slicer(default_training: Path) -> None:
+    """That is how it was made."""
+    assert "The model is" in (default_training / "printed.txt").read_text(encoding="utf-8")
+    model = load_model(default_training / "work" / "model.cow.pt")
     assert [name for name, _ in model.stages] == list(STAGE_NAMES)
     assert all(model.provenance[name]["steps"] == 4 for name in STAGE_NAMES)
     states = {f"state-{name}.pt" for name in STAGE_NAMES} | {f"log-{name}.jsonl" for name in STAGE_NAMES}
-    assert {path.name for path in (tmp_path / "carried").iterdir()} == states
+    assert {path.name for path in (default_training / "carried").iterdir()} == states
 
 
+@pytest.mark.slow
 def test_a_training_on_a_cohort_runs_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
     write_bead_cohort(tmp_path / "aligned", mra=1, sets=1, validation=1)
     done = trained_without(
-        ("SimpleITK", *APPLICATION), tiny_words(tmp_path / "aligned", tmp_path / "out", pretrain=1, adversarial=1)
+        WITHOUT_ON_A_GPU_MACHINE, tiny_words(tmp_path / "aligned", tmp_path / "out", pretrain=1, adversarial=1)
     )
     assert done.returncode == 0, done.stderr
     assert load_model(tmp_path / "out" / "model.cow.pt").provenance["fine"]["steps"] == 2
@@ -268,5 +257,6 @@ def test_comments_behind_imports_are_read() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_noticed() -> None:
     assert problems_without(("colorsys",), ("colorsys", "fractions")).keys() == {"colorsys"}

@@ -10,14 +10,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
+from bad_models import sound_model
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.jobs.child_process import Worker
 from CoWLandmarksLib.jobs.job_queue import JobQueue, WorkerJob, WorkerJobState
+from fixed_detector import write_scan
 
 FAST = ["--no-scene", "--no-pictures", "--no-arteries", "--device", "cpu"]
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way"),
+]
 
 
 def make_worker() -> Worker:
@@ -48,7 +52,11 @@ def alive(process_id: int | None) -> bool:
 
 
 def detection(out: Path, **more: object) -> WorkerJob:
-    return WorkerJob(["detect", str(SAMPLE_FILE), "--out", str(out), *FAST], **more)  # type: ignore[arg-type]
+    """A small scan read by a model of untrained networks."""
+    scan, model = write_scan(out.parent / "head.nii.gz"), out.parent / "tiny.cow.pt"
+    model.write_bytes(sound_model())
+    words = ["detect", str(scan), "--model", str(model), "--out", str(out), *FAST]
+    return WorkerJob(words, **more)  # type: ignore[arg-type]
 
 
 def test_a_job_is_prepared_and_read_in_other_threads_than_the_one_that_advances(
@@ -68,7 +76,7 @@ def test_a_job_is_prepared_and_read_in_other_threads_than_the_one_that_advances(
     while queue.busy:
         queue.advance()
         time.sleep(0.005)
-    assert job.state is WorkerJobState.DONE and job.result == tmp_path / "out" / "sample_mra"
+    assert job.state is WorkerJobState.DONE and job.result == tmp_path / "out" / "head"
     assert (job.result / "detection.json").is_file()
     assert {"read", "localise", "refine", "judge", "write"} <= set(stages)
     assert len(threads) == 2 and threading.main_thread().name not in threads
@@ -104,7 +112,7 @@ def test_errors_of_either_thread_end_a_job_with_their_sentence(queue: JobQueue, 
 
 def test_a_python_that_cannot_be_started_fails_the_job(tmp_path: Path) -> None:
     queue = JobQueue(lambda: Worker(python="/no/such/python"))
-    job = queue.add(detection(tmp_path))
+    job = queue.add(detection(tmp_path / "a"))
     run_until(queue, lambda: job.ended)
     assert job.state is WorkerJobState.FAILED and "cannot be started" in (job.error or "")
 

@@ -41,8 +41,12 @@ def test_a_module_opens_and_describes_itself(application: Application, name: str
     assert widget.layout.count() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
-def test_the_self_tests_of_a_module_pass(application: Application, name: str) -> None:
+def test_the_self_tests_of_a_module_pass(application: Application, quick_model: Path, name: str) -> None:
+    from CoWLandmarksPanel.machine_settings import MachineSettings
+
+    MachineSettings().modelFile = quick_model
     application.load_module(name)
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(sys.modules[name], f"{name}Test"))
     assert suite.countTestCases() > 1

@@ -317,6 +317,7 @@ class TestComparison:
             read_comparison(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_aligned_folder_tells_whether_phantoms_have_its_landmarks(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="cowlandmarks-train align"):
         AlignedCohort.read(tmp_path)
@@ -329,6 +330,7 @@ def test_an_aligned_folder_tells_whether_phantoms_have_its_landmarks(tmp_path: P
 class TestRejection:
     """Cases that a person leaves out."""
 
+    @pytest.mark.slow
     def test_a_rejected_case_is_left_out_until_it_is_taken_back(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -355,6 +357,7 @@ class TestRejection:
         with pytest.raises(AnnotationError, match="damaged"):
             AlignedCohort.read(tmp_path)
 
+    @pytest.mark.slow
     def test_rejected_cases_stay_rejected_when_align_runs_again(self, tmp_path: Path) -> None:
         write_cohort(tmp_path / "mra", ANATOMY, 3)
         align = ["align", str(tmp_path / "mra"), "--out", str(tmp_path / "aligned"), "--by", "landmarks"]

@@ -12,13 +12,12 @@ import pytest
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.detection import LandmarkState
 from CoWLandmarksLib.core.errors import OutputError
-from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid, validated
+from CoWLandmarksLib.core.volume import Modality, apply_affine, axis_aligned_grid, validated
 from CoWLandmarksLib.files.markups import read_annotation
 from CoWLandmarksLib.io.volume_io import read_volume
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from CoWLandmarksTrainingLib.evaluate.evaluation_cases import annotated_volume, evaluation_cases
 from CoWLandmarksTrainingLib.phantom import phantom_cohort as cohort
-from CoWLandmarksTrainingLib.phantom.appearance import Family
 from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import (
     CohortPlan,
@@ -29,15 +28,9 @@ from CoWLandmarksTrainingLib.phantom.phantom_cohort import (
     write_cohort,
 )
 from CoWLandmarksTrainingLib.phantom.variants import VariantRates
+from quick_phantoms import coarse_scan_grid
 
 ANATOMY = default_anatomy()
-
-
-def coarse_scan_grid(rng: np.random.Generator, centre: np.ndarray, family: Family = Family.TRAINING) -> Grid:
-    """The field of view of a case at 1.8 mm, so that a test is quick."""
-    grid = scan_grid(rng, centre, family)
-    size = np.ceil(grid.size * grid.spacing / 1.8).astype(int)
-    return axis_aligned_grid(grid.centre, np.full(3, 1.8), (int(size[2]), int(size[1]), int(size[0])))
 
 
 @pytest.fixture(autouse=True)

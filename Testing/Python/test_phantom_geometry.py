@@ -93,6 +93,7 @@ def test_the_same_seed_gives_the_same_head_and_another_seed_another() -> None:
     assert not np.array_equal(first.landmarks, other.landmarks, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_geometry_needs_neither_slicer_nor_simpleitk_nor_torch() -> None:
     code = (
         "import sys\n"

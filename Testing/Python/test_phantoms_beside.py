@@ -25,6 +25,8 @@ from CoWLandmarksTrainingLib.train.training import Training
 from other_anatomy import seven_points
 from tiny_training import tiny_sections
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TOY = tiny_sections(
     training={"stages": ["coarse", "circle", "fine"]},

@@ -68,6 +68,7 @@ def one_error(capfd: pytest.CaptureFixture[str]) -> str:
 class TestFullDisk:
     """A disk that fills up while a result is written."""
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not ROOT_ON_LINUX, reason="only the administrator of a Linux machine can mount a small disk")
     @pytest.mark.parametrize(
         "last",

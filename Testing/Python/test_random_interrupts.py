@@ -20,7 +20,7 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join(map(str, [ROOT / "CoWLandmarks", ROOT / "Testing"])),
     "OMP_NUM_THREADS": "1",
 }
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX")]
 
 
 def test_many_interrupted_calls_leave_whole_results_only(tmp_path: Path) -> None:

@@ -328,6 +328,7 @@ class TestPhantomsOnDemand:
         with pytest.raises(ConfigurationError, match=r"windows of 64 x 64 x 48 voxels .* data\.phantom_share = 0\.$"):
             PhantomSource(tmp_path, 1, 1, 1).case(stage, 0, np.random.default_rng(1))
 
+    @pytest.mark.slow
     def test_two_processes_that_render_the_same_phantom_leave_one_whole_file(self, tmp_path: Path) -> None:
         probe = (
             "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
@@ -363,6 +364,7 @@ def test_every_tenth_circle_case_of_a_modality_lacks_a_landmark(index: int) -> N
     np.testing.assert_array_equal(np.isfinite(case.landmarks).all(axis=1), case.status != 0)
 
 
+@pytest.mark.slow
 def test_a_circle_case_shows_its_vessels_where_its_landmarks_are() -> None:
     case = render_circle_case(7, 3, torch.device("cpu"))
     again = render_circle_case(7, 3, torch.device("cpu"))

@@ -96,6 +96,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_behind_goes_and_what_a_living_one_needs_stays(tmp_path: Path) -> None:
     words = [sys.executable, "-c", HAND_OVER, str(tmp_path)]
     mine = ScanHandover(make_volume(), tmp_path)
@@ -194,6 +195,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_unpacked_scenes_and_reports_of_a_killed_process_go_too(tmp_path: Path) -> None:
     pytest.importorskip("slicer", reason="needs slicer-core")
     words = [sys.executable, "-c", SCENE_AND_REPORT, str(tmp_path)]

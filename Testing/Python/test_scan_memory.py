@@ -41,6 +41,7 @@ def moved(points: list[LandmarkEstimate], code: str, shift: float) -> list[Landm
     return [replace(p, position=(r, a, s + shift)) if p.code == code else p for p in points]
 
 
+@pytest.mark.slow
 def test_corrections_in_the_worker_are_those_of_fresh_processes_and_tell_their_progress(
     scan: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_scan_is_read_anew_when_its_file_has_changed(
         assert other.read(file) is not other.read(file)
 
 
+@pytest.mark.slow
 def test_the_cost_map_is_the_same_in_whatever_order_it_was_looked_at(scan: Volume) -> None:
     tracer = ArteryTracer(scan, Modality.MRA, ANATOMY)
     tracer.trace(landmarks())

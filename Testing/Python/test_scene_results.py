@@ -43,6 +43,8 @@ from CoWLandmarksLib.scene.results import (
 from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
 from CoWLandmarksLib.scene.views import show_only_result
 
+pytestmark = pytest.mark.slow
+
 ANATOMY = default_anatomy()
 
 

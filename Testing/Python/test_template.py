@@ -26,6 +26,8 @@ from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from head_images import HEAD_GRID, head_image
 
 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+pytestmark = pytest.mark.slow
 ANATOMY = default_anatomy()
 CONFIG = AlignConfig(
     by="template", shape=(36, 48, 56), spacing_mm=(1.7, 1.7, 2.0), pitch_starts_deg=(0.0,),

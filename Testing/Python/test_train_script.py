@@ -53,12 +53,14 @@ def outside(code: str, *words: str, folder: Path, **more: str) -> subprocess.Com
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_with_plain_python_the_exit_code_is_that_of_the_command(tmp_path: Path) -> None:
     done = outside("", "--", "check", "missing", folder=tmp_path)
     assert done.returncode == 1
     assert "'missing' does not exist" in done.stderr
 
 
+@pytest.mark.slow
 def test_in_the_application_it_leaves_through_the_application_without_qt(tmp_path: Path) -> None:
     write_cohort(tmp_path / "cohort", default_anatomy(), 2)
     done = outside(IN_SLICER.format(script=str(SCRIPT), words=["--", "check", "cohort"]), folder=tmp_path)
@@ -67,6 +69,7 @@ def test_in_the_application_it_leaves_through_the_application_without_qt(tmp_pat
     assert done.stdout.splitlines()[-1] == "exit [0]"
 
 
+@pytest.mark.slow
 def test_help_says_how_to_run_without_a_display(tmp_path: Path) -> None:
     done = outside("", "--help", folder=tmp_path)
     assert done.returncode == 0
@@ -96,6 +99,7 @@ def test_slicer_with_a_display_is_told_that_it_ends_with_it(
     assert len(note.splitlines()) == told
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only there Slicer ends with its display")
 def test_the_note_comes_in_the_application_only(tmp_path: Path) -> None:
     words = ["--", "check", "missing"]

@@ -83,6 +83,7 @@ def spoil(sample: Sample) -> Sample:
     return replace(sample, image=sample.image * math.nan)
 
 
+@pytest.mark.slow
 def test_one_window_is_learnt_by_heart(tmp_path: Path) -> None:
     learner = trainer(tmp_path, NoisySamples(noise=0.0), steps=120, checkpoint_seconds=1e9)
     losses: list[float] = []

@@ -68,6 +68,7 @@ def train(aligned: Path, out: Path, config: Path, *more: str) -> int:
     return main(["train", str(aligned), "--out", str(out), "--config", str(config), "--device", "cpu", *more])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["landmarks", "template"])
 def test_a_cohort_of_one_case_goes_from_check_to_a_model(by: str, tmp_path: Path) -> None:
     """Nothing can be validated or tested with it, which the model card says; nothing breaks."""
@@ -94,6 +95,7 @@ def test_a_cohort_without_any_landmarks_is_one_sentence_at_every_step(
     assert not (tmp_path / "aligned").exists()
 
 
+@pytest.mark.slow
 def test_a_case_that_changes_after_align_is_refused_by_train_until_it_is_aligned_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_case_that_changes_after_align_is_refused_by_train_until_it_is_aligned
     assert train(tmp_path / "aligned", tmp_path / "out", toy) == 0
 
 
+@pytest.mark.slow
 def test_values_that_are_no_numbers_stop_a_training_which_names_the_case_and_can_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +157,7 @@ def test_both_modalities_need_scans_of_both(tmp_path: Path, capsys: pytest.Captu
     assert "no CTA training scan" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_cohort_in_another_frame_is_no_reason_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
     write_bead_cohort(aligned, mra=2, sets=0, validation=0)
@@ -185,6 +189,7 @@ def test_landmarks_of_one_side_alone_are_never_mirrored(tmp_path: Path, caplog: 
         assert places[left, 0] < places[middle, 0]
 
 
+@pytest.mark.slow
 def test_a_training_whose_checkpoints_are_both_damaged_says_what_to_delete(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +219,7 @@ def test_two_cases_of_one_patient_in_two_splits_are_told_and_not_used(
         assert "same" not in {case.patient for case in AlignedCohort.read(tmp_path / "aligned").all_cases}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
 def test_a_terminated_align_ends_with_code_75_and_goes_on_from_what_it_has(tmp_path: Path) -> None:
     for number in range(3):
@@ -240,6 +246,7 @@ def test_a_terminated_align_ends_with_code_75_and_goes_on_from_what_it_has(tmp_p
     assert len(AlignedCohort.read(out).cases()) == 3
 
 
+@pytest.mark.slow
 def test_images_replaced_before_resuming_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
     write_bead_cohort(aligned, mra=2, sets=0, validation=0)
@@ -287,6 +294,7 @@ def test_a_network_larger_than_the_memory_is_one_sentence(tmp_path: Path, capsys
     assert error.startswith("error: The memory is full;")
 
 
+@pytest.mark.slow
 def test_pictures_that_cannot_be_written_do_not_end_a_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -310,6 +318,7 @@ def test_a_preset_that_changes_nothing_is_told(tmp_path: Path, capsys: pytest.Ca
         assert ("sets everything; --preset gpu changes nothing" in capsys.readouterr().err) == warned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image", "prior", "scans", "sets"), [("cta", "mra", 2, 5), ("both", "none", 5, 5), ("cta", "none", 2, 2)]
 )

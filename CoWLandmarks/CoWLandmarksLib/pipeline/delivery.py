@@ -54,7 +54,6 @@ class Delivery:
 
         Raises OutputError where a file cannot be written.
         """
-        from ..pictures.report_picture import write_picture  # start-up time
 
         warnings: list[str] = []
         steps: list[tuple[str, Callable[[Path], None]]] = [
@@ -76,6 +75,8 @@ class Delivery:
             name = HEATMAP_FILE.format(code=heatmap.name)
             steps.append((name, lambda path, heatmap=heatmap: write_plain_nrrd(path, heatmap)))  # type: ignore[misc]
         if self.pictures:
+            from ..pictures.report_picture import write_picture  # start-up time
+
             steps.append((PICTURE_FILE, lambda path: write_picture(path, volume, detection, self.anatomy, arteries)))
         if self.scene and scene_support_missing():
             warnings.append(
