@@ -22,6 +22,7 @@ import slicer  # noqa: E402
 from CoWLandmarksPanel import detection_panel  # noqa: E402
 from CoWLandmarksPanel.machine_settings import MachineSettings  # noqa: E402
 from PySide6 import QtCore, QtGui, QtWidgets  # noqa: E402
+from small_png import save_small  # noqa: E402
 
 WIDTH = 440
 CAPTION = 26
@@ -123,7 +124,7 @@ def side_by_side(paths: dict[str, Path], target: Path) -> None:
         painter.drawImage(left, CAPTION, image)
         left += image.width() + 16
     painter.end()
-    page.save(str(target))
+    save_small(page, target)
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining"), str(ROOT / "Testing")]
 
-from SlicerStandIn import Application  # noqa: E402 - found through the lines above
+from optimise_pictures import optimise  # noqa: E402 - found through the lines above
+from SlicerStandIn import Application  # noqa: E402
 
 WIDTH = 480
 
@@ -117,7 +118,9 @@ def main() -> None:
     for name in arguments.names or PICTURES:
         with tempfile.TemporaryDirectory() as folder, Application(Path(folder)) as application:
             widget = PICTURES[name](application)
-            print(application.grab(widget, arguments.out / f"{name}.png", WIDTH))
+            picture = application.grab(widget, arguments.out / f"{name}.png", WIDTH)
+            optimise(picture)
+            print(picture)
             _afterwards.close()
 
 
