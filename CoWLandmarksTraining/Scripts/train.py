@@ -54,7 +54,7 @@ def finish(code: int) -> None:
     """Leave with an exit code, through the application where there is one."""
     if in_application():
         sys.stdout.flush()
-        sys.modules["slicer"].util.exit(code)
+        sys.modules["slicer"].util.exit(int(code))
     else:
         sys.exit(code)
 
