@@ -31,7 +31,7 @@ from import_graph import (
     packages,
     third_party,
 )
-from tiny_training import tiny_words
+from tiny_training import tiny_arguments
 
 APPLICATION = ("slicer", "slicer_core", "vtk", "vtkmodules", "qt", "ctk", "mrml", "sitkUtils")
 NUMERIC = ("torch", "SimpleITK", "scipy")
@@ -150,22 +150,22 @@ def test_phantoms_and_training_import_without_simpleitk_vtk_and_slicer() -> None
     assert problems_without(("SimpleITK", *APPLICATION), names) == {}
 
 
-def trained_without(blocked: tuple[str, ...], words: list[str]) -> subprocess.CompletedProcess[str]:
-    """`cowlandmarks-train WORDS` in a fresh interpreter where `blocked` packages are missing."""
+def trained_without(blocked: tuple[str, ...], arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """`cowlandmarks-train ARGUMENTS` in a fresh interpreter where `blocked` packages are missing."""
     path = [str(folder) for folder in LIBRARIES.values()]
     probe = (
         f"import sys; sys.path[:0] = {path!r}; sys.modules.update(dict.fromkeys({blocked!r}))\n"
         "from CoWLandmarksTrainingLib.train import phantom_data; phantom_data.SHAPE_SAMPLES = 40  # for speed\n"
-        f"from CoWLandmarksTrainingLib.__main__ import main; sys.exit(main({words!r}))"
+        f"from CoWLandmarksTrainingLib.__main__ import main; sys.exit(main({arguments!r}))"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True)
 
 
 def test_a_training_on_phantoms_runs_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
-    words = ["default", "--preset", "small", "--out", str(tmp_path / "work"), "--device", "cpu"]
+    arguments = ["default", "--preset", "small", "--out", str(tmp_path / "work"), "--device", "cpu"]
     few = ["--set", "data.phantom_cases=1", "--set", "training.calibration_scans=1"]
-    done = trained_without(("SimpleITK", *APPLICATION), [*words, *few, "--state-to", str(tmp_path / "carried")])
+    done = trained_without(("SimpleITK", *APPLICATION), [*arguments, *few, "--state-to", str(tmp_path / "carried")])
     assert done.returncode == 0, done.stderr
     assert "The model is" in done.stdout
     model = load_model(tmp_path / "work" / "model.cow.pt")
@@ -178,7 +178,7 @@ def test_a_training_on_phantoms_runs_without_simpleitk_vtk_and_slicer(tmp_path: 
 def test_a_training_on_a_cohort_runs_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
     write_bead_cohort(tmp_path / "aligned", mra=1, sets=1, validation=1)
     done = trained_without(
-        ("SimpleITK", *APPLICATION), tiny_words(tmp_path / "aligned", tmp_path / "out", pretrain=1, adversarial=1)
+        ("SimpleITK", *APPLICATION), tiny_arguments(tmp_path / "aligned", tmp_path / "out", pretrain=1, adversarial=1)
     )
     assert done.returncode == 0, done.stderr
     assert load_model(tmp_path / "out" / "model.cow.pt").provenance["fine"]["steps"] == 2
@@ -203,7 +203,7 @@ def test_a_slicer_module_file_imports_only_what_slicer_brings(module: str) -> No
         ("if __name__ == '__main__':\n    import vtk\n", set(), {"vtk"}),
     ],
 )
-def test_imports_are_told_apart_by_their_place(source: str, now: set[str], later: set[str]) -> None:
+def test_imports_are_distinguished_by_their_place(source: str, now: set[str], later: set[str]) -> None:
     assert imports_of(source, "top.a") == Imports(frozenset(now), frozenset(later))
 
 
