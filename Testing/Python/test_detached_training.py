@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -131,6 +132,12 @@ class TestHeartbeat:
         later = read_job(tmp_path, now=time.time() + STALE_SECONDS + 1)
         assert later is not None
         assert later.state is TrainingJobState.LOST
+
+    def test_a_job_is_kept_under_the_keys_of_its_schema(self, tmp_path: Path) -> None:
+        write_job(tmp_path, TrainingJob("one", ("train", "aligned"), started=1.0))
+        kept = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
+        assert (kept["schema"], kept["words"]) == ("cow-job/1", ["train", "aligned"])
+        assert set(kept) == {"schema", "token", "words", "started", "state", "pid", "ended", "code", "message"}
 
     def test_the_heartbeat_of_an_earlier_job_does_not_count(self, tmp_path: Path) -> None:
         old = time.time() - 1000.0

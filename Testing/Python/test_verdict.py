@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +41,12 @@ def test_scattered_points_are_no_circle() -> None:
     assert found.inliers < 0.6
     assert found.mahalanobis > 10
     assert verdict_of(found, [FOUND])[0] is Verdict.DO_NOT_TRUST
+
+
+def test_evidence_is_kept_under_the_keys_of_version_0_1_0() -> None:
+    former = Path(__file__).resolve().parents[1] / "Fixtures" / "version-0.1.0" / "results" / "scan-mra"
+    kept = json.loads((former / "detection.json").read_text(encoding="utf-8"))["provenance"]["evidence"]
+    assert list(SURE.to_dict()) == list(kept)
 
 
 def test_exchanged_sides_are_strange() -> None:
