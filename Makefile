@@ -30,11 +30,11 @@ endif
 
 # Two processes of one thread each: some tests compare sums to the last bit with those of a child process of one thread.
 # Test files are compiled once, beside the environment and not in the folders of the modules.
-PYTEST := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$(CURDIR)/$(VENV)/pycache" OMP_NUM_THREADS=1 \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-
+test: export PYTHONDONTWRITEBYTECODE =
+test: export PYTHONPYCACHEPREFIX = $(CURDIR)/$(VENV)/pycache
+test: export OMP_NUM_THREADS = 1
 test: checks
-	$(PYTEST) $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: override ARGS += -m "not slow"
 quick: test

@@ -164,15 +164,15 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         """The scene's parameter node."""
         return CoWLandmarksTrainingParameterNode(super().getParameterNode())
 
-    def runCommand(self, words):
+    def runCommand(self, arguments):
         """Run a command of cowlandmarks-train (check, split, align, evaluate, ...) and wait for its end.
 
         Returns what it printed. Raises CoWLandmarksError where nothing was delivered.
         """
-        command = AttachedCommand([str(word) for word in words], pythonExecutable())
+        command = AttachedCommand([str(argument) for argument in arguments], pythonExecutable())
         command.wait()
         if not command.delivered:
-            raise CoWLandmarksError(command.error or _("The command ended without a word."))
+            raise CoWLandmarksError(command.error or _("The command ended without a message."))
         return "\n".join(command.lines())
 
     def startTraining(
@@ -197,7 +197,7 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         start = known[start_from] if start_from in known else str(Path(start_from).absolute())
         own = {"training.start_from": start, "data.phantom_share": phantoms, **(values or {})}
         choices = TrainingChoices(Path(aligned).absolute(), Path(folder).absolute(), preset, modality, device, own)
-        start_job(choices.out, choices.words(resume=resume), pythonExecutable())
+        start_job(choices.out, choices.arguments(resume=resume), pythonExecutable())
 
     def trainingState(self, folder):
         """ "starting", "running", "stopping", "stopped", "finished", "failed" or "lost"; None where nothing began."""

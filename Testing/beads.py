@@ -138,7 +138,7 @@ class FixedPart(NetworkPart):
 
 
 class WholeGridBeadReader(torch.nn.Module):
-    """(1, 1, K, J, I): the image alone -> every bead in the channel of its brightness, told by its mass."""
+    """(1, 1, K, J, I): the image alone -> every bead in the channel of its brightness, known by its mass."""
 
     multiple = 1
     reach = 6
@@ -192,7 +192,7 @@ def bead_model(
         intensity={Modality.MRA: rule, Modality.CTA: rule},
         provenance={"training_data": "none"},
         licence="Apache-2.0",
-        card="Reads beads; for tests.",
+        description="Reads beads; for tests.",
         circle=None if circle is None else part(circle, 2),
     )
 

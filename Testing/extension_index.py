@@ -84,8 +84,8 @@ def _set(text: str, pattern: str) -> str:
     return found.group(1) if found else ""
 
 
-def _absent(text: str, words: str) -> str:
-    return "" if words.lower() in text.lower() else f"'{words}' is not there"
+def _absent(text: str, phrase: str) -> str:
+    return "" if phrase.lower() in text.lower() else f"'{phrase}' is not there"
 
 
 def _not_an_image(path: Path) -> str:

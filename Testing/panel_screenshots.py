@@ -98,7 +98,7 @@ def draw_states(application: Application, folder: Path) -> dict[str, Path]:
     application.spin_until(lambda: not panel.batch.running, 300.0)
     pictures.take("long names, many scans")
     pictures.only("advanced")
-    application.spin_until(lambda: "licence" in panel.advanced.ui.modelCardText.plainText, 60.0)
+    application.spin_until(lambda: "licence" in panel.advanced.ui.modelDescriptionText.plainText, 60.0)
     pictures.take("advanced")
     font = QtGui.QFont(application.qt_application.font())
     font.setPixelSize(round(font.pixelSize() * 1.25))

@@ -2,8 +2,8 @@
 
     python Testing/scene_picture.py [SCAN RESULT-FOLDER PICTURE]
 
-Without arguments the sample MRA is detected first and Docs/use/detection-scene.png drawn. It shows what `scene_results`
-and `scene_display` put into a scene; the widgets round the views are missing.
+Without arguments the sample MRA is detected first and Docs/use/detection-scene.png drawn. It shows what `scene.results`
+and `scene.display` put into a scene; the widgets round the views are missing.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def draw(scan: Path, folder: Path, picture: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) == 4:
-        draw(*(Path(word) for word in sys.argv[1:]))
+        draw(*(Path(argument) for argument in sys.argv[1:]))
     else:
         with tempfile.TemporaryDirectory() as out:
             main(["detect", "--sample", "--out", out, "--no-scene", "--no-pictures", "--device", "cpu"])

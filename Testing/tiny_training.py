@@ -37,13 +37,13 @@ TINY: dict[str, Any] = {
 """Without the circle network, a step of which costs a second."""
 
 
-def tiny_words(aligned: Path, out: Path, pretrain: int, adversarial: int = 2) -> list[str]:
-    """Words of `cowlandmarks-train train` for an aligned folder of beads: steps of both phases of the fine network."""
-    words = ["train", str(aligned), "--out", str(out), "--device", "cpu"]
+def tiny_arguments(aligned: Path, out: Path, pretrain: int, adversarial: int = 2) -> list[str]:
+    """Arguments of `train` for an aligned folder of beads: steps of both phases of the fine network."""
+    arguments = ["train", str(aligned), "--out", str(out), "--device", "cpu"]
     values = {**TINY, "fine.steps": pretrain, "fine.adversarial_steps": adversarial}
     for setting, value in values.items():
-        words += ["--set", f"{setting}={json.dumps(value)}"]
-    return words
+        arguments += ["--set", f"{setting}={json.dumps(value)}"]
+    return arguments
 
 
 def tiny_sections(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -171,4 +171,4 @@ def main(folder: Path, steps: int, accumulate: int, workers: int) -> None:
 
 if __name__ == "__main__":
     given = sys.argv[2:]
-    main(Path(sys.argv[1]), *(int(word) for word in [*given, *("8", "1", "0")[len(given) :]]))
+    main(Path(sys.argv[1]), *(int(argument) for argument in [*given, *("8", "1", "0")[len(given) :]]))

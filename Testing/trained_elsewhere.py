@@ -29,11 +29,11 @@ sys.exit(main(words))
 """Phantoms are few, of few voxels and read once, so that it is quick."""
 
 
-def trained_without(blocked: Sequence[str], words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def trained_without(blocked: Sequence[str], arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """`cowlandmarks-train WORDS` in a fresh interpreter where `blocked` packages are missing."""
     path = [ROOT / "CoWLandmarks", ROOT / "CoWLandmarksTraining", ROOT / "Testing"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, path))}
-    command = [sys.executable, "-c", PROBE, json.dumps([blocked, words])]
+    command = [sys.executable, "-c", PROBE, json.dumps([blocked, arguments])]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -42,8 +42,8 @@ def train_on_phantoms(folder: Path) -> None:
 
     `folder` gets the training in `work`, the states of its stages in `carried` and what was printed in `printed.txt`.
     """
-    words = ["default", "--preset", "small", "--out", str(folder / "work"), "--device", "cpu"]
-    words += ["--set", f"data.phantom_cases={PHANTOMS}", "--set", "training.calibration_scans=1"]
-    done = trained_without(WITHOUT_ON_A_GPU_MACHINE, [*words, "--state-to", str(folder / "carried")])
+    arguments = ["default", "--preset", "small", "--out", str(folder / "work"), "--device", "cpu"]
+    arguments += ["--set", f"data.phantom_cases={PHANTOMS}", "--set", "training.calibration_scans=1"]
+    done = trained_without(WITHOUT_ON_A_GPU_MACHINE, [*arguments, "--state-to", str(folder / "carried")])
     assert done.returncode == 0, done.stderr
     (folder / "printed.txt").write_text(done.stdout, encoding="utf-8")

@@ -183,8 +183,8 @@ def main() -> None:
     for name in arguments.names or PICTURES:
         for size in SIZES:
             if arguments.size is None:
-                words = [sys.executable, __file__, "--out", str(arguments.out), "--size", size, name]
-                subprocess.run(words, check=True)
+                command = [sys.executable, __file__, "--out", str(arguments.out), "--size", size, name]
+                subprocess.run(command, check=True)
             elif arguments.size == size:
                 draw_one(name, size, arguments.out / f"window-{name}-{size}.png")
 

@@ -64,7 +64,7 @@ class BatchPanel:
         return self._batch is not None and self._batch.running
 
     def cleanup(self) -> None:
-        """Stop what runs, without a word."""
+        """Stop what runs, silently."""
         batch = self._batch
         if batch is not None and batch.running:
             self._batch = None

@@ -25,7 +25,7 @@ from CoWLandmarksLib.jobs.progress import Event
 from CoWLandmarksLib.jobs.scan_handover import ScanHandover
 from CoWLandmarksLib.jobs.temporary_folders import remove_orphans
 from CoWLandmarksLib.scene.nodes import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
-from CoWLandmarksLib.scene.results import ResultNodes, add_result, result_words, update_arteries
+from CoWLandmarksLib.scene.results import ResultNodes, add_result, result_texts, update_arteries
 
 from .machine_settings import pythonExecutable
 
@@ -45,7 +45,7 @@ def removeLeftBehind() -> None:
 
 @dataclass(eq=False)
 class Run:
-    """One piece of work for the child process, as its starter sees it."""
+    """One task of the child process, as its starter sees it."""
 
     title: str
     onProgress: Callable[[Run], None] = _nothing
@@ -91,7 +91,7 @@ class Run:
     @property
     def summary(self) -> str:
         """One line for people: '17 found; 2 to check; right PCoA absent'."""
-        return "" if self.nodes is None else result_words(self.nodes.markups).summary
+        return "" if self.nodes is None else result_texts(self.nodes.markups).summary
 
     @property
     def warnings(self) -> list[str]:
@@ -120,7 +120,7 @@ class DetectionRuns:
         self._again: dict[str, tuple[Any, Callable[[Run], None]]] = {}
         self._timer = qt.QTimer()
         self._timer.setInterval(TIMER_MS)
-        # Neither timer nor application may keep this object alive: scripts drop their logic without a word.
+        # Neither timer nor application may keep this object alive: scripts drop their logic silently.
         itself = weakref.ref(self)
         self._timer.connect("timeout()", lambda: _advance(itself))
         slicer.app.connect("aboutToQuit()", lambda: _close(itself))
@@ -156,7 +156,7 @@ class DetectionRuns:
         scan, modality = self._handedOver(volumeNode)
         if modality is not None and options.modality == "auto":
             options = replace(options, modality=modality)
-        words = [
+        arguments = [
             "detect",
             str(scan.path),
             "--out",
@@ -165,9 +165,9 @@ class DetectionRuns:
             "--no-pictures",
             "--surfaces",
         ]
-        words += options.words()
+        arguments += options.arguments()
         if hint:
-            words += ["--hint", str(self._writtenHint(scan, hint))]
+            arguments += ["--hint", str(self._writtenHint(scan, hint))]
         run = Run(name, onProgress, onEnd)
 
         def finish(delivered: Delivered) -> Iterator[None]:
@@ -179,7 +179,7 @@ class DetectionRuns:
             yield  # what `onEnd` shows takes a turn of its own
 
         job = WorkerJob(
-            words,
+            arguments,
             read=lambda path: read_delivered(path, scan.grid, self.anatomy, name),
             prepare=scan.write,
             finish=finish,
@@ -210,7 +210,7 @@ class DetectionRuns:
         landmarks = with_table_states(markupsNode, landmarks_from_node(markupsNode, self.anatomy))
         points = out.with_suffix(".mrk.json")
         write_annotation(points, landmarks, self.anatomy)
-        words = [
+        arguments = [
             "arteries",
             str(scan.path),
             str(points),
@@ -222,10 +222,10 @@ class DetectionRuns:
         ]
         modality = markupsNode.GetAttribute("CoWLandmarks.modality")
         if modality in ("mra", "cta"):
-            words += ["--modality", modality]
+            arguments += ["--modality", modality]
         previous = self._latest.get(key)
         if previous is not None and scan.folder in previous.parents:
-            words += ["--previous", str(previous)]
+            arguments += ["--previous", str(previous)]
         run = Run(markupsNode.GetName(), onEnd=onEnd)
         self._arteries[key] = run
 
@@ -245,7 +245,7 @@ class DetectionRuns:
                 self.updateArteries(*again)
 
         job = WorkerJob(
-            words,
+            arguments,
             read=lambda path: read_delivered(path, scan.grid, self.anatomy),
             prepare=scan.write,
             finish=finish,
@@ -256,7 +256,7 @@ class DetectionRuns:
         return self._start(run, job)
 
     def describeModel(self, path: Path, onEnd: Callable[[Run], None]) -> Run:
-        """Fetch the card of a model file: `text` of the run."""
+        """Fetch the description of a model file: `text` of the run."""
         run = Run(path.name, onEnd=onEnd)
 
         def ended(job: WorkerJob) -> None:
@@ -267,9 +267,11 @@ class DetectionRuns:
 
         return self._start(run, WorkerJob(["info", str(path)], on_event=take, on_end=ended))
 
-    def start(self, run: Run, words: list[str], onEvent: Callable[[Event], None], graceSeconds: float) -> Run:
+    def start(self, run: Run, arguments: list[str], onEvent: Callable[[Event], None], graceSeconds: float) -> Run:
         """Start any other command line of the program."""
-        job = WorkerJob(words, on_event=onEvent, on_end=lambda job: self._ended(run, job), grace_seconds=graceSeconds)
+        job = WorkerJob(
+            arguments, on_event=onEvent, on_end=lambda job: self._ended(run, job), grace_seconds=graceSeconds
+        )
         return self._start(run, job)
 
     def cancel(self, run: Run) -> None:

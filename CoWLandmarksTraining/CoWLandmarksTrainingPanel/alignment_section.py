@@ -130,17 +130,17 @@ class AlignmentSection:
         )
         ui.nextCaseButton.enabled = len(self.rows) > 1
 
-    def words(self) -> list[str]:
+    def arguments(self) -> list[str]:
         """The command that 'Align' runs."""
         ui = self._ui
-        words = ["align", *map(str, self.folders()), "--out", str(self.aligned), "--by", self.method]
+        arguments = ["align", *map(str, self.folders()), "--out", str(self.aligned), "--by", self.method]
         if self.method == "template":
             for option, box in (
                 ("--mra-template", ui.mraTemplateComboBox),
                 ("--cta-template", ui.ctaTemplateComboBox),
             ):
-                words += [option, chosenKey(box)] if chosenKey(box) else []
-        return words
+                arguments += [option, chosenKey(box)] if chosenKey(box) else []
+        return arguments
 
     def _onMethod(self, index: int) -> None:
         self.refresh()
@@ -152,7 +152,7 @@ class AlignmentSection:
         self.onChanged()
 
     def _onButton(self, checked: bool = False) -> None:
-        if not self._runner.startOrCancel(self.words, self._tell):
+        if not self._runner.startOrCancel(self.arguments, self._showMessage):
             return
         cohort = self.cohort()
         self._done, self._printed = 0, []
@@ -168,7 +168,7 @@ class AlignmentSection:
             self._done += 1
             if self._ui.alignProgressBar.maximum:
                 self._ui.alignProgressBar.value = min(self._done, self._ui.alignProgressBar.maximum)
-            self._tell(stages[stage].format(name=name))
+            self._showMessage(stages[stage].format(name=name))
         elif line.strip():
             self._printed.append(line.strip())
 
@@ -176,9 +176,9 @@ class AlignmentSection:
         if command.delivered:
             self._readAligned()
             notes = [line for line in self._printed if not line.startswith("|")]
-            self._tell(" ".join(notes))
+            self._showMessage(" ".join(notes))
         else:
-            self._tell(endSentence(command))
+            self._showMessage(endSentence(command))
         self.refresh()
         self.onChanged()
 
@@ -190,9 +190,9 @@ class AlignmentSection:
                 cohort = AlignedCohort.read(folder, check_inputs=False)
                 self.rows = cohort.all_cases
                 self.defaultLandmarks = cohort.has_default_landmarks
-            self._tell("" if self.rows else _("Nothing is aligned yet."))
+            self._showMessage("" if self.rows else _("Nothing is aligned yet."))
         except CoWLandmarksError as error:
-            self._tell(str(error))
+            self._showMessage(str(error))
         self._fill()
         self._onSelected()
 
@@ -235,12 +235,12 @@ class AlignmentSection:
             small = pixmap.scaledToWidth(_PICTURE_WIDTH, qt.Qt.SmoothTransformation)
             ui.registrationPictureButton.setIcon(qt.QIcon(small))
             ui.registrationPictureButton.setIconSize(small.size())
-            told = (
+            explanation = (
                 _("Mean of all scans of a modality, with the landmarks of all cases.")
                 if row is None
                 else _("Rings: mean places of the landmarks. Discs: landmarks of this case.")
             )
-            ui.registrationPictureButton.toolTip = told + " " + _("Click to see it large.")
+            ui.registrationPictureButton.toolTip = explanation + " " + _("Click to see it large.")
         elif row is None:
             ui.registrationPictureLabel.text = _("Select a case to see its registration.")
         else:
@@ -271,15 +271,15 @@ class AlignmentSection:
             write_rejected(folder, rejected_names(folder) ^ {row.name})
             self.rows = AlignedCohort.read(folder, check_inputs=False).all_cases
         except CoWLandmarksError as error:
-            self._tell(str(error))
+            self._showMessage(str(error))
             return
         self._fill()
         self._ui.alignedTable.selectRow(number)
         used = sum(own.accepted for own in self.rows)
-        self._tell(_("{used} of {all} cases are used.").format(used=used, all=len(self.rows)))
+        self._showMessage(_("{used} of {all} cases are used.").format(used=used, all=len(self.rows)))
         self._onSelected()
         self.onChanged()
 
-    def _tell(self, text: str) -> None:
+    def _showMessage(self, text: str) -> None:
         self._ui.alignLabel.text = text
         self._ui.alignLabel.visible = bool(text)

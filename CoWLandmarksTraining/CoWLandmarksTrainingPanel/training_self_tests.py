@@ -86,19 +86,19 @@ class TrainingSelfTests(SelfTestCase):
             self.assertFalse(button.enabled)
 
     def test_ATrainingOfAnotherTimeIsFoundAgain(self) -> None:
-        """A job whose heartbeat has stopped is told, and can be resumed."""
+        """A job whose heartbeat has stopped is reported, and can be resumed."""
         widget = self.openModule()
         folder = Path(widget.ui.outputFolderEdit.currentPath)
         folder.mkdir(parents=True)
-        words = ("train", "aligned", "--out", str(folder))
-        write_job(folder, TrainingJob("token", words, time.time(), TrainingJobState.RUNNING, pid=1))
+        arguments = ("train", "aligned", "--out", str(folder))
+        write_job(folder, TrainingJob("token", arguments, time.time(), TrainingJobState.RUNNING, pid=1))
         beat(folder, "token")
         (folder / "plan.json").write_text(json.dumps({}), encoding="utf-8")
         widget.panel.training.advance()
         self.assertTrue(widget.ui.stopButton.enabled)
         self.assertFalse(widget.ui.startButton.enabled)
         self.assertEqual(widget.ui.commandLabel.text, "The command that runs:")
-        write_job(folder, TrainingJob("token", words, time.time() - 3600, TrainingJobState.RUNNING, pid=1))
+        write_job(folder, TrainingJob("token", arguments, time.time() - 3600, TrainingJobState.RUNNING, pid=1))
         (folder / "heartbeat.json").unlink()
         widget.panel.training.advance()
         self.assertTrue(widget.ui.resumeButton.enabled)

@@ -5,9 +5,9 @@
     python Testing/Benchmarks/training_speed.py --only rendering                 phantoms
 
 What is trained on is noise at full size (crops of 192 x 160 x 96), because the values do not change the work. "step" is
-the network alone, with the batch at hand; "waiting" is the share of the time by the clock that the training spends on
+the network alone, with the batch at hand; "waiting" is the share of the wall-clock time that the training spends on
 waiting for its batch, which `--workers` processes make. Each stage is measured in a process of its own; memory is the
-highest of that process, or what torch allocated on the card. Needs torch, numpy and scipy alone.
+highest of that process, or what torch allocated on the GPU. Needs torch, numpy and scipy alone.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def measured(arguments: argparse.Namespace, name: str, phase: int) -> dict[str, Any]:
-    """Seconds by the clock and memory of the steps of one stage, in this process."""
+    """Wall-clock seconds and memory of the steps of one stage, in this process."""
     import torch
     from CoWLandmarksTrainingLib.config.training_plan import PRESETS
     from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort

@@ -147,7 +147,7 @@ class TestPhases:
         assert last["confused_points"] == 0 or -1.0 <= last["cosine_to_truth"] <= 1.0
         assert "discriminator_loss" not in lines[0]
 
-    def test_between_lines_by_time_the_ends_of_both_phases_are_told(self, tmp_path: Path) -> None:
+    def test_between_lines_by_time_the_ends_of_both_phases_are_reported(self, tmp_path: Path) -> None:
         trained(tmp_path, log_seconds=1e9)
         assert [(line["step"], line["phase"]) for line in log_of(tmp_path)] == [(1, 1), (4, 1), (8, 2)]
 
@@ -224,10 +224,10 @@ class TestSameWeights:
     @pytest.mark.slow
     def test_two_processes_teach_the_same_as_one(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
         # Everything stays on this machine's own interface: names of machines may not resolve, or only slowly.
-        words = ["--standalone", "--local-addr=127.0.0.1", "--nproc_per_node=2", str(SCRIPT), str(tmp_path)]
+        arguments = ["--standalone", "--local-addr=127.0.0.1", "--nproc_per_node=2", str(SCRIPT), str(tmp_path)]
         environment = {**ENVIRONMENT, **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})}
         done = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", *words],
+            [sys.executable, "-m", "torch.distributed.run", *arguments],
             env=environment,
             timeout=900,  # three times torch is imported, and the machine may be busy
             stdout=subprocess.PIPE,
@@ -363,7 +363,7 @@ class TestTrouble:
         assert trainer.checkpoint_file.read_bytes() == before
         assert not list(tmp_path.glob("*.part*"))
 
-    def test_a_full_graphics_card_is_told_with_what_to_do(self, tmp_path: Path) -> None:
+    def test_a_full_gpu_is_reported_with_what_to_do(self, tmp_path: Path) -> None:
         trainer = toy_trainer(tmp_path)
 
         def full(*_: Any) -> None:
@@ -396,7 +396,7 @@ class TestTrouble:
         with pytest.raises(OutputError, match="No space left on device"):
             trained(tmp_path, steps=1)
 
-    def test_a_batch_that_cannot_be_divided_is_told(self, tmp_path: Path) -> None:
+    def test_a_batch_that_cannot_be_divided_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=r"batch of 4 cannot be divided by accumulate = 3\.$"):
             trained(tmp_path, accumulate=3)
 

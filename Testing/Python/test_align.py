@@ -127,7 +127,7 @@ def test_absent_points_and_points_at_the_edge_have_their_status(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_case_that_does_not_fit_is_told_and_left_out(tmp_path: Path) -> None:
+def test_a_case_that_does_not_fit_is_reported_and_left_out(tmp_path: Path) -> None:
     anatomy = default_anatomy()
     write_cohort(tmp_path / "cohort", anatomy, 4)
     points = places(anatomy, np.random.default_rng(8))
@@ -270,10 +270,10 @@ def test_the_commands_take_another_landmark_set(tmp_path: Path, capsys: pytest.C
     anatomy = seven_points()
     write_cohort(tmp_path / "cohort", anatomy, 4, with_image=False)
     write_json(tmp_path / "seven.json", anatomy.source)
-    words = [str(tmp_path / "cohort"), "--anatomy", str(tmp_path / "seven.json")]
-    assert main(["check", *words]) == 0
-    assert main(["split", *words, "--test", "0.25"]) == 0
-    assert main(["align", *words, "--by", "landmarks", "--out", str(tmp_path / "out")]) == 0
+    arguments = [str(tmp_path / "cohort"), "--anatomy", str(tmp_path / "seven.json")]
+    assert main(["check", *arguments]) == 0
+    assert main(["split", *arguments, "--test", "0.25"]) == 0
+    assert main(["align", *arguments, "--by", "landmarks", "--out", str(tmp_path / "out")]) == 0
     assert len(AlignedCohort.read(tmp_path / "out").cases()) == 4
     assert main(["align", str(tmp_path / "cohort"), "--by", "landmarks", "--out", str(tmp_path / "again")]) == 1
     assert "annotated with another landmark set" in capsys.readouterr().err

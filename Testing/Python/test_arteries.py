@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from CoWLandmarksLib.arteries.lumen import RAYS, CrossSections, smoothed
-from CoWLandmarksLib.arteries.presence import HIDDEN_RADIUS_MM, PathEvidence, judge, leaning, own_radius
+from CoWLandmarksLib.arteries.presence import HIDDEN_RADIUS_MM, PathEvidence, judge, own_radius, prior_bias
 from CoWLandmarksLib.arteries.tracer import ArteryTracer
 from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
 from CoWLandmarksLib.core.detection import LandmarkState
@@ -160,7 +160,10 @@ def test_two_landmarks_at_one_place_need_no_memory(apart_mm: float) -> None:
 
 def test_a_faint_pcoa_is_taken_for_one_rather_than_another_faint_artery() -> None:
     faint = PathEvidence(np.ones(9, bool), 6.0, 0.38, 0.75, 0.85, 3.0, 1.2)
-    present = {code: judge(faint, optional=True, lean=leaning(code)).present for code in ("R-PCoA", "L-PCA-P1", "ACoA")}
+    present = {
+        code: judge(faint, optional=True, prior_bias=prior_bias(code)).present
+        for code in ("R-PCoA", "L-PCA-P1", "ACoA")
+    }
     assert present == {"R-PCoA": True, "L-PCA-P1": False, "ACoA": False}
 
 
@@ -176,7 +179,7 @@ def test_an_artery_hidden_in_those_it_joins_does_not_count_as_wide_as_they_are()
 
 
 @pytest.mark.slow
-def test_a_short_communicating_artery_between_close_arteries_is_told_from_a_gap() -> None:
+def test_a_short_communicating_artery_between_close_arteries_is_distinguished_from_a_gap() -> None:
     wide = {f"{side}-ACA-{part}": 4.6 for side in "RL" for part in ("A1", "A2")}
     for left_out, state in (((), ArteryState.PRESENT), (("ACoA",), ArteryState.ABSENT)):
         scan = tube_scan(left_out=left_out, diameters={**wide, "ACoA": 2.4})

@@ -196,8 +196,8 @@ def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
 ) -> None:
     write_volume(scan, tmp_path / "head.nii.gz")
     write_annotation(tmp_path / "points.mrk.json", landmarks(), ANATOMY)
-    words = ["arteries", str(tmp_path / "head.nii.gz")]
-    first = [*words, str(tmp_path / "points.mrk.json"), "--out", str(tmp_path / "one"), *FEW_FILES]
+    arguments = ["arteries", str(tmp_path / "head.nii.gz")]
+    first = [*arguments, str(tmp_path / "points.mrk.json"), "--out", str(tmp_path / "one"), *FEW_FILES]
     assert main(first) == 0
     assert "Landmarks from a file, not judged. " in "".join(capsys.readouterr())
     result = tmp_path / "one" / "head"
@@ -208,7 +208,7 @@ def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
     assert "right PCoA absent" in content["arteries"]["summary"]
     assert content["verdict"] is None
     write_annotation(tmp_path / "moved.mrk.json", moved("R-A2-A3", (0.0, -3.0, -2.0)), ANATOMY)
-    second = [*words, str(tmp_path / "moved.mrk.json"), "--out", str(tmp_path / "two"), *FEW_FILES]
+    second = [*arguments, str(tmp_path / "moved.mrk.json"), "--out", str(tmp_path / "two"), *FEW_FILES]
     assert main([*second, "--previous", str(result)]) == 0
     before = {trace.code: trace for trace in read_detection_and_arteries(result / "detection.json")[1].traces}
     after = {

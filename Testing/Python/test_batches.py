@@ -95,7 +95,7 @@ def test_processes_share_every_batch_in_order(world: int) -> None:
         assert together == [f"case-{n}" for n in range(8 + 4 * number, 12 + 4 * number)]
 
 
-def test_a_batch_that_cannot_be_shared_is_told() -> None:
+def test_a_batch_that_cannot_be_shared_is_reported() -> None:
     with pytest.raises(ConfigurationError, match=r"batch of 4 cannot be shared by 3 processes; change batch_size\.$"):
         batches(ToySamples(), 4, processes=Processes(0, 3))
 
@@ -107,8 +107,8 @@ def test_parts_of_a_batch_are_the_batch() -> None:
     for name in ("image", "landmarks", "channel_mask", "origin_mm"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
     assert all(part.expected is None for part in parts)
-    told = replace(batch, expected=batch.landmarks + 1.0)
-    assert torch.equal(told.split(4)[3].expected, told.landmarks[3:] + 1.0)  # type: ignore[arg-type]
+    with_expected = replace(batch, expected=batch.landmarks + 1.0)
+    assert torch.equal(with_expected.split(4)[3].expected, with_expected.landmarks[3:] + 1.0)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"batch of 4 cannot be divided by accumulate = 3\.$"):
         batch.split(3)
 
@@ -134,7 +134,7 @@ def mixture(*sources: tuple[CaseSource, float], seed: int = 0) -> StageSamples:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.7, 1.0])
-def test_a_mixture_draws_the_shares_it_was_told(share: float) -> None:
+def test_a_mixture_draws_the_shares_asked_for(share: float) -> None:
     samples = mixture((_Named("scan"), 1.0 - share), (_Named("phantom"), share))
     names = [samples[number].name for number in range(1500)]
     assert names.count("phantom") / len(names) == pytest.approx(share, abs=0.04)

@@ -140,7 +140,7 @@ class TestAbsence:
         assert made.circle is None
         assert made.fine.calibration.absent_below == pytest.approx(0.5)
 
-    def test_it_is_told_by_the_circle_network_with_a_margin(self, model: Model) -> None:
+    def test_the_circle_network_decides_it_with_a_margin(self, model: Model) -> None:
         """From results as of 30 scans: landmarks have peaks of 0.5 and more, one in five is absent with less."""
         rng = np.random.default_rng(3)
 

@@ -79,7 +79,7 @@ def test_a_description_written_by_hand_needs_few_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "no readable case description"),
         ("[]", "no JSON object"),
@@ -89,9 +89,9 @@ def test_a_description_written_by_hand_needs_few_keys(tmp_path: Path) -> None:
         ('{"transform": [-1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1]}', "keeps left and right apart"),
     ],
 )
-def test_what_is_wrong_is_one_sentence_with_the_file(tmp_path: Path, content: str, told: str) -> None:
+def test_what_is_wrong_is_one_sentence_with_the_file(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / CASE_FILE).write_text(content, encoding="utf-8")
-    with pytest.raises(AnnotationError, match=told) as raised:
+    with pytest.raises(AnnotationError, match=message) as raised:
         read_case_json(tmp_path / CASE_FILE)
     assert CASE_FILE in str(raised.value) and "\n" not in str(raised.value)
 

@@ -38,7 +38,7 @@ def test_ci_runs_make_test() -> None:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_contributing_lists_every_package_in_the_words_of_its_init(library: str) -> None:
+def test_contributing_lists_every_package_in_the_text_of_its_init(library: str) -> None:
     assert package_list(library) in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "run 'make lists'"
 
 

@@ -55,14 +55,14 @@ def weights_of(model: Model, name: str) -> Mapping[str, torch.Tensor]:
 
 def test_it_makes_a_model_file_that_knows_where_it_comes_from(small_model: Path) -> None:
     model = load_model(small_model)
-    told = model.provenance
-    assert told["preset"] == "small"
-    assert told["plan"]["data"]["phantom_cases"] == PHANTOMS
-    assert told["case_seeds"] == [SMALL.training.seed]
+    recorded = model.provenance
+    assert recorded["preset"] == "small"
+    assert recorded["plan"]["data"]["phantom_cases"] == PHANTOMS
+    assert recorded["case_seeds"] == [SMALL.training.seed]
     for name in ("coarse", "circle", "fine"):
-        assert told[name]["steps"] == SMALL.stage(name).steps
+        assert recorded[name]["steps"] == SMALL.stage(name).steps
         assert all(torch.isfinite(value).all() for value in weights_of(model, name).values())
-    assert "not a medical device" in model.card.replace("\n", " ")
+    assert "not a medical device" in model.description.replace("\n", " ")
     assert model.name == "default-small"
     assert model.licence == "Apache-2.0"
 

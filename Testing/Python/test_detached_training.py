@@ -1,7 +1,8 @@
-"""A training that goes on by itself: found again by its heartbeat, stopped by a file, resumed; ends are told."""
+"""A training that goes on by itself: found again by its heartbeat, stopped by a file, resumed; ends are reported."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -29,8 +30,8 @@ from CoWLandmarksTrainingLib.jobs.job_files import (
 )
 from CoWLandmarksTrainingLib.jobs.job_process import LastLine
 from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, begun_plan, planned_parts
-from CoWLandmarksTrainingLib.panel.training_command import resuming_words
-from tiny_training import state_of, tiny_words, wait_for
+from CoWLandmarksTrainingLib.panel.training_command import resuming_arguments
+from tiny_training import state_of, tiny_arguments, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -44,11 +45,11 @@ def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_training_is_started_stopped_with_a_checkpoint_and_resumed_to_its_end(aligned: Path, tmp_path: Path) -> None:
     out = tmp_path / "a training with blanks"
-    words = tiny_words(aligned, out, pretrain=20000)
-    started = start_job(out, words)
+    arguments = tiny_arguments(aligned, out, pretrain=20000)
+    started = start_job(out, arguments)
     assert started.pid != os.getpid()
     with pytest.raises(JobError, match="already"):
-        start_job(out, words)
+        start_job(out, arguments)
     log = FollowedTraining(out)
     wait_for(lambda: log.update() and bool(log.logs["fine"].entries))
     assert state_of(out) is TrainingJobState.RUNNING
@@ -65,7 +66,7 @@ def test_a_training_is_started_stopped_with_a_checkpoint_and_resumed_to_its_end(
 
     log.update()
     reached = log.logs["fine"].entries[-1]["step"]
-    resumed = start_job(out, resuming_words(job.words))
+    resumed = start_job(out, resuming_arguments(job.arguments))
     assert resumed.token != job.token
     wait_for(
         lambda: log.update() and log.logs["fine"].entries[-1:] != [] and log.logs["fine"].entries[-1]["step"] > reached
@@ -78,7 +79,7 @@ def test_a_training_is_started_stopped_with_a_checkpoint_and_resumed_to_its_end(
 
 
 def test_a_finished_training_leaves_its_model_and_says_so(aligned: Path, tmp_path: Path) -> None:
-    start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=2))
+    start_job(tmp_path, tiny_arguments(aligned, tmp_path, pretrain=2))
     wait_for(lambda: not state_of(tmp_path).active)
     job = read_job(tmp_path)
     assert job is not None
@@ -106,7 +107,7 @@ def test_a_training_that_fails_tells_its_reason(tmp_path: Path) -> None:
     assert "nowhere" in (tmp_path / OUTPUT_FILE).read_text(encoding="utf-8")
 
 
-def test_a_python_that_does_not_exist_is_told_at_once(tmp_path: Path) -> None:
+def test_a_python_that_does_not_exist_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="no-such-python"):
         start_job(tmp_path, ["train"], python=str(tmp_path / "no-such-python"))
     assert state_of(tmp_path) is TrainingJobState.FAILED
@@ -114,7 +115,7 @@ def test_a_python_that_does_not_exist_is_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_killed_training_is_noticed_and_can_be_started_again(aligned: Path, tmp_path: Path) -> None:
-    start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=20000))
+    start_job(tmp_path, tiny_arguments(aligned, tmp_path, pretrain=20000))
     wait_for(lambda: state_of(tmp_path) is TrainingJobState.RUNNING)
     job = read_job(tmp_path)
     assert job is not None
@@ -133,6 +134,12 @@ class TestHeartbeat:
         later = read_job(tmp_path, now=time.time() + STALE_SECONDS + 1)
         assert later is not None
         assert later.state is TrainingJobState.LOST
+
+    def test_a_job_is_kept_under_the_keys_of_its_schema(self, tmp_path: Path) -> None:
+        write_job(tmp_path, TrainingJob("one", ("train", "aligned"), started=1.0))
+        kept = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
+        assert (kept["schema"], kept["words"]) == ("cow-job/1", ["train", "aligned"])
+        assert set(kept) == {"schema", "token", "words", "started", "state", "pid", "ended", "code", "message"}
 
     def test_the_heartbeat_of_an_earlier_job_does_not_count(self, tmp_path: Path) -> None:
         old = time.time() - 1000.0
@@ -176,7 +183,7 @@ def test_the_last_line_of_a_stream_is_remembered() -> None:
 
     sink = Sink()
     stream = LastLine(sink)  # type: ignore[arg-type]
-    for piece in ("a warning\nerr", "or: no room\n", "\n"):
-        stream.write(piece)
+    for chunk in ("a warning\nerr", "or: no room\n", "\n"):
+        stream.write(chunk)
     assert stream.text == "error: no room"
     assert sink.text == "a warning\nerror: no room\n\n"

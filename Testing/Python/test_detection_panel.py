@@ -89,9 +89,9 @@ def test_one_click_adds_points_arteries_and_table_beside_the_scan(widget: Any) -
     }
     assert len(folders) == 1
     assert hierarchy.GetItemParent(folders.pop()) == hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume))
-    words = widget.panel.result.ui
-    assert words.verdictLabel.text == "No problem noticed - every point still needs a look"
-    assert words.summaryLabel.text.startswith("19 found")
+    arguments = widget.panel.result.ui
+    assert arguments.verdictLabel.text == "No problem noticed - every point still needs a look"
+    assert arguments.summaryLabel.text.startswith("19 found")
     assert widget.ui.detectButton.text == "Detect landmarks"
 
 
@@ -193,7 +193,7 @@ def test_a_scan_that_a_killed_application_left_behind_goes_with_the_next_start(a
     assert not left.folder.exists()
 
 
-def test_a_scan_that_is_none_is_told_in_one_sentence(widget: Any) -> None:
+def test_a_scan_that_is_none_is_reported_in_one_sentence(widget: Any) -> None:
     voxels = np.zeros((40, 40, 40), np.int16)
     add_volume(slicer.mrmlScene, Volume(voxels, np.eye(4), "empty image"))
     before = nodes()
@@ -332,12 +332,12 @@ def test_a_folder_is_detected_and_a_result_opens_by_double_click(widget: Any, tm
     batch.openRow(1)
 
 
-def test_the_card_of_the_model_is_shown_and_a_missing_file_told(widget: Any) -> None:
+def test_the_description_of_the_model_is_shown_and_a_missing_file_reported(widget: Any) -> None:
     advanced = widget.panel.advanced
     widget.ui.advancedCollapsibleButton.collapsed = False
-    spin_until(lambda: "licence" in advanced.ui.modelCardText.plainText)
+    spin_until(lambda: "licence" in advanced.ui.modelDescriptionText.plainText)
     advanced.ui.modelFileEdit.currentPath = "/no/such/model.cow.pt"
-    assert "does not exist" in advanced.ui.modelCardText.plainText
+    assert "does not exist" in advanced.ui.modelDescriptionText.plainText
     assert MachineSettings().modelFile == Path("/no/such/model.cow.pt")
     advanced.ui.defaultModelButton.click()
     assert MachineSettings().modelFile is None
@@ -363,14 +363,14 @@ class TestFromAScript:
 
     def test_a_blocking_detection_returns_its_nodes(self, widget: Any) -> None:
         volume = load_sample(widget)
-        told: list[float] = []
-        run = widget.logic.detect(volume, arteries=False, onProgress=lambda run: told.append(run.fraction))
+        fractions: list[float] = []
+        run = widget.logic.detect(volume, arteries=False, onProgress=lambda run: fractions.append(run.fraction))
         assert run.markupsNode.GetNumberOfControlPoints() == 19
         assert run.segmentationNode is None
         assert run.detection.scan == MRA.name and run.summary.startswith("19 found")
-        assert told == sorted(told) and told[-1] > 0.9
+        assert fractions == sorted(fractions) and fractions[-1] > 0.9
 
-    def test_wrong_arguments_are_told_before_anything_starts(
+    def test_wrong_arguments_are_reported_before_anything_starts(
         self, widget: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         volume = load_sample(widget)
@@ -408,8 +408,8 @@ def test_a_logic_that_a_script_drops_leaves_no_process(application: Application)
 
 def test_no_work_of_a_job_runs_in_the_applications_process() -> None:
     benchmark = Path(__file__).parents[1] / "Benchmarks" / "gui_thread.py"
-    words = [sys.executable, str(benchmark), "--size", "160", "180", "84", "--json"]
-    ran = subprocess.run(words, capture_output=True, text=True, timeout=600)
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert told["loaded"] == [], "torch, SimpleITK and scipy belong to the child process"
-    assert told["detection_s"] > 1.0
+    arguments = [sys.executable, str(benchmark), "--size", "160", "180", "84", "--json"]
+    ran = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
+    measured = json.loads(ran.stdout.splitlines()[-1])
+    assert measured["loaded"] == [], "torch, SimpleITK and scipy belong to the child process"
+    assert measured["detection_s"] > 1.0

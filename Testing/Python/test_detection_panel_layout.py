@@ -33,7 +33,7 @@ def full_panel(desk: Desk) -> Iterator[Any]:
     panel.review.ui.loadGroupBox.collapsed = False
     panel.review.ui.loadButton.click()
     panel.batch.ui.folderRadioButton.checked = True
-    ui.messageLabel.text = "What the child process warned of is told here in whole sentences. " * 4
+    ui.messageLabel.text = "What the child process warned of is shown here in whole sentences. " * 4
     ui.messageLabel.visible = True
     yield widget
     taken_out(widget)

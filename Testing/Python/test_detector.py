@@ -65,8 +65,8 @@ def stored(volume: Volume, axes: tuple[int, ...], flips: tuple[bool, ...]) -> Vo
     return Volume(voxels, matrix, volume.name, volume.modality)
 
 
-class TestFullCard:
-    """A graphics card without room is left for the processor, whoever says so, and every detection tells."""
+class TestFullGpu:
+    """A graphics card without free memory is left for the processor, and every detection says so."""
 
     @pytest.mark.parametrize(
         "error",
@@ -78,11 +78,11 @@ class TestFullCard:
     )
     @pytest.mark.parametrize("when", ["loading", "detecting"])
     def test_the_processor_takes_over(self, monkeypatch: pytest.MonkeyPatch, error: RuntimeError, when: str) -> None:
-        card, loaded, load = torch.device("meta"), [], Detector._load_networks
+        gpu, loaded, load = torch.device("meta"), [], Detector._load_networks
 
-        def on_card(self: Detector, device: torch.device) -> None:
+        def on_gpu(self: Detector, device: torch.device) -> None:
             loaded.append(device.type)
-            if device == card and when == "loading":
+            if device == gpu and when == "loading":
                 raise error
             load(self, torch.device("cpu"))
             self.device = device
@@ -90,12 +90,12 @@ class TestFullCard:
         measure = Detector._measure
 
         def full(self: Detector, *arguments: Any) -> Measurement:
-            if self.device == card:
+            if self.device == gpu:
                 raise error
             return measure(self, *arguments)
 
-        monkeypatch.setattr("CoWLandmarksLib.detect.detector.choose_device", lambda _: card)
-        monkeypatch.setattr(Detector, "_load_networks", on_card)
+        monkeypatch.setattr("CoWLandmarksLib.detect.detector.choose_device", lambda _: gpu)
+        monkeypatch.setattr(Detector, "_load_networks", on_gpu)
         monkeypatch.setattr(Detector, "_measure", full)
         pose = pose_matrix(4, 2, 1, 1.0, np.zeros(3))
         detector = Detector(bead_model(), "auto", mirror=False)
@@ -385,7 +385,7 @@ class TestOptions:
         assert shares == sorted(shares)
         assert shares[-1] == 1.0
 
-    def test_an_unknown_or_missing_device_is_told(self) -> None:
+    def test_an_unknown_or_missing_device_is_reported(self) -> None:
         assert choose_device("cpu").type == "cpu"
         with pytest.raises(ConfigurationError, match="'tpu' is no device"):
             choose_device("tpu")

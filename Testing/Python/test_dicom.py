@@ -180,8 +180,8 @@ class TestTilt:
 
     @pytest.mark.parametrize("degrees", [-25.0, 5.0, 12.0])
     def test_a_tilted_stack_becomes_orthogonal_with_a_warning(self, tmp_path: Path, degrees: float) -> None:
-        lean = np.tan(np.radians(degrees))
-        positions = [(-8.0, -6.0 + 0.7 * k * lean, -5.0 + 0.7 * k) for k in range(20)]
+        slope = np.tan(np.radians(degrees))
+        positions = [(-8.0, -6.0 + 0.7 * k * slope, -5.0 + 0.7 * k) for k in range(20)]
         write_series(tmp_path, positions, modality="CT", intercept=-1024.0)
         volume = read_volume(tmp_path)
         assert volume.voxels.dtype == np.int16
@@ -189,7 +189,7 @@ class TestTilt:
         np.testing.assert_allclose(axes.T @ axes, np.diag([0.25, 0.36, 0.49]), atol=1e-6)
         assert f"gantry tilt of {abs(degrees):.1f} degrees" in volume.warnings[0]
         # The 19 gaps lean by 13.3 mm * tan: the grid grows by that much along j.
-        grown = int(np.ceil(13.3 * abs(lean) / 0.6))
+        grown = int(np.ceil(13.3 * abs(slope) / 0.6))
         assert volume.voxels.shape == (20, 24 + grown, 32)
         assert_shows_the_field(volume, (0, grown + 1, 1), tolerance=1.5)
         validated(volume)
@@ -259,12 +259,12 @@ class TestRefused:
             read_volume(tmp_path)
 
     @pytest.mark.parametrize(
-        ("change", "words"), [({"shape": (20, 20)}, "sizes"), ({"spacing": (0.6, 0.6)}, "voxel sizes")]
+        ("change", "message"), [({"shape": (20, 20)}, "sizes"), ({"spacing": (0.6, 0.6)}, "voxel sizes")]
     )
-    def test_mixed_matrices(self, tmp_path: Path, change: dict, words: str) -> None:
+    def test_mixed_matrices(self, tmp_path: Path, change: dict, message: str) -> None:
         write_series(tmp_path, axial_positions(16))
         write_series(tmp_path, [(-8.0, -6.0, 20.0)], prefix="z", **change)
-        with pytest.raises(VolumeError, match=f"different {words}"):
+        with pytest.raises(VolumeError, match=f"different {message}"):
             read_volume(tmp_path)
 
     def test_images_without_a_place(self, tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ class TestFirstUse:
         assert widget.ui.messageLabel.text.startswith("Nothing was installed.")
         assert not widget.panel.setup.asking
 
-    def test_without_the_extension_the_way_out_is_told(self, widget: Any) -> None:
+    def test_without_the_extension_the_way_out_is_reported(self, widget: Any) -> None:
         widget.ui.installButton.click()
         assert "Extensions Manager" in widget.ui.messageLabel.text
 
-    def test_offline_the_way_out_is_told(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_offline_the_way_out_is_reported(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         def offline(**options: object) -> None:
             print("Collecting torch")
             raise RuntimeError("no route to host")

@@ -26,7 +26,7 @@ from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from CoWLandmarksTrainingLib.panel.log_following import begun_plan
 from CoWLandmarksTrainingLib.records.aligned_folder import SCHEMA, AlignedCohort
 from CoWLandmarksTrainingLib.records.evaluation_file import read_evaluation
-from tiny_training import tiny_words
+from tiny_training import tiny_arguments
 
 FORMER = Path(__file__).resolve().parent.parent / "Fixtures" / "version-0.1.0"
 ANATOMY = default_anatomy()
@@ -179,7 +179,7 @@ class TestTheModel:
         assert model.circle is None and model.anatomy == ANATOMY
         return Detector(model, "cpu").detect(scan)
 
-    def test_its_card_is_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_its_description_is_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["info", str(FORMER / "model.cow.pt")]) == 0
         shown = capsys.readouterr().out
         assert "coarse 300, fine 300" in shown and "Trained with CoW Landmarks 0.1.0 on 2 annotated scans" in shown
@@ -224,8 +224,8 @@ class TestTheTraining:
 
     def test_it_cannot_be_resumed(self, former: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write_bead_cohort(tmp_path / "beads", mra=1, sets=0, validation=0)
-        words = tiny_words(tmp_path / "beads", former / "training", 1, 0)
-        assert training_main([*words, "--resume"]) == 1
+        arguments = tiny_arguments(tmp_path / "beads", former / "training", 1, 0)
+        assert training_main([*arguments, "--resume"]) == 1
         sentence = the_only_line(capsys)
         assert "begun by an earlier version" in sentence and "choose another --out" in sentence
 

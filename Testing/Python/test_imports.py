@@ -30,7 +30,7 @@ from import_graph import (
     packages,
     third_party,
 )
-from tiny_training import tiny_words
+from tiny_training import tiny_arguments
 from trained_elsewhere import APPLICATION, WITHOUT_ON_A_GPU_MACHINE, trained_without
 
 NUMERIC = ("torch", "SimpleITK", "scipy")
@@ -167,7 +167,7 @@ def test_a_training_on_phantoms_runs_without_simpleitk_vtk_and_slicer(default_tr
 def test_a_training_on_a_cohort_runs_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
     write_bead_cohort(tmp_path / "aligned", mra=1, sets=1, validation=1)
     done = trained_without(
-        WITHOUT_ON_A_GPU_MACHINE, tiny_words(tmp_path / "aligned", tmp_path / "out", pretrain=1, adversarial=1)
+        WITHOUT_ON_A_GPU_MACHINE, tiny_arguments(tmp_path / "aligned", tmp_path / "out", pretrain=1, adversarial=1)
     )
     assert done.returncode == 0, done.stderr
     assert load_model(tmp_path / "out" / "model.cow.pt").provenance["fine"]["steps"] == 2
@@ -192,7 +192,7 @@ def test_a_slicer_module_file_imports_only_what_slicer_brings(module: str) -> No
         ("if __name__ == '__main__':\n    import vtk\n", set(), {"vtk"}),
     ],
 )
-def test_imports_are_told_apart_by_their_place(source: str, now: set[str], later: set[str]) -> None:
+def test_imports_are_distinguished_by_their_place(source: str, now: set[str], later: set[str]) -> None:
     assert imports_of(source, "top.a") == Imports(frozenset(now), frozenset(later))
 
 

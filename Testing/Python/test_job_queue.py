@@ -55,8 +55,8 @@ def detection(out: Path, **more: object) -> WorkerJob:
     """A small scan read by a model of untrained networks."""
     scan, model = write_scan(out.parent / "head.nii.gz"), out.parent / "tiny.cow.pt"
     model.write_bytes(sound_model())
-    words = ["detect", str(scan), "--model", str(model), "--out", str(out), *FAST]
-    return WorkerJob(words, **more)  # type: ignore[arg-type]
+    arguments = ["detect", str(scan), "--model", str(model), "--out", str(out), *FAST]
+    return WorkerJob(arguments, **more)  # type: ignore[arg-type]
 
 
 def test_a_job_is_prepared_and_read_in_other_threads_than_the_one_that_advances(

@@ -1,4 +1,4 @@
-"""The warm worker and its other side: real child processes, real detections, cancelling at any moment."""
+"""The persistent worker and its client: real child processes, real detections, cancelling at any moment."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def alive(process_id: int) -> bool:
 def test_two_detections_run_in_one_process_and_give_the_same_files(
     shared: Worker, quick_model: Path, tmp_path: Path
 ) -> None:
-    words = ["detect", "--sample", "--model", str(quick_model), *FAST]
-    jobs = [shared.submit([*words, "--out", str(tmp_path / name)]) for name in "ab"]
+    arguments = ["detect", "--sample", "--model", str(quick_model), *FAST]
+    jobs = [shared.submit([*arguments, "--out", str(tmp_path / name)]) for name in "ab"]
     first = shared.wait(jobs[0])
     process = shared.process_id
     second = shared.wait(jobs[1])
@@ -65,7 +65,7 @@ def test_two_detections_run_in_one_process_and_give_the_same_files(
         assert mine[-1].event.kind is EventKind.RESULT
         assert mine[-1].event.stage == END
         stages = [event.event.stage for event in mine if event.event.kind is EventKind.STAGE]
-        # What takes long before the work is told, once.
+        # What takes long before the work is reported, once.
         before = ["start", "model"] if job == jobs[0] else []
         assert stages[: len(before) + 1] == [*before, "read"]
         assert {"localise", "refine", "judge", "write"} <= set(stages)
@@ -86,7 +86,7 @@ def test_a_failed_job_ends_with_its_sentence_and_the_worker_goes_on(shared: Work
     assert shared.wait(shared.warm(["detect", "--out", "x", "--device", "cpu"]))[-1].code == 0
 
 
-def test_what_the_worker_writes_follows_the_schema_and_odd_requests_are_told() -> None:
+def test_what_the_worker_writes_follows_the_schema_and_odd_requests_are_reported() -> None:
     answers, errors = io.StringIO(), io.StringIO()
     requests = io.StringIO(
         'no json\n\n{"job": 3, "arguments": ["detect", "nothing.nii", "--out", "x", "--hint", "no"]}\n'
@@ -147,7 +147,7 @@ def test_closing_ends_a_worker_that_waits() -> None:
     assert not alive(process)
 
 
-def test_a_python_that_is_none_is_told() -> None:
+def test_a_python_that_is_none_is_reported() -> None:
     with pytest.raises(JobError, match="cannot be started"):
         Worker(python="/no/such/python").submit(["detect"])
 

@@ -26,12 +26,12 @@ from CoWLandmarksTrainingLib.panel.training_command import (
     MODALITIES,
     SETTINGS,
     TrainingChoices,
-    resuming_words,
+    resuming_arguments,
     same_value,
     shown,
 )
 from CoWLandmarksTrainingLib.panel.training_effort import (
-    CARD,
+    GPU,
     PROCESSOR,
     effort,
     first_step_seconds,
@@ -50,13 +50,13 @@ from other_anatomy import seven_points
 ANATOMY = default_anatomy()
 
 
-def plan_of(words: list[str]) -> Any:
+def plan_of(arguments: list[str]) -> Any:
     """The plan that a command line means."""
     from argparse import ArgumentParser
 
     parser = ArgumentParser()
     add_training_commands(parser.add_subparsers(), lambda: None)  # type: ignore[arg-type, return-value]
-    return chosen_plan(parser.parse_args(words))
+    return chosen_plan(parser.parse_args(arguments))
 
 
 class TestPresets:
@@ -74,16 +74,16 @@ class TestCommandLine:
     @pytest.mark.parametrize("modality", MODALITIES)
     def test_the_choices_of_the_panel_give_the_plan_they_name(self, preset: str, modality: str) -> None:
         values = {setting: PRESETS[preset].value(setting) for setting in SETTINGS}
-        words = TrainingChoices(Path("a"), Path("o"), preset, modality, "cpu", values).words()
-        assert "--set" not in words, "values of the preset need no option"
-        plan = plan_of(words)
+        arguments = TrainingChoices(Path("a"), Path("o"), preset, modality, "cpu", values).arguments()
+        assert "--set" not in arguments, "values of the preset need no option"
+        plan = plan_of(arguments)
         assert (plan.data.image_modality, plan.data.prior) == MODALITIES[modality]
         image, prior = MODALITIES[modality]
         assert plan == PRESETS[preset].with_values(data={"image_modality": image, "prior": prior})
 
     def test_changed_settings_reach_the_plan(self) -> None:
         values = {"discriminator.weight": 0.02, "training.seed": 7, "discriminator.coordinates": False}
-        plan = plan_of(TrainingChoices(Path("a"), Path("o"), values=values).words())
+        plan = plan_of(TrainingChoices(Path("a"), Path("o"), values=values).arguments())
         assert (plan.discriminator.weight, plan.training.seed, plan.discriminator.coordinates) == (0.02, 7, False)
 
     @pytest.mark.parametrize("start", ["", "default", "my models/own.cow.pt"])
@@ -91,20 +91,20 @@ class TestCommandLine:
     def test_what_it_begins_from_and_phantoms_have_options_of_their_own(self, start: str, share: float) -> None:
         values = {"training.start_from": start, "data.phantom_share": share}
         choices = TrainingChoices(Path("a"), Path("o"), values=values)
-        words = choices.words()
-        assert ("--start-from" in words, "--phantoms" in words) == (bool(start), bool(share))
-        assert "--set" not in words
-        plan = plan_of(words)
+        arguments = choices.arguments()
+        assert ("--start-from" in arguments, "--phantoms" in arguments) == (bool(start), bool(share))
+        assert "--set" not in arguments
+        plan = plan_of(arguments)
         assert (plan.training.start_from, plan.data.phantom_share) == (start, share)
         assert choices.plan() == plan.to_dict()
 
     def test_a_path_with_blanks_can_be_copied(self) -> None:
-        assert "'my cases'" in shown(TrainingChoices(Path("my cases"), Path("o")).words()) or '"my cases"' in shown(
-            TrainingChoices(Path("my cases"), Path("o")).words()
+        assert "'my cases'" in shown(TrainingChoices(Path("my cases"), Path("o")).arguments()) or '"my cases"' in shown(
+            TrainingChoices(Path("my cases"), Path("o")).arguments()
         )
 
     def test_resuming_twice_says_so_once(self) -> None:
-        assert resuming_words(resuming_words(["train", "a"])) == ["train", "a", "--resume"]
+        assert resuming_arguments(resuming_arguments(["train", "a"])) == ["train", "a", "--resume"]
 
     @pytest.mark.parametrize(
         ("one", "other", "same"),
@@ -114,7 +114,7 @@ class TestCommandLine:
         assert same_value(one, other) is same
 
     @pytest.mark.parametrize(
-        ("option", "told"),
+        ("option", "message"),
         [
             ("training.seed", "SECTION.KEY=VALUE"),
             ("seed=3", "SECTION.KEY=VALUE"),
@@ -123,8 +123,8 @@ class TestCommandLine:
             ("training.seed=many", "a whole number is needed"),
         ],
     )
-    def test_a_wrong_setting_is_one_sentence(self, option: str, told: str) -> None:
-        with pytest.raises(ConfigurationError, match=told):
+    def test_a_wrong_setting_is_one_sentence(self, option: str, message: str) -> None:
+        with pytest.raises(ConfigurationError, match=message):
             settings_of_options([option], TRAINING_SECTIONS)
 
 
@@ -165,7 +165,7 @@ class TestLogs:
         assert log.update()
         assert log.entries == []
 
-    def test_a_long_log_is_read_in_pieces(self, tmp_path: Path) -> None:
+    def test_a_long_log_is_read_in_chunks(self, tmp_path: Path) -> None:
         path = tmp_path / "log.jsonl"
         self.write(path, list(range(1, 6001)), note="x" * 100)
         log = FollowedLog(path)
@@ -175,7 +175,7 @@ class TestLogs:
             pass
         assert [entry["step"] for entry in log.entries] == list(range(1, 6001))
 
-    def test_phases_are_told_apart_and_what_comes_later_ends_what_was_before(self, tmp_path: Path) -> None:
+    def test_phases_are_distinguished_and_what_comes_later_ends_what_was_before(self, tmp_path: Path) -> None:
         training = FollowedTraining(tmp_path)
         plan = PRESETS["cpu"].with_values(
             coarse={"steps": 25}, circle={"steps": 10}, fine={"steps": 100, "adversarial_steps": 50}
@@ -244,8 +244,8 @@ class TestEffort:
         for what, plan in more.items():
             after = effort(plan.to_dict())
             assert after.processor_seconds > before.processor_seconds, what
-            assert after.card_seconds >= before.card_seconds, f"{what}: on a card it may wait for its batches"
-        assert before.card_seconds < before.processor_seconds
+            assert after.gpu_seconds >= before.gpu_seconds, f"{what}: on a GPU it may wait for its batches"
+        assert before.gpu_seconds < before.processor_seconds
         assert effort(more["phantoms"].to_dict()).disk_mb > before.disk_mb
         two = PRESETS["cpu"].with_values(training={"stages": ("coarse", "fine")}).to_dict()
         assert effort(two).disk_mb < before.disk_mb
@@ -276,7 +276,7 @@ class TestEffort:
         assert phantom_count(plan.with_values(data={"phantom_cases": 30}).to_dict()) == 30
         assert phantom_count(plan.with_values(data={"phantom_share": 0.0}).to_dict()) == 0
 
-    @pytest.mark.parametrize("machine", [PROCESSOR, CARD])
+    @pytest.mark.parametrize("machine", [PROCESSOR, GPU])
     @pytest.mark.parametrize("factor", [0.7, 3.0])
     def test_time_left_goes_by_the_pace_of_the_training_itself(
         self, tmp_path: Path, machine: Any, factor: float

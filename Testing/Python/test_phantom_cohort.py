@@ -183,7 +183,7 @@ class TestCaseFolder:
         assert (folder / "case.json").read_bytes() == before
 
     @pytest.mark.parametrize("text", ["", "[]", "7", "{}", '{"modality": "xray"}'])
-    def test_a_damaged_description_is_told(self, folder: Path, text: str) -> None:
+    def test_a_damaged_description_is_reported(self, folder: Path, text: str) -> None:
         (folder / "case.json").write_text(text, encoding="utf-8")
         [failure] = evaluation_cases(folder.parent, ANATOMY).failed
         assert "case.json" in failure["error"]
@@ -204,12 +204,12 @@ class TestCohort:
             return replace(case(modality), name=f"{modality.value}-{seed}-{index}")
 
         monkeypatch.setattr(cohort, "make_case", renamed)
-        told: list[str] = []
-        count = write_cohort(CohortPlan(4, {Modality.MRA: 1}, test=1), tmp_path, on_case=told.append)
+        written: list[str] = []
+        count = write_cohort(CohortPlan(4, {Modality.MRA: 1}, test=1), tmp_path, on_case=written.append)
         found = sorted(file.parent.relative_to(tmp_path).as_posix() for file in tmp_path.glob("**/case.json"))
         assert found == ["test/cta-4-200000", "test/mra-4-200000", "train/mra-4-0"]
-        assert count == len(told) == 3
+        assert count == len(written) == 3
 
-    def test_an_empty_plan_is_told(self, tmp_path: Path) -> None:
+    def test_an_empty_plan_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="No case was asked for"):
             write_cohort(CohortPlan(1, {}), tmp_path)

@@ -68,7 +68,7 @@ def mixed(aligned: Path, out: Path, share: float) -> Training:
 def test_a_model_is_trained_on_both_and_says_so(trained: Path) -> None:
     model = load_model(trained / "model.cow.pt")
     assert [name for name, _ in model.stages] == ["coarse", "circle", "fine"]
-    assert "1 annotated scans (mra), with 50 % synthetic phantoms beside them" in model.card
+    assert "1 annotated scans (mra), with 50 % synthetic phantoms beside them" in model.description
     assert model.provenance["case_seeds"] == [1]
     kept = [path.name.partition("-")[0] for path in sorted((trained / "phantoms").iterdir())]
     assert kept == ["circle", "head"]

@@ -1,4 +1,4 @@
-"""Registration by intensity: known poses are found again, and what cannot be registered is told."""
+"""Registration by intensity: known poses are found again, and what cannot be registered is reported."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_masks_of_the_same_vessels_in_mra_and_cta_are_laid_onto_each_other() -> 
     np.testing.assert_allclose(np.linalg.det(found.moving_to_fixed[:3, :3]), 1.0, atol=1e-6)
 
 
-def test_scans_that_hardly_cover_each_other_are_told() -> None:
+def test_scans_that_hardly_cover_each_other_are_reported() -> None:
     grid = axis_aligned_grid(HEAD_GRID.centre, HEAD_GRID.spacing, (8, 20, 20))
     sliver = network(tilted())
     small = head_image(POINTS, tilted(), Modality.MRA, grid)

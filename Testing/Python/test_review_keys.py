@@ -42,7 +42,7 @@ def keys_of_the_document() -> dict[str, str]:
     }
 
 
-def test_every_key_is_documented_and_told_in_a_tooltip(desk: Desk) -> None:
+def test_every_key_is_documented_and_named_in_a_tooltip(desk: Desk) -> None:
     documented = keys_of_the_document()
     assert len(documented) == len(BUTTONS)
     for name, key in documented.items():

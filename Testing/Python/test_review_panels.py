@@ -63,8 +63,8 @@ def test_the_table_fits_a_narrow_panel_and_tells_names_in_full_in_tooltips(desk:
     desk.application.process_events()
     table = desk.ui.landmarkTable
     assert table.horizontalScrollBar().maximum() == 0 and table.width <= 360
-    words = {"to check", "absent", "outside", "corrected", "found"}
-    assert max(table.fontMetrics().horizontalAdvance(word) for word in words) < table.columnWidth(2)
+    labels = {"to check", "absent", "outside", "corrected", "found"}
+    assert max(table.fontMetrics().horizontalAdvance(label) for label in labels) < table.columnWidth(2)
     names = [table.item(row, 1).text() for row in range(19)]
     assert "R-A1-A2 junction" in names and "L-ICA-T terminus" in names and "BA-T Basilar tip" in names
     assert max(table.fontMetrics().horizontalAdvance(name) for name in names) < table.columnWidth(1)
@@ -234,7 +234,7 @@ def test_re_placing_is_broken_off_in_any_way(desk: Desk, way: str) -> None:
     assert desk.interaction.GetCurrentInteractionMode() != desk.interaction.Place
 
 
-def test_a_point_dragged_in_a_view_is_corrected_selected_told_once_and_taken_back(desk: Desk) -> None:
+def test_a_point_dragged_in_a_view_is_corrected_selected_reported_once_and_taken_back(desk: Desk) -> None:
     desk.start_review()
     start = desk.landmark("R-ICA-T").position
     view = SliceView(desk.scene, start)
@@ -268,7 +268,7 @@ def test_a_point_moved_by_a_script_is_noticed(desk: Desk) -> None:
     assert desk.landmark("R-ICA-T") == make_detection().landmark("R-ICA-T")
 
 
-def test_points_moved_before_the_review_are_told_when_it_begins(desk: Desk) -> None:
+def test_points_moved_before_the_review_are_reported_when_it_begins(desk: Desk) -> None:
     desk.markups.SetNthControlPointPosition(ANATOMY.index("R-ICA-T"), 1.0, 2.0, 3.0)
     desk.start_review()
     assert desk.changes == [("R-ICA-T",)]
@@ -341,7 +341,7 @@ def test_a_closed_scene_and_a_second_clean_up_do_no_harm(desk: Desk) -> None:
         panel.cleanup()
 
 
-def test_a_lost_landmark_is_told_in_words(desk: Desk) -> None:
+def test_a_lost_landmark_is_reported_in_a_sentence(desk: Desk) -> None:
     desk.start_review()
     desk.markups.SetNthControlPointLabel(0, "mine")
     desk.review.refresh()

@@ -323,7 +323,7 @@ class TestPhantomsOnDemand:
         assert {number % 2 for number in drawn} == {parity}
         assert len(set(drawn)) == 20  # as many as wanted, all of this modality
 
-    def test_windows_that_phantoms_are_not_rendered_in_are_told(self, tmp_path: Path) -> None:
+    def test_windows_that_phantoms_are_not_rendered_in_are_reported(self, tmp_path: Path) -> None:
         stage: Stage = replace(STAGES["fine"], shape=(48, 64, 80))
         with pytest.raises(ConfigurationError, match=r"windows of 64 x 64 x 48 voxels .* data\.phantom_share = 0\.$"):
             PhantomSource(tmp_path, 1, 1, 1).case(stage, 0, np.random.default_rng(1))
@@ -335,9 +335,10 @@ class TestPhantomsOnDemand:
             "from CoWLandmarksTrainingLib.phantom.case_cache import circle_case\n"
             "print(circle_case(Path(sys.argv[1]), 5, 3).image.sum())"
         )
-        words = [sys.executable, "-c", probe]
+        arguments = [sys.executable, "-c", probe]
         both = [
-            subprocess.Popen([*words, str(tmp_path / "shared")], stdout=subprocess.PIPE, text=True) for _ in range(2)
+            subprocess.Popen([*arguments, str(tmp_path / "shared")], stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
         ]
         sums = {process.communicate()[0] for process in both}
         assert [process.returncode for process in both] == [0, 0]
@@ -349,7 +350,7 @@ class TestPhantomsOnDemand:
         assert sums == {f"{alone.image.sum()}\n"}
 
     @pytest.mark.skipif(not Path("/proc").exists(), reason="needs a folder that cannot be made")
-    def test_a_phantom_that_cannot_be_kept_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_phantom_that_cannot_be_kept_is_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
         case = render_circle_case(5, 3, torch.device("cpu"))
         monkeypatch.setattr("CoWLandmarksTrainingLib.phantom.case_cache.render_circle_case", lambda *_: case)
         with pytest.raises(OutputError, match=r"circle-5-0000003\.npz' cannot be written .*; make room on the disk\.$"):

@@ -1,4 +1,4 @@
-"""What the warm worker keeps of the last scan: corrections made with it are those of a fresh process, to the byte."""
+"""What the worker keeps of the last scan: corrections made with it are those of a fresh process, to the byte."""
 
 from __future__ import annotations
 
@@ -61,8 +61,15 @@ def test_corrections_in_the_worker_are_those_of_fresh_processes_and_tell_their_p
     requests = []
     for number, points in enumerate(steps):
         write_annotation(tmp_path / f"{number}.mrk.json", points, ANATOMY)
-        words = ["arteries", str(file), str(tmp_path / f"{number}.mrk.json"), "--no-scene", "--no-pictures", "--out"]
-        warm, cold = ([*words, str(tmp_path / kind / str(number))] for kind in ("warm", "cold"))
+        arguments = [
+            "arteries",
+            str(file),
+            str(tmp_path / f"{number}.mrk.json"),
+            "--no-scene",
+            "--no-pictures",
+            "--out",
+        ]
+        warm, cold = ([*arguments, str(tmp_path / kind / str(number))] for kind in ("warm", "cold"))
         if number:
             warm += ["--previous", str(tmp_path / "warm" / str(number - 1) / "head")]
             cold += ["--previous", str(tmp_path / "cold" / str(number - 1) / "head")]

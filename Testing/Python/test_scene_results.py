@@ -35,7 +35,7 @@ from CoWLandmarksLib.scene.results import (
     add_result,
     refresh_summary,
     result_of,
-    result_words,
+    result_texts,
     scans_of,
     set_shown,
     update_arteries,
@@ -56,9 +56,9 @@ def volume() -> Volume:
 @pytest.fixture(scope="module")
 def event(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the command line says of its result."""
-    words = ["detect", "--sample", "--out", str(tmp_path_factory.mktemp("out")), "--no-scene", "--no-pictures"]
+    arguments = ["detect", "--sample", "--out", str(tmp_path_factory.mktemp("out")), "--no-scene", "--no-pictures"]
     with redirect_stdout(io.StringIO()) as output:
-        assert main([*words, "--device", "cpu", "--json-progress"]) == 0
+        assert main([*arguments, "--device", "cpu", "--json-progress"]) == 0
     last: dict[str, str] = json.loads(output.getvalue().splitlines()[-1])
     return last
 
@@ -91,8 +91,8 @@ def test_the_crop_of_the_labels_is_that_of_the_whole_label_map(folder: Path) -> 
 
 def test_surfaces_are_delivered_only_to_whom_asks_for_them(folder: Path, volume: Volume, tmp_path: Path) -> None:
     assert not list(folder.glob("*.npz"))
-    words = ["arteries", str(SAMPLE_FILE), str(folder / "landmarks.mrk.json"), "--out", str(tmp_path)]
-    assert main([*words, "--previous", str(folder), "--no-scene", "--no-pictures", "--surfaces"]) == 0
+    arguments = ["arteries", str(SAMPLE_FILE), str(folder / "landmarks.mrk.json"), "--out", str(tmp_path)]
+    assert main([*arguments, "--previous", str(folder), "--no-scene", "--no-pictures", "--surfaces"]) == 0
     found = read_delivered(tmp_path / folder.name, volume.grid, ANATOMY)
     made = surfaces_of(found)
     assert list(found.surfaces) == list(made) == [artery.code for artery in ANATOMY.arteries]
@@ -109,7 +109,9 @@ def test_a_result_is_read_back_under_the_name_of_the_volume(delivered: Delivered
 
 
 @pytest.mark.parametrize("damage", ["detection.json", "arteries.seg.nrrd"])
-def test_a_damaged_result_is_told_in_one_sentence(folder: Path, volume: Volume, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_result_is_reported_in_one_sentence(
+    folder: Path, volume: Volume, tmp_path: Path, damage: str
+) -> None:
     broken = shutil.copytree(folder, tmp_path / "result")
     (broken / damage).write_bytes((folder / damage).read_bytes()[:900])
     with pytest.raises(AnnotationError, match=damage):
@@ -239,7 +241,7 @@ def test_event_and_scene_say_the_same_line_of_a_result(
 ) -> None:
     scene = create_scene()
     nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY)
-    assert event["message"] == f"{delivered.detection.verdict_word}; {result_words(nodes.markups).summary}"
+    assert event["message"] == f"{delivered.detection.verdict_label}; {result_texts(nodes.markups).summary}"
 
 
 def test_a_result_folder_is_read_with_its_detection_parsed_once(
@@ -256,21 +258,21 @@ def test_a_result_folder_is_read_with_its_detection_parsed_once(
     assert arteries.anchors
 
 
-def test_the_words_of_a_result_are_kept_by_its_point_list_and_renewed(delivered: Delivered, volume: Volume) -> None:
+def test_the_texts_of_a_result_are_kept_by_its_point_list_and_renewed(delivered: Delivered, volume: Volume) -> None:
     scene = create_scene()
     nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY)
-    words = result_words(nodes.markups)
-    assert (words.scan, words.verdict) == ("Anna's scan", delivered.detection.verdict)
-    assert words.reasons == delivered.detection.reasons
+    arguments = result_texts(nodes.markups)
+    assert (arguments.scan, arguments.verdict) == ("Anna's scan", delivered.detection.verdict)
+    assert arguments.reasons == delivered.detection.reasons
     for row in range(19):
         nodes.states.GetTable().GetColumnByName("state").SetValue(row, "found")
     nodes.table.GetTable().GetColumnByName("state").SetValue(13, "absent")
     assert refresh_summary(nodes.markups, ANATOMY).startswith("19 found; right PCoA")
-    assert "to check" not in result_words(nodes.markups).summary
+    assert "to check" not in result_texts(nodes.markups).summary
     nodes.markups.SetAttribute("CoWLandmarks.verdict", "splendid")
     nodes.markups.SetAttribute("CoWLandmarks.reasons", "no json")
-    assert (result_words(nodes.markups).verdict, result_words(nodes.markups).reasons) == (None, ())
-    assert (result_words(nodes.markups).judged, result_words(nodes.markups).headline) == (None, "")
+    assert (result_texts(nodes.markups).verdict, result_texts(nodes.markups).reasons) == (None, ())
+    assert (result_texts(nodes.markups).judged, result_texts(nodes.markups).headline) == (None, "")
 
 
 def test_a_result_is_hidden_and_drawn_as_a_whole(delivered: Delivered, volume: Volume) -> None:

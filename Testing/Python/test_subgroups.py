@@ -46,10 +46,10 @@ def test_a_real_case_has_only_what_its_image_and_annotation_tell() -> None:
     ],
 )
 def test_a_phantom_case_tells_its_variants(changes: dict[str, str], trait: str, value: str) -> None:
-    words = {"ACoA": "single", "A2": "paired", "disease": "none"}
+    variants = {"ACoA": "single", "A2": "paired", "disease": "none"}
     for side in "RL":
-        words |= {f"{side}-PCoA": "normal", f"{side}-A1": "normal", f"{side}-MCA": "bifurcation"}
-    record: dict[str, Any] = {"variants": words | changes, "masking": "none", "appearance": {"noise": 10.0}}
+        variants |= {f"{side}-PCoA": "normal", f"{side}-A1": "normal", f"{side}-MCA": "bifurcation"}
+    record: dict[str, Any] = {"variants": variants | changes, "masking": "none", "appearance": {"noise": 10.0}}
     traits = subgroups_of(Modality.CTA, record, scan((0.5, 0.5, 0.5)), [])
     assert traits[trait] == value
     assert traits["processing"] == "as scanned"

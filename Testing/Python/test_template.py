@@ -1,4 +1,4 @@
-"""Alignment by templates: every scan lands in one frame, MRA and CTA through one patient, failures are told."""
+"""Alignment by templates: every scan lands in one frame, MRA and CTA through one patient, failures are reported."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_without_a_patient_of_both_the_report_says_so(tmp_path: Path) -> None:
     assert len(cohort.cases()) == 2
 
 
-def test_a_failed_registration_is_told_and_left_out_or_replaced_by_the_landmarks(tmp_path: Path) -> None:
+def test_a_failed_registration_is_reported_and_left_out_or_replaced_by_the_landmarks(tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
     write_head(folder / "a", tilted(), "mra", role="template")
     write_head(folder / "upside-down", tilted(pitch=150.0), "mra", person=2)
@@ -222,7 +222,7 @@ def test_masked_thresholded_and_zeroed_scans_are_no_template(tmp_path: Path) -> 
     assert "2 scans were refused because they are masked, thresholded or zeroed" in sentence
     every = heads(tmp_path / "all", a=zeroed, b=zeroed, c=zeroed, d=zeroed)
     assert "as all scans looked at are; registrations may fail" in chosen_template(every, "", Modality.MRA, no_trial)[1]
-    assert chosen_template(every, "b", Modality.MRA, no_trial)[0].name == "b"  # the user's word stands
+    assert chosen_template(every, "b", Modality.MRA, no_trial)[0].name == "b"  # the user's choice stands
 
 
 def test_trials_are_registrations_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

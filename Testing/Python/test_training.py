@@ -76,7 +76,7 @@ def log_of(out: Path, stage: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / stage / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-class TestRoad:
+class TestPipeline:
     """From the command to the model file and on to a detection."""
 
     @pytest.mark.slow
@@ -92,8 +92,8 @@ class TestRoad:
         assert model.provenance["scans"] == 2
         assert model.provenance["landmark_sets"] == 2 + 2 + 3
         assert "mra-0" not in json.dumps(model.provenance)
-        assert "not a medical device" in model.card
-        assert model.provenance["program"] == PROGRAM and PROGRAM in model.card
+        assert "not a medical device" in model.description
+        assert model.provenance["program"] == PROGRAM and PROGRAM in model.description
         assert [name for name, _ in model.stages] == list(WHOLE)
         assert {name: model.provenance[name]["steps"] for name in WHOLE} == {"coarse": 2, "circle": 2, "fine": 4}
         assert [line["phase"] for line in log_of(out, "fine") if "loss" in line] == [1, 1, 2, 2]
@@ -109,9 +109,16 @@ class TestRoad:
         ]
         image = bead_image(GRID, mean_places(model.anatomy)) * 300
         write_volume(Volume(image.astype(np.int16), GRID.ijk_to_ras, "beads"), tmp_path / "beads.nii.gz")
-        words = ["detect", str(tmp_path / "beads.nii.gz"), "--model", str(out / "model.cow.pt"), "--modality", "mra"]
+        arguments = [
+            "detect",
+            str(tmp_path / "beads.nii.gz"),
+            "--model",
+            str(out / "model.cow.pt"),
+            "--modality",
+            "mra",
+        ]
         few = ["--no-pictures", "--no-arteries", "--no-scene", "--device", "cpu"]
-        assert detect_main([*words, "--out", str(tmp_path / "found"), *few]) in (0, 3)
+        assert detect_main([*arguments, "--out", str(tmp_path / "found"), *few]) in (0, 3)
         assert (tmp_path / "found" / "beads" / "landmarks.csv").exists()
 
     @pytest.mark.slow
@@ -132,9 +139,9 @@ class TestRoad:
             "discriminator.base_width": 4,
             "discriminator.layers": 2,
         }
-        changed = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-        words = ["train", str(aligned), "--out", str(out), "--preset", "paper", "--device", "cpu"]
-        assert main([*words, *changed]) == 0
+        changed = [argument for key, value in settings.items() for argument in ("--set", f"{key}={json.dumps(value)}")]
+        arguments = ["train", str(aligned), "--out", str(out), "--preset", "paper", "--device", "cpu"]
+        assert main([*arguments, *changed]) == 0
         model = load_model(out / "model.cow.pt")
         assert [name for name, _ in model.stages] == ["coarse", "fine"]
         assert (model.window, model.reads_priors, model.decode_with_prior) == (GRID.shape, False, False)
@@ -156,7 +163,7 @@ class TestRoad:
             assert all(plan.stage(stage).steps > 0 for stage in WHOLE)
 
     @pytest.mark.parametrize(
-        ("words", "scans", "sets"),
+        ("arguments", "scans", "sets"),
         [
             (("--image-modality", "cta", "--prior", "mra"), 2, 7),
             (("--image-modality", "cta"), 2, 7),
@@ -165,9 +172,9 @@ class TestRoad:
         ],
     )
     def test_modalities_are_a_matter_of_options(
-        self, aligned: Path, tmp_path: Path, words: tuple[str, ...], scans: int, sets: int
+        self, aligned: Path, tmp_path: Path, arguments: tuple[str, ...], scans: int, sets: int
     ) -> None:
-        given = dict(zip(words[::2], words[1::2], strict=True))
+        given = dict(zip(arguments[::2], arguments[1::2], strict=True))
         options = argparse.Namespace(
             set=None,
             preset="cpu",
@@ -191,7 +198,7 @@ class TestRoad:
         assert model.anatomy.codes == anatomy.codes
         assert model.fine.config.out_channels == 7
         assert model.circle is None
-        assert "There was no validation scan" in model.card
+        assert "There was no validation scan" in model.description
 
     @pytest.mark.slow
     def test_one_case_is_learnt_by_heart_to_a_third_of_a_millimetre(self, tmp_path: Path) -> None:
@@ -240,9 +247,9 @@ class TestBadCohorts:
         status = np.ones(19, np.int8)
         status[3] = -1
         half = replace(cohort, all_cases=tuple(replace(case, status=status) for case in cohort.all_cases))
-        told = self.problem(half, toy_plan(), tmp_path)
-        assert cohort.anatomy.codes[3] in told
-        assert "annotate it" in told
+        message = self.problem(half, toy_plan(), tmp_path)
+        assert cohort.anatomy.codes[3] in message
+        assert "annotate it" in message
 
     def test_a_crop_that_does_not_fit_the_network(self, aligned: Path, tmp_path: Path) -> None:
         plan = toy_plan(fine={"levels": 5})

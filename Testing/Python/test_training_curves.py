@@ -42,7 +42,7 @@ def log(folder: Path, network: str, entries: dict[int, float], **more: Any) -> N
 
 @pytest.fixture
 def panel(application: Any, tmp_path: Path) -> Any:
-    """The panel's widget with a training in `tmp_path` that has not told anything yet."""
+    """The panel's widget with a training in `tmp_path` that has not reported anything yet."""
     planned(tmp_path)
     widget = application.load_module("CoWLandmarksTraining")
     widget.ui.outputFolderEdit.currentPath = str(tmp_path)
@@ -189,7 +189,7 @@ def test_what_is_waited_for_is_said_until_figures_come(panel: Any, tmp_path: Pat
     assert ui.trainLabel.text == "Finished: the model is in the training folder."
 
 
-def test_pace_and_time_left_are_told_for_each_part_and_in_all(panel: Any, tmp_path: Path) -> None:
+def test_pace_and_time_left_are_reported_for_each_part_and_in_all(panel: Any, tmp_path: Path) -> None:
     ui, training = panel.ui, panel.panel.training
     log(tmp_path, "coarse", {1: 0.5}, seconds_per_step=40.0)
     training.advance()

@@ -44,7 +44,7 @@ class TestCases:
         assert not ui.caseTable.visible
         assert "folder" in ui.checkLabel.text
 
-    def test_the_table_says_in_words_what_is_wrong_the_worst_first(self, application: Any, mra: Path) -> None:
+    def test_the_table_says_what_is_wrong_the_worst_first(self, application: Any, mra: Path) -> None:
         ui = checked(application, mra).ui
         names, problems = texts(ui.caseTable, 0), texts(ui.caseTable, 4)
         assert set(names[:2]) == {"broken", "mra01"}
@@ -70,7 +70,7 @@ class TestCases:
         composite = scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
         assert composite is None or composite.GetBackgroundVolumeID() == volume.GetID()
 
-    def test_a_case_that_cannot_be_opened_is_told(self, application: Any, mra: Path) -> None:
+    def test_a_case_that_cannot_be_opened_is_reported(self, application: Any, mra: Path) -> None:
         ui = checked(application, mra).ui
         ui.caseTable.cellDoubleClicked.emit(texts(ui.caseTable, 0).index("broken"), 0)
         assert "no file that can be opened" in ui.checkLabel.text
@@ -134,14 +134,14 @@ class TestAlignment:
         widget = checked(application, mra)
         choose(widget.ui.mraTemplateComboBox, "mra03")
         widget.ui.alignedFolderEdit.currentPath = str(tmp_path)
-        words = widget.panel.alignment.words()
-        assert words[-4:] == ["--by", "template", "--mra-template", "mra03"]
+        arguments = widget.panel.alignment.arguments()
+        assert arguments[-4:] == ["--by", "template", "--mra-template", "mra03"]
 
 
 class TestEvaluation:
     """Section 4."""
 
-    def test_a_model_that_is_not_there_is_told(self, application: Any, tmp_path: Path) -> None:
+    def test_a_model_that_is_not_there_is_reported(self, application: Any, tmp_path: Path) -> None:
         ui = opened(application).ui
         ui.modelFileEdit.currentPath = str(tmp_path / "gone.cow.pt")
         assert "gone.cow.pt" in ui.evaluateLabel.text

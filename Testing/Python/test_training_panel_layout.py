@@ -39,8 +39,8 @@ def folders(tmp_path: Path) -> Path:
         assert picture.save(str(aligned / "pictures" / f"{case['name']}.png"))
     training = tmp_path / "training"
     training.mkdir()
-    words = ("train", str(aligned), "--out", str(training), "--preset", "cpu", "--set", "training.seed=7")
-    write_job(training, TrainingJob("token", words, time.time(), TrainingJobState.RUNNING, pid=1))
+    arguments = ("train", str(aligned), "--out", str(training), "--preset", "cpu", "--set", "training.seed=7")
+    write_job(training, TrainingJob("token", arguments, time.time(), TrainingJobState.RUNNING, pid=1))
     plan = PRESETS["cpu"].with_values(circle={"adversarial_steps": 50}, fine={"steps": 200, "adversarial_steps": 100})
     (training / "plan.json").write_text(json.dumps({"plan": plan.to_dict()}), encoding="utf-8")
     return tmp_path

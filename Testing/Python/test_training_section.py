@@ -19,7 +19,7 @@ from CoWLandmarksTrainingLib.jobs.detached_job import start_job
 from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, read_job, write_job
 from long_log import LONG_LOG_ENTRIES, write_long_log
 from other_anatomy import seven_points
-from tiny_training import PATIENCE_SECONDS, state_of, tiny_words, wait_for
+from tiny_training import PATIENCE_SECONDS, state_of, tiny_arguments, wait_for
 from training_widgets import choose, opened, texts, write_flawed_cohort
 
 ANATOMY = default_anatomy()
@@ -28,9 +28,9 @@ ANATOMY = default_anatomy()
 def job_in(folder: Path, state: TrainingJobState, *, alive: bool = True) -> None:
     """As if a training had been started in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    words = ("train", "aligned", "--out", str(folder))
+    arguments = ("train", "aligned", "--out", str(folder))
     write_job(
-        folder, TrainingJob("token", words, time.time() if alive else 1.0, state, pid=1, message="the disk is full")
+        folder, TrainingJob("token", arguments, time.time() if alive else 1.0, state, pid=1, message="the disk is full")
     )
     if alive:
         beat(folder, "token")
@@ -142,7 +142,7 @@ class TestTraining:
         assert "19 landmarks" in ui.phantomSpinBox.toolTip
         assert "--phantoms" not in ui.commandText.plainText
 
-    def test_time_and_disk_space_are_told_before_the_start_only(self, application: Any, tmp_path: Path) -> None:
+    def test_time_and_disk_space_are_reported_before_the_start_only(self, application: Any, tmp_path: Path) -> None:
         widget = opened(application)
         ui = widget.ui
         ui.outputFolderEdit.currentPath = str(tmp_path)
@@ -220,7 +220,7 @@ class TestTraining:
         ("state", "alive", "enabled", "sentence"),
         [
             (TrainingJobState.RUNNING, True, "stop", "goes on when"),
-            (TrainingJobState.RUNNING, False, "resume", "without a word"),
+            (TrainingJobState.RUNNING, False, "resume", "without a message"),
             (TrainingJobState.STOPPED, True, "resume", "Resume"),
             (TrainingJobState.FAILED, True, "resume", "the disk is full"),
             (TrainingJobState.FINISHED, True, "", "Finished"),
@@ -282,7 +282,7 @@ class TestTraining:
         assert ui.commandText.plainText.endswith("--device auto --set training.seed=7")
         assert "again" not in ui.commandLabel.text
 
-    def test_a_damaged_job_file_is_told_and_another_folder_helps(self, application: Any, tmp_path: Path) -> None:
+    def test_a_damaged_job_file_is_reported_and_another_folder_helps(self, application: Any, tmp_path: Path) -> None:
         (tmp_path / "job.json").write_text("{", encoding="utf-8")
         ui = opened(application).ui
         ui.outputFolderEdit.currentPath = str(tmp_path)
@@ -293,7 +293,7 @@ class TestTraining:
     def test_a_training_is_started_followed_stopped_found_again_resumed_and_used(
         self, application: Any, aligned: Path, mra: Path, tmp_path: Path
     ) -> None:
-        """The whole road; the tiny settings that the panel does not offer are those the training was begun with."""
+        """The whole pipeline; the tiny settings that the panel does not offer are those the training was begun with."""
         out = tmp_path / "my training"
         widget = opened(application)
         ui = widget.ui
@@ -301,13 +301,13 @@ class TestTraining:
         ui.alignedFolderEdit.currentPath = str(aligned)
         ui.outputFolderEdit.currentPath = str(out)
         choices = widget.panel.training.choices
-        words = tiny_words(aligned, out, pretrain=200, adversarial=40)
-        widget.panel.training.words = lambda: words
+        arguments = tiny_arguments(aligned, out, pretrain=200, adversarial=40)
+        widget.panel.training.arguments = lambda: arguments
         assert choices.output == out
         widget.panel.training.refresh()
         ui.startButton.click()
         ui.startButton.click()  # the second click finds the button disabled
-        del widget.panel.training.words
+        del widget.panel.training.arguments
         assert not ui.startButton.enabled
         first = read_job(out)
         assert first is not None
@@ -358,7 +358,7 @@ class TestTraining:
     ) -> None:
         widget = opened(application)
         widget.ui.outputFolderEdit.currentPath = str(tmp_path)
-        start_job(tmp_path, tiny_words(aligned, tmp_path, pretrain=100_000))
+        start_job(tmp_path, tiny_arguments(aligned, tmp_path, pretrain=100_000))
         application.spin_until(lambda: widget.ui.stopButton.enabled, PATIENCE_SECONDS)
         application.quit()
         widget.cleanup()

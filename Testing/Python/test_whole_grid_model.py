@@ -125,8 +125,8 @@ def test_seven_points_go_from_model_file_to_results(tmp_path: Path) -> None:
     anatomy = anatomy_from_dict(seven_points())
     save_model(replace(image_only(tiny_model(), anatomy), circle=None), tmp_path / "seven.cow.pt")
     write_volume(bead_scan(GRID, bead_places()), tmp_path / "beads.nii.gz")
-    words = ["detect", str(tmp_path / "beads.nii.gz"), "--model", str(tmp_path / "seven.cow.pt"), "--device", "cpu"]
-    assert detect_main([*words, "--modality", "cta", "--out", str(tmp_path / "out")]) in (0, 3)
+    arguments = ["detect", str(tmp_path / "beads.nii.gz"), "--model", str(tmp_path / "seven.cow.pt"), "--device", "cpu"]
+    assert detect_main([*arguments, "--modality", "cta", "--out", str(tmp_path / "out")]) in (0, 3)
     detection = json.loads((tmp_path / "out" / "beads" / "detection.json").read_text(encoding="utf-8"))
     assert [landmark["code"] for landmark in detection["landmarks"]] == list(anatomy.codes)
     assert (tmp_path / "out" / "beads" / "scene.mrb").exists()

@@ -31,7 +31,7 @@ _LOGICS = {
 
 
 def _qt_application() -> QtWidgets.QApplication:
-    """The one application object of the process, with the same look on every computer."""
+    """The one application object of the process, with the same style on every computer."""
     application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["CoWLandmarks"])
     application.setOrganizationName("CoWLandmarksStandIn")
     application.setApplicationName("Slicer")

@@ -87,8 +87,8 @@ def _arteries(
         left_out = delivery.write(folder, volume, detection, None, found)
     for warning in left_out:
         events(Event(EventKind.WARNING, warning, scan=volume.name))
-    said = f"Landmarks {detection.verdict_word}. {found.summary}"
-    events(Event(EventKind.RESULT, said, fraction=1.0, path=arguments.out / volume.name, scan=volume.name))
+    message = f"Landmarks {detection.verdict_label}. {found.summary}"
+    events(Event(EventKind.RESULT, message, fraction=1.0, path=arguments.out / volume.name, scan=volume.name))
     return ExitCode.DELIVERED
 
 

@@ -30,7 +30,7 @@ def add_export(commands: Any) -> argparse.ArgumentParser:
     )
     export.add_argument("--case", metavar="NAME", help="pseudonym of the case (default: the next of case-001, ...)")
     export.add_argument("--patient", metavar="NAME", help="pseudonym of the patient (default: that of the case)")
-    export.add_argument("--annotator", metavar="INITIALS", default="", help="where the review tells none")
+    export.add_argument("--annotator", metavar="INITIALS", default="", help="used where the review names none")
     export.add_argument("--landmarks", metavar="NODE", help="name of the point list, where the scene holds several")
     export.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
     export.add_argument("--debug", action="store_true", help="show where an error comes from")
@@ -65,8 +65,8 @@ def run_export(
     if reviewed < len(landmarks):
         warning = f"Only {reviewed} of {len(landmarks)} landmarks are reviewed by a person; case.json says so."
         events(Event(EventKind.WARNING, warning, scan=case))
-    told = f"{case}: {reviewed} of {len(landmarks)} landmarks reviewed"
-    events(Event(EventKind.RESULT, told, fraction=1.0, path=arguments.to / case))
+    message = f"{case}: {reviewed} of {len(landmarks)} landmarks reviewed"
+    events(Event(EventKind.RESULT, message, fraction=1.0, path=arguments.to / case))
     return 0
 
 

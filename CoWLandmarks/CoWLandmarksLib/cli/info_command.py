@@ -15,7 +15,7 @@ def add_info(commands: Any) -> None:
     info = commands.add_parser(
         "info",
         help="show a model card, or what the program understands of a scan",
-        description="Show the card of a model file, or what the program understands of a scan (no patient data).",
+        description="Show the model card of a model file, or what the program understands of a scan (no patient data).",
     )
     info.add_argument(
         "path", metavar="MODEL-or-SCAN", type=path_argument, help="model file (.pt), scan file or DICOM folder"

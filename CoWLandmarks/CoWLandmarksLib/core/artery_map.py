@@ -47,7 +47,7 @@ class ArteryTrace:
     """One artery of one scan.
 
     `centerline` (n, 3) RAS mm from its start to its end landmark, `radii` (n,) mm; both empty unless the state is
-    PRESENT or HYPOPLASTIC. `reason` says in words why the state is what it is; `confidence` in [0, 1].
+    PRESENT or HYPOPLASTIC. `reason` is a phrase that says why the state is what it is; `confidence` in [0, 1].
     """
 
     code: str
@@ -69,8 +69,8 @@ class ArteryMap:
     """All arteries of a scan in the order of the anatomy.
 
     `labels` uint8 [k, j, i] is a crop of the scan's own grid that begins at voxel `start` (i, j, k); beyond it there is
-    no label. `summary` is the variant of the circle in plain words, `landmarks` are those it was traced between.
-    `anchors` (RAS mm by code) are those that crop and cost map were made for (arteries_surroundings.py).
+    no label. `summary` is the variant of the circle as text, `landmarks` are those it was traced between.
+    `anchors` (RAS mm by code) are those that crop and cost map were made for (arteries/surroundings.py).
     """
 
     arteries: tuple[ArteryTrace, ...]

@@ -1,4 +1,4 @@
-"""A circle in plain words: its variant, and a whole result in one line."""
+"""A circle as text: its variant, and a whole result in one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .artery_map import ArteryState, ArteryTrace
 from .detection import LandmarkEstimate, LandmarkState
 
-_WORDS = {"R": "right", "L": "left"}
+_SIDES = {"R": "right", "L": "left"}
 _RING = ("ACoA", "ACA-A1", "PCoA", "PCA-P1")
 FETAL_RATIO = 1.0
 """A PCoA at least this many times as wide as the P1 of its side feeds the posterior cerebral artery ("fetal")."""
@@ -40,14 +40,14 @@ def summary_of(traces: Sequence[ArteryTrace]) -> str:
     ring = [trace for trace in traces if _part(trace.code)[1] in _RING]
     remarks = [f"{spoken_name(code)} fetal ({detail})" for code, detail in _fetal(by_code)]
     fetal_sides = {code.split("-")[0] for code, _ in _fetal(by_code)}
-    for state, words in (
+    for state, text in (
         (ArteryState.ABSENT, "absent"),
         (ArteryState.HYPOPLASTIC, "hypoplastic"),
     ):
         for trace in traces:
             side, name = _part(trace.code)
             if trace.state is state and not (name == "PCA-P1" and side in fetal_sides):
-                remarks.append(f"{spoken_name(trace.code)} {words}")
+                remarks.append(f"{spoken_name(trace.code)} {text}")
     unseen = [trace for trace in traces if trace.state in (ArteryState.OUTSIDE, ArteryState.UNKNOWN)]
     if unseen:
         remarks.append(f"not judged: {', '.join(spoken_name(trace.code) for trace in unseen)}")
@@ -79,10 +79,10 @@ def _fetal(by_code: dict[str, ArteryTrace]) -> list[tuple[str, str]]:
 def _part(code: str) -> tuple[str, str]:
     """Side ("" for the midline) and code without the side."""
     side, dash, name = code.partition("-")
-    return (side, name) if dash and side in _WORDS else ("", code)
+    return (side, name) if dash and side in _SIDES else ("", code)
 
 
 def spoken_name(code: str) -> str:
-    """An artery's code in words: 'right PCoA'."""
+    """An artery's code written out: 'right PCoA'."""
     side, name = _part(code)
-    return f"{_WORDS[side]} {name.split('-')[-1]}" if side else name
+    return f"{_SIDES[side]} {name.split('-')[-1]}" if side else name

@@ -38,7 +38,7 @@ class Verdict(str, Enum):
 
     @property
     def headline(self) -> str:
-        """The verdict in words, for people."""
+        """The verdict as a sentence, for people."""
         return _HEADLINES[self]
 
 
@@ -49,18 +49,18 @@ _HEADLINES = {
 }
 
 
-def verdict_word(verdict: Verdict | None) -> str:
-    """The verdict in the word that tables show; None is that of landmarks that a file gave."""
+def verdict_label(verdict: Verdict | None) -> str:
+    """The verdict as tables show it; None is that of landmarks that a file gave."""
     return NOT_JUDGED if verdict is None else verdict.value
 
 
 def verdict_headline(verdict: Verdict | None) -> str:
-    """The verdict in words, for people; None is that of landmarks that a file gave."""
+    """The verdict as a sentence, for people; None is that of landmarks that a file gave."""
     return NOT_JUDGED.capitalize() if verdict is None else verdict.headline
 
 
 def read_verdict(text: str | None, provenance: Mapping[str, Any]) -> Verdict | None:
-    """The verdict that a file or a scene keeps; raises ValueError for another word.
+    """The verdict that a file or a scene keeps; raises ValueError for another value.
 
     Earlier versions wrote one for landmarks that a file gave, although nothing had judged them: it does not count.
     """
@@ -166,13 +166,13 @@ class Detection:
     heatmaps: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
 
     @property
-    def verdict_word(self) -> str:
-        """The verdict in the word that tables show."""
-        return verdict_word(self.verdict)
+    def verdict_label(self) -> str:
+        """The verdict as tables show it."""
+        return verdict_label(self.verdict)
 
     @property
     def headline(self) -> str:
-        """The verdict in words, for people."""
+        """The verdict as a sentence, for people."""
         return verdict_headline(self.verdict)
 
     def landmark(self, code: str) -> LandmarkEstimate:

@@ -11,7 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 
 _LONGEST_PATH = 300
-_MEMORY_WORDS = (
+_MEMORY_MESSAGES = (
     "out of memory",
     "alloc_failed",
     "not_initialized",
@@ -21,7 +21,7 @@ _MEMORY_WORDS = (
 
 
 def short_path(path: Path) -> str:
-    """A path as it is told in a sentence: very long ones without their middle."""
+    """A path as sentences show it: very long ones without their middle."""
     text = str(path)
     half = _LONGEST_PATH // 2
     return text if len(text) <= _LONGEST_PATH else f"{text[:half]}...{text[-half:]}"
@@ -31,8 +31,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether more memory was asked for than there is: Python, or torch, cuDNN, cuBLAS or Apple's backend."""
     if isinstance(error, MemoryError):
         return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(said in words for said in _MEMORY_WORDS)
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(known in message for known in _MEMORY_MESSAGES)
 
 
 class ExitCode(IntEnum):

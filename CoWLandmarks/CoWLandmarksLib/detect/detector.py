@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
@@ -65,7 +65,7 @@ class Alignment:
     slack_mm: float | np.ndarray = DECODING_SLACK_MM
 
 
-CARD_FULL = "The graphics card has too little memory; the CPU was used."
+GPU_FULL = "The graphics card has too little memory; the CPU was used."
 
 
 def choose_device(name: str) -> torch.device:
@@ -115,7 +115,7 @@ class Detector:
         turns: int = COARSE_TURNS,
         circle_readings: int = CIRCLE_READINGS,
     ) -> None:
-        """`passes` over a fine network that is told where to look (another needs one); `mirror`: also read the mirror
+        """`passes` over a fine network that gets expected positions (another needs one); `mirror`: also read the mirror
         image and average (twice the time), where the model allows it; `turns`: how often the coarse network reads
         again with the head turned upright by what it found before; `circle_readings` of the circle network, where the
         model has one, each aligned by the one before."""
@@ -134,7 +134,7 @@ class Detector:
             if not full:
                 raise
         if full:
-            self._leave_card()
+            self._leave_gpu()
 
     def detect(
         self,
@@ -151,11 +151,11 @@ class Detector:
         The scan is one that `validated` has checked, as `read_scan` does. Raises ConfigurationError for an unusable
         hint.
         """
-        tell = progress or (lambda stage, fraction, message: None)
-        measurement = self.measure(volume, modality=modality, hint=hint, progress=tell)
-        tell(DetectionStage.JUDGE.value, 0.95, "judging the result")
+        report = progress or (lambda stage, fraction, message: None)
+        measurement = self.measure(volume, modality=modality, hint=hint, progress=report)
+        report(DetectionStage.JUDGE.value, 0.95, "judging the result")
         detection = self.judge(measurement, hint or {})
-        tell(DetectionStage.JUDGE.value, 1.0, summary_line(detection.landmarks))
+        report(DetectionStage.JUDGE.value, 1.0, summary_line(detection.landmarks))
         return detection
 
     def measure(
@@ -174,13 +174,13 @@ class Detector:
                 raise
             measurement = None
         if measurement is None:
-            self._leave_card()
+            self._leave_gpu()
             measurement = self._measure(volume, modality, hint, progress)
         return replace(measurement, warnings=(*measurement.warnings, *self._warnings))
 
-    def _leave_card(self) -> None:
-        """Go on with the CPU; call it outside the handler, whose traceback holds the tensors on the card."""
-        self._warnings = (CARD_FULL,)
+    def _leave_gpu(self) -> None:
+        """Go on with the CPU; call it outside the handler, whose traceback holds the tensors on the GPU."""
+        self._warnings = (GPU_FULL,)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self._load_networks(torch.device("cpu"))
@@ -194,8 +194,8 @@ class Detector:
         for name, network in networks.items():
             last = name == "fine"
             if self.mirror and (self.model.read_mirrored or not last):
-                told = last and self.model.reads_priors
-                self._readers[name] = MirroredPair(network, permutation, with_priors=told)
+                with_priors = last and self.model.reads_priors
+                self._readers[name] = MirroredPair(network, permutation, with_priors=with_priors)
             else:
                 self._readers[name] = SingleReading(network)
 
@@ -206,23 +206,23 @@ class Detector:
         hint: Mapping[str, np.ndarray] | None,
         progress: ProgressCallback | None,
     ) -> Measurement:
-        tell = progress or (lambda stage, fraction, message: None)
-        tell(DetectionStage.PREPARE.value, 0.0, "checking the scan")
+        report = progress or (lambda stage, fraction, message: None)
+        report(DetectionStage.PREPARE.value, 0.0, "checking the scan")
         volume = stored_along_ras(volume)
         kind, image, warnings = self._prepared(volume, modality)
-        tell(DetectionStage.LOCALISE.value, 0.15, "looking for the circle of Willis")
+        report(DetectionStage.LOCALISE.value, 0.15, "looking for the circle of Willis")
         alignment = self._align(image, hint)
         for name, part in self.model.stages[1:-1]:
-            tell(DetectionStage.LOCALISE.value, 0.4, f"reading the whole {name}")
+            report(DetectionStage.LOCALISE.value, 0.4, f"reading the whole {name}")
             alignment = self._align_by_circle(self._readers[name], part, image, alignment, hint)
-        tell(DetectionStage.REFINE.value, 0.5, "placing the landmarks")
+        report(DetectionStage.REFINE.value, 0.5, "placing the landmarks")
         to_reference = alignment.fit.transform
         expected = apply_affine(np.linalg.inv(to_reference), alignment.prior.mean)
         wanted = sought(volume.grid.depth_mm(expected))
         prior = alignment.prior
         for _ in range(self.passes - 1):
             prior = self._updated_prior(refine(self._readers["fine"], self.model, image, to_reference, prior, wanted))
-            tell(DetectionStage.REFINE.value, 0.65, "looking again with what was learned")
+            report(DetectionStage.REFINE.value, 0.65, "looking again with what was learned")
         fine = refine(self._readers["fine"], self.model, image, to_reference, prior, wanted, alignment.slack_mm)
         return Measurement(volume, kind, alignment, fine, warnings)
 
@@ -374,7 +374,7 @@ class Detector:
             "device": self.device.type,
             "decoding": self.decoding,
             "hinted": sorted(hint),
-            "evidence": asdict(evidence),
+            "evidence": evidence.to_dict(),
         }
         return Detection(
             scan=volume.name,

@@ -98,7 +98,7 @@ def read_label_crop(path: str | PathLike[str]) -> tuple[np.ndarray, tuple[int, i
         if voxels.dtype != np.uint8:
             raise VolumeError(f"'{path}' holds {voxels.dtype} values and no label map; run the detection again.")
         extents = [
-            [int(word) for word in value.split()]
+            [int(number) for number in value.split()]
             for key, value in header.pairs.items()
             if key.startswith("Segment") and key.endswith("_Extent")
         ]

@@ -43,9 +43,9 @@ def check_pseudonym(text: str, known: Sequence[str] = ()) -> str:
 
 
 def identifying_parts(known: Sequence[str]) -> set[str]:
-    """The words of names and IDs that are long enough to identify somebody, folded."""
-    words = (word for text in known for word in (text, *re.split(r"[\s^,;=]+", text)))
-    return {word.strip().casefold() for word in words if len(word.strip()) >= 3}
+    """The parts of names and IDs that are long enough to identify somebody, folded."""
+    parts = (part for text in known for part in (text, *re.split(r"[\s^,;=]+", text)))
+    return {part.strip().casefold() for part in parts if len(part.strip()) >= 3}
 
 
 def free_pseudonym(cohort: Path) -> str:

@@ -30,7 +30,7 @@ _TYPES = {
     ("f", 4): "float",
     ("f", 8): "double",
 }
-_NUMPY_TYPES = {word: f"{kind}{size}" for (kind, size), word in _TYPES.items()} | {"unsigned char": "u1"}
+_NUMPY_TYPES = {text: f"{kind}{size}" for (kind, size), text in _TYPES.items()} | {"unsigned char": "u1"}
 """The last is how SimpleITK calls it, which wrote the label maps of version 0.1.0."""
 _CHUNK_BYTES = 1 << 20
 """Packed at a time: some ten milliseconds."""
@@ -88,7 +88,7 @@ def read_own_nrrd(path: str | PathLike[str]) -> tuple[np.ndarray, NrrdHeader]:
         encoding = header.fields["encoding"]
         if encoding not in ("raw", "gzip"):
             raise ValueError(f"encoding {encoding}")
-        width, height, depth = (int(word) for word in header.fields["sizes"].split())
+        width, height, depth = (int(text) for text in header.fields["sizes"].split())
         unpacked = data if encoding == "raw" else zlib.decompress(data, zlib.MAX_WBITS | 32)
         return np.frombuffer(unpacked, kind).reshape(depth, height, width), header
     except (OSError, ValueError, KeyError, zlib.error) as error:
@@ -103,7 +103,7 @@ def read_plain_nrrd(path: Path, name: str) -> Volume:
         if header.fields["space"] != _SPACE:
             raise ValueError(f"space {header.fields['space']}")
         for column, vector in enumerate([*header.fields["spacedirections"].split(), header.fields["spaceorigin"]]):
-            matrix[:3, column] = [float(word) for word in vector.strip("()").split(",")]
+            matrix[:3, column] = [float(text) for text in vector.strip("()").split(",")]
     except (ValueError, KeyError, IndexError) as error:
         raise VolumeError(f"'{path}' cannot be read ({error!r}); run the detection again.") from error
     return Volume(voxels, matrix, name)

@@ -97,7 +97,7 @@ def _gdcm_can_read(path: Path) -> bool:
 def read_header(path: Path) -> DicomFile | None:
     """Header of a DICOM image; None for DICOM files that hold no image (reports, plans, DICOMDIR).
 
-    A file that is cut off before its pixels comes back with `damaged` set, so that no slice is lost without a word;
+    A file that is cut off before its pixels comes back with `damaged` set, so that no slice is lost silently;
     its `series_uid` is empty where the file is cut off before that.
     """
     try:

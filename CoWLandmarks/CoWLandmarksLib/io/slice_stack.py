@@ -155,9 +155,9 @@ def straightened(voxels: np.ndarray, stack: SliceStack) -> tuple[np.ndarray, np.
     if stack.tilted:
         source = Grid((voxels.shape[0], voxels.shape[1], voxels.shape[2]), matrix)
         target = _orthogonal_grid(source, stack)
-        import torch  # start-up
+        import torch  # start-up time
 
-        from ..networks.resampling import resample
+        from ..networks.resampling import resample  # start-up time
 
         straight = resample(torch.from_numpy(voxels), source, target, padding=float(voxels.min()))
         voxels, matrix = _as_type(straight.numpy(), voxels.dtype), target.ijk_to_ras

@@ -72,7 +72,7 @@ def write_volume(volume: Volume, path: str | Path, compress: bool = True) -> Non
             raise OutputError(f"'{path}' cannot be written: the folder '{path.parent}' does not exist.")
         with libraries_silenced():
             sitk.WriteImage(image_from_volume(volume), str(temporary), compress)
-        check_complete(temporary)  # ITK writes NIfTI onto a full disk without a word: the file is just shorter
+        check_complete(temporary)  # ITK writes NIfTI onto a full disk silently: the file is just shorter
         temporary.replace(path)
     except (OSError, RuntimeError, VolumeError) as error:
         raise OutputError(
@@ -131,7 +131,7 @@ def _read_image_file(path: Path) -> Volume:
         with libraries_silenced():
             reader.ReadImageInformation()
     except RuntimeError as error:
-        check_complete(path)  # has better words where a file is cut off
+        check_complete(path)  # has a better message where a file is cut off
         raise VolumeError(_unreadable(path, str(error))) from error
     _refuse_unsuitable(path, reader)
     if float(np.prod(reader.GetSize(), dtype=float)) > MOST_VOXELS:

@@ -1,4 +1,4 @@
-"""Jobs of the warm worker one after the other, watched from a timer: nothing here waits.
+"""Jobs of the persistent worker one after the other, watched from a timer: nothing here waits.
 
 The owner calls `JobQueue.advance` again and again (in 3D Slicer from a QTimer). Slow steps of this side, such as
 writing the scan for the child process or reading its result, run in a thread.
@@ -43,16 +43,16 @@ class DetectOptions:
     arteries: bool = True
     heatmaps: bool = False
 
-    def words(self) -> list[str]:
-        """The command line's words for them."""
-        words = ["--modality", self.modality, "--device", self.device, "--decoding", self.decoding]
+    def arguments(self) -> list[str]:
+        """The command line's arguments for them."""
+        arguments = ["--modality", self.modality, "--device", self.device, "--decoding", self.decoding]
         if self.model is not None:
-            words += ["--model", str(self.model)]
+            arguments += ["--model", str(self.model)]
         if not self.arteries:
-            words.append("--no-arteries")
+            arguments.append("--no-arteries")
         if self.heatmaps:
-            words.append("--heatmaps")
-        return words
+            arguments.append("--heatmaps")
+        return arguments
 
 
 class WorkerJobState(str, Enum):
@@ -83,11 +83,11 @@ class WorkerJob:
 
     `prepare` runs before it and `read` takes the path that it delivered; both in a thread. What `finish` makes of the
     read result is done in short steps in the calling thread. A job that is no longer `wanted` (asked often) is
-    cancelled. `on_event` sees what the worker tells, `on_end` the job in a final state;
+    cancelled. `on_event` sees what the worker reports, `on_end` the job in a final state;
     both are called from `JobQueue.advance`. A cancelled worker gets `grace_seconds` to tidy up after itself.
     """
 
-    words: Sequence[str]
+    arguments: Sequence[str]
     read: Callable[[Path], Any] = lambda path: path
     prepare: Callable[[], None] | None = None
     finish: Callable[[Any], Iterator[None]] = _nothing_more
@@ -203,7 +203,7 @@ class JobQueue:
             background.result()
             if self._worker is None:
                 self._worker = self._make_worker()
-            self._number = self._worker.submit(job.words)
+            self._number = self._worker.submit(job.arguments)
             job.state = WorkerJobState.WORKING
         if job.state is WorkerJobState.WORKING:
             self._take_events(job)
@@ -252,9 +252,9 @@ class JobQueue:
 
     def _finish(self, job: WorkerJob, state: WorkerJobState) -> None:
         job.state = state
-        told = job.on_end
+        callback = job.on_end
         job.let_go()
-        told(job)
+        callback(job)
 
 
 class _Background:

@@ -129,11 +129,11 @@ def text_width(text: str, size: int, bold: bool = False) -> int:
 def wrapped(text: str, size: int, width: float) -> list[str]:
     """The text as lines no wider than `width` pixels, broken at spaces (a longer word stands alone)."""
     lines: list[str] = []
-    for word in text.split():
-        if lines and text_width(f"{lines[-1]} {word}", size) <= width:
-            lines[-1] += f" {word}"
+    for token in text.split():
+        if lines and text_width(f"{lines[-1]} {token}", size) <= width:
+            lines[-1] += f" {token}"
         else:
-            lines.append(word)
+            lines.append(token)
     return lines
 
 

@@ -78,13 +78,13 @@ def draw_picture(
 
 
 def _draw_header(canvas: Canvas, detection: Detection, absent: Sequence[str]) -> None:
-    words, colour = detection.headline, _VERDICTS[detection.verdict]
+    headline, colour = detection.headline, _VERDICTS[detection.verdict]
     canvas.rectangle(0, 0, PAGE_WIDTH, _HEADER - _GAP, colour)
-    canvas.text(_MARGIN, 31, words, 34, _WHITE, bold=True)
+    canvas.text(_MARGIN, 31, headline, 34, _WHITE, bold=True)
     summary = summary_line(detection.landmarks, absent)
     canvas.text(_MARGIN, 67, shortened(summary, 20, PAGE_WIDTH - 2 * _MARGIN), 20, _WHITE)
     scan = f"{detection.scan}  ({_MODALITIES[detection.modality]})"
-    free = PAGE_WIDTH - 3 * _MARGIN - text_width(words, 34, bold=True)
+    free = PAGE_WIDTH - 3 * _MARGIN - text_width(headline, 34, bold=True)
     canvas.text(PAGE_WIDTH - _MARGIN, 31, shortened(scan, 26, free), 26, _WHITE, align=1.0)
 
 
@@ -235,9 +235,9 @@ def _draw_table(
     left, line, line_height = x + 20, y + 28.0, 24
     remarks = [wrapped(remark, 18, width - 60) for remark in (*detection.reasons, *detection.warnings)]
     lines = [(text, number == 0) for remark in remarks for number, text in enumerate(remark)]
-    room = int((height - 120 - 24 * len(detection.landmarks)) // line_height)
-    if len(lines) > room:
-        lines = [*lines[: max(0, room - 1)], ("more in detection.json ...", True)]
+    lines_left = int((height - 120 - 24 * len(detection.landmarks)) // line_height)
+    if len(lines) > lines_left:
+        lines = [*lines[: max(0, lines_left - 1)], ("more in detection.json ...", True)]
     for text, is_first in lines or [("No remarks.", False)]:
         if is_first:
             canvas.disc((left + 5, line + 1), 3, _WHITE)
@@ -258,7 +258,7 @@ def _draw_table(
         else:
             canvas.line((left + 4, middle), (left + 14, middle), _GREY, 2.0)
         canvas.text(columns[0], middle, estimate.code, 19, colour, bold=True)
-        canvas.text(columns[1], middle, _state_words(estimate), 18, colour)
+        canvas.text(columns[1], middle, _state_text(estimate), 18, colour)
         if placed:
             canvas.text(columns[2], middle, f"{100 * estimate.confidence:.0f} %", 18, colour)
             canvas.text(columns[3], middle, f"{estimate.error_mm:.1f} mm", 18, colour)
@@ -267,8 +267,8 @@ def _draw_table(
     canvas.text(left, y + height - 22, legend, 15, _GREY)
 
 
-def _state_words(estimate: LandmarkEstimate) -> str:
-    words = {LandmarkState.UNCERTAIN: "uncertain", LandmarkState.OUTSIDE: "outside the scan"}
-    text = words.get(estimate.state, estimate.state.value)
-    details = [word for word, true in (("by rule", estimate.by_rule), ("corrected", estimate.corrected)) if true]
+def _state_text(estimate: LandmarkEstimate) -> str:
+    names = {LandmarkState.UNCERTAIN: "uncertain", LandmarkState.OUTSIDE: "outside the scan"}
+    text = names.get(estimate.state, estimate.state.value)
+    details = [label for label, true in (("by rule", estimate.by_rule), ("corrected", estimate.corrected)) if true]
     return ", ".join([text, *details])

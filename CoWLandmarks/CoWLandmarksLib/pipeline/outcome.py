@@ -58,7 +58,7 @@ def summary_table(outcomes: Sequence[ScanOutcome]) -> str:
             below.append([])
             continue
         name = _shortened(outcome.folder.name)
-        rows.append((name, detection.verdict_word, f"{outcome.seconds:.1f}", outcome.summary))
+        rows.append((name, detection.verdict_label, f"{outcome.seconds:.1f}", outcome.summary))
         shown = outcome.picture if outcome.picture is not None else outcome.folder
         below.append([*detection.reasons, f"{'picture' if outcome.picture is not None else 'files'}: {shown}"])
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

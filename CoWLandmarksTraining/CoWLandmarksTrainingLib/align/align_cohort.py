@@ -24,7 +24,7 @@ from .case_alignment import CaseAlignment, CohortAligner, CohortAlignment
 from .crops import CropJob, MadeCrop, make_crop
 
 OnCase = Callable[[str, str], None]
-"""Told (stage, name of the case) as cases get done."""
+"""Called with (stage, name of the case) as cases get done."""
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def _split(arguments: argparse.Namespace) -> int:
     out = arguments.out or setting.splits_file
     cohort = read_cohort(setting.cohort.folders, setting.cohort.read_anatomy())
     if not cohort.scans:
-        _tell(cohort.problems)
+        _print_problems(cohort.problems)
         raise AnnotationError("No case of the cohort can be read, so there is nothing to split; run check to see why.")
     keep = None
     if out.exists() and not arguments.force:
@@ -156,7 +156,7 @@ def _split(arguments: argparse.Namespace) -> int:
         keep,
     )
     splits.write(out)
-    _tell(cohort.problems)
+    _print_problems(cohort.problems)
     print("| split | patients | MRA | CTA | landmarks only |\n|---|---|---|---|---|")
     for split in SPLITS:
         members = [scan for scan in cohort.scans if splits.of(scan) == split]
@@ -185,7 +185,7 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
         raise CoWLandmarksError("--out is missing; name a folder for the aligned cohort.")
     # A case of which check says that it cannot be used as it is must not be trained on.
     cohort = with_checked_annotations(read_cohort(setting.cohort.folders, setting.cohort.read_anatomy()))
-    _tell(cohort.problems)
+    _print_problems(cohort.problems)
     if setting.splits_file.exists():
         splits = Splits.read(setting.splits_file)
         splits.check(cohort.scans)
@@ -249,7 +249,7 @@ def _alignment_table(aligned: Any) -> str:
     return "\n".join(lines)
 
 
-def _tell(problems: Sequence[Any]) -> None:
+def _print_problems(problems: Sequence[Any]) -> None:
     for problem in problems:
         if problem.severity is not Severity.NOTE:
             print(problem, file=sys.stderr)

@@ -32,8 +32,8 @@ def _run(arguments: argparse.Namespace, main: Callable[[Sequence[str]], int]) ->
     if aligning not in (ExitCode.DELIVERED, ExitCode.PARTLY_FAILED):
         return aligning
     out = arguments.out or config.parent / "training"
-    words = ["train", str(aligned), "--out", str(out), "--config", str(config), "--preset", arguments.preset]
-    words += ["--device", arguments.device]
-    words += ["--resume"] if arguments.resume else []
-    words += ["--json-progress"] if arguments.json_progress else []
-    return main(words) or aligning
+    command = ["train", str(aligned), "--out", str(out), "--config", str(config), "--preset", arguments.preset]
+    command += ["--device", arguments.device]
+    command += ["--resume"] if arguments.resume else []
+    command += ["--json-progress"] if arguments.json_progress else []
+    return main(command) or aligning

@@ -23,7 +23,7 @@ from ..config.training_plan import DEFAULT_PRESET, OWN_PLAN, PRESETS, TRAINING_S
 from ..records.aligned_folder import AlignedCohort
 from ..records.improvement import improvement_of_reports
 
-_DEFAULT_CARD = "CoW Landmarks default model."
+_DEFAULT_DESCRIPTION = "CoW Landmarks default model."
 _DEFAULT_LICENCE = "Apache-2.0"
 
 
@@ -164,7 +164,7 @@ def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, pr
         data = CohortData(AlignedCohort.read(arguments.aligned), plan)
         return Training(data, plan, arguments.out, device, processes)
     own = Training(PhantomData(plan), plan, arguments.out, device, processes)
-    return replace(own, name=f"default-{plan.name}", licence=_DEFAULT_LICENCE, card=_DEFAULT_CARD)
+    return replace(own, name=f"default-{plan.name}", licence=_DEFAULT_LICENCE, description=_DEFAULT_DESCRIPTION)
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
@@ -328,12 +328,12 @@ class _Show:
             print(f"{stage}: {entry['message']}", flush=True)
             return
         values = entry.get("validation") or {name: entry[name] for name in self._SHOWN if name in entry}
-        told = "  ".join(f"{name} {_number(value)}" for name, value in values.items() if value is not None)
+        figures = "  ".join(f"{name} {_number(value)}" for name, value in values.items() if value is not None)
         label = "validation  " if "validation" in entry else ""
         steps = f"{entry['step']}/{entry['steps']}" if "steps" in entry else str(entry["step"])
         done = entry["step"] / entry["steps"] if "steps" in entry else None
         bar = "" if done is None else "[" + ("#" * round(20 * done)).ljust(20, ".") + "] "
-        print(f"{stage} {bar}{steps}  {label}{told}", flush=True)
+        print(f"{stage} {bar}{steps}  {label}{figures}", flush=True)
 
 
 def _number(value: Any) -> str:

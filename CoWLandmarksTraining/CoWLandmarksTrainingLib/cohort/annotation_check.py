@@ -88,6 +88,6 @@ def listed_twice(cohort: Cohort) -> list[Problem]:
         key = tuple(np.round(points / _SAME_MM).ravel().tolist())
         other = seen.setdefault(key, scan)
         if other is not scan:
-            tell = warning if other.patient == scan.patient else error
-            problems.append(tell(scan.name, f"has the same landmarks as '{other.name}'; keep one of the two."))
+            make_problem = warning if other.patient == scan.patient else error
+            problems.append(make_problem(scan.name, f"has the same landmarks as '{other.name}'; keep one of the two."))
     return problems

@@ -22,7 +22,7 @@ Reading = tuple[list[AnnotatedScan], list[Problem]]
 
 
 def read_folder_case(place: CasePlace, anatomy: Anatomy) -> Reading:
-    """A case folder with a case.json; what cannot be read is told as problems."""
+    """A case folder with a case.json; what cannot be read is reported as problems."""
     folder = place.file.parent
     try:
         description = read_case_json(place.file)
@@ -63,10 +63,10 @@ def _read(
     modality: Modality | None,
 ) -> Reading:
     try:
-        landmarks, told = landmarks_of_points(read_points(annotation), anatomy, name)
+        landmarks, point_problems = landmarks_of_points(read_points(annotation), anatomy, name)
     except CoWLandmarksError as wrong:
         return [], [*problems, error(name, str(wrong))]
-    problems += told
+    problems += point_problems
     if modality is None:
         return [], [*problems, error(name, "whether it is MRA or CTA is said nowhere; write it into case.json.")]
     files = [
@@ -93,7 +93,7 @@ def _read(
 
 
 def _named_modality(place: CasePlace, name: str, image: Path | None, problems: list[Problem]) -> Modality | None:
-    """The modality by names, else by the look of the image; what was assumed is told."""
+    """The modality by names, else by the intensities of the image; what was assumed is reported."""
     modality = place.modality()
     if modality is not None:
         problems.append(note(name, f"taken for {modality.value.upper()} by its name; case.json can say it."))

@@ -1,4 +1,4 @@
-"""Cases that are Slicer scenes (.mrb, .mrml); MRML is spoken by `CoWLandmarksLib.scene.annotations` alone."""
+"""Cases that are Slicer scenes (.mrb, .mrml); their nodes are read by `CoWLandmarksLib.scene.annotations`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .problems import Problem, error, note, warning
 
 
 def read_scene_cases(place: CasePlace, anatomy: Anatomy) -> tuple[list[AnnotatedScan], list[Problem]]:
-    """All cases of one scene file; what cannot be read is told as problems."""
+    """All cases of one scene file; what cannot be read is reported as problems."""
     from CoWLandmarksLib.scene.annotations import annotations_in_scene, data_files  # optional
     from CoWLandmarksLib.scene.scene_files import load_scene  # optional
 
@@ -55,8 +55,8 @@ def _scan_of(
 
     attributes = annotation.attributes
     problems += [error(name, doubt) for doubt in annotation.doubts]
-    landmarks, told = landmarks_of_points(annotation.points, anatomy, name)
-    problems += told
+    landmarks, point_problems = landmarks_of_points(annotation.points, anatomy, name)
+    problems += point_problems
     landmarks = with_table_states(annotation.markups, landmarks)
     transform = attributes.get("transform")
     described = case_description({**attributes, "transform": None if transform is None else json.loads(transform)})

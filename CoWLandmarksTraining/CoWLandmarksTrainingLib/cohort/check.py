@@ -70,8 +70,8 @@ def check_cohort(cohort: Cohort, on_case: Callable[[str], None] = lambda _: None
     anatomy = cohort.anatomy
     rows, problems = [], []
     for scan in cohort.scans:
-        grid, image, told = _checked_image(scan)
-        problems += told + annotation_problems(scan, anatomy, grid)
+        grid, image, image_problems = _checked_image(scan)
+        problems += image_problems + annotation_problems(scan, anatomy, grid)
         rows.append(_checked_case(scan, anatomy, image))
         on_case(scan.name)
     problems += _distance_problems(cohort) + listed_twice(cohort) + problems_across_splits(cohort.scans)

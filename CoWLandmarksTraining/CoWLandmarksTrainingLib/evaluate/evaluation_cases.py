@@ -51,13 +51,13 @@ def evaluation_cases(
         )
     names = {scan.name for scan in chosen}
     known = {scan.name for scan in read.scans}
-    told: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for problem in read.problems:
         if problem.severity is Severity.ERROR and (problem.case in names or problem.case not in known):
-            told.setdefault(problem.case, problem.sentence)
-    usable = [scan for scan in chosen if scan.name not in told]
+            errors.setdefault(problem.case, problem.sentence)
+    usable = [scan for scan in chosen if scan.name not in errors]
     with_image = tuple(scan for scan in usable if scan.image is not None)
-    failed = tuple({"case": case, "error": sentence} for case, sentence in told.items())
+    failed = tuple({"case": case, "error": sentence} for case, sentence in errors.items())
     seal = None if splits is None else splits.seal
     return EvaluationCases(with_image, failed, len(usable) - len(with_image), seal)
 

@@ -197,8 +197,8 @@ def markdown_report(report: dict[str, Any]) -> str:
     if rows := report["figures"].get("subvoxel"):
         lines += ["95 % bootstrap intervals over scans (sub-voxel):", ""]
         for name, row in rows.items():
-            told = [f"{key} {_range(value)}" for key, value in row["interval"].items() if value]
-            lines.append(f"- {name}: {', '.join(told) or 'too few scans'}")
+            details = [f"{key} {_range(value)}" for key, value in row["interval"].items() if value]
+            lines.append(f"- {name}: {', '.join(details) or 'too few scans'}")
         lines += ["", "## Presence", ""]
         for name, row in report["presence"].items():
             specificity = "-" if row["specificity"] is None else f"{100 * row['specificity']:.1f} %"
@@ -259,9 +259,9 @@ def _range(interval: Sequence[float]) -> str:
 
 
 def _failure(entry: dict[str, Any]) -> str:
-    told = ", ".join(
+    details = ", ".join(
         f"{point['landmark']} {point['error_mm']:.1f} mm"
         + (f" (taken for {point['taken_for']})" if "taken_for" in point else "")
         for point in entry["landmarks"]
     )
-    return f"- {entry['case']} ({entry['verdict']}): {told}"
+    return f"- {entry['case']} ({entry['verdict']}): {details}"

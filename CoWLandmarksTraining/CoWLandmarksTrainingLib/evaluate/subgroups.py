@@ -30,11 +30,11 @@ def subgroups_of(
     }
     if not phantom:
         return traits
-    words: dict[str, str] = dict(phantom.get("variants", {}))
+    variants: dict[str, str] = dict(phantom.get("variants", {}))
     traits["processing"] = "as scanned" if phantom.get("masking") == "none" else _PROCESSED
-    traits["disease"] = "none" if words.get("disease", "none") == "none" else "stenosis, occlusion or aneurysm"
+    traits["disease"] = "none" if variants.get("disease", "none") == "none" else "stenosis, occlusion or aneurysm"
     traits["population"] = str(phantom.get("population"))
-    pcoa = {words.get(f"{side}-PCoA") for side in "RL"}
+    pcoa = {variants.get(f"{side}-PCoA") for side in "RL"}
     traits["posterior circle"] = (
         "fetal type"
         if any("fetal" in str(form) for form in pcoa)
@@ -42,10 +42,10 @@ def subgroups_of(
         if "absent" in pcoa
         else "complete"
     )
-    first = {words.get(f"{side}-A1") for side in "RL"}
-    anterior = first != {"normal"} or words.get("ACoA") != "single" or words.get("A2") != "paired"
+    first = {variants.get(f"{side}-A1") for side in "RL"}
+    anterior = first != {"normal"} or variants.get("ACoA") != "single" or variants.get("A2") != "paired"
     traits["anterior circle"] = "variant" if anterior else "complete"
-    middle = {words.get(f"{side}-MCA") for side in "RL"}
+    middle = {variants.get(f"{side}-MCA") for side in "RL"}
     traits["M1 division"] = "two trunks" if middle == {"bifurcation"} else "early, three trunks or single"
     noise = float(phantom.get("appearance", {}).get("noise", 0.0))
     traits["noise"] = "low" if noise <= NOISE_LIMIT[modality] else "high"

@@ -21,8 +21,8 @@ from .job_files import OUTPUT_FILE, STOP_FILE, TrainingJob, TrainingJobState, re
 _PACKAGES = (Path(__file__).resolve().parents[2], Path(CoWLandmarksLib.__file__).resolve().parent.parent)
 
 
-def start_job(folder: Path, words: Sequence[str], python: str = sys.executable) -> TrainingJob:
-    """Start `cowlandmarks-train WORDS` detached, with its job files in `folder`; returns at once.
+def start_job(folder: Path, arguments: Sequence[str], python: str = sys.executable) -> TrainingJob:
+    """Start `cowlandmarks-train ARGUMENTS` detached, with its job files in `folder`; returns at once.
 
     `python` is the interpreter (in 3D Slicer: its PythonSlicer). Raises JobError when a training runs in the folder
     already or the process cannot be started, OutputError when the folder cannot be written.
@@ -30,13 +30,20 @@ def start_job(folder: Path, words: Sequence[str], python: str = sys.executable) 
     before = read_job(folder)
     if before is not None and before.state.active:
         raise JobError(f"A training runs in '{folder}' already; stop it, or choose another output folder.")
-    job = TrainingJob(token=uuid.uuid4().hex, words=tuple(words), started=time.time())
+    job = TrainingJob(token=uuid.uuid4().hex, arguments=tuple(arguments), started=time.time())
     write_job(folder, job)
     try:
         (folder / STOP_FILE).unlink(missing_ok=True)
         with (folder / OUTPUT_FILE).open("ab") as output:
             process = subprocess.Popen(
-                [python, "-m", "CoWLandmarksTrainingLib.jobs.job_process", str(folder.absolute()), job.token, *words],
+                [
+                    python,
+                    "-m",
+                    "CoWLandmarksTrainingLib.jobs.job_process",
+                    str(folder.absolute()),
+                    job.token,
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -65,7 +72,7 @@ def _reap(process: subprocess.Popen[bytes], folder: Path, job: TrainingJob) -> N
         left = read_job(folder)
         if left is not None and left.token == job.token and left.state.active:
             state = TrainingJobState.STOPPING is left.state
-            sentence = f"The process ended without a word (exit code {code}); '{OUTPUT_FILE}' may tell more."
+            sentence = f"The process ended without a message (exit code {code}); '{OUTPUT_FILE}' may tell more."
             write_job(
                 folder, replace(left, state=TrainingJobState.RUNNING).ended_with(code or 1, sentence, stopped=state)
             )

@@ -25,7 +25,7 @@ OUTPUT_FILE = "job.log"
 
 BEAT_SECONDS = 2.0
 STALE_SECONDS = 20.0
-"""A heartbeat older than this is that of a process which ended without a word (killed, computer switched off)."""
+"""A heartbeat older than this is that of a process which ended without a message (killed, computer switched off)."""
 _START_SECONDS = 60.0
 
 
@@ -48,13 +48,13 @@ class TrainingJobState(str, Enum):
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training: the `words` of its command, its process, times in seconds since 1970, and how it ended.
+    """One training: the `arguments` of its command, its process, times in seconds since 1970, and how it ended.
 
     `token` tells one start in a folder from the next. `code` is the exit code and `message` its last sentence.
     """
 
     token: str
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     started: float
     state: TrainingJobState = TrainingJobState.STARTING
     pid: int = 0
@@ -73,7 +73,9 @@ class TrainingJob:
 
 def write_job(folder: Path, job: TrainingJob) -> None:
     """Write `job.json`; raises OutputError."""
-    write_json(folder / JOB_FILE, {"schema": SCHEMA, **asdict(job)})
+    content = asdict(job)
+    content["words"] = content.pop("arguments")  # the key of cow-job/1
+    write_json(folder / JOB_FILE, {"schema": SCHEMA, **content})
 
 
 def read_job(folder: Path, now: float | None = None) -> TrainingJob | None:
@@ -89,7 +91,7 @@ def read_job(folder: Path, now: float | None = None) -> TrainingJob | None:
             raise ValueError(f"schema {content['schema']!r}")
         job = TrainingJob(
             token=str(content["token"]),
-            words=tuple(str(word) for word in content["words"]),
+            arguments=tuple(str(argument) for argument in content["words"]),
             started=float(content["started"]),
             state=TrainingJobState(content["state"]),
             pid=int(content["pid"]),

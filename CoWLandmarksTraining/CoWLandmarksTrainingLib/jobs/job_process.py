@@ -93,7 +93,7 @@ class LastLine(io.TextIOBase):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and keep the job files; returns its exit code."""
-    folder, token, *words = argv
+    folder, token, *arguments = argv
     place = Path(folder)
     job = read_job(place)
     if job is None or job.token != token:
@@ -108,14 +108,14 @@ def main(argv: Sequence[str]) -> int:
         try:
             from ..__main__ import main as command  # start-up time
 
-            code = command(words)
+            code = command(arguments)
         except KeyboardInterrupt:
             complaints.write("error: Stopped before all was delivered.\n")
         except BaseException as error:
             complaints.write(f"error: {type(error).__name__}: {error}\n")
             raise
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is told in any case
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is reported in any case
             message = complaints.text.removeprefix("error: ").removeprefix("stopped: ")
             now = read_job(place)
             if now is not None and now.token == token:

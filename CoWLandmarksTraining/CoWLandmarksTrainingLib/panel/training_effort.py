@@ -27,7 +27,7 @@ class Machine:
 
 
 PROCESSOR = Machine("two cores of an AMD EPYC", {"coarse": 0.29, "circle": 1.04, "fine": 0.27})
-CARD = Machine("NVIDIA H200", {"coarse": 0.0021, "circle": 0.0050, "fine": 0.0015})
+GPU = Machine("NVIDIA H200", {"coarse": 0.0021, "circle": 0.0050, "fine": 0.0015})
 SAMPLE_SECONDS = {"coarse": 0.05, "circle": 0.35, "fine": 0.03}
 """To make one sample of a cohort, on one core of the processor."""
 PHANTOM_SECONDS, PHANTOM_MB = 1.7, 2.9
@@ -45,10 +45,10 @@ _MEASURED_WIDTH, _MEASURED_FOLD, _MEASURED_WINDOW = 32, 2, (48, 64, 64)
 
 @dataclass(frozen=True)
 class Effort:
-    """Time on two cores of the processor and on a card, and disk space at most."""
+    """Time on two cores of the processor and on a GPU, and disk space at most."""
 
     processor_seconds: float
-    card_seconds: float
+    gpu_seconds: float
     disk_mb: float
 
 
@@ -57,7 +57,7 @@ def effort(plan: Mapping[str, Any]) -> Effort:
     parts, phantoms = planned_parts(plan), phantom_count(plan)
     stages = {part.stage for part in parts if part.steps}
     disk = CHECKPOINT_MB * (CHECKPOINTS * len(stages) + 1) + MODEL_MB + PHANTOM_MB * phantoms
-    return Effort(_seconds(plan, parts, phantoms, PROCESSOR), _seconds(plan, parts, phantoms, CARD), disk)
+    return Effort(_seconds(plan, parts, phantoms, PROCESSOR), _seconds(plan, parts, phantoms, GPU), disk)
 
 
 def phantom_count(plan: Mapping[str, Any]) -> int:
@@ -113,13 +113,13 @@ def _pace(plan: Mapping[str, Any], parts: Sequence[Part]) -> tuple[Machine, floa
     if not known:
         return None
     last, seconds = known[-1], float(known[-1].seconds_per_step or 0.0)
-    factors = [(machine, seconds / step_seconds(plan, last, machine)) for machine in (PROCESSOR, CARD)]
+    factors = [(machine, seconds / step_seconds(plan, last, machine)) for machine in (PROCESSOR, GPU)]
     return min(factors, key=lambda pair: abs(math.log(pair[1])))
 
 
 def _makers(plan: Mapping[str, Any], machine: Machine) -> int:
     """Processes that make batches at the same time; beside the network there is room for one on the processor."""
-    return max(1, int(plan["training"]["workers"])) if machine is CARD else 1
+    return max(1, int(plan["training"]["workers"])) if machine is GPU else 1
 
 
 def _size(stage: str, own: Mapping[str, Any]) -> float:

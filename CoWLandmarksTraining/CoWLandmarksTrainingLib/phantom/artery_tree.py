@@ -1,7 +1,7 @@
 """The arteries between the landmarks: hung, joined, and split where the definitions put the landmarks.
 
-Curves that are continuous in the body (siphon, cerebral trunks) are built in one piece. Landmarks that a rule
-defines are looked for on the finished piece, so that labels and landmarks agree to the vertex.
+Curves that are continuous in the body (siphon, cerebral trunks) are built as one. Landmarks that a rule
+defines are looked for on the finished curve, so that labels and landmarks agree to the vertex.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ def random_tiles(seed: int = SHEET_SEED, count: int = CASES) -> list[Tile]:
         modality = (Modality.MRA, Modality.CTA)[number % 2]
         case = make_case(seed, number // 2, modality)
         points = np.array([e.position for e in case.truth if e.position is not None], float)
-        words = "" if case.record["masking"] == "none" else f", {case.record['masking']}"
+        properties = "" if case.record["masking"] == "none" else f", {case.record['masking']}"
         name = "TOF-MRA" if modality is Modality.MRA else "CTA"
-        tiles.append(Tile(f"{name}{words}", case.volume, modality, points.mean(axis=0)))
+        tiles.append(Tile(f"{name}{properties}", case.volume, modality, points.mean(axis=0)))
     return tiles
 
 

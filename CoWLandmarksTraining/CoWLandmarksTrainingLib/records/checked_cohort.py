@@ -18,7 +18,7 @@ _PATHS = ("scene", "volume", "annotation")
 
 @dataclass(frozen=True)
 class CheckedCase:
-    """One case of a checked cohort; `image` describes its scan in words, or is NO_IMAGE or UNREADABLE_IMAGE.
+    """One case of a checked cohort; `image` describes its scan, or is NO_IMAGE or UNREADABLE_IMAGE.
 
     Where it lies: its `scene`, or its `volume` (None without) and its `annotation`. `problems` are (severity,
     sentence). A case that could not be read at all is not `readable`: of it only the problems are known.

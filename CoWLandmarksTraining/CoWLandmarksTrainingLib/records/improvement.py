@@ -53,21 +53,21 @@ class Improvement:
 
     def sentence(self) -> str:
         """For people, with a plain warning where the new model is not shown to be better."""
-        told = (
+        text = (
             f"On {self.scans} scan{'s' * (self.scans != 1)} the new model has a mean error of "
             f"{self.new_mre_mm:.2f} mm, the old one {self.old_mre_mm:.2f} mm (difference "
             f"{self.difference_mm:+.2f} mm"
         )
-        told += (
+        text += (
             ")."
             if self.interval_mm is None
             else f", 95 % interval {self.interval_mm[0]:+.2f} to {self.interval_mm[1]:+.2f})."
         )
         if not self.better:
-            return f"{told} WARNING: the new model is not better; keep the old one."
+            return f"{text} WARNING: the new model is not better; keep the old one."
         if not self.sure:
-            return f"{told} WARNING: so few scans do not show that it is better; evaluate both on more scans."
-        return told
+            return f"{text} WARNING: so few scans do not show that it is better; evaluate both on more scans."
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in `comparison.json`, in the log and in the provenance of the model."""

@@ -17,7 +17,7 @@ MEMORY_ADVICE = (
 
 @contextmanager
 def enough_memory(what: str, advice: str = "use a smaller batch_size or base_width") -> Iterator[None]:
-    """ConfigurationError in place of torch's words when there is too little memory for `what` happens inside."""
+    """ConfigurationError in place of torch's message when there is too little memory for `what` happens inside."""
     try:
         yield
     except RuntimeError as error:

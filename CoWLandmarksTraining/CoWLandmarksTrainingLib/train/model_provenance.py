@@ -1,4 +1,4 @@
-"""What a model says of its training: provenance and card."""
+"""What a model records of its training: provenance and description."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ def model_provenance(training: Training, steps: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def model_card(training: Training) -> str:
+def model_description(training: Training) -> str:
     """A few sentences for people."""
     trained = [f"{stage.name} {stage.settings.all_steps}" for stage in training.stages if not stage.fixed]
-    told = [
-        training.card,
+    sentences = [
+        training.description,
         f"Trained with {PROGRAM} on {training.data.description()}; steps: {', '.join(trained)}.",
         *training.data.frame.notes,
         "Research use only; not a medical device; its accuracy on patients is not established. Check every point.",
     ]
-    return " ".join(sentence for sentence in told if sentence)
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def known_seeds(told: Any, *, are_seeds: bool = False) -> Iterator[int]:
+def known_seeds(recorded: Any, *, are_seeds: bool = False) -> Iterator[int]:
     """Seeds in a model's provenance: its own, its networks', those of their cases and of the models before it.
 
     A provenance is free in form; what is no whole number is passed over. `are_seeds`: all numbers in it are.
     """
-    if isinstance(told, Mapping):
-        for key, value in told.items():
+    if isinstance(recorded, Mapping):
+        for key, value in recorded.items():
             if key not in ("calibration", "plan"):
                 yield from known_seeds(value, are_seeds=are_seeds or key in ("seed", "case_seeds"))
-    elif isinstance(told, (list, tuple)):
-        for value in told:
+    elif isinstance(recorded, (list, tuple)):
+        for value in recorded:
             yield from known_seeds(value, are_seeds=are_seeds)
-    elif are_seeds and isinstance(told, int) and not isinstance(told, bool):
-        yield told
+    elif are_seeds and isinstance(recorded, int) and not isinstance(recorded, bool):
+        yield recorded
 
 
 def _plan_without_paths(training: Training) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Stage:
 
     `grid` is the reference grid that its window moves in (FIELD: unused); `shape` (K, J, I) and `spacing_mm` (3,)
     (R, A, S) are of what it reads; `channels` say what of the image: "mean" and "maximum" over finer voxels, or the
-    "image" itself. `priors`: it is told where the stages before expect the landmarks; `after_circle`: these are the
+    "image" itself. `priors`: it reads where the stages before expect the landmarks; `after_circle`: these are the
     errors of a circle stage as well. `start` are trained weights to begin with (None: random ones).
     """
 

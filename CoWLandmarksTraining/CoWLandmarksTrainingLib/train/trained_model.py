@@ -15,7 +15,7 @@ from ..evaluate.fit_calibration import calibrated
 from ..records.improvement import improvement, write_comparison
 from .checkpoint import averaged_weights
 from .memory import enough_memory
-from .model_provenance import model_card, model_provenance
+from .model_provenance import model_description, model_provenance
 from .stages import Stage, grid_spec
 from .trainer import CHECKPOINT_NAME, LogSink
 
@@ -43,7 +43,7 @@ def trained_model(training: Training) -> Model:
         intensity=dict(training.data.rules),
         provenance=model_provenance(training, steps),
         licence=training.licence,
-        card=model_card(training),
+        description=model_description(training),
         decode_with_prior=fine.decode_with_prior,
         read_mirrored=training.augmentation.mirror,
     )
@@ -80,12 +80,12 @@ def _last_state(checkpoint: Path) -> dict[str, Any]:
     return {"step": int(state["step"]), "seconds": float(state["seconds"])}
 
 
-def deliver_model(training: Training, tell: LogSink) -> None:
+def deliver_model(training: Training, report: LogSink) -> None:
     """Calibrate, compare with the model it began from, and write the model file."""
     device, data, start = training.device.type, training.data, training.start
     # Tables of networks that this training did not go on with say nothing of its own.
     before = start if all(stage.start is not None for stage in training.stages) else None
-    tell({"stage": "calibration", "message": "measuring the confidences"})
+    report({"stage": "calibration", "message": "measuring the confidences"})
     with enough_memory("the calibration"):
         model = calibrated(
             trained_model(training),
@@ -95,17 +95,21 @@ def deliver_model(training: Training, tell: LogSink) -> None:
         )
     if model.fine.calibration is (UNCALIBRATED if before is None else before.fine.calibration):  # nothing was measured
         whose = "a guess" if before is None else "those of the model it began from"
-        model = replace(model, card=f"{model.card} There was no validation scan: confidences are {whose}.")
+        model = replace(
+            model, description=f"{model.description} There was no validation scan: confidences are {whose}."
+        )
     compared = None
     if start is not None:
-        tell({"stage": "comparison", "message": "comparing with the model it began from"})
+        report({"stage": "comparison", "message": "comparing with the model it began from"})
         with enough_memory("the comparison"):
             compared = improvement(data.read_validation(start, device), data.read_validation(model, device))
     if compared is not None:
         model = replace(model, provenance={**model.provenance, "compared_with_start": compared.to_dict()})
         write_comparison(training.out, compared)
-        tell({"stage": "comparison", "message": compared.sentence(), **compared.to_dict()})
+        report({"stage": "comparison", "message": compared.sentence(), **compared.to_dict()})
     elif start is not None:
-        told = "There is no validation scan: whether the new model is better than the one it began from is not known."
-        tell({"stage": "comparison", "message": told})
+        message = (
+            "There is no validation scan: whether the new model is better than the one it began from is not known."
+        )
+        report({"stage": "comparison", "message": message})
     save_model(model, training.model_file, eight_bit=True)

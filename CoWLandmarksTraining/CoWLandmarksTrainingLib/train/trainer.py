@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "checkpoint.pt"
 _DIAGNOSED_EVERY = 10
-"""Steps between looks at where the discriminator's gradient leads."""
+"""Steps between measurements of where the discriminator's gradient leads."""
 LogSink = Callable[[dict[str, Any]], None]
 Validation = Callable[[torch.nn.Module, int], dict[str, Any]]
 """Judges the averaged network at a step; what it returns goes into the log."""
@@ -107,7 +107,7 @@ class Trainer:
         should_stop: Callable[[], bool] = lambda: False,
         validate: Validation | None = None,
     ) -> None:
-        """Train until the configured steps or seconds (over all resumed pieces) are used up.
+        """Train until the configured steps or seconds (over all resumed sessions) are used up.
 
         `should_stop` is asked between steps; when it says so, a checkpoint is written and StoppedError raised.
         `validate` judges the averaged network every `validate_every` steps and at the end. Raises
@@ -115,7 +115,7 @@ class Trainer:
         checkpoint cannot be written; one on the way that cannot be written is only warned of.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        tell = on_log or (lambda entry: None)
+        report = on_log or (lambda entry: None)
         started = saved = logged = time.monotonic()
         losses: list[float] = []
         phase_2 = self.config.adversarial_from
@@ -147,16 +147,16 @@ class Trainer:
                     losses.append(self.train_step(batch))
                 now = time.monotonic()
                 if now - logged >= self.config.log_seconds or self.step in (1, self.config.steps, phase_2):
-                    tell(self._log_entry(losses, rate, elapsed, now - logged, waited))
+                    report(self._log_entry(losses, rate, elapsed, now - logged, waited))
                     losses.clear()
                     logged, waited = now, 0.0
                 if validate and self.config.validate_every and self.step % self.config.validate_every == 0:
-                    self._validate(validate, tell)
+                    self._validate(validate, report)
                 if time.monotonic() - saved > self.config.checkpoint_seconds:
                     self._save_if_possible(elapsed)
                     saved = time.monotonic()
             if validate and not (self.config.validate_every and self.step % self.config.validate_every == 0):
-                self._validate(validate, tell)
+                self._validate(validate, report)
         finally:
             del feed  # ends the processes that make batches
         self.seconds_before = elapsed
@@ -339,11 +339,11 @@ class Trainer:
             entry |= self.adversary.log() if entry["phase"] == 2 else {}
         return self.log.append(entry)
 
-    def _validate(self, validate: Validation, tell: LogSink) -> None:
+    def _validate(self, validate: Validation, report: LogSink) -> None:
         if self.processes.first:
             with enough_memory(f"the validation after step {self.step}", self.memory_advice):
                 result = validate(self.averaged_generator().to(self.device), self.step)
-            tell(self.log.append({"step": self.step, "validation": result}))
+            report(self.log.append({"step": self.step, "validation": result}))
         self.processes.wait()
 
     def _stop(self, elapsed: float) -> None:

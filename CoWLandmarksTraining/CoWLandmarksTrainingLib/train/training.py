@@ -44,7 +44,7 @@ _MOST_VALIDATED = 8
 class Training:
     """One training: what it learns from, settings, place, device and this process's part.
 
-    `name`, `licence` and `card` (a sentence before the others) are for the model; by default those of a user's own.
+    `name`, `licence` and `description` (its first sentence) are for the model; by default those of a user's own.
     """
 
     data: TrainingData
@@ -54,7 +54,7 @@ class Training:
     processes: Processes = field(default_factory=Processes)
     name: str | None = None
     licence: str = "of the data it was trained on; not stated"
-    card: str = ""
+    description: str = ""
 
     @property
     def model_file(self) -> Path:
@@ -222,7 +222,7 @@ def train(
 ) -> Path | None:
     """Train the stages in turn and write the model file; returns its path.
 
-    `minutes` is the length of this piece: afterwards it stops as by `should_stop`. `only`: this stage alone, and no
+    `minutes` is the length of this session: afterwards it stops as by `should_stop`. `only`: this stage alone, and no
     model (None is returned). `state_from` and `state_to` are folders of light states that travel (light_state.py).
     Raises OutputError when the folder holds a training and `resume` is not wanted, ConfigurationError when the data or
     the settings do not allow a training, StoppedError when it was stopped with checkpoints.
@@ -238,20 +238,20 @@ def train(
     for stage in chosen:
         training.samples(stage)  # phantoms that do not fit a stage are refused before the stages before it are trained
     claim(training, resume or only is not None)
-    tell = on_log or (lambda entry: None)
+    report = on_log or (lambda entry: None)
     with light_states(training, state_to):
         for stage in chosen:
             if stage.fixed:
                 continue
             trainer = training.trainer(stage, state_from)
-            trainer.run(lambda e, s=stage: tell({"stage": s.name, **e}), stop, training.validation(stage))  # type: ignore[misc]
+            trainer.run(lambda e, s=stage: report({"stage": s.name, **e}), stop, training.validation(stage))  # type: ignore[misc]
             del trainer
     if only is not None:
         return None
     if training.processes.agreed(stop(), 0.0, training.device)[0]:
         raise StoppedError("The networks are trained; the same command goes on with the calibration.")
     if training.processes.first:
-        deliver_model(training, tell)
+        deliver_model(training, report)
     training.processes.wait()
     return training.model_file
 

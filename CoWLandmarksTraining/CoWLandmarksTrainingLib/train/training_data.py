@@ -71,4 +71,4 @@ class TrainingData(Protocol):
         """For the model: numbers only, no names of cases or patients."""
 
     def description(self) -> str:
-        """For the card of the model: "10 annotated scans (mra)"."""
+        """For the description of the model: "10 annotated scans (mra)"."""

@@ -1,14 +1,14 @@
 """A researcher's way with few scans, timed: check, split, align, train, evaluate, compare, detect.
 
-    python Testing/Benchmarks/users_road.py --work DIR                     12 scenes, trained on from the default model
-    python Testing/Benchmarks/users_road.py --work DIR --phantoms 0.5      the same with phantoms beside them
-    python Testing/Benchmarks/users_road.py --work DIR --by landmarks      the scans are aligned by their landmarks
-    python Testing/Benchmarks/users_road.py --work DIR --set coarse.steps=80 --set circle.steps=240 --set fine.steps=240
+    python Testing/Benchmarks/few_scans.py --work DIR                     12 scenes, trained on from the default model
+    python Testing/Benchmarks/few_scans.py --work DIR --phantoms 0.5      the same with phantoms beside them
+    python Testing/Benchmarks/few_scans.py --work DIR --by landmarks      the scans are aligned by their landmarks
+    python Testing/Benchmarks/few_scans.py --work DIR --set coarse.steps=80 --set circle.steps=240 --set fine.steps=240
 
 12 synthetic TOF-MRA scenes of one scanner (`--family site`; 10 to learn from, 2 for validation), saved as .mrb, 40 CTA
 landmark sets without images and 48 scans for the test are made first (seeds 31, 32 and 33; not part of the times). Then
 every step is one command in a process of its own, as a user would type it, preset cpu, one thread. The table tells
-seconds by the clock, processor seconds (which other work on the machine hardly changes) and memory. DIR must be empty;
+wall-clock seconds, processor seconds (which other work on the machine hardly changes) and memory. DIR must be empty;
 scenes, models, reports and pictures are left there.
 """
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    """Go the road and print the table."""
+    """Run the workflow and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="empty folder for everything")
     parser.add_argument("--by", choices=["template", "landmarks"], default="template", help="way of alignment")
@@ -46,7 +46,7 @@ def main() -> int:
     model, aligned = str(work / "training" / "model.cow.pt"), str(work / "aligned")
     train = ["train", aligned, "--out", str(work / "training"), "--start-from", arguments.start_from]
     train += ["--seed", str(arguments.seed), "--phantoms", str(arguments.phantoms)]
-    train += [word for value in arguments.set for word in ("--set", value)]
+    train += [argument for value in arguments.set for argument in ("--set", value)]
     shipped = ROOT / "CoWLandmarks" / "CoWLandmarksLib" / "Resources" / "Models" / "default.cow.pt"
     unseen, reports = str(work / "unseen"), (str(work / "report-shipped"), str(work / "report"))
     rows = [
@@ -64,7 +64,7 @@ def main() -> int:
     for name in ("report-shipped", "report"):
         report = json.loads((work / name / "evaluation.json").read_text(encoding="utf-8"))
         print(f"{name}: {json.dumps(report['figures']['subvoxel']['all'])}")
-    (work / "road.json").write_text(json.dumps([*rows, compared], indent=1), encoding="utf-8")
+    (work / "workflow.json").write_text(json.dumps([*rows, compared], indent=1), encoding="utf-8")
     return 0
 
 
@@ -85,20 +85,20 @@ def make_scenes(work: Path) -> None:
         shutil.move(scene, work / "scenes" / f"{scene.parent.name}.mrb")
 
 
-def timed(words: Sequence[str], program: str = "CoWLandmarksTrainingLib") -> dict[str, Any]:
-    """Run a command; its seconds by the clock, processor seconds and peak memory (MB), child processes included."""
+def timed(arguments: Sequence[str], program: str = "CoWLandmarksTrainingLib") -> dict[str, Any]:
+    """Run a command; its wall-clock seconds, processor seconds and peak memory (MB), child processes included."""
     paths = os.pathsep.join(str(ROOT / folder) for folder in ("CoWLandmarks", "CoWLandmarksTraining"))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     name = {"CoWLandmarksTrainingLib": "cowlandmarks-train", "CoWLandmarksLib": "cowlandmarks"}[program]
-    print(f"\n$ {name} {' '.join(words)}", flush=True)
+    print(f"\n$ {name} {' '.join(arguments)}", flush=True)
     began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", program, *words], env=environment)
+    process = subprocess.Popen([sys.executable, "-m", program, *arguments], env=environment)
     _, status, used = os.wait4(process.pid, 0)
     code = process.returncode = os.waitstatus_to_exitcode(status)
     if code not in (0, 2):
-        raise SystemExit(f"'{words[0]}' ended with code {code}.")
+        raise SystemExit(f"'{arguments[0]}' ended with code {code}.")
     return {
-        "command": words[0],
+        "command": arguments[0],
         "code": code,
         "seconds": time.monotonic() - began,
         "processor_seconds": used.ru_utime + used.ru_stime,
@@ -115,7 +115,7 @@ def machine() -> str:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The steps as a Markdown table, with their sum."""
-    lines = ["| step | by the clock | processor time | peak memory |", "|---|---|---|---|"]
+    lines = ["| step | wall-clock time | processor time | peak memory |", "|---|---|---|---|"]
     for row in rows:
         lines.append(
             f"| {row['command']} | {row['seconds']:.0f} s | {row['processor_seconds']:.0f} s | "

@@ -1,6 +1,6 @@
 """Phantoms whose look is changed in ways that no training has: how much worse do the points get?
 
-    python Testing/Benchmarks/changed_looks.py --seed 7200 --cases 8
+    python Testing/Benchmarks/changed_appearance.py --seed 7200 --cases 8
 
 Half the scans are TOF-MRA, half CTA (cases of `cowlandmarks-train phantom --seed SEED`, as rendered for the test
 split). Every change has a fixed seed. A phantom is a phantom: these are no figures of clinical accuracy.
@@ -75,7 +75,7 @@ def speckled(scan: Scan) -> np.ndarray:
     return np.where(scan.values > 0, scan.values * np.exp(field), scan.values)
 
 
-LOOKS: Mapping[str, Callable[[Scan], np.ndarray]] = {
+APPEARANCES: Mapping[str, Callable[[Scan], np.ndarray]] = {
     "as rendered": lambda scan: scan.values,
     "faint arteries": faint,
     "noise": noisy,
@@ -85,9 +85,9 @@ LOOKS: Mapping[str, Callable[[Scan], np.ndarray]] = {
 }
 
 
-def measured(detector: Detector, seed: int, cases: int, looks: Iterable[str]) -> dict[str, list[CaseResult]]:
+def measured(detector: Detector, seed: int, cases: int, appearances: Iterable[str]) -> dict[str, list[CaseResult]]:
     """Results by look."""
-    results: dict[str, list[CaseResult]] = {name: [] for name in looks}
+    results: dict[str, list[CaseResult]] = {name: [] for name in appearances}
     for index in range(cases):
         modality = (Modality.MRA, Modality.CTA)[index % 2]
         case = make_case(seed, index, modality)
@@ -98,7 +98,9 @@ def measured(detector: Detector, seed: int, cases: int, looks: Iterable[str]) ->
         )
         for name in results:
             scan = Scan(values, spacing, artery, modality, np.random.default_rng(20 + index))
-            volume = replace(case.volume, voxels=np.clip(np.rint(LOOKS[name](scan)), -32000, 32000).astype(np.int16))
+            volume = replace(
+                case.volume, voxels=np.clip(np.rint(APPEARANCES[name](scan)), -32000, 32000).astype(np.int16)
+            )
             results[name] += evaluate(detector, [AnnotatedVolume(volume, case.truth, modality.value)])
     return results
 
@@ -108,12 +110,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--cases", type=int, default=16)
-    parser.add_argument("--look", action="append", choices=list(LOOKS), help="only this one (can be repeated)")
+    parser.add_argument("--look", action="append", choices=list(APPEARANCES), help="only this one (can be repeated)")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL_FILE)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     detector = Detector(load_model(arguments.model), "cpu")
-    results = measured(detector, arguments.seed, arguments.cases, arguments.look or LOOKS)
+    results = measured(detector, arguments.seed, arguments.cases, arguments.look or APPEARANCES)
     print(
         "| look | MRE (SD over scans) mm | median | 95 % | 2 mm | 4 mm | confusions | circle network MRE | coarse MRE |"
     )
