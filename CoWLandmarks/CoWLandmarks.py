@@ -3,13 +3,16 @@
 # No postponed annotations here: those of a parameter node must be types, not texts.
 import qt
 import slicer
+from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.scene.results import scans_of
 from CoWLandmarksPanel.detection_panel import DetectionPanel
 from CoWLandmarksPanel.detection_runs import DetectionRuns, Run, removeLeftBehind
 from CoWLandmarksPanel.machine_settings import MachineSettings
-from CoWLandmarksPanel.panel_height import PanelHeight
+from CoWLandmarksPanel.package_reload import forgetPackages
 from CoWLandmarksPanel.panel_self_tests import PanelSelfTests
-from CoWLandmarksPanel.sample_data import registerSampleData
+from CoWLandmarksPanel.panel_widgets import PanelHeight
+from CoWLandmarksPanel.sample_data import CTA, MRA, registerSampleData
+from CoWLandmarksPanel.script_runs import detectFromScript
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -106,6 +109,12 @@ class CoWLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.height = None
         if self.logic is not None:
             self.logic.close()
+
+    def onReload(self):
+        """Reload the module with its packages, after the panel was cleaned up (developer mode)."""
+        self.cleanup()
+        forgetPackages("CoWLandmarksLib", "CoWLandmarksPanel")
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self):
         """Called each time the user opens this module."""
@@ -204,8 +213,6 @@ class CoWLandmarksLogic(ScriptedLoadableModuleLogic):
         the detection fails. Otherwise the call returns at once; `onProgress` and `onEnd` get the run, which has
         `running`, `error` and `cancelled`. Raises ConfigurationError where PyTorch is missing: this installs nothing.
         """
-        from CoWLandmarksPanel.script_runs import detectFromScript
-
         return detectFromScript(
             self.runs,
             self.settings,
@@ -248,15 +255,12 @@ class CoWLandmarksTest(PanelSelfTests, ScriptedLoadableModuleTest):
 
     def test_TheNumericCoreIsPackagedWithItsAnatomy(self):
         """The library and its data travelled with the module."""
-        from CoWLandmarksLib.core.anatomy import default_anatomy
-
         self.assertEqual(len(default_anatomy().landmarks), 19)
         self.assertEqual(len(default_anatomy().arteries), 20)
 
     def test_BothSamplesAreOfferedWithoutInternet(self):
         """The Sample Data module gets files that lie in the extension."""
-        import SampleData
-        from CoWLandmarksPanel.sample_data import CTA, MRA
+        import SampleData  # load order
 
         registerSampleData()
         for sample in (MRA, CTA):

@@ -5,6 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import slicer
+from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksPanel.machine_settings import pythonExecutable
+from CoWLandmarksPanel.package_reload import forgetPackages
+from CoWLandmarksPanel.panel_widgets import PanelHeight
+from CoWLandmarksTrainingLib.config.settings import DEFAULT_START
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.jobs.attached_command import AttachedCommand
+from CoWLandmarksTrainingLib.jobs.detached_job import start_job
+from CoWLandmarksTrainingLib.jobs.job_files import read_job, request_stop
+from CoWLandmarksTrainingLib.panel.training_command import NOTHING, TrainingChoices
 from CoWLandmarksTrainingPanel.training_panel import TrainingPanel
 from CoWLandmarksTrainingPanel.training_self_tests import TrainingSelfTests
 from slicer.i18n import tr as _
@@ -77,8 +87,6 @@ class CoWLandmarksTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMix
 
     def setup(self):
         """Build the panel; a training that runs in the training folder is found again."""
-        from CoWLandmarksPanel.panel_height import PanelHeight
-
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/CoWLandmarksTraining.ui"))
         self.layout.addWidget(uiWidget)
@@ -100,6 +108,12 @@ class CoWLandmarksTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMix
             self.panel.cleanup()
             self.panel = None
         self.height = None
+
+    def onReload(self):
+        """Reload the module with its packages, after the panel was cleaned up (developer mode)."""
+        self.cleanup()
+        forgetPackages("CoWLandmarksLib", "CoWLandmarksPanel", "CoWLandmarksTrainingLib", "CoWLandmarksTrainingPanel")
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self):
         """Called each time the user opens this module."""
@@ -150,19 +164,15 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         """The scene's parameter node."""
         return CoWLandmarksTrainingParameterNode(super().getParameterNode())
 
-    def runCommand(self, words):
+    def runCommand(self, arguments):
         """Run a command of cowlandmarks-train (check, split, align, evaluate, ...) and wait for its end.
 
         Returns what it printed. Raises CoWLandmarksError where nothing was delivered.
         """
-        from CoWLandmarksLib.core.errors import CoWLandmarksError
-        from CoWLandmarksPanel.python_executable import pythonExecutable
-        from CoWLandmarksTrainingLib.jobs.attached_command import AttachedCommand
-
-        command = AttachedCommand([str(word) for word in words], pythonExecutable())
+        command = AttachedCommand([str(argument) for argument in arguments], pythonExecutable())
         command.wait()
         if not command.delivered:
-            raise CoWLandmarksError(command.error or _("The command ended without a word."))
+            raise CoWLandmarksError(command.error or _("The command ended without a message."))
         return "\n".join(command.lines())
 
     def startTraining(
@@ -183,28 +193,19 @@ class CoWLandmarksTrainingLogic(ScriptedLoadableModuleLogic):
         that differ from the preset. It begins from "nothing", the "default" model or a model file, and `phantoms` is
         the share of synthetic scans beside those of the cohort. Raises CoWLandmarksError.
         """
-        from CoWLandmarksPanel.python_executable import pythonExecutable
-        from CoWLandmarksTrainingLib.config.settings import DEFAULT_START
-        from CoWLandmarksTrainingLib.jobs.detached_job import start_job
-        from CoWLandmarksTrainingLib.panel.training_command import NOTHING, TrainingChoices
-
         known = {NOTHING: "", DEFAULT_START: DEFAULT_START}
         start = known[start_from] if start_from in known else str(Path(start_from).absolute())
         own = {"training.start_from": start, "data.phantom_share": phantoms, **(values or {})}
         choices = TrainingChoices(Path(aligned).absolute(), Path(folder).absolute(), preset, modality, device, own)
-        start_job(choices.out, choices.words(resume=resume), pythonExecutable())
+        start_job(choices.out, choices.arguments(resume=resume), pythonExecutable())
 
     def trainingState(self, folder):
         """ "starting", "running", "stopping", "stopped", "finished", "failed" or "lost"; None where nothing began."""
-        from CoWLandmarksTrainingLib.jobs.job_files import read_job
-
         job = read_job(Path(folder))
         return None if job is None else job.state.value
 
     def stopTraining(self, folder):
         """Ask the training in a folder to stop with a checkpoint; returns at once. Raises CoWLandmarksError."""
-        from CoWLandmarksTrainingLib.jobs.job_files import request_stop
-
         request_stop(Path(folder))
 
 
@@ -213,8 +214,7 @@ class CoWLandmarksTrainingTest(TrainingSelfTests, ScriptedLoadableModuleTest):
 
     def test_TheTrainingLibraryIsPackagedWithItsPresets(self):
         """The library and its data travelled with the module."""
-        from CoWLandmarksTrainingLib.config.settings import PRESETS
-        from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
+        from CoWLandmarksTrainingLib.phantom.atlas import default_atlas  # child process
 
         self.assertLessEqual({"cpu", "gpu", "paper"}, set(PRESETS))
         self.assertEqual(len(default_atlas().shape_models["patients"].mean), 19)

@@ -9,9 +9,9 @@ import numpy as np
 from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
 from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort, AlignedFrame, write_arrays
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.phantom.pose import pose_matrix
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort, AlignedFrame, write_arrays
 
 GRID = axis_aligned_grid(np.array([0.0, 14.0, 2.5]), np.array([2.0, 2.0, 2.4]), (24, 40, 48))
 BEAD_MM = 2.5

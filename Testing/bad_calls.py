@@ -16,13 +16,13 @@ from fixed_detector import write_scan
 CODES = default_anatomy().codes
 
 
-def usage(*words: str) -> Maker:
-    """These words after `cowlandmarks`, in a folder that holds the scans a.nii and b.nii."""
+def usage(*arguments: str) -> Maker:
+    """These arguments of `cowlandmarks`, in a folder that holds the scans a.nii and b.nii."""
 
     def make(folder: Path) -> Sequence[object]:
         write_scan(folder / "a.nii")
         write_scan(folder / "b.nii")
-        return words
+        return arguments
 
     return make
 
@@ -46,11 +46,11 @@ def hint(content: object, name: str = "hint.mrk.json", real: bool = False) -> Ma
     def make(folder: Path) -> Sequence[object]:
         path = folder / name
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-        words = detect(folder, write_scan(folder / "head.nii"), "--hint", path)
+        arguments = detect(folder, write_scan(folder / "head.nii"), "--hint", path)
         if real:
             (folder / "tiny.cow.pt").write_bytes(sound_model())
-            words += ["--model", folder / "tiny.cow.pt", "--modality", "mra"]
-        return words
+            arguments += ["--model", folder / "tiny.cow.pt", "--modality", "mra"]
+        return arguments
 
     return make
 
@@ -132,7 +132,7 @@ WRONG: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 )
 
 CALLS: tuple[BadCase, ...] = (
-    *(BadCase(f"usage: {name}", usage(*words), told) for name, words, told in WRONG),
+    *(BadCase(f"usage: {name}", usage(*arguments), fragments) for name, arguments, fragments in WRONG),
     BadCase(
         "a hint that is not there", _hint_path(lambda folder: folder / "no.mrk.json"), ("no.mrk.json", "cannot be read")
     ),
@@ -159,7 +159,7 @@ CALLS: tuple[BadCase, ...] = (
         ("hint.mrk.json", CODES[5], "three numbers"),
     ),
     BadCase(
-        "a hint of words",
+        "a hint of text",
         hint(point_list([*THREE, point(CODES[5], "left", "of", "it")])),
         ("hint.mrk.json", "three numbers"),
     ),

@@ -144,7 +144,7 @@ def _without(lost: set[int]) -> Maker:
     return make
 
 
-def _leaning(step: float) -> Maker:
+def _sheared(step: float) -> Maker:
     def make(folder: Path) -> Sequence[object]:
         places = [(-8.0, -6.0 + step * k, 0.7 * k) for k in range(16)]
         write_series(folder / "series", places, shape=SMALL)
@@ -199,7 +199,7 @@ DICOM: tuple[BadCase, ...] = (
     BadCase("three slices lost in a row", _without({10, 11, 12}), ("slices missing", "complete series")),
     BadCase("every fourth slice lost", _without(set(range(3, 28, 4))), ("slices missing",)),
     BadCase("three time points", _repeated, ("3 images at each position", "its own series")),
-    BadCase("slices stacked steeply aslant", _leaning(0.9), ("aslant",)),
+    BadCase("slices stacked steeply aslant", _sheared(0.9), ("aslant",)),
     BadCase("slices displaced at random", _scattered, ("displaced sideways",)),
     BadCase("images of two sizes", _mixed(shape=(20, 20)), ("different sizes",)),
     BadCase("images of two voxel sizes", _mixed(spacing=(0.7, 0.7)), ("different voxel sizes",)),

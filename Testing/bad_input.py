@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Maker = Callable[[Path], Sequence[object]]
-"""Makes the files of a case in an empty folder; returns the words after `cowlandmarks`."""
+"""Makes the files of a case in an empty folder; returns the arguments of `cowlandmarks`."""
 
 FEW_FILES = ("--no-arteries", "--no-scene", "--no-pictures")
 
 
 @dataclass(frozen=True)
 class BadCase:
-    """`words` have to be in the one sentence; `real` cases run the detector with networks instead of a fixed one."""
+    """`fragments` have to be in the one sentence; `real` cases run networks instead of a fixed detector."""
 
     id: str
     make: Maker
-    words: tuple[str, ...]
+    fragments: tuple[str, ...]
     code: int = 1
     real: bool = False
 
 
 def detect(folder: Path, scan: object, *more: object) -> list[object]:
-    """The words of a detection into `folder`/out."""
+    """The arguments of a detection into `folder`/out."""
     return ["detect", scan, "--out", folder / "out", *FEW_FILES, *more]
 
 

@@ -131,8 +131,8 @@ def _flipped(seed: int) -> Callable[[Path], bytes]:
     return make
 
 
-def _of_path(words: Callable[[Path], object]) -> Maker:
-    return lambda folder: detect(folder, write_scan(folder / "head.nii.gz"), "--model", words(folder))
+def _of_path(make: Callable[[Path], object]) -> Maker:
+    return lambda folder: detect(folder, write_scan(folder / "head.nii.gz"), "--model", make(folder))
 
 
 NOT_OURS = ("my.cow.pt", "no model of this program", "use a '.cow.pt' file")

@@ -138,7 +138,7 @@ class FixedPart(NetworkPart):
 
 
 class WholeGridBeadReader(torch.nn.Module):
-    """(1, 1, K, J, I): the image alone -> every bead in the channel of its brightness, told by its mass."""
+    """(1, 1, K, J, I): the image alone -> every bead in the channel of its brightness, known by its mass."""
 
     multiple = 1
     reach = 6
@@ -192,13 +192,13 @@ def bead_model(
         intensity={Modality.MRA: rule, Modality.CTA: rule},
         provenance={"training_data": "none"},
         licence="Apache-2.0",
-        card="Reads beads; for tests.",
+        description="Reads beads; for tests.",
         circle=None if circle is None else part(circle, 2),
     )
 
 
 def tiny_model(seed: int = 5) -> Model:
-    """A model with real but untrained networks of four channels, for tests of files."""
+    """A model with real but untrained networks of four channels that reads no mirror images, for tests of files."""
     torch.manual_seed(seed)
 
     def part(channels: int, sigma_mm: float) -> NetworkPart:
@@ -207,4 +207,4 @@ def tiny_model(seed: int = 5) -> Model:
         return NetworkPart(config, weights, sigma_mm, UNCALIBRATED)
 
     parts = {"coarse": part(2, 4.0), "fine": part(1 + COUNT, 1.5), "circle": part(2, 2.5)}
-    return replace(bead_model(), name="tiny", window=(16, 16, 16), **parts)  # type: ignore[arg-type]
+    return replace(bead_model(), name="tiny", window=(16, 16, 16), read_mirrored=False, **parts)  # type: ignore[arg-type]

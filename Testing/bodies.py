@@ -187,11 +187,11 @@ def _with(image: torch.Tensor, grid: Grid, tubes: list[Tube], value: float) -> t
     start, end, radius = [], [], []
     for points, r in tubes:
         for a, b in itertools.pairwise(points):
-            pieces = max(1, int(np.ceil(np.linalg.norm(np.subtract(b, a)) / max(4.0, r))))
-            line = np.linspace(a, b, pieces + 1)
+            steps = max(1, int(np.ceil(np.linalg.norm(np.subtract(b, a)) / max(4.0, r))))
+            line = np.linspace(a, b, steps + 1)
             start += list(line[:-1])
             end += list(line[1:])
-            radius += [r] * pieces
+            radius += [r] * steps
     ones = np.ones(len(start))
     capsules = Capsules(np.array(start), np.array(end), ones * radius, ones * radius, ones, ones.astype(np.int64))
     return torch.lerp(image, torch.full_like(image, value), rasterise(capsules, grid, CPU).coverage)

@@ -55,11 +55,11 @@ def answers(root: Path = ROOT) -> Iterator[Answer]:
     yield Answer("the README says what is downloaded", _absent(readme, "downloaded"))
     yield Answer("the README says that it is no medical device", _absent(readme, "not a medical device"))
     yield Answer("the extension has an icon", _not_an_image(root / f"{name}.png"))
-    tutorial = root / "Docs" / "tutorial.md"
-    yield Answer("a tutorial is linked from the README", _absent(readme, "Docs/tutorial.md"))
+    tutorial = root / "Docs" / "use" / "tutorial.md"
+    yield Answer("a tutorial is linked from the README", _absent(readme, "Docs/use/tutorial.md"))
     yield Answer("the tutorial's pictures exist", _missing_pictures(tutorial))
     yield Answer("the README's pictures exist", _missing_pictures(root / "README.md"))
-    size = sum((root / path).stat().st_size for path in _tracked(root))
+    size = sum((root / path).stat().st_size for path in tracked(root))
     yield Answer("the files are under 100 MB", "" if size < LARGEST_REPOSITORY_BYTES else f"{size / 1e6:.0f} MB")
     for module in MODULES:
         yield from _module_answers(root, module)
@@ -71,7 +71,7 @@ def _module_answers(root: Path, module: str) -> Iterator[Answer]:
     tree = ast.parse(source)
     yield Answer(f"{module} has an icon", _not_an_image(root / module / "Resources" / "Icons" / f"{module}.png"))
     yield Answer(f"{module} runs nothing when it is imported", ", ".join(_statements_that_run(tree)))
-    own = {f"{module}Lib", f"{module}Panel"}
+    own = {f"{name}{kind}" for name in MODULES for kind in ("Lib", "Panel")}
     foreign = sorted(_imported(tree) - IMPORTS_AT_FILE_SCOPE - own - set(sys.stdlib_module_names))
     yield Answer(f"{module} imports only what Slicer has", ", ".join(foreign))
     yield Answer(f"{module} says in its help what it is for", _absent(source, "helpText"))
@@ -84,8 +84,8 @@ def _set(text: str, pattern: str) -> str:
     return found.group(1) if found else ""
 
 
-def _absent(text: str, words: str) -> str:
-    return "" if words.lower() in text.lower() else f"'{words}' is not there"
+def _absent(text: str, phrase: str) -> str:
+    return "" if phrase.lower() in text.lower() else f"'{phrase}' is not there"
 
 
 def _not_an_image(path: Path) -> str:
@@ -103,7 +103,7 @@ def _missing_pictures(page: Path) -> str:
     return ", ".join(picture for picture in pictures if not (page.parent / picture).is_file())
 
 
-def _tracked(root: Path) -> list[str]:
+def tracked(root: Path) -> list[str]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True).stdout.decode("utf-8")
     return [path for path in listed.split("\0") if path and (root / path).is_file()]
 

@@ -31,10 +31,19 @@ def names_in(folder: Path) -> set[str]:
 
 def detect(scans: list[Path], out: Path) -> int:
     """One call, silently."""
-    words = ["detect", *map(str, scans), "--out", str(out), "--no-scene", "--no-arteries", "--no-pictures", "--force"]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as told:
-        code = main(words, make_fixed_detector)
-    assert "Traceback" not in told.getvalue()
+    arguments = [
+        "detect",
+        *map(str, scans),
+        "--out",
+        str(out),
+        "--no-scene",
+        "--no-arteries",
+        "--no-pictures",
+        "--force",
+    ]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as output:
+        code = main(arguments, make_fixed_detector)
+    assert "Traceback" not in output.getvalue()
     return code
 
 

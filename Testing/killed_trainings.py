@@ -87,13 +87,17 @@ def end_in_step(ending: str, moment: str) -> None:
     Trainer.save_checkpoint = save_and_end  # type: ignore[method-assign]
 
 
-def words(folder: Path, out: Path, *more: str) -> list[str]:
+def arguments(folder: Path, out: Path, *more: str) -> list[str]:
     """The training that is killed."""
-    from tiny_training import tiny_words
+    from tiny_training import tiny_arguments
 
-    own = tiny_words(folder / "aligned", out, pretrain=STEPS // 2, adversarial=STEPS // 2)
+    own = tiny_arguments(folder / "aligned", out, pretrain=STEPS // 2, adversarial=STEPS // 2)
     stages = {"training.stages": list(STAGE_NAMES), "coarse.steps": STEPS, "circle.steps": STEPS, "training.workers": 1}
-    return [*own, *(word for name, value in stages.items() for word in ("--set", f"{name}={json.dumps(value)}")), *more]
+    return [
+        *own,
+        *(argument for name, value in stages.items() for argument in ("--set", f"{name}={json.dumps(value)}")),
+        *more,
+    ]
 
 
 def started(command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -115,7 +119,7 @@ def step_of(out: Path, stage: str) -> int:
 def kill_at_random(folder: Path, out: Path, stage: str, rng: random.Random, seconds_per_step: float) -> str:
     """Start a training and kill it in a stage; says when."""
     step, delay = rng.randrange(STEPS), rng.uniform(0.0, 1.5 * seconds_per_step)
-    process = started(words(folder, out))
+    process = started(arguments(folder, out))
     while process.poll() is None and (step_of(out, stage) < step or not (out / stage).exists()):
         time.sleep(0.002)
     time.sleep(delay)
@@ -134,16 +138,18 @@ def main(folder: Path, kills: int, seed: int) -> int:
     rng = random.Random(seed)
     write_bead_cohort(folder / "aligned", mra=3, sets=2, validation=1)
     whole = folder / "whole"
-    assert started(words(folder, whole)).wait() == 0, "the training that nothing interrupts failed"
+    assert started(arguments(folder, whole)).wait() == 0, "the training that nothing interrupts failed"
     wrong = 0
     for number in range(kills):
         for stage in STAGE_NAMES:
             out = folder / f"{stage}-{number}"
             checkpoint = torch.load(whole / stage / CHECKPOINT, weights_only=True)
-            told = kill_at_random(folder, out, stage, rng, float(checkpoint["seconds"]) / STEPS)
-            code = started(words(folder, out, "--resume")).wait()
+            message = kill_at_random(folder, out, stage, rng, float(checkpoint["seconds"]) / STEPS)
+            code = started(arguments(folder, out, "--resume")).wait()
             other = differences(out, whole) if code == 0 else [f"exit code {code}"]
-            print(f"{told}; then {'the same weights' if not other else 'OTHER: ' + ', '.join(other[:5])}", flush=True)
+            print(
+                f"{message}; then {'the same weights' if not other else 'OTHER: ' + ', '.join(other[:5])}", flush=True
+            )
             wrong += bool(other)
     print(f"{kills * len(STAGE_NAMES)} kills, {wrong} with other weights.")
     return 1 if wrong else 0

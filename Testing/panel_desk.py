@@ -18,6 +18,18 @@ POINTS = places(ANATOMY, np.random.default_rng(5))
 ABSENT, OUTSIDE, UNCERTAIN = "L-A1-A2", "R-A2-A3", "BA-T"
 """The three most doubtful landmarks of the example; in the table the uncertain one comes first."""
 
+BUTTONS = {
+    "Previous": "previousButton",
+    "Next": "nextButton",
+    "Accept": "acceptButton",
+    "Absent": "absentButton",
+    "Outside": "outsideButton",
+    "Re-place": "replaceButton",
+    "Undo": "undoButton",
+    "As detected": "detectedButton",
+}
+"""The buttons of the review by their texts."""
+
 
 def make_detection() -> Detection:
     rng = np.random.default_rng(1)
@@ -78,3 +90,9 @@ class Desk:
 
     def finish(self, running: Callable[[], bool]) -> None:
         self.application.spin_until(lambda: not running())
+
+
+def nothing_selected(desk: Desk) -> None:
+    """Select no landmark of the review."""
+    desk.ui.landmarkTable.setCurrentCell(-1, -1)
+    assert desk.review.selectedCode is None

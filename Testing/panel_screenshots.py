@@ -2,8 +2,8 @@
 
     python Testing/panel_screenshots.py [FOLDER]
 
-Draws Docs/detection-panel.png: first use, a running detection, its result, and a result that is not to be trusted; with
-FOLDER also every state apart, with long names and a font of 125 %, to look at.
+Draws Docs/use/detection-panel.png: first use, a running detection, its result, and a result that is not to be trusted;
+with FOLDER also every state apart, with long names and a font of 125 %, to look at.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import slicer  # noqa: E402
 from CoWLandmarksPanel import detection_panel  # noqa: E402
 from CoWLandmarksPanel.machine_settings import MachineSettings  # noqa: E402
 from PySide6 import QtCore, QtGui, QtWidgets  # noqa: E402
+from small_png import save_small  # noqa: E402
 
 WIDTH = 440
 CAPTION = 26
@@ -97,7 +98,7 @@ def draw_states(application: Application, folder: Path) -> dict[str, Path]:
     application.spin_until(lambda: not panel.batch.running, 300.0)
     pictures.take("long names, many scans")
     pictures.only("advanced")
-    application.spin_until(lambda: "licence" in panel.advanced.ui.modelCardText.plainText, 60.0)
+    application.spin_until(lambda: "licence" in panel.advanced.ui.modelDescriptionText.plainText, 60.0)
     pictures.take("advanced")
     font = QtGui.QFont(application.qt_application.font())
     font.setPixelSize(round(font.pixelSize() * 1.25))
@@ -123,7 +124,7 @@ def side_by_side(paths: dict[str, Path], target: Path) -> None:
         painter.drawImage(left, CAPTION, image)
         left += image.width() + 16
     painter.end()
-    page.save(str(target))
+    save_small(page, target)
 
 
 def main() -> None:
@@ -133,7 +134,7 @@ def main() -> None:
         application = Application(Path(own) / "application")
         made = draw_states(application, folder)
         chosen = ("first use", "running", "result", "do not trust")
-        side_by_side({name: made[name] for name in chosen}, ROOT / "Docs" / "detection-panel.png")
+        side_by_side({name: made[name] for name in chosen}, ROOT / "Docs" / "use" / "detection-panel.png")
         application.close()
 
 

@@ -77,7 +77,7 @@ def placed(code: str, place: np.ndarray) -> LandmarkEstimate:
 
 
 class ReviewWalk:
-    """The results of one scan, each made from the files of the one before, with what a warm worker keeps."""
+    """The results of one scan, each made from the files of the one before, with what a persistent worker keeps."""
 
     def __init__(self, volume: Volume, modality: Modality, first: Sequence[LandmarkEstimate], folder: Path) -> None:
         self._volume = volume
@@ -89,7 +89,7 @@ class ReviewWalk:
         self.arteries = self._traced(tuple(first), None)
 
     def problems_after(self, step: Step) -> list[str]:
-        """Take a step; returns the rules that its result breaks, in words."""
+        """Take a step; returns the rules that its result breaks."""
         before = self.arteries
         self.arteries = self._traced(step.landmarks, self._folder / f"{self._count - 1}")
         return broken_rules(self.arteries) + changed_without_cause(before, self.arteries)
@@ -104,12 +104,12 @@ class ReviewWalk:
 
 
 def broken_rules(found: ArteryMap) -> list[str]:
-    """What is wrong with the arteries of a scan (Docs/arteries.md, Docs/conventions.md), in words."""
+    """What is wrong with the arteries of a scan (Docs/use/arteries.md, Docs/use/conventions.md)."""
     points = _Points(found)
     problems = [
-        f"{artery.code}: {words}"
+        f"{artery.code}: {message}"
         for artery, trace in zip(ANATOMY.arteries, found.arteries, strict=True)
-        for words in (*_state(artery, trace, points), *_ends(artery, trace, points), *_voxels(artery, trace, found))
+        for message in (*_state(artery, trace, points), *_ends(artery, trace, points), *_voxels(artery, trace, found))
     ]
     by_code = {trace.code: trace for trace in found.arteries}
     for code, other in counterpart_codes(ANATOMY).items():
@@ -134,7 +134,7 @@ def changed_without_cause(before: ArteryMap, after: ArteryMap) -> list[str]:
         if (old.hangs_on(artery) | new.hangs_on(artery)) & changed:
             continue
         if was.state is ArteryState.UNKNOWN and changed:
-            continue  # it could not be told from a neighbour, which may have been traced anew
+            continue  # it could not be distinguished from a neighbour, which may have been traced anew
         same_line = was.centerline.shape == now.centerline.shape and np.allclose(
             was.centerline, now.centerline, atol=ROUNDED_MM
         )

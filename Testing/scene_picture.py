@@ -2,8 +2,8 @@
 
     python Testing/scene_picture.py [SCAN RESULT-FOLDER PICTURE]
 
-Without arguments the sample MRA is detected first and Docs/detection-scene.png drawn. It shows what `scene_results` and
-`scene_display` put into a scene; the widgets round the views are missing.
+Without arguments the sample MRA is detected first and Docs/use/detection-scene.png drawn. It shows what `scene.results`
+and `scene.display` put into a scene; the widgets round the views are missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from CoWLandmarksLib.scene.nodes import add_volume
 from CoWLandmarksLib.scene.results import add_result
 from CoWLandmarksLib.scene.scene_files import create_scene
 from CoWLandmarksLib.scene.vessel_rendering import show_vessels
-from scene_view import SIZE, View
+from scene_view import SIZE, SliceView, View
 from small_png import from_vtk, save_small
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +66,7 @@ class SceneViews:
             ),
         )
 
-    def _slice(self, scene: Any, name: str) -> tuple[View, Any]:
+    def _slice(self, scene: Any, name: str) -> SliceView:
         node = scene.AddNewNodeByClass("vtkMRMLSliceNode", name)
         node.SetLayoutName(name)
         node.SetOrientation(_ORIENTATIONS[name])
@@ -81,25 +81,11 @@ class SceneViews:
             "vtkMRMLSegmentationsDisplayableManager2D",
             "vtkMRMLMarkupsDisplayableManager",
         )
-        view = View(scene, node, managers)
-        # In the application the slice widget shows the blended image behind what the managers draw.
-        mapper = vtk.vtkImageMapper()
-        mapper.SetColorWindow(255)
-        mapper.SetColorLevel(127.5)
-        mapper.SetInputConnection(logic.GetImageDataConnection())
-        actor = vtk.vtkActor2D()
-        actor.SetMapper(mapper)
-        actor.GetProperty().SetDisplayLocationToBackground()
-        view.renderer.AddViewProp(actor)
-        view.mapper, view.logic = mapper, logic  # type: ignore[attr-defined]
-        return view, logic
+        return SliceView(scene, logic, managers)
 
     def picture(self) -> Any:
         """Axial and 3-D view above coronal and sagittal, as Slicer's four-up layout."""
-        for view, logic in self.slices:
-            logic.UpdatePipeline()
-            view.mapper.SetInputConnection(logic.GetImageDataConnection())
-        axial, coronal, sagittal = (view.image() for view, _ in self.slices)
+        axial, coronal, sagittal = (view.image() for view in self.slices)
         return _stacked([_stacked([coronal, sagittal], 0), _stacked([axial, self.view3d.image()], 0)], 1)
 
 
@@ -130,8 +116,8 @@ def draw(scan: Path, folder: Path, picture: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) == 4:
-        draw(*(Path(word) for word in sys.argv[1:]))
+        draw(*(Path(argument) for argument in sys.argv[1:]))
     else:
         with tempfile.TemporaryDirectory() as out:
             main(["detect", "--sample", "--out", out, "--no-scene", "--no-pictures", "--device", "cpu"])
-            draw(SAMPLE_FILE, Path(out) / "sample_mra", ROOT / "Docs" / "detection-scene.png")
+            draw(SAMPLE_FILE, Path(out) / "sample_mra", ROOT / "Docs" / "use" / "detection-scene.png")

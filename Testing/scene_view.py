@@ -44,3 +44,25 @@ class View:
         image = vtk.vtkImageData()
         image.DeepCopy(grabbed.GetOutput())
         return image
+
+
+class SliceView(View):
+    """A slice view with the blended image of its logic behind what the managers draw, as in the slice widget."""
+
+    def __init__(self, scene: Any, logic: Any, managers: tuple[str, ...]) -> None:
+        super().__init__(scene, logic.GetSliceNode(), managers)
+        self._logic = logic
+        self._mapper = vtk.vtkImageMapper()
+        self._mapper.SetColorWindow(255)
+        self._mapper.SetColorLevel(127.5)
+        self._mapper.SetInputConnection(logic.GetImageDataConnection())
+        actor = vtk.vtkActor2D()
+        actor.SetMapper(self._mapper)
+        actor.GetProperty().SetDisplayLocationToBackground()
+        self.renderer.AddViewProp(actor)
+
+    def image(self) -> Any:
+        """The rendered view, with the layers as they are now."""
+        self._logic.UpdatePipeline()
+        self._mapper.SetInputConnection(self._logic.GetImageDataConnection())
+        return super().image()

@@ -1,6 +1,6 @@
 """Pictures of the panels for the documentation, drawn offscreen through the stand-in for Slicer.
 
-    python Testing/screenshots.py --out Docs [NAME ...]
+    python Testing/screenshots.py --out Docs/use [NAME ...]
 
 Without names all of PICTURES are drawn. One function makes one picture; each gets an application of its own with an
 empty scene and returns the widget to draw.
@@ -20,7 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining"), str(ROOT / "Testing")]
 
-from SlicerStandIn import Application  # noqa: E402 - found through the lines above
+from optimise_pictures import optimise  # noqa: E402 - found through the lines above
+from SlicerStandIn import Application  # noqa: E402
 
 WIDTH = 480
 
@@ -108,7 +109,7 @@ PICTURES: dict[str, Callable[[Application], Any]] = {
 def main() -> None:
     """Draw the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "Docs", help="folder of the pictures")
+    parser.add_argument("--out", type=Path, default=ROOT / "Docs" / "use", help="folder of the pictures")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones, of: {', '.join(PICTURES)}")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in PICTURES]
@@ -117,7 +118,9 @@ def main() -> None:
     for name in arguments.names or PICTURES:
         with tempfile.TemporaryDirectory() as folder, Application(Path(folder)) as application:
             widget = PICTURES[name](application)
-            print(application.grab(widget, arguments.out / f"{name}.png", WIDTH))
+            picture = application.grab(widget, arguments.out / f"{name}.png", WIDTH)
+            optimise(picture)
+            print(picture)
             _afterwards.close()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksTrainingLib.jobs.job_files import JobState, read_job
+from CoWLandmarksTrainingLib.jobs.job_files import TrainingJobState, read_job
 
 PATIENCE_SECONDS = 1200.0
 """A safety net only: whoever waits for a state or a file waits as long as a slow machine needs."""
@@ -37,13 +37,13 @@ TINY: dict[str, Any] = {
 """Without the circle network, a step of which costs a second."""
 
 
-def tiny_words(aligned: Path, out: Path, pretrain: int, adversarial: int = 2) -> list[str]:
-    """Words of `cowlandmarks-train train` for an aligned folder of beads: steps of both phases of the fine network."""
-    words = ["train", str(aligned), "--out", str(out), "--device", "cpu"]
+def tiny_arguments(aligned: Path, out: Path, pretrain: int, adversarial: int = 2) -> list[str]:
+    """Arguments of `train` for an aligned folder of beads: steps of both phases of the fine network."""
+    arguments = ["train", str(aligned), "--out", str(out), "--device", "cpu"]
     values = {**TINY, "fine.steps": pretrain, "fine.adversarial_steps": adversarial}
     for setting, value in values.items():
-        words += ["--set", f"{setting}={json.dumps(value)}"]
-    return words
+        arguments += ["--set", f"{setting}={json.dumps(value)}"]
+    return arguments
 
 
 def tiny_sections(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -65,7 +65,7 @@ def wait_for(done: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> Non
         time.sleep(0.05)
 
 
-def state_of(folder: Path) -> JobState:
+def state_of(folder: Path) -> TrainingJobState:
     """The state of the training in a folder, which must hold one."""
     job = read_job(folder)
     assert job is not None

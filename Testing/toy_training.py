@@ -19,12 +19,14 @@ import torch
 from CoWLandmarksLib.detect.model import GridSpec
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksLib.networks.heatmap import encode
-from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, Objective, TrainerConfig, View
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, DiscriminatorView, Objective
+from CoWLandmarksTrainingLib.config.trainer_config import TrainerConfig
 from CoWLandmarksTrainingLib.train.adversary import Adversary
 from CoWLandmarksTrainingLib.train.batches import Batch, RealSets, Sample, stacked
+from CoWLandmarksTrainingLib.train.memory import MEMORY_ADVICE
 from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
 from CoWLandmarksTrainingLib.train.processes import Processes, joined
-from CoWLandmarksTrainingLib.train.trainer import MEMORY_ADVICE, Trainer
+from CoWLandmarksTrainingLib.train.trainer import Trainer
 from torch.utils.data import Dataset
 
 CPU = torch.device("cpu")
@@ -35,7 +37,7 @@ NETWORK = GeneratorConfig(out_channels=2, base_width=8, levels=2)
 METHOD = HeatmapRegression(NETWORK, GRID.shape, GRID.spacing, SIGMA_MM)
 DISCRIMINATOR = DiscriminatorSettings(
     objective=Objective.LOGISTIC,
-    view=View.PLAIN,
+    view=DiscriminatorView.PLAIN,
     base_width=4,
     layers=2,
     learning_rate=1e-3,
@@ -169,4 +171,4 @@ def main(folder: Path, steps: int, accumulate: int, workers: int) -> None:
 
 if __name__ == "__main__":
     given = sys.argv[2:]
-    main(Path(sys.argv[1]), *(int(word) for word in [*given, *("8", "1", "0")[len(given) :]]))
+    main(Path(sys.argv[1]), *(int(argument) for argument in [*given, *("8", "1", "0")[len(given) :]]))

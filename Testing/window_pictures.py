@@ -24,9 +24,8 @@ sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining"), 
 
 from SlicerStandIn import Application  # isort: skip  # noqa: E402 - brings qt for the following
 import slicer  # noqa: E402
-import vtk  # noqa: E402
 from PySide6 import QtCore, QtGui, QtWidgets  # noqa: E402
-from scene_view import View  # noqa: E402
+from scene_view import SliceView, View  # noqa: E402
 from small_png import from_vtk, save_small  # noqa: E402
 
 BARS, TITLE, PROBE, VIEW_BAR = 58, 54, 110, 20
@@ -60,17 +59,7 @@ class Views:
         for logic in slicer.app.layoutManager().mrmlSliceLogics():
             node = logic.GetSliceNode()
             node.SetDimensions(*self._size, 1)
-            view = self._view(node, _FLAT)
-            # In the application the slice widget shows the blended image behind what the managers draw.
-            mapper = vtk.vtkImageMapper()
-            mapper.SetColorWindow(255)
-            mapper.SetColorLevel(127.5)
-            mapper.SetInputConnection(logic.GetImageDataConnection())
-            actor = vtk.vtkActor2D()
-            actor.SetMapper(mapper)
-            actor.GetProperty().SetDisplayLocationToBackground()
-            view.renderer.AddViewProp(actor)
-            view.mapper, view.logic = mapper, logic  # type: ignore[attr-defined]
+            view = self._sized(SliceView(scene, logic, _FLAT))
             self.views[node.GetLayoutName()] = view
         node = slicer.vtkMRMLViewNode()
         node.SetLayoutName("1")
@@ -78,11 +67,10 @@ class Views:
         node = scene.AddNode(node)  # the one that the layout has made already, if it has
         node.SetBoxVisible(False)
         node.SetAxisLabelsVisible(False)
-        self.views["1"] = self._view(node, _SOLID)
+        self.views["1"] = self._sized(View(scene, node, _SOLID))
         self.views["1"].image()  # makes its camera
 
-    def _view(self, node: Any, managers: tuple[str, ...]) -> View:
-        view = View(slicer.mrmlScene, node, managers)
+    def _sized(self, view: View) -> View:
         view.window.SetSize(*self._size)
         return view
 
@@ -91,9 +79,6 @@ class Views:
         width, height = self._size
         for number, name in enumerate(("Red", "1", "Green", "Yellow")):
             view = self.views[name]
-            if name != "1":
-                view.logic.UpdatePipeline()  # type: ignore[attr-defined]
-                view.mapper.SetInputConnection(view.logic.GetImageDataConnection())  # type: ignore[attr-defined]
             x, y = left + (number % 2) * (width + 4), top + (number // 2) * (height + VIEW_BAR + 4)
             painter.fillRect(x, y, width, VIEW_BAR, QtGui.QColor(_COLOURS[name]))
             painter.drawImage(x, y + VIEW_BAR, from_vtk(view.image()))
@@ -198,8 +183,8 @@ def main() -> None:
     for name in arguments.names or PICTURES:
         for size in SIZES:
             if arguments.size is None:
-                words = [sys.executable, __file__, "--out", str(arguments.out), "--size", size, name]
-                subprocess.run(words, check=True)
+                command = [sys.executable, __file__, "--out", str(arguments.out), "--size", size, name]
+                subprocess.run(command, check=True)
             elif arguments.size == size:
                 draw_one(name, size, arguments.out / f"window-{name}-{size}.png")
 

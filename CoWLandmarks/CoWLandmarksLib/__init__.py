@@ -3,4 +3,8 @@
 Research software; not a medical device.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
+"""The only place where the version is written; pyproject.toml reads it from here."""
+
+PROGRAM = f"CoW Landmarks {__version__}"
+"""How results, reports and models name the program that made them."""

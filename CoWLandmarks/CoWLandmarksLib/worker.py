@@ -1,10 +1,10 @@
-"""The warm worker: a long-lived process that runs one command after the other and keeps model and last scan loaded.
+"""The persistent worker: a process that runs one command after the other and keeps model and last scan loaded.
 
 `python -m CoWLandmarksLib.worker` reads one JSON object per line from standard input, `{"job": 7, "arguments":
 ["detect", ...]}`, with the arguments of the command line, and writes the events of each job (progress.py) as JSON
 lines with its number. The last line of a job is a result or an error with `"stage": "end"` and the exit `"code"`.
 `{"job": 8, "warm": ["detect", ...]}` only loads what these arguments would need. It ends with its input.
-The other side is jobs.py.
+It is started by jobs/child_process.py.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class KeptDetectors:
     """Makes detectors and keeps the last few, as long as their model files do not change.
 
-    `events` is told before a model is loaded, which takes a while.
+    `events` gets a line before a model is loaded, which takes a while.
     """
 
     def __init__(self, most: int = 2) -> None:
@@ -53,7 +53,7 @@ class KeptDetectors:
 
     @staticmethod
     def _key(arguments: argparse.Namespace) -> tuple[Any, ...]:
-        from .detect.model import DEFAULT_MODEL_FILE
+        from .detect.model import DEFAULT_MODEL_FILE  # start-up time
 
         path = Path(arguments.model or DEFAULT_MODEL_FILE)
         try:
@@ -72,17 +72,17 @@ def serve(requests: TextIO, answers: TextIO, errors: TextIO) -> None:
         try:
             request = json.loads(line)
             job, warm = int(request["job"]), "warm" in request
-            words = [str(word) for word in request["warm" if warm else "arguments"]]
+            arguments = [str(argument) for argument in request["warm" if warm else "arguments"]]
         except (ValueError, KeyError, TypeError) as error:
             errors.write(f"error: A request to the worker is not readable ({error}).\n")
             errors.flush()
             continue
         detectors.events = job_answers = _JobLines(answers, job)
-        if words[:1] == ["detect"] and "torch" not in sys.modules:
+        if arguments[:1] == ["detect"] and "torch" not in sys.modules:
             job_answers(Event(EventKind.STAGE, "starting PyTorch (the first time about 10 s)", "start", 0.0))
-        if words[:1] in (["detect"], ["info"]):
-            words.append("--json-progress")  # standard output is for the events
-        job_answers.end(run(words, job_answers, detectors, memory, only_load=warm))
+        if arguments[:1] in (["detect"], ["info"]):
+            arguments.append("--json-progress")  # standard output is for the events
+        job_answers.end(run(arguments, job_answers, detectors, memory, only_load=warm))
 
 
 class _JobLines:
@@ -91,7 +91,7 @@ class _JobLines:
     def __init__(self, stream: TextIO, job: int) -> None:
         self._stream = stream
         self._job = job
-        self._last = Event(EventKind.ERROR, "The job ended without a word.")
+        self._last = Event(EventKind.ERROR, "The job ended without a message.")
 
     def __call__(self, event: Event) -> None:
         self._last = event

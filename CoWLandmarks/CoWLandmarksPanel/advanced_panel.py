@@ -1,4 +1,4 @@
-"""Choices most people never need: kind of scan, device, decoding, drawing, and the model with its card."""
+"""Choices most people never need: kind of scan, device, decoding, drawing, and the model with its description."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.job_queue import DetectOptions
 from slicer.i18n import tr as _
 
-from .choices import choose, chosenKey, fillComboBox
 from .machine_settings import MachineSettings
-from .ui_files import loadedInto
+from .panel_widgets import choose, chosenKey, fillComboBox, loadedInto
 
 
 class AdvancedPanel:
-    """The section "Advanced"; `onShowCard` fetches the card of a model file and hands its text to `showCard`."""
+    """The section "Advanced"; `onShowDescription` fetches the text for `showDescription`."""
 
     def __init__(self, parentWidget: Any, settings: MachineSettings, defaultModel: Path) -> None:
         self.ui = loadedInto(parentWidget, "Advanced")
-        self.onShowCard: Callable[[Path], None] = lambda path: None
+        self.onShowDescription: Callable[[Path], None] = lambda path: None
         self.onModalityChanged: Callable[[str], None] = lambda modality: None
         self.onDecodingChanged: Callable[[str], None] = lambda decoding: None
         self.onVolumeRenderingChanged: Callable[[], None] = lambda: None
@@ -82,10 +81,10 @@ class AdvancedPanel:
         choose(self.ui.deviceComboBox, self._settings.device)
         choose(self.ui.renderingComboBox, self._settings.volumeRendering)
 
-    def showCard(self, path: Path, text: str) -> None:
-        """Show the card of a model file, or why there is none."""
+    def showDescription(self, path: Path, text: str) -> None:
+        """Show the description of a model file, or why there is none."""
         if path == self._shown:
-            self.ui.modelCardText.plainText = text
+            self.ui.modelDescriptionText.plainText = text
 
     def _showModelName(self, path: Path | None) -> None:
         self.ui.modelNameLabel.text = (
@@ -94,19 +93,19 @@ class AdvancedPanel:
             else _("Model: your own, {name}.").format(name=path.name)
         )
 
-    def _fetchCard(self, path: Path) -> None:
+    def _fetchDescription(self, path: Path) -> None:
         if path == self._shown:
             return
         self._shown = path
         if not path.is_file():
-            self.showCard(path, _("This file does not exist; choose another one, or the default."))
+            self.showDescription(path, _("This file does not exist; choose another one, or the default."))
             return
-        self.showCard(path, _("Reading the model..."))
-        self.onShowCard(path)
+        self.showDescription(path, _("Reading the model..."))
+        self.onShowDescription(path)
 
     def _onCollapsed(self, collapsed: bool) -> None:
         if not collapsed:
-            self._fetchCard(self._settings.modelFile or self._defaultModel)
+            self._fetchDescription(self._settings.modelFile or self._defaultModel)
 
     def _onModality(self, index: int) -> None:
         self.onModalityChanged(chosenKey(self.ui.modalityComboBox))
@@ -127,7 +126,7 @@ class AdvancedPanel:
         path = Path(text.strip()) if text.strip() else None
         self._settings.modelFile = path
         self._showModelName(path)
-        self._fetchCard(path or self._defaultModel)
+        self._fetchDescription(path or self._defaultModel)
 
     def _onValidInput(self, valid: bool) -> None:
         self._onModelFile(self.ui.modelFileEdit.currentPath)

@@ -17,9 +17,9 @@ from slicer.i18n import tr as _
 
 from .batch_runs import FolderBatch, SceneBatch
 from .machine_settings import RESULT_FOLDER, SCAN_FOLDER, MachineSettings
-from .ui_files import loadedInto
+from .panel_widgets import loadedInto
 
-Batch = SceneBatch | FolderBatch
+PanelBatch = SceneBatch | FolderBatch
 
 
 class BatchPanel:
@@ -32,15 +32,17 @@ class BatchPanel:
 
     def __init__(self, parentWidget: Any, settings: MachineSettings) -> None:
         self.ui = loadedInto(parentWidget, "Batch")
-        self.startScene: Callable[[Sequence[Any], Callable[[], None]], Batch | None] = lambda nodes, onChanged: None
-        self.startFolder: Callable[[Sequence[Path], Path, Callable[[], None]], Batch | None] = (
+        self.startScene: Callable[[Sequence[Any], Callable[[], None]], PanelBatch | None] = lambda nodes, onChanged: (
+            None
+        )
+        self.startFolder: Callable[[Sequence[Path], Path, Callable[[], None]], PanelBatch | None] = (
             lambda scans, out, onChanged: None
         )
         self.onResult: Callable[[BatchRow], None] = lambda row: None
         self.onOpen: Callable[[BatchRow], None] = lambda row: None
         self.onRunningChanged: Callable[[], None] = lambda: None
         self._settings = settings
-        self._batch: Batch | None = None
+        self._batch: PanelBatch | None = None
         self._allowed = True
         self._seen = 0
         ui = self.ui
@@ -62,7 +64,7 @@ class BatchPanel:
         return self._batch is not None and self._batch.running
 
     def cleanup(self) -> None:
-        """Stop what runs, without a word."""
+        """Stop what runs, silently."""
         batch = self._batch
         if batch is not None and batch.running:
             self._batch = None
@@ -109,7 +111,7 @@ class BatchPanel:
             self._onChanged()
             self.onRunningChanged()
 
-    def _started(self) -> Batch | None:
+    def _started(self) -> PanelBatch | None:
         if self.ui.sceneRadioButton.checked:
             return self.startScene(scans_of(slicer.mrmlScene), self._onChanged)
         folder, out = self.ui.scanFolderEdit.currentPath.strip(), self.ui.resultFolderEdit.currentPath.strip()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksLib.files.delivered import summary_of
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.job_queue import DetectOptions
 from CoWLandmarksLib.jobs.progress import Event, EventKind
 from CoWLandmarksLib.scene.batch_table import FAILED, BatchRow
-from CoWLandmarksLib.scene.results import result_words
+from CoWLandmarksLib.scene.results import result_texts
 
 from .detection_runs import DetectionRuns, Run
 
@@ -70,8 +68,8 @@ class SceneBatch:
 
     def _ended(self, run: Run) -> None:
         if run.nodes is not None:
-            words = result_words(run.nodes.markups)
-            self.rows.append(BatchRow(run.title, words.verdict_word, words.summary, markups=run.nodes.markups))
+            texts = result_texts(run.nodes.markups)
+            self.rows.append(BatchRow(run.title, texts.verdict_label, texts.summary, markups=run.nodes.markups))
         elif not run.cancelled:
             self.rows.append(BatchRow(run.title, FAILED, run.error or ""))
         self._onChanged()
@@ -97,8 +95,8 @@ class FolderBatch:
         self.message = ""
         self.error: str | None = None
         self._run = Run(str(out), onEnd=self._ended)
-        words = ["detect", *map(str, scans), "--out", str(out), "--no-scene", *options.words()]
-        runs.start(self._run, words, self._take, FOLDER_GRACE_SECONDS)
+        arguments = ["detect", *map(str, scans), "--out", str(out), "--no-scene", *options.arguments()]
+        runs.start(self._run, arguments, self._take, FOLDER_GRACE_SECONDS)
 
     @property
     def running(self) -> bool:
@@ -127,9 +125,6 @@ class FolderBatch:
 
     def _delivered(self, event: Event) -> BatchRow:
         verdict, _, summary = event.message.partition("; ")
-        if event.path is not None:
-            with suppress(CoWLandmarksError):  # then it is opened in vain, and that is told
-                summary = summary_of(event.path)
         return BatchRow(event.scan or "", verdict, summary, self._scan(), event.path)
 
     def _scan(self) -> Path:

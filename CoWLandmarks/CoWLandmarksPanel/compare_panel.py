@@ -14,11 +14,11 @@ from CoWLandmarksLib.core.detection import Verdict
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.scene.comparison_table import add_comparison, compare_nodes
 from CoWLandmarksLib.scene.nodes import detection_nodes
-from CoWLandmarksLib.scene.results import result_words
+from CoWLandmarksLib.scene.results import result_texts
 from slicer.i18n import tr as _
 
+from .panel_widgets import loadedInto
 from .review_table import shortName
-from .ui_files import loadedInto
 
 FAR_COLOUR = "#c66a00"
 """Of distances larger than what two annotators usually differ by, and of states that differ."""
@@ -66,7 +66,7 @@ class ComparePanel:
         if comparison is None:
             return str(self.ui.compareLabel.text)
         parts = [_("Checked against the scan: {summary}").format(summary=comparison.summary())]
-        if result_words(detected).verdict is Verdict.DO_NOT_TRUST:
+        if result_texts(detected).verdict is Verdict.DO_NOT_TRUST:
             parts.insert(0, _("The detector does not trust its own points on this scan; the distances say little."))
         if comparison.farthest():
             parts.append(_("Farther apart than two annotators usually are: {far}.").format(far=comparison.farthest()))

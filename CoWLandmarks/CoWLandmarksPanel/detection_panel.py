@@ -11,7 +11,7 @@ import slicer
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.files.delivered import read_delivered
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
+from CoWLandmarksLib.jobs.job_queue import DetectOptions
 from CoWLandmarksLib.scene.batch_table import BatchRow
 from CoWLandmarksLib.scene.display import look_at_circle
 from CoWLandmarksLib.scene.nodes import points_from_node, volume_from_node, volume_node_of
@@ -22,7 +22,7 @@ from CoWLandmarksLib.scene.views import latest_result, mark_as_check, show_only_
 from slicer.i18n import tr as _
 
 from .advanced_panel import AdvancedPanel
-from .batch_panel import Batch, BatchPanel
+from .batch_panel import BatchPanel, PanelBatch
 from .batch_runs import FolderBatch, SceneBatch
 from .compare_panel import ComparePanel
 from .detection_runs import Run
@@ -30,7 +30,7 @@ from .export_panel import ExportPanel
 from .pytorch_setup import torchInstalled
 from .result_panel import ResultPanel
 from .review_panel import ReviewPanel
-from .sample_data import CTA, MRA, Sample
+from .sample_data import CTA, MRA, SampleScan
 from .scan_views import ScanViews
 from .section_guard import SectionGuard
 from .setup_panel import SetupPanel
@@ -66,7 +66,7 @@ class DetectionPanel:
         self._views = ScanViews(self.followViews)
         self._toDisplay: Any | None = None
         self._loading: Stepwise | None = None
-        self._look = True
+        self._centreViews = True
         self._drawAgain = False
         self._displayTimer = qt.QTimer()
         self._displayTimer.setSingleShot(True)
@@ -89,7 +89,7 @@ class DetectionPanel:
         self.batch.onOpen = self._openRow
         self.batch.onResult = self._onBatchResult
         self.batch.onRunningChanged = self.refresh
-        self.advanced.onShowCard = self._fetchCard
+        self.advanced.onShowDescription = self._fetchDescription
         self.advanced.onModalityChanged = lambda value: self._keep("modality", value)
         self.advanced.onDecodingChanged = lambda value: self._keep("decoding", value)
         self.advanced.onVolumeRenderingChanged = self._drawVessels
@@ -143,7 +143,7 @@ class DetectionPanel:
     def sceneLoaded(self) -> None:
         """A scene was loaded: its vessels are drawn as this computer can, not as the one can that saved it."""
         if hide_vessels(slicer.mrmlScene):
-            self._drawAgain, self._look = True, False
+            self._drawAgain, self._centreViews = True, False
             self._displayTimer.start()  # when the result is chosen
 
     def sceneCloses(self) -> None:
@@ -223,13 +223,13 @@ class DetectionPanel:
             self._onInputChanged(self.ui.inputSelector.currentNode())
         scan = self._views.newScan()
         if scan is not None and scan is not self._input:
-            self._switch(scan, latest_result(scan), look=False)
+            self._switch(scan, latest_result(scan), centre=False)
             self.refresh()
 
-    def _switch(self, volumeNode: Any | None, markupsNode: Any | None, show: bool = True, look: bool = True) -> None:
+    def _switch(self, volumeNode: Any | None, markupsNode: Any | None, show: bool = True, centre: bool = True) -> None:
         """From now on this is the scan, and this its result (None: it has none); the other results are hidden.
 
-        `show`: the slice views show the scan. `look`: they turn to the circle, where the scan is another one.
+        `show`: the slice views show the scan. `centre`: they turn to the circle, where the scan is another one.
         """
         parameters = self._parameters or self._logic.getParameterNode()
         another = volumeNode is not None and volumeNode is not self._input
@@ -245,7 +245,7 @@ class DetectionPanel:
             self._views.show(volumeNode)
         if another:
             hide_vessels(slicer.mrmlScene)
-            self._toDisplay, self._look = markupsNode, look and show
+            self._toDisplay, self._centreViews = markupsNode, centre and show
             self._displayTimer.start()  # in a turn of its own, so that none takes long
 
     def _onDetectButton(self, checked: bool = False) -> None:
@@ -266,14 +266,14 @@ class DetectionPanel:
                 lambda: self._start(volumeNode if volumeNode.GetScene() is not None else None, hint, checked)
             )
             return
-        self._tell("")
+        self._showMessage("")
         self._scan, self._checked = volumeNode, checked
         try:
             self._run = self._logic.runs.detect(
                 volumeNode, self._options(), hint, onProgress=self._onProgress, onEnd=self._onEnd
             )
         except CoWLandmarksError as error:
-            self._tell(str(error))
+            self._showMessage(str(error))
             return
         self.ui.progressBar.maximum = 0  # busy: how long PyTorch takes to start is not known
         self.ui.stageLabel.text = _("Handing over the scan...")
@@ -301,16 +301,16 @@ class DetectionPanel:
         if run.nodes is not None and checked is not None and checked.GetScene() is not None:
             self._showCheck(checked, run)
         elif run.nodes is not None:
-            self._tell("\n".join(run.warnings))
+            self._showMessage("\n".join(run.warnings))
             self._switch(volume_node_of(run.nodes.markups), run.nodes.markups)
-            self._toDisplay, self._look = run.nodes.markups, True
+            self._toDisplay, self._centreViews = run.nodes.markups, True
             self._displayTimer.start()  # in a turn of its own, so that none takes long
         elif run.cancelled and self._scan is not None and self._scan.GetScene() is None:
-            self._tell(_("The detection was stopped because its scan was removed from the scene."))
+            self._showMessage(_("The detection was stopped because its scan was removed from the scene."))
         elif run.cancelled:
-            self._tell(_("Cancelled. The scene is as it was before."))
+            self._showMessage(_("Cancelled. The scene is as it was before."))
         else:
-            self._tell(run.error or "")
+            self._showMessage(run.error or "")
         self.followViews()
         self.refresh()
 
@@ -319,7 +319,7 @@ class DetectionPanel:
         mark_as_check(run.markupsNode)
         show_only_result(slicer.mrmlScene, given)
         self._choose(given)
-        self._tell("\n".join([self.compare.check(given, run.markupsNode), *run.warnings]))
+        self._showMessage("\n".join([self.compare.check(given, run.markupsNode), *run.warnings]))
         self.ui.compareCollapsibleButton.collapsed = False
 
     def _onDisplay(self) -> None:
@@ -328,7 +328,7 @@ class DetectionPanel:
             self._drawAgain = False
             self._drawVessels()
         if markupsNode is not None and markupsNode.GetScene() is not None:
-            if self._look:
+            if self._centreViews:
                 self._display(markupsNode)
             else:
                 self._drawVessels()
@@ -337,11 +337,12 @@ class DetectionPanel:
         volumeNode = volume_node_of(markupsNode)
         if volumeNode is not None:
             look_at_circle(slicer.mrmlScene, volumeNode, markupsNode)
-            self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
+        self._drawVessels(markupsNode)
 
-    def _drawVessels(self) -> None:
-        """Draw the vessels of the chosen result as the settings say now."""
-        markupsNode = self.detection
+    def _drawVessels(self, markupsNode: Any | None = None) -> None:
+        """Draw the vessels of a result, else of the chosen one, as the settings say now."""
+        if markupsNode is None:
+            markupsNode = self.detection
         volumeNode = None if markupsNode is None else volume_node_of(markupsNode)
         if volumeNode is not None:
             self.result.showDrawing(self._vessels.show(volumeNode, markupsNode))
@@ -373,27 +374,27 @@ class DetectionPanel:
         try:
             self._logic.runs.updateArteries(markupsNode, self._onArteries)
         except CoWLandmarksError as error:
-            self._tellOfArteries(str(error))
+            self._showArteriesMessage(str(error))
 
     def _onArteries(self, run: Run) -> None:
         if run.error is not None:
-            self._tellOfArteries(_("The arteries could not be updated: {reason}").format(reason=run.error))
+            self._showArteriesMessage(_("The arteries could not be updated: {reason}").format(reason=run.error))
         elif not run.cancelled:
-            self._tellOfArteries("")
+            self._showArteriesMessage("")
         self._guard.call(self.ui.resultCollapsibleButton.text, self.result.refresh)
 
-    def _tellOfArteries(self, text: str) -> None:
+    def _showArteriesMessage(self, text: str) -> None:
         """Say why the arteries do not follow; without a text take back what was said so."""
         if text or self.ui.messageLabel.text == self._arteriesMessage:
-            self._tell(text)
+            self._showMessage(text)
         self._arteriesMessage = text
 
-    def _startSceneBatch(self, nodes: Sequence[Any], onChanged: Callable[[], None]) -> Batch | None:
+    def _startSceneBatch(self, nodes: Sequence[Any], onChanged: Callable[[], None]) -> PanelBatch | None:
         if not self._ready():
             return None
         return SceneBatch(self._logic.runs, nodes, self._options(), onChanged)
 
-    def _startFolderBatch(self, scans: Sequence[Path], out: Path, onChanged: Callable[[], None]) -> Batch | None:
+    def _startFolderBatch(self, scans: Sequence[Path], out: Path, onChanged: Callable[[], None]) -> PanelBatch | None:
         if not self._ready():
             return None
         return FolderBatch(self._logic.runs, scans, out, self._options(), onChanged)
@@ -431,19 +432,19 @@ class DetectionPanel:
     def _loadResult(self, scan: Path, folder: Path) -> None:
         """Load a scan and its result and show them; each surface is made in a turn of its own."""
         if scan.is_dir():
-            self._tell(
+            self._showMessage(
                 _("Load the DICOM series '{name}' with the DICOM module; its result is in '{folder}'.").format(
                     name=scan.name, folder=folder
                 )
             )
             return
-        self._tell("")
+        self._showMessage("")
         try:
             volumeNode = slicer.util.loadVolume(str(scan))
             grid = volume_from_node(volumeNode, copy=False).grid
             delivered = read_delivered(folder, grid, self._anatomy)
         except (CoWLandmarksError, RuntimeError) as error:
-            self._tell(str(error))
+            self._showMessage(str(error))
             return
         loaded: list[Any] = []
 
@@ -456,20 +457,22 @@ class DetectionPanel:
                 yield 1.0  # what is shown takes a turn of its own
 
         def onEnd(error: str | None) -> None:
-            self._tell(error or "")
+            self._showMessage(error or "")
             for markups in loaded:
                 self._open(markups)
 
         self._loading = Stepwise(lambda fraction: None, onEnd)
         self._loading.start(steps())
 
-    def _fetchCard(self, path: Path) -> None:
+    def _fetchDescription(self, path: Path) -> None:
         if not torchInstalled():
-            self.advanced.showCard(path, _("The card is shown after PyTorch was installed (with the first detection)."))
+            self.advanced.showDescription(
+                path, _("The model card is shown after PyTorch was installed (with the first detection).")
+            )
             return
-        self._logic.runs.describeModel(path, lambda run: self.advanced.showCard(path, run.error or run.text))
+        self._logic.runs.describeModel(path, lambda run: self.advanced.showDescription(path, run.error or run.text))
 
-    def _loadSample(self, sample: Sample) -> None:
+    def _loadSample(self, sample: SampleScan) -> None:
         slicer.util.loadVolume(str(sample.file), {"name": sample.name})
 
     def _keep(self, name: str, value: str) -> None:
@@ -484,6 +487,6 @@ class DetectionPanel:
         if run is not None:
             self._logic.runs.cancel(run)
 
-    def _tell(self, text: str) -> None:
+    def _showMessage(self, text: str) -> None:
         self.ui.messageLabel.text = text
         self.ui.messageLabel.visible = bool(text)

@@ -20,15 +20,14 @@ from CoWLandmarksLib.files.delivered import Delivered, read_delivered
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.files.surfaces import artery_surfaces
 from CoWLandmarksLib.jobs.child_process import Worker
-from CoWLandmarksLib.jobs.detect_options import DetectOptions
-from CoWLandmarksLib.jobs.job_queue import Job, JobQueue, JobState
+from CoWLandmarksLib.jobs.job_queue import DetectOptions, JobQueue, WorkerJob, WorkerJobState
 from CoWLandmarksLib.jobs.progress import Event
 from CoWLandmarksLib.jobs.scan_handover import ScanHandover
 from CoWLandmarksLib.jobs.temporary_folders import remove_orphans
 from CoWLandmarksLib.scene.nodes import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
-from CoWLandmarksLib.scene.results import ResultNodes, add_result, result_words, update_arteries
+from CoWLandmarksLib.scene.results import ResultNodes, add_result, result_texts, update_arteries
 
-from .python_executable import pythonExecutable
+from .machine_settings import pythonExecutable
 
 TIMER_MS = 40
 MOST_SCANS_KEPT = 3
@@ -46,7 +45,7 @@ def removeLeftBehind() -> None:
 
 @dataclass(eq=False)
 class Run:
-    """One piece of work for the child process, as its starter sees it."""
+    """One task of the child process, as its starter sees it."""
 
     title: str
     onProgress: Callable[[Run], None] = _nothing
@@ -57,7 +56,7 @@ class Run:
     nodes: ResultNodes | None = None
     delivered: Delivered | None = None
     text: str = ""
-    _job: Job | None = field(default=None, repr=False)
+    _job: WorkerJob | None = field(default=None, repr=False)
 
     @property
     def running(self) -> bool:
@@ -67,7 +66,7 @@ class Run:
     @property
     def cancelled(self) -> bool:
         """Whether it ended because somebody cancelled it, or its volume left the scene."""
-        return self._job is not None and self._job.state is JobState.CANCELLED
+        return self._job is not None and self._job.state is WorkerJobState.CANCELLED
 
     @property
     def markupsNode(self) -> Any | None:
@@ -91,8 +90,8 @@ class Run:
 
     @property
     def summary(self) -> str:
-        """One line for people: '19 found; right PCoA absent; 2 to check'."""
-        return "" if self.nodes is None else result_words(self.nodes.markups).summary
+        """One line for people: '17 found; 2 to check; right PCoA absent'."""
+        return "" if self.nodes is None else result_texts(self.nodes.markups).summary
 
     @property
     def warnings(self) -> list[str]:
@@ -121,7 +120,7 @@ class DetectionRuns:
         self._again: dict[str, tuple[Any, Callable[[Run], None]]] = {}
         self._timer = qt.QTimer()
         self._timer.setInterval(TIMER_MS)
-        # Neither timer nor application may keep this object alive: scripts drop their logic without a word.
+        # Neither timer nor application may keep this object alive: scripts drop their logic silently.
         itself = weakref.ref(self)
         self._timer.connect("timeout()", lambda: _advance(itself))
         slicer.app.connect("aboutToQuit()", lambda: _close(itself))
@@ -157,7 +156,7 @@ class DetectionRuns:
         scan, modality = self._handedOver(volumeNode)
         if modality is not None and options.modality == "auto":
             options = replace(options, modality=modality)
-        words = [
+        arguments = [
             "detect",
             str(scan.path),
             "--out",
@@ -166,9 +165,9 @@ class DetectionRuns:
             "--no-pictures",
             "--surfaces",
         ]
-        words += options.words()
+        arguments += options.arguments()
         if hint:
-            words += ["--hint", str(self._writtenHint(scan, hint))]
+            arguments += ["--hint", str(self._writtenHint(scan, hint))]
         run = Run(name, onProgress, onEnd)
 
         def finish(delivered: Delivered) -> Iterator[None]:
@@ -179,8 +178,8 @@ class DetectionRuns:
             self._latest[run.nodes.markups.GetID()] = delivered.folder
             yield  # what `onEnd` shows takes a turn of its own
 
-        job = Job(
-            words,
+        job = WorkerJob(
+            arguments,
             read=lambda path: read_delivered(path, scan.grid, self.anatomy, name),
             prepare=scan.write,
             finish=finish,
@@ -211,7 +210,7 @@ class DetectionRuns:
         landmarks = with_table_states(markupsNode, landmarks_from_node(markupsNode, self.anatomy))
         points = out.with_suffix(".mrk.json")
         write_annotation(points, landmarks, self.anatomy)
-        words = [
+        arguments = [
             "arteries",
             str(scan.path),
             str(points),
@@ -223,10 +222,10 @@ class DetectionRuns:
         ]
         modality = markupsNode.GetAttribute("CoWLandmarks.modality")
         if modality in ("mra", "cta"):
-            words += ["--modality", modality]
+            arguments += ["--modality", modality]
         previous = self._latest.get(key)
         if previous is not None and scan.folder in previous.parents:
-            words += ["--previous", str(previous)]
+            arguments += ["--previous", str(previous)]
         run = Run(markupsNode.GetName(), onEnd=onEnd)
         self._arteries[key] = run
 
@@ -238,15 +237,15 @@ class DetectionRuns:
                 update_arteries(markupsNode, delivered.arteries, self.anatomy, surfaces)
                 yield
 
-        def ended(job: Job) -> None:
+        def ended(job: WorkerJob) -> None:
             del self._arteries[key]
             again = self._again.pop(key, None)
             self._ended(run, job)
-            if again is not None and job.state is not JobState.CANCELLED:
+            if again is not None and job.state is not WorkerJobState.CANCELLED:
                 self.updateArteries(*again)
 
-        job = Job(
-            words,
+        job = WorkerJob(
+            arguments,
             read=lambda path: read_delivered(path, scan.grid, self.anatomy),
             prepare=scan.write,
             finish=finish,
@@ -257,20 +256,22 @@ class DetectionRuns:
         return self._start(run, job)
 
     def describeModel(self, path: Path, onEnd: Callable[[Run], None]) -> Run:
-        """Fetch the card of a model file: `text` of the run."""
+        """Fetch the description of a model file: `text` of the run."""
         run = Run(path.name, onEnd=onEnd)
 
-        def ended(job: Job) -> None:
+        def ended(job: WorkerJob) -> None:
             self._ended(run, job)
 
         def take(event: Event) -> None:
             run.text = event.message
 
-        return self._start(run, Job(["info", str(path)], on_event=take, on_end=ended))
+        return self._start(run, WorkerJob(["info", str(path)], on_event=take, on_end=ended))
 
-    def start(self, run: Run, words: list[str], onEvent: Callable[[Event], None], graceSeconds: float) -> Run:
+    def start(self, run: Run, arguments: list[str], onEvent: Callable[[Event], None], graceSeconds: float) -> Run:
         """Start any other command line of the program."""
-        job = Job(words, on_event=onEvent, on_end=lambda job: self._ended(run, job), grace_seconds=graceSeconds)
+        job = WorkerJob(
+            arguments, on_event=onEvent, on_end=lambda job: self._ended(run, job), grace_seconds=graceSeconds
+        )
         return self._start(run, job)
 
     def cancel(self, run: Run) -> None:
@@ -320,15 +321,15 @@ class DetectionRuns:
                 made[code] = surface
                 yield
 
-    def _start(self, run: Run, job: Job) -> Run:
+    def _start(self, run: Run, job: WorkerJob) -> Run:
         run._job = self.queue.add(job)
         self._timer.start()
         return run
 
-    def _ended(self, run: Run, job: Job) -> None:
-        if job.state is JobState.FAILED:
+    def _ended(self, run: Run, job: WorkerJob) -> None:
+        if job.state is WorkerJobState.FAILED:
             run.error = job.error
-        elif job.state is JobState.DONE:
+        elif job.state is WorkerJobState.DONE:
             run.fraction = 1.0
         run.onEnd(run)
 

@@ -19,9 +19,9 @@ from CoWLandmarksLib.scene.nodes import volume_node_of
 from CoWLandmarksLib.scene.review import Review
 from slicer.i18n import tr as _
 
+from .panel_widgets import loadedInto
 from .review_panel import INITIALS
 from .stepwise import Stepwise
-from .ui_files import loadedInto
 
 _BREAK = "\u200b"
 """Where a line may end, between the parts of a long path; nothing is drawn."""
@@ -49,7 +49,7 @@ class ExportPanel:
         ui.filesButton.connect("clicked(bool)", self._onFiles)
         ui.cohortButton.connect("clicked(bool)", self._onAdd)
         self._onCohort()
-        self._say("")
+        self._showMessage("")
 
     @property
     def running(self) -> bool:
@@ -59,7 +59,7 @@ class ExportPanel:
     def setDetection(self, markupsNode: Any | None) -> None:
         """Export this detection from now on (None: none)."""
         if markupsNode is not self._markups:
-            self._say("")
+            self._showMessage("")
             self.ui.fileNameEdit.text = self.ui.caseEdit.text = self.ui.patientEdit.text = ""
             self.ui.consentCheckBox.checked = False
         self._markups = markupsNode
@@ -106,17 +106,17 @@ class ExportPanel:
         folder, name = ui.folderEdit.currentPath.strip(), ui.fileNameEdit.text.strip()
         choice = FileChoice(ui.landmarksCheckBox.checked, ui.tablesCheckBox.checked, ui.segmentationCheckBox.checked)
         if not folder or not name:
-            self._say(_("Choose a folder and a name for the files."))
+            self._showMessage(_("Choose a folder and a name for the files."))
             return
         try:
             check_pseudonym(name, identifying_texts(volume_node_of(self._markups)))
             annotation = annotation_of(self._markups, self._anatomy)
             there = [path.name for path in choice.files(Path(folder), name, annotation) if path.exists()]
         except CoWLandmarksError as error:
-            self._say(str(error))
+            self._showMessage(str(error))
             return
         if there and not self._mayReplace(there):
-            self._say(_("Nothing was written: {files} exist already.").format(files=", ".join(there)))
+            self._showMessage(_("Nothing was written: {files} exist already.").format(files=", ".join(there)))
             return
         qt.QSettings().setValue(FILES_FOLDER, folder)
         self._start(ui.filesButton, self._writing(Path(folder), name, annotation, choice, bool(there)), folder)
@@ -132,7 +132,7 @@ class ExportPanel:
             return
         cohort = ui.cohortEdit.currentPath.strip()
         if not cohort:
-            self._say(_("Choose the folder of the cohort."))
+            self._showMessage(_("Choose the folder of the cohort."))
             return
         case, patient = ui.caseEdit.text.strip() or self._freeCase(), ui.patientEdit.text.strip()
         qt.QSettings().setValue(COHORT_FOLDER, cohort)
@@ -149,14 +149,14 @@ class ExportPanel:
         if not self.running:
             return False
         self._work.cancel()
-        self._say(_("Broken off; nothing half-written remains."))
+        self._showMessage(_("Broken off; nothing half-written remains."))
         self.refresh()
         return True
 
     def _start(self, button: Any, steps: Iterator[float], target: str) -> None:
         self._button, self._target = button, target
         self.ui.exportProgressBar.value = 0
-        self._say("")
+        self._showMessage("")
         self._work.start(steps)
         self.refresh()
 
@@ -164,21 +164,21 @@ class ExportPanel:
         self.ui.exportProgressBar.value = round(100 * fraction)
 
     def _onEnd(self, error: str | None) -> None:
-        self._say(error or self._report())
+        self._showMessage(error or self._report())
         if error is None and self._button is self.ui.cohortButton:
             self.ui.caseEdit.text = ""
         self._onCohort()
 
     def _report(self) -> str:
         place = self._target.replace("/", f"/{_BREAK}").replace("\\", f"\\{_BREAK}")
-        said = _("Written to {place}.").format(place=place)
+        message = _("Written to {place}.").format(place=place)
         if self._markups is None or self._markups.GetScene() is None:
-            return said
+            return message
         done, count = Review(self._markups, self._anatomy).progress()
         if done < count:
-            said += " " + _("Only {done} of {count} landmarks are reviewed.").format(done=done, count=count)
-        return said
+            message += " " + _("Only {done} of {count} landmarks are reviewed.").format(done=done, count=count)
+        return message
 
-    def _say(self, text: str) -> None:
+    def _showMessage(self, text: str) -> None:
         self.ui.exportMessageLabel.text = text
         self.ui.exportMessageLabel.visible = bool(text)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import qt
-from CoWLandmarksLib.jobs.detect_options import DEVICES
+import slicer
+from CoWLandmarksLib.jobs.job_queue import DEVICES
 
 MODEL_FILE = "CoWLandmarks/ModelFile"
 DEVICE = "CoWLandmarks/Device"
@@ -65,3 +68,19 @@ class MachineSettings:
     def setText(self, key: str, text: str) -> None:
         """Keep a setting."""
         qt.QSettings().setValue(key, text)
+
+
+def pythonExecutable() -> str:
+    """Slicer's own Python for the command line (PythonSlicer), which knows Slicer's packages.
+
+    Slicer puts its folder on the PATH; where that was changed it lies in `bin` of Slicer's home. A Python outside
+    Slicer (the tests) is its own interpreter.
+    """
+    found = shutil.which("PythonSlicer")
+    if found is not None:
+        return found
+    for name in ("PythonSlicer", "PythonSlicer.exe"):
+        path = Path(slicer.app.slicerHome) / "bin" / name
+        if path.is_file():
+            return str(path)
+    return sys.executable

@@ -13,12 +13,12 @@ from CoWLandmarksLib.core.mean_landmarks import mean_landmark
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.scene.given_points import add_given_points
 from CoWLandmarksLib.scene.nodes import add_detection, detection_nodes, read_detection, volume_from_node
-from CoWLandmarksLib.scene.results import result_of, result_words
+from CoWLandmarksLib.scene.results import result_of, result_texts
 
 from .export_panel import COHORT_FOLDER, FILES_FOLDER
 from .machine_settings import ALL_LABELS, DEVICE, MODEL_FILE, RESULT_FOLDER, SCAN_FOLDER, VOLUME_RENDERING
 from .review_panel import INITIALS
-from .sample_data import CTA, MRA, Sample
+from .sample_data import CTA, MRA, SampleScan
 from .self_test_case import SelfTestCase
 
 KEYS = {
@@ -70,7 +70,7 @@ class PanelSelfTests(SelfTestCase):
         self.assertEqual(label.text, "")
         SelfTestCase.tearDown(self)
 
-    def loadSample(self, sample: Sample = MRA) -> Any:
+    def loadSample(self, sample: SampleScan = MRA) -> Any:
         """A synthetic scan that comes with the extension."""
         return slicer.util.loadVolume(str(sample.file), {"name": sample.name})
 
@@ -475,6 +475,6 @@ class PanelSelfTests(SelfTestCase):
         compared = panel.compare.ui
         self.assertIs(compared.firstComboBox.currentNode(), given)
         self.assertEqual(compared.compareTable.rowCount, 19)
-        self.assertIsNone(result_words(given).verdict)
+        self.assertIsNone(result_texts(given).verdict)
         distance = float(compared.compareTable.item(anatomy.index(code), 3).text())
         self.assertGreater(distance, 1.5)

@@ -35,7 +35,7 @@ def installTorch(onLine: Callable[[str], None], isCancelled: Callable[[], bool])
     Raises ConfigurationError with the way out, or InstallationCancelled.
     """
     try:
-        import PyTorchUtils
+        import PyTorchUtils  # optional
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             _(
@@ -69,7 +69,7 @@ def _wayOut(reason: str) -> str:
 
 
 class _Listener(io.TextIOBase):
-    """Standard output for as long as pip runs: every line is told, and the application lives on in between."""
+    """Standard output for as long as pip runs: every line is reported, and the application stays responsive."""
 
     def __init__(self, onLine: Callable[[str], None], isCancelled: Callable[[], bool]) -> None:
         self._onLine = onLine

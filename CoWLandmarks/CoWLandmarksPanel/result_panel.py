@@ -11,11 +11,11 @@ from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.detection import Verdict
 from CoWLandmarksLib.scene.display import look_at_circle
 from CoWLandmarksLib.scene.nodes import detection_nodes, volume_node_of
-from CoWLandmarksLib.scene.results import ResultWords, result_words, set_shown
+from CoWLandmarksLib.scene.results import ResultTexts, result_texts, set_shown
 from slicer.i18n import tr as _
 
 from .hint_points import FEWEST, HINT_CODES, HintPoints
-from .ui_files import loadedInto
+from .panel_widgets import loadedInto
 
 VERDICT_COLOURS = {None: "#4a5a6b", Verdict.OK: "#26804a", Verdict.REVIEW: "#b06200", Verdict.DO_NOT_TRUST: "#b22222"}
 VERDICT_STYLE = "QLabel {{ background-color: {colour}; color: white; font-weight: bold; padding: 6px; }}"
@@ -66,7 +66,7 @@ class ResultPanel:
         """Show the scene as it is now."""
         if self._current is not None and self._current.GetScene() is None:
             self._current = None
-        self._showWords(None if self._current is None else result_words(self._current))
+        self._showTexts(None if self._current is None else result_texts(self._current))
         self.showDrawing("" if self._current is None else self._drawing)
         self._fillTable()
         self._showHint()
@@ -81,19 +81,19 @@ class ResultPanel:
         """Leave nothing behind."""
         self.hint.discard()
 
-    def _showWords(self, words: ResultWords | None) -> None:
+    def _showTexts(self, texts: ResultTexts | None) -> None:
         ui = self.ui
-        ui.verdictLabel.visible = words is not None and bool(words.headline)
-        if words is not None:
-            ui.verdictLabel.text = _(words.headline)
-            ui.verdictLabel.styleSheet = VERDICT_STYLE.format(colour=VERDICT_COLOURS[words.verdict])
-        given = words is not None and words.judged is False
+        ui.verdictLabel.visible = texts is not None and bool(texts.headline)
+        if texts is not None:
+            ui.verdictLabel.text = _(texts.headline)
+            ui.verdictLabel.styleSheet = VERDICT_STYLE.format(colour=VERDICT_COLOURS[texts.verdict])
+        given = texts is not None and texts.judged is False
         ui.checkFrame.visible = given and volume_node_of(self._current) is not None
-        ui.summaryLabel.text = _("No detection yet.") if words is None else words.summary
-        sentences = [] if words is None else [*words.reasons, *words.warnings]
+        ui.summaryLabel.text = _("No detection yet.") if texts is None else texts.summary
+        sentences = [] if texts is None else [*texts.reasons, *texts.warnings]
         ui.reasonsLabel.text = "\n".join(sentences)
         ui.reasonsLabel.visible = bool(sentences)
-        ui.centreViewsButton.visible = words is not None
+        ui.centreViewsButton.visible = texts is not None
 
     def _fillTable(self) -> None:
         table = self.ui.detectionsTable
@@ -105,15 +105,15 @@ class ResultPanel:
             rows = 1 + min(max(len(self._rows), _FEWEST_ROWS), _MOST_ROWS)
             table.setFixedHeight(rows * (table.fontMetrics().height() + 7) + 8)
             for row, node in enumerate(self._rows):
-                words = result_words(node)
+                texts = result_texts(node)
                 box = qt.QTableWidgetItem()
                 box.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
                 box.setCheckState(qt.Qt.Checked if node.GetDisplayVisibility() else qt.Qt.Unchecked)
                 table.setItem(row, _SHOWN, box)
                 for column, text in (
                     (_SCAN, node.GetName().replace(" landmarks", "")),
-                    (_VERDICT, _(words.verdict_word)),
-                    (_RESULT, words.summary),
+                    (_VERDICT, _(texts.verdict_label)),
+                    (_RESULT, texts.summary),
                 ):
                     item = qt.QTableWidgetItem(text)
                     item.setToolTip(text)
@@ -159,9 +159,9 @@ class ResultPanel:
 
     def _showHint(self) -> None:
         ui = self.ui
-        words = None if self._current is None else result_words(self._current)
+        texts = None if self._current is None else result_texts(self._current)
         offered = (
-            words is not None and words.verdict is Verdict.DO_NOT_TRUST and volume_node_of(self._current) is not None
+            texts is not None and texts.verdict is Verdict.DO_NOT_TRUST and volume_node_of(self._current) is not None
         )
         self.hintOffered = offered
         ui.hintFrame.visible = offered

@@ -22,9 +22,9 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from .machine_settings import MachineSettings
+from .panel_widgets import loadedInto
 from .review_table import ReviewTable
 from .schematic_picture import schematicPixmap
-from .ui_files import loadedInto
 
 INITIALS = "CoWLandmarks/Initials"
 
@@ -73,8 +73,8 @@ class ReviewPanel(VTKObservationMixin):
         self._escape.connect("activatedAmbiguously()", self._onEscape)
         ui.allLabelsCheckBox.checked = MachineSettings().allLabels
         ui.allLabelsCheckBox.connect("toggled(bool)", self._onAllLabels)
-        self._say("")
-        self._sayOfFile("")
+        self._showMessage("")
+        self._showFileMessage("")
         self.refresh()
 
     @property
@@ -103,7 +103,7 @@ class ReviewPanel(VTKObservationMixin):
                 moved = review.record_moves()
             except CoWLandmarksError as error:
                 self.refresh()
-                self._say(str(error))
+                self._showMessage(str(error))
                 return
             self._enter(review)
             if moved:
@@ -125,7 +125,7 @@ class ReviewPanel(VTKObservationMixin):
         # Two lines are kept free for messages, so that nothing moves when one comes or goes.
         ui.messageLabel.setMinimumHeight(0 if review is None else 2 * ui.messageLabel.fontMetrics().lineSpacing())
         if review is None:
-            self._say("")
+            self._showMessage("")
             self._showPlacing()
             return
         self._refreshing = True
@@ -137,7 +137,7 @@ class ReviewPanel(VTKObservationMixin):
             ui.reviewProgressBar.value = done
             self._showSelected()
         except CoWLandmarksError as error:  # a point or a table was deleted by hand
-            self._say(str(error))
+            self._showMessage(str(error))
         finally:
             self._refreshing = False
 
@@ -159,8 +159,8 @@ class ReviewPanel(VTKObservationMixin):
         volume = volume_node_of(markups)
         if volume is not None:
             self.ui.loadVolumeComboBox.setCurrentNode(volume)
-        self._say("")
-        self._sayOfFile("")
+        self._showMessage("")
+        self._showFileMessage("")
         self.table.show(review.rows())
         self.table.selectFirstOpen(review.rows())
 
@@ -222,7 +222,7 @@ class ReviewPanel(VTKObservationMixin):
         MachineSettings().allLabels = checked
         self._label()
 
-    def _say(self, text: str) -> None:
+    def _showMessage(self, text: str) -> None:
         self.ui.messageLabel.text = text
         self.ui.messageLabel.visible = bool(text) or self._review is not None
 
@@ -233,12 +233,12 @@ class ReviewPanel(VTKObservationMixin):
         if self._placement is not None and self._placement.code not in (None, code):
             self._placement.cancel()
         try:
-            self._look(review, code)
+            self._centreOn(review, code)
             self._showSelected()
         except CoWLandmarksError as error:
-            self._say(str(error))
+            self._showMessage(str(error))
 
-    def _look(self, review: Review, code: str) -> None:
+    def _centreOn(self, review: Review, code: str) -> None:
         """Bring the views to a landmark, or to where it would be."""
         place = review.row(code).estimate.position or expected_place(review.detection(), code)
         jump_to(review.markups.GetScene(), place)
@@ -252,7 +252,7 @@ class ReviewPanel(VTKObservationMixin):
     def _onAccept(self, checked: bool = False) -> None:
         review, code = self._review, self.selectedCode
         if review is not None and code is not None and review.row(code).estimate.reviewed:
-            self._say(_("{code} is accepted already; Reopen lets you change it.").format(code=code))
+            self._showMessage(_("{code} is accepted already; Reopen lets you change it.").format(code=code))
         else:
             self._decide(Review.accept)
 
@@ -282,7 +282,7 @@ class ReviewPanel(VTKObservationMixin):
             placement.cancel()
             return
         placement.start(code)
-        self._say(
+        self._showMessage(
             _("Click where {code} belongs, in a slice view or on a vessel in 3-D; Esc ends it.").format(code=code)
         )
         self._showSelected()
@@ -292,7 +292,7 @@ class ReviewPanel(VTKObservationMixin):
             self._placement.cancel()
 
     def _onPlacementEnd(self, code: str, placed: bool) -> None:
-        self._say(_("{code} is placed; accept it if it is right.").format(code=code) if placed else "")
+        self._showMessage(_("{code} is placed; accept it if it is right.").format(code=code) if placed else "")
         self.refresh()
         if placed:
             self.onLandmarksChanged(self.markupsNode, (code,))
@@ -306,15 +306,15 @@ class ReviewPanel(VTKObservationMixin):
         if following is not None:
             self.select(following)
             if not review.initials:
-                self._say(_("Enter your initials above, so that they are kept with what you review."))
+                self._showMessage(_("Enter your initials above, so that they are kept with what you review."))
         else:
-            self._say(_("All landmarks are reviewed. Save the scene, or export the annotation below."))
+            self._showMessage(_("All landmarks are reviewed. Save the scene, or export the annotation below."))
 
     def _takeBack(self, step: Callable[[Review, str], bool]) -> None:
         """Take something back and bring the views to where the selected landmark is now."""
         review, code = self._review, self.selectedCode
         if review is not None and code is not None and self._do(lambda: step(review, code)):
-            self._look(review, code)
+            self._centreOn(review, code)
 
     def _do(self, step: Callable[[], bool]) -> bool:
         """Take a step of the review of the selected landmark; returns whether it went well."""
@@ -323,11 +323,11 @@ class ReviewPanel(VTKObservationMixin):
             return False
         if self._placement is not None:
             self._placement.cancel()
-        self._say("")
+        self._showMessage("")
         try:
             changed = step()
         except CoWLandmarksError as error:
-            self._say(str(error))
+            self._showMessage(str(error))
             return False
         self.refresh()
         if changed:
@@ -359,11 +359,11 @@ class ReviewPanel(VTKObservationMixin):
         try:
             codes = review.record_moves()
         except CoWLandmarksError as error:
-            self._say(str(error))
+            self._showMessage(str(error))
             return
         if codes:
             self.refresh()
-            self._say(_("{codes} moved. Undo takes it back.").format(codes=", ".join(codes)))
+            self._showMessage(_("{codes} moved. Undo takes it back.").format(codes=", ".join(codes)))
             self.table.select(codes[0], quietly=True)
             self._showSelected()
             self.onLandmarksChanged(review.markups, codes)
@@ -376,21 +376,21 @@ class ReviewPanel(VTKObservationMixin):
     def _onLoad(self, checked: bool = False) -> None:
         ui = self.ui
         volume, path = ui.loadVolumeComboBox.currentNode(), ui.loadFileEdit.currentPath.strip()
-        self._sayOfFile("")
+        self._showFileMessage("")
         if volume is None or not path:
-            self._sayOfFile(_("Choose the scan and the file of its landmarks."))
+            self._showFileMessage(_("Choose the scan and the file of its landmarks."))
             return
-        told: list[str] = []
+        messages: list[str] = []
         try:
-            nodes = add_given_file(slicer.mrmlScene, volume, Path(path), self._anatomy, told)
+            nodes = add_given_file(slicer.mrmlScene, volume, Path(path), self._anatomy, messages)
         except CoWLandmarksError as error:
-            self._sayOfFile(str(error))
+            self._showFileMessage(str(error))
             return
         show_only_result(slicer.mrmlScene, nodes.markups)  # they would lie over the earlier ones
         self.onDetectionAdded(nodes.markups)
-        self._sayOfFile(" ".join(told) or _("Loaded; the landmarks can be reviewed now."))
+        self._showFileMessage(" ".join(messages) or _("Loaded; the landmarks can be reviewed now."))
 
-    def _sayOfFile(self, text: str) -> None:
+    def _showFileMessage(self, text: str) -> None:
         """Beside the button, which is far below the other messages."""
         self.ui.loadMessageLabel.text = text
         self.ui.loadMessageLabel.visible = bool(text)

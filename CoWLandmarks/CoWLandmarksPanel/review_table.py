@@ -87,7 +87,7 @@ class ReviewTable:
         cells: dict[int, Any] = {
             _RANK: rank,
             _NAME: shortName(row.code, row.name),
-            _STATE: stateWord(estimate),
+            _STATE: stateText(estimate),
             _CONFIDENCE: round(100 * estimate.confidence),
             _ERROR: round(estimate.error_mm, 1) if placed else "",
             _REVIEWED: (row.reviewer or _("yes")) if estimate.reviewed else "",
@@ -128,8 +128,8 @@ class ReviewTable:
             self._onSelected(code)
 
 
-def stateWord(estimate: LandmarkEstimate) -> str:
-    """The state of a landmark in a word or two."""
+def stateText(estimate: LandmarkEstimate) -> str:
+    """The state of a landmark as the table shows it."""
     if estimate.state is LandmarkState.UNCERTAIN:
         return _("to check")
     if estimate.state is LandmarkState.ABSENT:
@@ -141,5 +141,5 @@ def stateWord(estimate: LandmarkEstimate) -> str:
 
 def shortName(code: str, name: str) -> str:
     """The code and what it does not tell: "R-A1-A2 junction" of "Right A1-A2 junction (ACA / ACoA)"."""
-    told = {"Right", "Left", code, code.split("-", 1)[-1], *code.split("-")}
-    return " ".join([code, *(word for word in name.split(" (")[0].split() if word not in told)])
+    known = {"Right", "Left", code, code.split("-", 1)[-1], *code.split("-")}
+    return " ".join([code, *(part for part in name.split(" (")[0].split() if part not in known)])

@@ -13,7 +13,7 @@ CATEGORY = "CoW Landmarks"
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleScan:
     """A sample scan: `name` is that of its volume node."""
 
     sample: str
@@ -24,13 +24,13 @@ class Sample:
 
 _FOLDER = RESOURCES / "CoWLandmarksLib" / "Resources"
 _ICONS = RESOURCES / "Resources" / "Icons"
-MRA = Sample("CoWLandmarksMRA", "Phantom MRA", _FOLDER / "sample_mra.nii.gz", _ICONS / "SampleMRA.png")
-CTA = Sample("CoWLandmarksCTA", "Phantom CTA", _FOLDER / "sample_cta.nii.gz", _ICONS / "SampleCTA.png")
+MRA = SampleScan("CoWLandmarksMRA", "Phantom MRA", _FOLDER / "sample_mra.nii.gz", _ICONS / "SampleMRA.png")
+CTA = SampleScan("CoWLandmarksCTA", "Phantom CTA", _FOLDER / "sample_cta.nii.gz", _ICONS / "SampleCTA.png")
 
 
 def registerSampleData() -> None:
     """Offer the samples in the Sample Data module."""
-    import SampleData
+    import SampleData  # load order
 
     for sample in (MRA, CTA):
         if SampleData.SampleDataLogic().sourceForSampleName(sample.sample) is not None:

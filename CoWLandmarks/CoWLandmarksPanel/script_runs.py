@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from CoWLandmarksLib.core.errors import ConfigurationError, CoWLandmarksError
-from CoWLandmarksLib.jobs.detect_options import DECODINGS, DEVICES, MODALITIES, DetectOptions
+from CoWLandmarksLib.jobs.job_queue import DECODINGS, DEVICES, MODALITIES, DetectOptions
 from slicer.i18n import tr as _
 
 from .detection_runs import DetectionRuns, Run

@@ -1,4 +1,4 @@
-"""The sections of a panel are called one by one: what goes wrong in one does not starve the others."""
+"""The sections of a panel are called one by one: an error in one does not keep the others from being called."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SectionGuard:
         self._label = label
         self._failures: dict[tuple[str, str], str] = {}
         self._logged: set[tuple[str, str, str, int | None]] = set()
-        self._tell()
+        self._showFailures()
 
     def call(self, title: str, step: Callable[..., Any], *arguments: Any) -> None:
         """Let the section called `title` take a step. Errors that it did not expect are logged once per place."""
@@ -37,8 +37,8 @@ class SectionGuard:
             ).format(title=title, error=f"{type(error).__name__}: {error}")
         else:
             self._failures.pop(key, None)
-        self._tell()
+        self._showFailures()
 
-    def _tell(self) -> None:
+    def _showFailures(self) -> None:
         self._label.text = "\n".join(dict.fromkeys(self._failures.values()))
         self._label.visible = bool(self._failures)

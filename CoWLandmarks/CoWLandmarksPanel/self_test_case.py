@@ -15,6 +15,8 @@ from typing import Any
 import qt
 import slicer
 
+from .pytorch_setup import torchInstalled
+
 PATIENCE_SECONDS = 300.0
 """A detection on an old computer takes a minute; longer than this it hangs."""
 
@@ -95,7 +97,5 @@ class SelfTestCase:
 
     def skipWithoutTorch(self) -> None:
         """Skip a test that needs the child process to compute."""
-        from .pytorch_setup import torchInstalled
-
         if not torchInstalled():
             self.skipTest("PyTorch is not installed")

@@ -28,7 +28,7 @@ class SetupPanel:
     def offer(self, then: Callable[[], None]) -> None:
         """Ask; `then` is called when PyTorch is there."""
         self._then = then
-        self._tell("")
+        self._showMessage("")
         self._ask(True)
 
     def cancel(self) -> None:
@@ -37,7 +37,7 @@ class SetupPanel:
 
     def _onNotNow(self, checked: bool = False) -> None:
         self._ask(False)
-        self._tell(
+        self._showMessage(
             _(
                 "Nothing was installed. Detection needs PyTorch: press 'Detect landmarks' to be asked again, or "
                 "install it with the PyTorch Utils module of the PyTorch extension."
@@ -64,7 +64,7 @@ class SetupPanel:
         finally:
             self.installing = False
             ui.progressBar.maximum = 100
-        self._tell(message)
+        self._showMessage(message)
         self._onChanged()
         if done:
             self._then()
@@ -76,6 +76,6 @@ class SetupPanel:
         self.asking = asking
         self._ui.setupFrame.visible = asking
 
-    def _tell(self, text: str) -> None:
+    def _showMessage(self, text: str) -> None:
         self._ui.messageLabel.text = text
         self._ui.messageLabel.visible = bool(text)

@@ -16,7 +16,7 @@ SLICE_SECONDS = 0.03
 
 
 class Stepwise:
-    """Takes the steps of one iterator of fractions; `onProgress` gets them, `onEnd` an error in words or None."""
+    """Takes the steps of one iterator of fractions; `onProgress` gets them, `onEnd` an error message or None."""
 
     def __init__(self, onProgress: Callable[[float], None], onEnd: Callable[[str | None], None]) -> None:
         self._onProgress = onProgress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,15 @@ from typing import Any
 import ctk
 import qt
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.panel.panel_data import AlignedRow, CheckedCohort, has_default_landmarks, read_aligned
+from CoWLandmarksPanel.panel_widgets import choose, chosenKey, chosenPath, fillComboBox
+from CoWLandmarksTrainingLib.records.aligned_folder import (
+    ALIGNED_FILE,
+    OVERVIEW_PICTURE,
+    AlignedCase,
+    AlignedCohort,
+    case_picture,
+)
+from CoWLandmarksTrainingLib.records.checked_cohort import CheckedCohort
 from CoWLandmarksTrainingLib.records.rejection import rejected_names, write_rejected
 from slicer.i18n import tr as _
 
@@ -21,7 +29,6 @@ from .picture_window import PictureWindow
 
 _STEPS_PER_CASE = 3  # aligned, cropped, drawn
 _PICTURE_WIDTH = 300
-ALIGNED_PICTURE = "aligned.png"
 
 
 class AlignmentSection:
@@ -36,7 +43,7 @@ class AlignmentSection:
         self.onOpen: Callable[[str], None] = lambda name: None
         self.onChanged: Callable[[], None] = lambda: None
         self.onMethod: Callable[[str], None] = lambda method: None
-        self.rows: list[AlignedRow] = []
+        self.rows: tuple[AlignedCase, ...] = ()
         self.defaultLandmarks = False
         self._done = 0
         self._printed: list[str] = []
@@ -117,21 +124,23 @@ class AlignmentSection:
         for widget in (ui.alignedTable, ui.rejectButton, ui.nextCaseButton):
             widget.visible = shown
         row = self._selected()
-        ui.rejectButton.enabled = row is not None and not running and (row.accepted or row.rejected)
-        ui.rejectButton.text = _("Take the case back") if row is not None and row.rejected else _("Reject this case")
+        ui.rejectButton.enabled = row is not None and not running and (row.accepted or row.rejected_by_person)
+        ui.rejectButton.text = (
+            _("Take the case back") if row is not None and row.rejected_by_person else _("Reject this case")
+        )
         ui.nextCaseButton.enabled = len(self.rows) > 1
 
-    def words(self) -> list[str]:
+    def arguments(self) -> list[str]:
         """The command that 'Align' runs."""
         ui = self._ui
-        words = ["align", *map(str, self.folders()), "--out", str(self.aligned), "--by", self.method]
+        arguments = ["align", *map(str, self.folders()), "--out", str(self.aligned), "--by", self.method]
         if self.method == "template":
             for option, box in (
                 ("--mra-template", ui.mraTemplateComboBox),
                 ("--cta-template", ui.ctaTemplateComboBox),
             ):
-                words += [option, chosenKey(box)] if chosenKey(box) else []
-        return words
+                arguments += [option, chosenKey(box)] if chosenKey(box) else []
+        return arguments
 
     def _onMethod(self, index: int) -> None:
         self.refresh()
@@ -143,7 +152,7 @@ class AlignmentSection:
         self.onChanged()
 
     def _onButton(self, checked: bool = False) -> None:
-        if not self._runner.startOrCancel(self.words, self._tell):
+        if not self._runner.startOrCancel(self.arguments, self._showMessage):
             return
         cohort = self.cohort()
         self._done, self._printed = 0, []
@@ -159,7 +168,7 @@ class AlignmentSection:
             self._done += 1
             if self._ui.alignProgressBar.maximum:
                 self._ui.alignProgressBar.value = min(self._done, self._ui.alignProgressBar.maximum)
-            self._tell(stages[stage].format(name=name))
+            self._showMessage(stages[stage].format(name=name))
         elif line.strip():
             self._printed.append(line.strip())
 
@@ -167,22 +176,23 @@ class AlignmentSection:
         if command.delivered:
             self._readAligned()
             notes = [line for line in self._printed if not line.startswith("|")]
-            self._tell(" ".join(notes))
+            self._showMessage(" ".join(notes))
         else:
-            self._tell(endSentence(command))
+            self._showMessage(endSentence(command))
         self.refresh()
         self.onChanged()
 
     def _readAligned(self) -> None:
-        self.rows, self.defaultLandmarks = [], False
+        self.rows, self.defaultLandmarks = (), False
         folder = self.aligned
         try:
-            if folder is not None:
-                self.rows = read_aligned(folder)
-                self.defaultLandmarks = has_default_landmarks(folder)
-            self._tell("" if self.rows else _("Nothing is aligned yet."))
-        except (CoWLandmarksError, KeyError, TypeError) as error:
-            self._tell(str(error))
+            if folder is not None and (folder / ALIGNED_FILE).is_file():
+                cohort = AlignedCohort.read(folder, check_inputs=False)
+                self.rows = cohort.all_cases
+                self.defaultLandmarks = cohort.has_default_landmarks
+            self._showMessage("" if self.rows else _("Nothing is aligned yet."))
+        except CoWLandmarksError as error:
+            self._showMessage(str(error))
         self._fill()
         self._onSelected()
 
@@ -191,9 +201,9 @@ class AlignmentSection:
         cells = [
             (
                 row.name,
-                row.modality.upper(),
+                row.modality.value.upper(),
                 row.split,
-                "" if row.residual_mm is None else f"{row.residual_mm:.1f}",
+                "" if math.isnan(row.residual_mm) else f"{row.residual_mm:.1f}",
                 self._state(row),
             )
             for row in self.rows
@@ -203,32 +213,34 @@ class AlignmentSection:
         fitColumns(table, 4)
 
     @staticmethod
-    def _state(row: AlignedRow) -> str:
-        if row.rejected:
+    def _state(row: AlignedCase) -> str:
+        if row.rejected_by_person:
             return _("rejected by you")
         if row.accepted:
             return _("used; {reason}").format(reason=row.reason) if row.reason else _("used")
         return _("left out: {reason}").format(reason=row.reason)
 
-    def _selected(self) -> AlignedRow | None:
+    def _selected(self) -> AlignedCase | None:
         number = self._ui.alignedTable.currentRow()
         return self.rows[number] if 0 <= number < len(self.rows) else None
 
     def _onSelected(self) -> None:
         row, folder, ui = self._selected(), self.aligned, self._ui
-        self._picture = row.picture if row is not None else None if folder is None else folder / ALIGNED_PICTURE
+        self._picture = None
+        if folder is not None:
+            self._picture = folder / OVERVIEW_PICTURE if row is None else case_picture(folder, row.name)
         pixmap = None if self._picture is None else qt.QPixmap(str(self._picture))
         there = bool(self.rows) and pixmap is not None and not pixmap.isNull()
         if there:
             small = pixmap.scaledToWidth(_PICTURE_WIDTH, qt.Qt.SmoothTransformation)
             ui.registrationPictureButton.setIcon(qt.QIcon(small))
             ui.registrationPictureButton.setIconSize(small.size())
-            told = (
+            explanation = (
                 _("Mean of all scans of a modality, with the landmarks of all cases.")
                 if row is None
                 else _("Rings: mean places of the landmarks. Discs: landmarks of this case.")
             )
-            ui.registrationPictureButton.toolTip = told + " " + _("Click to see it large.")
+            ui.registrationPictureButton.toolTip = explanation + " " + _("Click to see it large.")
         elif row is None:
             ui.registrationPictureLabel.text = _("Select a case to see its registration.")
         else:
@@ -257,17 +269,17 @@ class AlignmentSection:
         number = self._ui.alignedTable.currentRow()
         try:
             write_rejected(folder, rejected_names(folder) ^ {row.name})
-            self.rows = read_aligned(folder)
+            self.rows = AlignedCohort.read(folder, check_inputs=False).all_cases
         except CoWLandmarksError as error:
-            self._tell(str(error))
+            self._showMessage(str(error))
             return
         self._fill()
         self._ui.alignedTable.selectRow(number)
         used = sum(own.accepted for own in self.rows)
-        self._tell(_("{used} of {all} cases are used.").format(used=used, all=len(self.rows)))
+        self._showMessage(_("{used} of {all} cases are used.").format(used=used, all=len(self.rows)))
         self._onSelected()
         self.onChanged()
 
-    def _tell(self, text: str) -> None:
+    def _showMessage(self, text: str) -> None:
         self._ui.alignLabel.text = text
         self._ui.alignLabel.visible = bool(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import slicer
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.scene.display import look_at_circle
-from CoWLandmarksTrainingLib.panel.panel_data import CheckedCase
+from CoWLandmarksTrainingLib.records.checked_cohort import CheckedCase
 from slicer.i18n import tr as _
 
 CASE_ATTRIBUTE = "CoWLandmarksTraining.Case"

@@ -11,7 +11,7 @@ import qt
 import slicer
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.jobs.temporary_folders import TRAINING, OwnedFolder
-from CoWLandmarksTrainingLib.panel.panel_data import CheckedCase, CheckedCohort, read_checked
+from CoWLandmarksTrainingLib.records.checked_cohort import CheckedCase, CheckedCohort, read_checked
 from slicer.i18n import tr as _
 
 from .case_opening import openCase
@@ -40,7 +40,7 @@ class CasesSection:
         ui.caseTable.horizontalHeader().setStretchLastSection(True)
         ui.checkButton.connect("clicked(bool)", self._onButton)
         ui.caseTable.connect("cellDoubleClicked(int,int)", self._onDoubleClick)
-        self._tell(_("Choose the folder of your annotated cases, then check them."))
+        self._showMessage(_("Choose the folder of your annotated cases, then check them."))
         self.refresh()
 
     @property
@@ -64,12 +64,12 @@ class CasesSection:
         """Open a case of the table in the scene; tells in the section what is wrong."""
         case = None if self.cohort is None else self.cohort.case(name)
         if case is None:
-            self._tell(_("Check the cases first; then '{name}' can be opened.").format(name=name))
+            self._showMessage(_("Check the cases first; then '{name}' can be opened.").format(name=name))
             return
         try:
             openCase(case)
         except CoWLandmarksError as error:
-            self._tell(str(error))
+            self._showMessage(str(error))
 
     def refresh(self) -> None:
         """Show what is the case now."""
@@ -84,19 +84,19 @@ class CasesSection:
         for edit, key in self._edits:
             self._settings.setText(key, edit.currentPath.strip())
         self.cohort = None
-        self._tell(_("Press 'Check cases' to see the cases and what is wrong with them."))
+        self._showMessage(_("Press 'Check cases' to see the cases and what is wrong with them."))
         self.refresh()
         self.onChanged()
 
     def _onButton(self, checked: bool = False) -> None:
-        if not self._runner.startOrCancel(self._words, self._tell):
+        if not self._runner.startOrCancel(self._arguments, self._showMessage):
             return
         self.cohort = None
         self._ui.checkProgressBar.maximum = 0  # how many cases there are is not known yet
         self.refresh()
         self.onChanged()
 
-    def _words(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         """The command that 'Check' runs; an earlier report goes."""
         if self._folder is None:
             self._folder = OwnedFolder(TRAINING, Path(slicer.app.temporaryPath))
@@ -110,20 +110,20 @@ class CasesSection:
 
     def _onLine(self, line: str) -> None:
         if line.startswith("checked "):
-            self._tell(_("Checked {name}").format(name=line[len("checked ") :]))
+            self._showMessage(_("Checked {name}").format(name=line[len("checked ") :]))
 
     def _onEnd(self, command: Any) -> None:
         sentence = "" if command.delivered else endSentence(command)
         try:
             if not command.cancelled and self._report.is_file():
                 self.cohort = read_checked(self._report)
-                told = self._summary(self.cohort)
+                summary = self._summary(self.cohort)
                 # "Nothing can be used" is in the table already; a broken seal of the test split is not.
-                sentence = " ".join(filter(None, (told, sentence if command.complaints else "")))
+                sentence = " ".join(filter(None, (summary, sentence if command.complaints else "")))
         except CoWLandmarksError as error:
             sentence = str(error)
         self._fill()
-        self._tell(sentence)
+        self._showMessage(sentence)
         self.refresh()
         self.onChanged()
 
@@ -150,7 +150,7 @@ class CasesSection:
         if self.cohort is not None and row < len(self.cohort.cases):
             self.openCase(self.cohort.cases[row].name)
 
-    def _tell(self, text: str) -> None:
+    def _showMessage(self, text: str) -> None:
         self._ui.checkLabel.text = text
         self._ui.checkLabel.visible = bool(text)
 
@@ -170,8 +170,8 @@ def _landmarks(case: CheckedCase, of: int) -> str:
 
 
 def _problems(case: CheckedCase) -> str:
-    told = [sentence for severity, sentence in case.problems if severity != "note"]
-    return " ".join(sentence[:1].upper() + sentence[1:] for sentence in told) or _("none")
+    sentences = [sentence for severity, sentence in case.problems if severity != "note"]
+    return " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences) or _("none")
 
 
 def _tip(case: CheckedCase) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import qt
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksPanel.python_executable import pythonExecutable
+from CoWLandmarksPanel.machine_settings import pythonExecutable
 from CoWLandmarksPanel.pytorch_setup import torchInstalled
 from CoWLandmarksTrainingLib.jobs.attached_command import AttachedCommand
 from slicer.i18n import tr as _
@@ -29,29 +29,29 @@ class CommandRunner:
         """Whether a command is at work."""
         return self.command is not None
 
-    def start(self, words: Sequence[str]) -> None:
+    def start(self, arguments: Sequence[str]) -> None:
         """Start a command; raises CoWLandmarksError. A second one is not started."""
         if self.command is not None:
             return
         requireTorch()
-        self.command = AttachedCommand(words, pythonExecutable())
+        self.command = AttachedCommand(arguments, pythonExecutable())
         self._timer.start()
 
-    def startOrCancel(self, words: Callable[[], Sequence[str]], tell: Callable[[str], None]) -> bool:
-        """What the button of a section does: end the command at work, else start that of `words`.
+    def startOrCancel(self, arguments: Callable[[], Sequence[str]], showMessage: Callable[[str], None]) -> bool:
+        """What the button of a section does: end the command at work, else start that of `arguments`.
 
-        `tell` gets what there is to say. Returns whether a command was started.
+        `showMessage` gets what there is to say. Returns whether a command was started.
         """
         if self.running:
             self.cancel()
-            tell(_("Cancelling..."))
+            showMessage(_("Cancelling..."))
             return False
         try:
-            self.start(words())
+            self.start(arguments())
         except CoWLandmarksError as error:
-            tell(str(error))
+            showMessage(str(error))
             return False
-        tell(_("Reading the cases..."))
+        showMessage(_("Reading the cases..."))
         return True
 
     def cancel(self) -> None:
@@ -60,7 +60,7 @@ class CommandRunner:
             self.command.cancel()
 
     def close(self) -> None:
-        """End the command at once, without a word."""
+        """End the command at once, silently."""
         self._timer.stop()
         command, self.command = self.command, None
         if command is not None:
@@ -95,4 +95,4 @@ def endSentence(command: AttachedCommand) -> str:
     """What to tell of a command that did not deliver."""
     if command.cancelled:
         return _("Cancelled.")
-    return command.error or _("The command ended without a word (exit code {code}).").format(code=command.code)
+    return command.error or _("The command ended without a message (exit code {code}).").format(code=command.code)

@@ -9,9 +9,9 @@ from typing import Any
 import ctk
 import slicer
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksPanel.choices import chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.panel.panel_data import Evaluation, read_evaluation
+from CoWLandmarksPanel.panel_widgets import chosenKey, chosenPath, fillComboBox
 from CoWLandmarksTrainingLib.panel.scene_plots import add_landmark_errors
+from CoWLandmarksTrainingLib.records.evaluation_file import Evaluation, read_evaluation
 from slicer.i18n import tr as _
 
 from .command_runner import CommandRunner, endSentence
@@ -72,12 +72,12 @@ class EvaluationSection:
             self._ui.modelFileEdit.currentPath = text
         self._onChoice()
 
-    def words(self) -> list[str]:
+    def arguments(self) -> list[str]:
         """The command that 'Evaluate' runs."""
         split = chosenKey(self._ui.splitComboBox)
-        words = ["evaluate", str(self.model), *map(str, self.folders()), "--out", str(self._report)]
-        words += ["--split", split] if split else []
-        return [*words, "--device", self.device()]
+        arguments = ["evaluate", str(self.model), *map(str, self.folders()), "--out", str(self._report)]
+        arguments += ["--split", split] if split else []
+        return [*arguments, "--device", self.device()]
 
     def refresh(self) -> None:
         """Show what is the case now."""
@@ -111,11 +111,11 @@ class EvaluationSection:
             except (CoWLandmarksError, KeyError, TypeError) as error:
                 sentence = str(error)
         self._fill()
-        self._tell(sentence or (self._summary() if self.evaluation is not None else ""))
+        self._showMessage(sentence or (self._summary() if self.evaluation is not None else ""))
         self.refresh()
 
     def _onButton(self, checked: bool = False) -> None:
-        if not self._runner.startOrCancel(self.words, self._tell):
+        if not self._runner.startOrCancel(self.arguments, self._showMessage):
             return
         self._done = 0
         self._ui.evaluateProgressBar.maximum = 0
@@ -124,7 +124,7 @@ class EvaluationSection:
     def _onLine(self, line: str) -> None:
         if line.endswith((" ok", " review", " do not trust")) and "|" not in line:
             self._done += 1
-            self._tell(_("{n} cases done.").format(n=self._done) if self._done > 1 else _("1 case done."))
+            self._showMessage(_("{n} cases done.").format(n=self._done) if self._done > 1 else _("1 case done."))
 
     def _onEnd(self, command: Any) -> None:
         if command.delivered:
@@ -132,7 +132,7 @@ class EvaluationSection:
             if self.evaluation is not None and self.evaluation.rows:
                 self.showLandmarkErrors()
         else:
-            self._tell(endSentence(command))
+            self._showMessage(endSentence(command))
             self.refresh()
 
     def _summary(self) -> str:
@@ -175,8 +175,8 @@ class EvaluationSection:
     def _onUseModel(self, checked: bool = False) -> None:
         if self.model is not None:
             self._settings.machine.modelFile = self.model
-            self._tell(_("CoW Landmarks now detects with '{file}'.").format(file=self.model))
+            self._showMessage(_("CoW Landmarks now detects with '{file}'.").format(file=self.model))
 
-    def _tell(self, text: str) -> None:
+    def _showMessage(self, text: str) -> None:
         self._ui.evaluateLabel.text = text
         self._ui.evaluateLabel.visible = bool(text)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import ctk
-from CoWLandmarksPanel.choices import choose, chosenKey, chosenPath, fillComboBox
-from CoWLandmarksTrainingLib.config.settings import DEFAULT_START, PRESETS, explanation
+from CoWLandmarksPanel.panel_widgets import choose, chosenKey, chosenPath, fillComboBox
+from CoWLandmarksTrainingLib.config.settings import DEFAULT_START
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS, explanation
 from CoWLandmarksTrainingLib.panel.training_command import NOTHING, TrainingChoices
 from slicer.i18n import tr as _
 
@@ -48,7 +49,7 @@ class TrainingChoicesPanel:
         fillComboBox(
             ui.presetComboBox,
             (
-                ("cpu", _("CPU: an hour or two on one core")),
+                ("cpu", _("CPU: an hour or two on two cores")),
                 ("gpu", _("Graphics card: the same, far longer")),
                 ("paper", _("Paper: as published; graphics card")),
             ),

@@ -1,4 +1,4 @@
-"""What is told of a training: a row for each of its parts, what it will take, and what it is at."""
+"""What is shown of a training: a row for each of its parts, what it will take, and what it is at."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from CoWLandmarksTrainingLib.panel.log_following import Part, current_part
-from CoWLandmarksTrainingLib.panel.training_effort import CARD, PROCESSOR, effort, first_step_seconds, seconds_left
+from CoWLandmarksTrainingLib.panel.training_effort import GPU, PROCESSOR, effort, first_step_seconds, seconds_left
 from slicer.i18n import tr as _
 
 _ROWS = {
@@ -46,10 +46,10 @@ def expectedSentence(plan: Mapping[str, Any], device: str) -> str:
     """Time and disk space of a training with these settings; `device` is "auto", "cpu" or "cuda"."""
     wanted = effort(plan)
     core = _("{time} on {core}").format(time=_duration(wanted.processor_seconds), core=PROCESSOR.name)
-    card = _("{time} on a graphics card ({card})").format(time=_duration(wanted.card_seconds), card=CARD.name)
-    either = _("{core}, or {card}").format(core=core, card=card)
+    gpu = _("{time} on a graphics card ({gpu})").format(time=_duration(wanted.gpu_seconds), gpu=GPU.name)
+    either = _("{core}, or {gpu}").format(core=core, gpu=gpu)
     return _("Expected, roughly: {time}; {disk:.1f} GB of disk space.").format(
-        time={"cpu": core, "cuda": card}.get(device, either), disk=wanted.disk_mb / 1000
+        time={"cpu": core, "cuda": gpu}.get(device, either), disk=wanted.disk_mb / 1000
     )
 
 
@@ -65,13 +65,13 @@ def waitingSentence(plan: Mapping[str, Any] | None, parts: Sequence[Part] | None
             "All steps are made: the model is calibrated on validation cases, compared with the one it began from, "
             "and written."
         )
-    told, left = [], seconds_left(plan, parts)
+    texts, left = [], seconds_left(plan, parts)
     if not current.step:
         first = _duration(first_step_seconds(plan, parts))
-        told.append(_("The first step of this part is made after about {time}.").format(time=first))
+        texts.append(_("The first step of this part is made after about {time}.").format(time=first))
     if left is not None:
-        told.append(_("About {time} left in all.").format(time=_duration(left)))
-    return " ".join(told)
+        texts.append(_("About {time} left in all.").format(time=_duration(left)))
+    return " ".join(texts)
 
 
 def _figures(part: Part, step: int, awaited: bool) -> str:
@@ -79,17 +79,17 @@ def _figures(part: Part, step: int, awaited: bool) -> str:
         return _("stays as in the model it begins from")
     if not step:
         return (_("{steps} steps, no figures yet") if awaited else _("{steps} steps")).format(steps=part.steps)
-    told = [_("{step} of {steps}").format(step=step, steps=part.steps)]
+    texts = [_("{step} of {steps}").format(step=step, steps=part.steps)]
     if "loss" in part.figures:
-        told.append(_("loss {loss:.2g}").format(loss=part.figures["loss"]))
+        texts.append(_("loss {loss:.2g}").format(loss=part.figures["loss"]))
     if "mre_mm" in part.figures:
-        told.append(_("{error:.1f} mm").format(error=part.figures["mre_mm"]))
+        texts.append(_("{error:.1f} mm").format(error=part.figures["mre_mm"]))
     if part.seconds_per_step:
-        told.append(_("{seconds:.2g} s a step").format(seconds=part.seconds_per_step))
+        texts.append(_("{seconds:.2g} s a step").format(seconds=part.seconds_per_step))
         left = part.seconds_left(part.seconds_per_step)
         if step < part.steps and left >= 1:
-            told.append(_("{time} left").format(time=_duration(left)))
-    return ", ".join(told)
+            texts.append(_("{time} left").format(time=_duration(left)))
+    return ", ".join(texts)
 
 
 def _duration(seconds: float) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 import qt
 import slicer
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksPanel.python_executable import pythonExecutable
+from CoWLandmarksPanel.machine_settings import pythonExecutable
 from CoWLandmarksTrainingLib.jobs.detached_job import start_job
-from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, read_job, request_stop
+from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, read_job, request_stop
 from CoWLandmarksTrainingLib.panel.log_following import FollowedTraining, Part, begun_plan, planned_parts
-from CoWLandmarksTrainingLib.panel.panel_data import read_comparison
-from CoWLandmarksTrainingLib.panel.training_command import resuming_words, shown
+from CoWLandmarksTrainingLib.panel.training_command import resuming_arguments, shown
+from CoWLandmarksTrainingLib.records.improvement import read_comparison
+from CoWLandmarksTrainingLib.records.training_folder import MODEL_FILE, PLAN_FILE
 from slicer.i18n import tr as _
 
 from .command_runner import requireTorch
@@ -25,7 +26,6 @@ from .local_settings import LocalSettings
 from .training_choices import TrainingChoicesPanel
 from .training_progress import PartRows, expectedSentence, waitingSentence
 
-MODEL_FILE, PLAN_FILE = "model.cow.pt", "plan.json"
 _POLL_MS = 1000
 
 
@@ -44,7 +44,7 @@ class TrainingSection:
         self.choices = TrainingChoicesPanel(ui, settings)
         self.choices.onChanged = self._onChoice
         self.choices.onFolder = self._onFolder
-        self.job: Job | None = None
+        self.job: TrainingJob | None = None
         self._log: FollowedTraining | None = None
         self._plan: dict[str, Any] | None = None
         self._changed = False
@@ -81,7 +81,7 @@ class TrainingSection:
         self.curves.sceneCloses()
 
     def advance(self) -> None:
-        """Look what the training did meanwhile; called by the timer."""
+        """Show what the training did meanwhile; called by the timer."""
         active = self.job is not None and self.job.state.active
         self._readJob()
         changed = self._log is not None and self._log.update()
@@ -93,33 +93,35 @@ class TrainingSection:
         if active and not now:
             self.onEnd()
 
-    def words(self) -> list[str] | None:
+    def arguments(self) -> list[str] | None:
         """The command that runs or ran; else the one that 'Start' or 'Resume' runs, None where a choice is missing."""
         job = self.job
         if job is not None and self._showsJob:
-            return resuming_words(job.words) if self._canResume and not job.state.active else list(job.words)
+            return (
+                resuming_arguments(job.arguments) if self._canResume and not job.state.active else list(job.arguments)
+            )
         aligned, out = self.aligned(), self.output
         if aligned is None or out is None or self.choices.missing:
             return None
-        return self.choices.choices(aligned, out).words(resume=self._canResume)
+        return self.choices.choices(aligned, out).arguments(resume=self._canResume)
 
     def refresh(self) -> None:
         """Show what is the case now."""
         ui, job = self._ui, self.job
         active = job is not None and job.state.active
-        words = self.words()
-        text = "" if words is None else shown(words)
+        arguments = self.arguments()
+        text = "" if arguments is None else shown(arguments)
         if ui.commandText.plainText != text:
             ui.commandText.plainText = text
         ui.commandLabel.text = self._commandTitle()
-        ui.copyButton.enabled = words is not None
-        ui.startButton.enabled = words is not None and not active and not self._begun
-        ui.resumeButton.enabled = words is not None and not active and self._canResume
-        ui.stopButton.enabled = active and job.state is not JobState.STOPPING
+        ui.copyButton.enabled = arguments is not None
+        ui.startButton.enabled = arguments is not None and not active and not self._begun
+        ui.resumeButton.enabled = arguments is not None and not active and self._canResume
+        ui.stopButton.enabled = active and job.state is not TrainingJobState.STOPPING
         free = not active and not self._begun
         self.choices.refresh(free)
         parts = self._parts()
-        waiting = job is not None and job.state is JobState.RUNNING
+        waiting = job is not None and job.state is TrainingJobState.RUNNING
         ui.trainLabel.text = " ".join(
             filter(None, (self._sentence(), waitingSentence(self._plan, parts) if waiting else ""))
         )
@@ -150,7 +152,7 @@ class TrainingSection:
 
     @property
     def _finished(self) -> bool:
-        return self.job is not None and self.job.state is JobState.FINISHED
+        return self.job is not None and self.job.state is TrainingJobState.FINISHED
 
     @property
     def _canResume(self) -> bool:
@@ -176,13 +178,13 @@ class TrainingSection:
             return _("'Start' begins the training. It goes on when this module or Slicer is closed.")
         when = time.strftime("%H:%M", time.localtime(job.started))
         return {
-            JobState.STARTING: _("Starting..."),
-            JobState.RUNNING: _("Training since {when}. It goes on when this module or Slicer is closed."),
-            JobState.STOPPING: _("Stopping after this step, with a checkpoint..."),
-            JobState.STOPPED: _("Stopped. {resume}"),
-            JobState.FINISHED: _("Finished: the model is in the training folder."),
-            JobState.FAILED: _("The training ended: {message}"),
-            JobState.LOST: _("The training ended without a word (was the computer switched off?). {resume}"),
+            TrainingJobState.STARTING: _("Starting..."),
+            TrainingJobState.RUNNING: _("Training since {when}. It goes on when this module or Slicer is closed."),
+            TrainingJobState.STOPPING: _("Stopping after this step, with a checkpoint..."),
+            TrainingJobState.STOPPED: _("Stopped. {resume}"),
+            TrainingJobState.FINISHED: _("Finished: the model is in the training folder."),
+            TrainingJobState.FAILED: _("The training ended: {message}"),
+            TrainingJobState.LOST: _("The training ended without a message (was the computer switched off?). {resume}"),
         }[job.state].format(
             when=when,
             message=job.message,
@@ -245,13 +247,13 @@ class TrainingSection:
         self._start()
 
     def _start(self) -> None:
-        words, out = self.words(), self.output
-        if words is None or out is None:
+        arguments, out = self.arguments(), self.output
+        if arguments is None or out is None:
             return
         self._error = ""
         try:
             requireTorch()
-            self.job = start_job(out, words, pythonExecutable())
+            self.job = start_job(out, arguments, pythonExecutable())
         except CoWLandmarksError as error:
             self._error = str(error)
             self.refresh()

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import CoWLandmarksLib
 import slicer
 from CoWLandmarksPanel.machine_settings import MODEL_FILE, MachineSettings
 from CoWLandmarksPanel.self_test_case import SelfTestCase
-from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
+from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, write_job
 
 from .local_settings import ALIGNED_FOLDER, CTA_FOLDER, DEVICE, MRA_FOLDER, OUTPUT_FOLDER
 
@@ -85,19 +86,19 @@ class TrainingSelfTests(SelfTestCase):
             self.assertFalse(button.enabled)
 
     def test_ATrainingOfAnotherTimeIsFoundAgain(self) -> None:
-        """A job whose heartbeat has stopped is told, and can be resumed."""
+        """A job whose heartbeat has stopped is reported, and can be resumed."""
         widget = self.openModule()
         folder = Path(widget.ui.outputFolderEdit.currentPath)
         folder.mkdir(parents=True)
-        words = ("train", "aligned", "--out", str(folder))
-        write_job(folder, Job("token", words, time.time(), JobState.RUNNING, pid=1))
+        arguments = ("train", "aligned", "--out", str(folder))
+        write_job(folder, TrainingJob("token", arguments, time.time(), TrainingJobState.RUNNING, pid=1))
         beat(folder, "token")
         (folder / "plan.json").write_text(json.dumps({}), encoding="utf-8")
         widget.panel.training.advance()
         self.assertTrue(widget.ui.stopButton.enabled)
         self.assertFalse(widget.ui.startButton.enabled)
         self.assertEqual(widget.ui.commandLabel.text, "The command that runs:")
-        write_job(folder, Job("token", words, time.time() - 3600, JobState.RUNNING, pid=1))
+        write_job(folder, TrainingJob("token", arguments, time.time() - 3600, TrainingJobState.RUNNING, pid=1))
         (folder / "heartbeat.json").unlink()
         widget.panel.training.advance()
         self.assertTrue(widget.ui.resumeButton.enabled)
@@ -154,17 +155,17 @@ class TrainingSelfTests(SelfTestCase):
         folder = self.folder / "training"
         ui.startButton.click()
         self.addCleanup(self.endTraining, widget, folder)
-        self.follow(panel, ui, lambda: panel.training.job.state is JobState.RUNNING and (folder / "plan.json").exists())
+        self.follow(
+            panel, ui, lambda: panel.training.job.state is TrainingJobState.RUNNING and (folder / "plan.json").exists()
+        )
         for button in (ui.lossButton, ui.validationButton, ui.discriminatorButton):
             button.click()
         self.stop(panel, ui)
         self.assertTrue(ui.resumeButton.enabled)
         self.assertFalse(ui.startButton.enabled)
         ui.resumeButton.click()
-        self.follow(panel, ui, lambda: panel.training.job.state is JobState.RUNNING)
+        self.follow(panel, ui, lambda: panel.training.job.state is TrainingJobState.RUNNING)
         self.stop(panel, ui)
-
-        import CoWLandmarksLib
 
         shipped = Path(CoWLandmarksLib.__file__).parent / "Resources" / "Models" / "default.cow.pt"
         model = self.folder / "copy.cow.pt"
@@ -192,7 +193,7 @@ class TrainingSelfTests(SelfTestCase):
         """Stop the training by its button and wait for its checkpoint."""
         ui.stopButton.click()
         self.follow(panel, ui, lambda: not panel.training.job.state.active)
-        self.assertIs(panel.training.job.state, JobState.STOPPED, ui.trainLabel.text)
+        self.assertIs(panel.training.job.state, TrainingJobState.STOPPED, ui.trainLabel.text)
 
     def endTraining(self, widget: Any, folder: Path) -> None:
         """Leave no training behind, whatever went wrong."""

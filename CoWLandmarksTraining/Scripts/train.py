@@ -7,7 +7,7 @@ aligns the cohort and trains on it, as the configuration says (`cowlandmarks-tra
 cowlandmarks-train may stand in front: `train.py check COHORT`. The exit code tells how it went. No Qt is imported.
 
 On a computer without a display (Linux: a server, a cluster, a container) the two Pythons need nothing more. Slicer ends
-there before it reads this script, unless it is told not to look for a display, or is given one:
+there before it reads this script, unless it is started without one, or is given one:
 
     QT_QPA_PLATFORM=offscreen Slicer --no-main-window --python-script train.py --config training.toml
     xvfb-run -a Slicer --no-main-window --python-script train.py --config training.toml
@@ -27,9 +27,9 @@ for _folder in (_SOURCES / "CoWLandmarksTraining", _SOURCES / "CoWLandmarks"):
         sys.path.insert(0, str(_folder))
 
 
-def command_of(words: Sequence[str]) -> list[str]:
-    """The command line of cowlandmarks-train that the words behind the script mean; `--` in front is left out."""
-    own = list(words[1:] if words and words[0] == "--" else words)
+def command_of(arguments: Sequence[str]) -> list[str]:
+    """The command line of cowlandmarks-train that the arguments of the script mean; `--` in front is left out."""
+    own = list(arguments[1:] if arguments and arguments[0] == "--" else arguments)
     return own if own and not own[0].startswith("-") else ["run", *own]
 
 
@@ -54,7 +54,7 @@ def finish(code: int) -> None:
     """Leave with an exit code, through the application where there is one."""
     if in_application():
         sys.stdout.flush()
-        sys.modules["slicer"].util.exit(code)
+        sys.modules["slicer"].util.exit(int(code))
     else:
         sys.exit(code)
 
@@ -62,9 +62,9 @@ def finish(code: int) -> None:
 if __name__ == "__main__":
     from CoWLandmarksTrainingLib.__main__ import main
 
-    words = command_of(sys.argv[1:])
-    if words in (["run", "-h"], ["run", "--help"]):
+    arguments = command_of(sys.argv[1:])
+    if arguments in (["run", "-h"], ["run", "--help"]):
         print(__doc__)
     if in_application() and (note := display_note(os.environ, sys.platform)):
         print(note, file=sys.stderr, flush=True)
-    finish(main(words))
+    finish(main(arguments))

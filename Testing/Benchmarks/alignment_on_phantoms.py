@@ -12,13 +12,11 @@ distance, at the landmarks, to where the true pose of the phantom would take the
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("CoWLandmarks", "CoWLandmarksTraining", "Testing")]
@@ -28,7 +26,7 @@ import SimpleITK as sitk  # noqa: E402
 from CoWLandmarksLib.core.anatomy import default_anatomy  # noqa: E402
 from CoWLandmarksLib.core.volume import apply_affine  # noqa: E402
 from CoWLandmarksTrainingLib.align.template_alignment import TemplateAligner  # noqa: E402
-from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan, placed_landmarks  # noqa: E402
+from CoWLandmarksTrainingLib.cohort.annotated_cases import placed_landmarks  # noqa: E402
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort  # noqa: E402
 from CoWLandmarksTrainingLib.config.training_config import AlignConfig  # noqa: E402
 
@@ -64,7 +62,7 @@ def measure(folder: Path, modality: str, config: AlignConfig, work: Path) -> Non
     print("| scan | masking | pitch | residual mm | pose error mm | |\n|---|---|---|---|---|---|")
     good = []
     for scan in scans:
-        case, truth = aligned.cases[scan.name], description(scan)
+        case, truth = aligned.cases[scan.name], scan.phantom
         own = placed_landmarks(scan, anatomy)
         pose = scan.transform
         assert pose is not None
@@ -81,13 +79,6 @@ def measure(folder: Path, modality: str, config: AlignConfig, work: Path) -> Non
         f"{len(good)} of {len(scans)} registered; of these residual {mean[0]:.1f} mm, pose error {mean[1]:.1f} mm. "
         f"Processor time: {seconds.sum():.0f} s with the choice of the template, {np.median(seconds):.1f} s a scan."
     )
-
-
-def description(scan: AnnotatedScan) -> dict[str, Any]:
-    """What the phantom is."""
-    content = json.loads((scan.files[0].parent / "case.json").read_text(encoding="utf-8"))
-    truth: dict[str, Any] = content["phantom"]
-    return truth
 
 
 if __name__ == "__main__":

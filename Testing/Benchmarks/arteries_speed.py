@@ -1,4 +1,4 @@
-"""Seconds and memory of the arteries of a 512 x 512 x 160 scan, cold and after a correction in the warm worker.
+"""Seconds and memory of the arteries of a 512 x 512 x 160 scan, cold and after a correction in the persistent worker.
 
     python Testing/Benchmarks/arteries_speed.py
 
@@ -67,9 +67,9 @@ def measure(name: str, folder: Path, volume: Volume, truth: Sequence[LandmarkEst
         for number, (code, shift) in enumerate(MOVES, 1):
             truth = [moved(point, shift) if point.code == code else point for point in truth]
             write_annotation(points, truth, anatomy)
-            words = ["arteries", str(scan), str(points), "--previous", str(previous), *SWITCHES, "--out"]
-            wall, used = timed(worker, [*words, str(folder / f"{number}")])
-            cold([*words, str(folder / f"cold-{number}")])
+            arguments = ["arteries", str(scan), str(points), "--previous", str(previous), *SWITCHES, "--out"]
+            wall, used = timed(worker, [*arguments, str(folder / f"{number}")])
+            cold([*arguments, str(folder / f"cold-{number}")])
             pairs = [(folder / f"{k}" / "scan" / f for k in (number, f"cold-{number}")) for f in FILES]
             same = all(one.read_bytes() == other.read_bytes() for one, other in pairs)
             row = f"| {name} | {code} moved by {abs(shift)} mm | {wall:.2f} | {used:.2f} | {resident(worker):.0f} |"
@@ -77,22 +77,22 @@ def measure(name: str, folder: Path, volume: Volume, truth: Sequence[LandmarkEst
             previous = folder / f"{number}" / "scan"
 
 
-def cold(words: list[str]) -> tuple[float, float]:
+def cold(arguments: list[str]) -> tuple[float, float]:
     """Wall-clock and processor seconds of a process of its own."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "CoWLandmarksLib", *words], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "CoWLandmarksLib", *arguments], stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = status
     if status:
-        raise RuntimeError(f"{words} failed")
+        raise RuntimeError(f"{arguments} failed")
     return time.perf_counter() - started, usage.ru_utime + usage.ru_stime
 
 
-def timed(worker: Worker, words: list[str]) -> tuple[float, float]:
+def timed(worker: Worker, arguments: list[str]) -> tuple[float, float]:
     """Wall-clock seconds, and processor seconds of the worker, of one job."""
     before = processor_seconds(worker)
     started = time.perf_counter()
-    events = worker.wait(worker.submit(words))
+    events = worker.wait(worker.submit(arguments))
     seconds = time.perf_counter() - started
     if events[-1].code != 0:
         raise RuntimeError(events[-1].event.message)

@@ -140,7 +140,7 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "chin down 20 degrees": turned("x", -20.0),
     "chin up 35 degrees": turned("x", 35.0),
     "turned 20 degrees": turned("z", 20.0),
-    "leaning 20 degrees": turned("y", 20.0),
+    "tilted 20 degrees": turned("y", 20.0),
     "voxels of 1 mm": resampled(1.0, 1.0, 1.0),
     "voxels of 0.7 x 0.7 x 1.4 mm": resampled(0.7, 0.7, 1.4),
     "blurred, SD 0.6 mm": blurred(0.6),

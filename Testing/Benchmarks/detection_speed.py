@@ -3,7 +3,7 @@
     python Testing/Benchmarks/detection_speed.py                   a 512 x 512 x 160 TOF-MRA and CTA (phantoms)
     python Testing/Benchmarks/detection_speed.py --tall            a 512 x 512 x 800 CTA, from the aortic arch up
     python Testing/Benchmarks/detection_speed.py --precision 8     points in bf16 against fp32, 8 phantoms of each kind
-    python Testing/Benchmarks/detection_speed.py --worker          first and second detection of a warm worker
+    python Testing/Benchmarks/detection_speed.py --worker          first and second detection of a persistent worker
 
 Reading the file and the arteries are not part of it. Each detection runs in a process of its own; memory is the
 highest resident size above that after the scan and the model were loaded (on a GPU also what torch reserved there).
@@ -64,8 +64,8 @@ def machine() -> str:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    card = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{name}, {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}{card}"
+    gpu = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{name}, {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}{gpu}"
 
 
 def time_detections(arguments: argparse.Namespace) -> None:
@@ -86,8 +86,8 @@ def time_detections(arguments: argparse.Namespace) -> None:
     for name, voxels, row in rows:
         shape = " x ".join(str(n) for n in voxels.shape[::-1])
         times = " | ".join(f"{row['stages'].get(stage, 0.0):.2f}" for stage in stages)
-        card = f" (GPU {row['gpu_mb']:.0f})" if row["gpu_mb"] else ""
-        memory = f"{row['memory_mb']:.0f}{card}"
+        gpu = f" (GPU {row['gpu_mb']:.0f})" if row["gpu_mb"] else ""
+        memory = f"{row['memory_mb']:.0f}{gpu}"
         print(f"| {name} | {shape} | {voxels.nbytes / 1e6:.0f} | {times} | {row['whole']:.2f} | {memory} |")
 
 

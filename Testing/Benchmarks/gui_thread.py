@@ -5,11 +5,11 @@
 A scan of 512 x 512 x 160 voxels (the sample MRA on a finer grid) is detected with one click, landmarks are accepted,
 then one is moved and the arteries follow; a second detection is cancelled, the scene is saved and loaded again, and the
 training panel looks at a long log. Slicer's displayable managers of three slice views and a 3-D view follow the scene.
-Told are the longest turns of the event loop while a job ran (limit: 100 ms), the turn in which the result entered the
+Shown are the longest turns of the event loop while a job ran (limit: 100 ms), the turn in which the result entered the
 scene, and whether torch, SimpleITK or scipy were loaded into this process. Frames of the views, which are drawn between
-the turns, and the reading of the saved scene are told beside, without a limit: they are OpenGL's and Slicer's own.
-Ends with 1 where a limit is broken. `--cpu` tells the processor time of the GUI thread instead of the clock's, which is
-that of an idle machine also where other programs work.
+the turns, and the reading of the saved scene are printed beside, without a limit: they are OpenGL's and Slicer's own.
+Ends with 1 where a limit is broken. `--cpu` measures the processor time of the GUI thread instead of
+wall-clock time, so that other programs on the machine do not count.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ import sys, numpy as np
 from scipy import ndimage
 from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
 from CoWLandmarksLib.volume_io import read_volume
-path, shape = sys.argv[1], tuple(int(word) for word in sys.argv[2:])
+path, shape = sys.argv[1], tuple(int(size) for size in sys.argv[2:])
 scan = read_volume(SAMPLE_FILE)
 factors = np.array(shape) / scan.voxels.shape
 matrix = scan.ijk_to_ras.copy()
@@ -126,12 +126,15 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def look_at_a_training(application: Any, folder: Path) -> float:
-    """Seconds of the longest look of the training panel at a log of 6000 entries, which it takes in pieces."""
-    from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
+    """Seconds of the longest reading of a log of 6000 entries by the training panel, which takes it in chunks."""
+    from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, write_job
     from long_log import write_long_log
 
     folder.mkdir()
-    write_job(folder, Job("token", ("train", "aligned", "--out", str(folder)), time.time(), JobState.RUNNING, pid=1))
+    write_job(
+        folder,
+        TrainingJob("token", ("train", "aligned", "--out", str(folder)), time.time(), TrainingJobState.RUNNING, pid=1),
+    )
     beat(folder, "token")
     write_long_log(folder)
     widget = application.load_module("CoWLandmarksTraining")
@@ -222,10 +225,10 @@ def measure(scan: Path, application: Any, folder: Path) -> dict[str, object]:
 
 
 def main() -> int:
-    """Measure and tell."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=3, default=(512, 512, 160), metavar=("I", "J", "K"))
-    parser.add_argument("--cpu", action="store_true", help="processor time of the GUI thread instead of the clock's")
+    parser.add_argument("--cpu", action="store_true", help="processor time of the GUI thread, not wall-clock time")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     arguments = parser.parse_args()
     if arguments.cpu:

@@ -14,5 +14,5 @@ def add_phantom_version(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=list(PHANTOM_VERSIONS),
         default=PHANTOM_VERSION,
-        help="3 makes the tables again that were made with phantom 3 (default: the newest)",
+        help=f"3 makes the tables again that were made with phantom 3 (default: {PHANTOM_VERSION})",
     )

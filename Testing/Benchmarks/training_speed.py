@@ -5,9 +5,9 @@
     python Testing/Benchmarks/training_speed.py --only rendering                 phantoms
 
 What is trained on is noise at full size (crops of 192 x 160 x 96), because the values do not change the work. "step" is
-the network alone, with the batch at hand; "waiting" is the share of the time by the clock that the training spends on
+the network alone, with the batch at hand; "waiting" is the share of the wall-clock time that the training spends on
 waiting for its batch, which `--workers` processes make. Each stage is measured in a process of its own; memory is the
-highest of that process, or what torch allocated on the card. Needs torch, numpy and scipy alone.
+highest of that process, or what torch allocated on the GPU. Needs torch, numpy and scipy alone.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def rendering(version: int) -> None:
 
 def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each stage and phase."""
-    from CoWLandmarksTrainingLib.config.settings import PRESETS
+    from CoWLandmarksTrainingLib.config.training_plan import PRESETS
 
     rows = []
     print("| stage | phase | batch | step, s | all, s | waiting | memory, MB |\n|---|---|---|---|---|---|---|")
@@ -107,13 +107,13 @@ def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def measured(arguments: argparse.Namespace, name: str, phase: int) -> dict[str, Any]:
-    """Seconds by the clock and memory of the steps of one stage, in this process."""
+    """Wall-clock seconds and memory of the steps of one stage, in this process."""
     import torch
-    from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
-    from CoWLandmarksTrainingLib.config.settings import PRESETS
+    from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+    from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
+    from CoWLandmarksTrainingLib.train.cohort_data import CohortData
+    from CoWLandmarksTrainingLib.train.memory import memory_mb
     from CoWLandmarksTrainingLib.train.training import Training
-    from CoWLandmarksTrainingLib.train.training_data import CohortData
-    from CoWLandmarksTrainingLib.train.training_log import memory_mb
 
     torch.set_num_threads(1)
     device = torch.device(arguments.device)
@@ -154,8 +154,8 @@ def write_noise_cohort(folder: Path) -> None:
     from CoWLandmarksLib.core.anatomy import default_anatomy
     from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
     from CoWLandmarksLib.core.volume import Modality, axis_aligned_grid
-    from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort, write_arrays
-    from CoWLandmarksTrainingLib.train.training_data import phantom_frame
+    from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort, write_arrays
+    from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
 
     anatomy, rng, frame = default_anatomy(), np.random.default_rng(1), phantom_frame()
     scan = axis_aligned_grid(REFERENCE_CENTRE_MM, np.ones(3), SCAN_SHAPE)

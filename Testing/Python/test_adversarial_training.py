@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import torch
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
-from CoWLandmarksTrainingLib.config.settings import Objective, View
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorView, Objective
+from CoWLandmarksTrainingLib.records.training_log import TrainingLog
 from CoWLandmarksTrainingLib.train.checkpoint import previous
+from CoWLandmarksTrainingLib.train.samples import WorkerKilledError
 from CoWLandmarksTrainingLib.train.trainer import Trainer
-from CoWLandmarksTrainingLib.train.training_log import TrainingLog
 from toy_training import (
     BATCH_SIZE,
     CONFIG,
@@ -146,13 +147,13 @@ class TestPhases:
         assert last["confused_points"] == 0 or -1.0 <= last["cosine_to_truth"] <= 1.0
         assert "discriminator_loss" not in lines[0]
 
-    def test_between_lines_by_time_the_ends_of_both_phases_are_told(self, tmp_path: Path) -> None:
+    def test_between_lines_by_time_the_ends_of_both_phases_are_reported(self, tmp_path: Path) -> None:
         trained(tmp_path, log_seconds=1e9)
         assert [(line["step"], line["phase"]) for line in log_of(tmp_path)] == [(1, 1), (4, 1), (8, 2)]
 
     @pytest.mark.parametrize("objective", list(Objective))
-    @pytest.mark.parametrize("view", [View.SQUARED, View.RENDERED])
-    def test_every_cure_trains(self, tmp_path: Path, objective: Objective, view: View) -> None:
+    @pytest.mark.parametrize("view", [DiscriminatorView.SQUARED, DiscriminatorView.RENDERED])
+    def test_every_cure_trains(self, tmp_path: Path, objective: Objective, view: DiscriminatorView) -> None:
         config = replace(DISCRIMINATOR, objective=objective, view=view, label_smoothing=0.1, steps_per_update=2)
         state = trained(tmp_path, discriminator=config, steps=3, adversarial_from=1)
         assert all(bool(value.isfinite().all()) for value in state.values())
@@ -188,6 +189,7 @@ class TestSameWeights:
         assert_same(trained_on(tmp_path), whole)
         assert [line["step"] for line in log_of(tmp_path)] == [1, 2, 3, 4, 5, 6, 7, 8]
 
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9")
     def test_a_killed_training_equals_an_uninterrupted_one(
         self, tmp_path: Path, whole: dict[str, torch.Tensor]
@@ -210,6 +212,7 @@ class TestSameWeights:
     def test_activations_computed_again_teach_the_same(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
         assert_same(trained(tmp_path, checkpoint_activations=True), whole, 1e-6)
 
+    @pytest.mark.slow
     def test_batches_made_by_workers_teach_the_same_and_can_be_resumed(
         self, tmp_path: Path, whole: dict[str, torch.Tensor]
     ) -> None:
@@ -218,12 +221,13 @@ class TestSameWeights:
             trainer.run(should_stop=lambda: trainer.step == 5)
         assert_same(trained_on(tmp_path, workers=1), whole)
 
+    @pytest.mark.slow
     def test_two_processes_teach_the_same_as_one(self, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
         # Everything stays on this machine's own interface: names of machines may not resolve, or only slowly.
-        words = ["--standalone", "--local-addr=127.0.0.1", "--nproc_per_node=2", str(SCRIPT), str(tmp_path)]
+        arguments = ["--standalone", "--local-addr=127.0.0.1", "--nproc_per_node=2", str(SCRIPT), str(tmp_path)]
         environment = {**ENVIRONMENT, **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})}
         done = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", *words],
+            [sys.executable, "-m", "torch.distributed.run", *arguments],
             env=environment,
             timeout=900,  # three times torch is imported, and the machine may be busy
             stdout=subprocess.PIPE,
@@ -258,25 +262,27 @@ class TestTrouble:
         with pytest.raises(ConfigurationError, match=r"The prediction is not finite at step 3 with case case-14 \("):
             trainer.run()
 
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9")
     @pytest.mark.parametrize("wanted", [False, True])
     def test_a_worker_that_is_killed_ends_the_training_with_a_sentence(
         self, tmp_path: Path, wanted: bool, whole: dict[str, torch.Tensor]
     ) -> None:
         """Alone: too little memory, most likely. With everything else, as at the end of a batch job: a wish to stop."""
-        probe = (
-            "import sys; from pathlib import Path\n"
-            "import torch; torch.set_num_threads(1); from toy_training import ToySamples, toy_trainer\n"
-            "t = toy_trainer(Path(sys.argv[1]), samples=ToySamples(killed_at=17), workers=1)\n"
-            "asked = []  # twice at the same step: after the worker is gone\n"
-            f"t.run(should_stop=lambda: asked.append(t.step) or {wanted} and asked.count(t.step) > 1)"
+        trainer = toy_trainer(tmp_path, samples=ToySamples(killed_at=17), workers=1)
+        asked: list[int] = []
+
+        def should_stop() -> bool:
+            asked.append(trainer.step)
+            return wanted and asked.count(trainer.step) > 1  # twice at the same step: after the worker is gone
+
+        error, sentence = (
+            (StoppedError, "^Stopped at step")
+            if wanted
+            else (WorkerKilledError, r"; use fewer \(training\.workers\)\.$")
         )
-        done = subprocess.run(
-            [sys.executable, "-c", probe, str(tmp_path)], env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 1
-        told = done.stderr.splitlines()[-1]
-        assert ("StoppedError: Stopped at step" if wanted else "use fewer (training.workers).") in told, done.stderr
+        with pytest.raises(error, match=sentence):
+            trainer.run(should_stop=should_stop)
         assert_same(trained_on(tmp_path), whole)
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
@@ -343,21 +349,21 @@ class TestTrouble:
         trainer = toy_trainer(tmp_path)
         trainer.run()
         before = trainer.checkpoint_file.read_bytes()
-        probe = (
-            "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
-            "from pathlib import Path; from toy_training import toy_trainer\n"
-            "t = toy_trainer(Path(sys.argv[1])); t.resume(); t.save_checkpoint(1.0)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", probe, str(tmp_path)], env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 1
-        assert "OutputError: '" in done.stderr.splitlines()[-1]
+        again = toy_trainer(tmp_path)
+        again.resume()
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, hard))
+        try:
+            with pytest.raises(OutputError, match=r"^'"):
+                again.save_checkpoint(1.0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert trainer.checkpoint_file.read_bytes() == before
         assert not list(tmp_path.glob("*.part*"))
 
-    def test_a_full_graphics_card_is_told_with_what_to_do(self, tmp_path: Path) -> None:
+    def test_a_full_gpu_is_reported_with_what_to_do(self, tmp_path: Path) -> None:
         trainer = toy_trainer(tmp_path)
 
         def full(*_: Any) -> None:
@@ -390,7 +396,7 @@ class TestTrouble:
         with pytest.raises(OutputError, match="No space left on device"):
             trained(tmp_path, steps=1)
 
-    def test_a_batch_that_cannot_be_divided_is_told(self, tmp_path: Path) -> None:
+    def test_a_batch_that_cannot_be_divided_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=r"batch of 4 cannot be divided by accumulate = 3\.$"):
             trained(tmp_path, accumulate=3)
 

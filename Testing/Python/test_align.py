@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from cohort_cases import GRID, bead_image, estimates, places, seven_points, tilted, write_case, write_cohort
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
 from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.errors import AnnotationError
@@ -17,12 +18,12 @@ from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.align.align_cohort import AlignPlan, align_cohort
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort
 from CoWLandmarksTrainingLib.align.alignment_picture import write_alignment_picture
 from CoWLandmarksTrainingLib.align.landmark_alignment import LandmarkAligner
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from CoWLandmarksTrainingLib.cohort.splits import draw_splits
 from CoWLandmarksTrainingLib.config.training_config import AlignConfig
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort
 
 CONFIG = AlignConfig(by="landmarks", shape=(36, 48, 56), spacing_mm=(1.7, 1.7, 2.0), processes=1)
 
@@ -61,6 +62,7 @@ def assert_beads_lie_at_landmarks(cohort: AlignedCohort, case: AlignedCase, tole
             assert np.linalg.norm(peak_near(array, grid, point) - point) < tolerance_mm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anatomy", [default_anatomy(), seven_points()], ids=["19", "7"])
 def test_crops_and_landmarks_agree_in_the_common_frame(tmp_path: Path, anatomy: Anatomy) -> None:
     points = write_cohort(tmp_path / "cohort", anatomy, 3, modality="cta")
@@ -124,7 +126,8 @@ def test_absent_points_and_points_at_the_edge_have_their_status(tmp_path: Path) 
     assert np.isnan(case.landmarks[[2, 4]]).all()
 
 
-def test_a_case_that_does_not_fit_is_told_and_left_out(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_case_that_does_not_fit_is_reported_and_left_out(tmp_path: Path) -> None:
     anatomy = default_anatomy()
     write_cohort(tmp_path / "cohort", anatomy, 4)
     points = places(anatomy, np.random.default_rng(8))
@@ -171,6 +174,7 @@ def test_an_unreadable_image_does_not_stop_the_others(tmp_path: Path) -> None:
     assert len(AlignedCohort.read(tmp_path / "out").cases()) == 2
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_made_again(tmp_path: Path) -> None:
     folder, out = tmp_path / "cohort", tmp_path / "out"
     write_cohort(folder, default_anatomy(), 2)
@@ -197,6 +201,7 @@ def test_a_cohort_that_changes_under_its_crops_is_noticed(tmp_path: Path) -> Non
     assert AlignedCohort.read(out).cases()
 
 
+@pytest.mark.slow
 def test_parallel_processes_write_the_same_as_one(tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
     write_cohort(folder, default_anatomy(), 2)
@@ -214,6 +219,7 @@ def test_nothing_usable_is_one_sentence(tmp_path: Path) -> None:
         aligned(tmp_path / "cohort", anatomy, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_command_aligns_a_cohort_with_a_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +230,7 @@ def test_the_command_aligns_a_cohort_with_a_configuration(
     assert "3 of 3 cases" in capsys.readouterr().out
     cohort = AlignedCohort.read(tmp_path / "aligned")
     assert cohort.frame.grid.shape == (24, 32, 40)
+    assert cohort.provenance["program"] == PROGRAM
     assert (tmp_path / "aligned" / "aligned.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "splits.json").exists()
     content = {"cohort": {"folders": ["../cohort"], "test_share": 0.0}, "align": {**shape, "folder": "here"}}
@@ -263,10 +270,10 @@ def test_the_commands_take_another_landmark_set(tmp_path: Path, capsys: pytest.C
     anatomy = seven_points()
     write_cohort(tmp_path / "cohort", anatomy, 4, with_image=False)
     write_json(tmp_path / "seven.json", anatomy.source)
-    words = [str(tmp_path / "cohort"), "--anatomy", str(tmp_path / "seven.json")]
-    assert main(["check", *words]) == 0
-    assert main(["split", *words, "--test", "0.25"]) == 0
-    assert main(["align", *words, "--by", "landmarks", "--out", str(tmp_path / "out")]) == 0
+    arguments = [str(tmp_path / "cohort"), "--anatomy", str(tmp_path / "seven.json")]
+    assert main(["check", *arguments]) == 0
+    assert main(["split", *arguments, "--test", "0.25"]) == 0
+    assert main(["align", *arguments, "--by", "landmarks", "--out", str(tmp_path / "out")]) == 0
     assert len(AlignedCohort.read(tmp_path / "out").cases()) == 4
     assert main(["align", str(tmp_path / "cohort"), "--by", "landmarks", "--out", str(tmp_path / "again")]) == 1
     assert "annotated with another landmark set" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Aligned cohorts: what is written is read again, and damage and changed inputs are told."""
+"""Aligned cohorts: what is written is read again, and damage and changed inputs are reported."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.core.volume import Modality, axis_aligned_grid
 from CoWLandmarksLib.detect.circle import circle_grid
-from CoWLandmarksTrainingLib.align.aligned_folder import (
+from CoWLandmarksTrainingLib.records.aligned_folder import (
+    ALIGNED_FILE,
     FORMER_SCHEMA,
     AlignedCase,
     AlignedCohort,
     AlignedFrame,
     write_arrays,
 )
-from CoWLandmarksTrainingLib.cohort.discovery import ALIGNED_FILE
 from CoWLandmarksTrainingLib.records.input_files import InputFile
 
 ANATOMY = bead_model().anatomy
@@ -160,10 +160,10 @@ def test_a_folder_of_an_earlier_version_is_one_sentence(tmp_path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     del content["frame"]["region_spacing_mm"]
     path.write_text(json.dumps({**content, "schema": FORMER_SCHEMA}), encoding="utf-8")
-    with pytest.raises(AnnotationError, match=r"earlier version.*; run cowlandmarks-train align again\.$") as told:
+    with pytest.raises(AnnotationError, match=r"earlier version.*; run cowlandmarks-train align again\.$") as raised:
         AlignedCohort.read(tmp_path / "aligned")
     assert FORMER_SCHEMA == "cow-aligned/1"
-    assert "damaged" not in str(told.value)
+    assert "damaged" not in str(raised.value)
 
 
 def test_a_missing_or_cut_off_array_is_one_sentence(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from aligned_beads import GRID, write_bead_cohort
+from CoWLandmarksLib.core.alignment import CIRCLE_SHAPE
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.core.volume import Grid, Modality, axis_aligned_grid
-from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE
 from CoWLandmarksLib.detect.coarse import WINDOW
 from CoWLandmarksLib.networks.heatmap import decode_argmax, decode_subvoxel
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCase, AlignedCohort
-from CoWLandmarksTrainingLib.config.settings import ONLY_TRANSLATIONS, AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.config.settings import ONLY_TRANSLATIONS, AugmentationSettings
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort
 from CoWLandmarksTrainingLib.train import aligned_source
 from CoWLandmarksTrainingLib.train.aligned_source import AlignedLandmarkSets, AlignedSource, drawn_deformation, usable
 from CoWLandmarksTrainingLib.train.batches import Batch, RealSets, stacked
@@ -96,6 +97,7 @@ def brightness_at(image: torch.Tensor, heatmaps: torch.Tensor) -> list[float]:
     return [float(image.flatten()[int(heatmap.argmax())]) for heatmap in heatmaps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [GRID.shape, (16, 24, 24)])
 @pytest.mark.parametrize("augmentation", [AUGMENTATION, ONLY_TRANSLATIONS])
 def test_every_target_lies_on_its_bead(
@@ -116,6 +118,7 @@ def test_every_target_lies_on_its_bead(
     assert seen > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", [AUGMENTATION, ONLY_TRANSLATIONS])
 def test_the_circle_network_sees_beads_under_its_targets(
     cohort: AlignedCohort, cases: Cases, augmentation: AugmentationSettings
@@ -136,6 +139,7 @@ def test_the_circle_network_sees_beads_under_its_targets(
     assert seen > 90
 
 
+@pytest.mark.slow
 def test_cases_of_the_circle_stage_are_turned_and_scaled_like_an_alignment_by_the_coarse_one(
     cohort: AlignedCohort, cases: Cases
 ) -> None:
@@ -173,11 +177,11 @@ def test_the_network_sees_one_channel_or_priors_too(cohort: AlignedCohort, cases
     batch = batch_of(cohort, cases, alone, AUGMENTATION, 2)
     assert batch.expected is None
     assert alone.method.inputs(batch).shape == (2, 1, *GRID.shape)
-    told = batch_of(cohort, cases, guided, AUGMENTATION, 2)
-    inputs = guided.method.inputs(told)
+    guided_batch = batch_of(cohort, cases, guided, AUGMENTATION, 2)
+    inputs = guided.method.inputs(guided_batch)
     assert inputs.shape == (2, 20, *GRID.shape)
     priors, _ = decode_subvoxel(inputs[0, 1:], GRID, 5.0)
-    truth, _ = decode_subvoxel(guided.method.targets(told.landmarks)[0], GRID, 2.5)
+    truth, _ = decode_subvoxel(guided.method.targets(guided_batch.landmarks)[0], GRID, 2.5)
     assert 1.0 < np.median(np.linalg.norm(priors - truth, axis=1)) < 8.0
 
 
@@ -231,13 +235,14 @@ def test_cases_of_a_cohort_change_their_look_as_phantoms_do(cohort: AlignedCohor
     still = replace(ONLY_TRANSLATIONS, translation_mm=0.0)
     plain = samples_of(cohort, cases[:1], stage_of(cohort), still)
     varied = samples_of(cohort, cases[:1], stage_of(cohort), replace(still, intensity=True))
-    looks = [varied[number] for number in range(8)]
+    variants = [varied[number] for number in range(8)]
     torch.testing.assert_close(plain[0].image, plain[1].image)
-    assert sum(not torch.allclose(look.image, plain[0].image, atol=0.02) for look in looks) >= 6
-    for look in looks:
-        torch.testing.assert_close(look.landmarks, plain[0].landmarks)
+    assert sum(not torch.allclose(variant.image, plain[0].image, atol=0.02) for variant in variants) >= 6
+    for variant in variants:
+        torch.testing.assert_close(variant.landmarks, plain[0].landmarks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["coarse", "circle", "fine", "real"])
 def test_two_processes_share_the_very_batch_of_one(cohort: AlignedCohort, cases: Cases, kind: str) -> None:
     def images(processes: Processes) -> torch.Tensor:
@@ -307,7 +312,7 @@ def test_a_case_with_fewer_than_three_points_cannot_be_used(cases: Cases) -> Non
     assert usable([cases[0], replace(cases[1], status=status)]) == (cases[0],)
 
 
-def test_no_case_and_a_batch_that_cannot_be_shared_are_told(cohort: AlignedCohort, cases: Cases) -> None:
+def test_no_case_and_a_batch_that_cannot_be_shared_are_reported(cohort: AlignedCohort, cases: Cases) -> None:
     with pytest.raises(ConfigurationError, match="no training case with an image"):
         samples_of(cohort, (), stage_of(cohort), AUGMENTATION)
     with pytest.raises(ConfigurationError, match=r"batch of 3 cannot be shared by 2 processes"):

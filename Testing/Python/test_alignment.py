@@ -137,7 +137,7 @@ class TestSimilarity:
         one, other = (fit_similarity_robustly(source, CIRCLE).transform for _ in range(2))
         np.testing.assert_array_equal(one, other)
 
-    def test_the_angle_of_a_turn_is_told_whatever_the_size(self) -> None:
+    def test_the_angle_of_a_turn_is_reported_whatever_the_size(self) -> None:
         assert rotation_deg(similarity((0, 0, 30), 1.1, (1, 2, 3))) == pytest.approx(30.0)
         assert rotation_deg(similarity((180, 0, 0), 0.9, (0, 0, 0))) == pytest.approx(180.0)
 

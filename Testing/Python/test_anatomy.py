@@ -132,7 +132,7 @@ def test_only_arteries_of_the_circle_that_people_often_lack_are_optional() -> No
     assert optional == {"R-ACA-A1", "L-ACA-A1", "ACoA", "R-PCoA", "L-PCoA", "R-PCA-P1", "L-PCA-P1"}
 
 
-def test_arteries_and_the_two_sides_can_be_told_apart_by_their_colours() -> None:
+def test_arteries_and_the_two_sides_can_be_distinguished_by_their_colours() -> None:
     anatomy = default_anatomy()
     assert len({artery.rgb for artery in anatomy.arteries}) == len(anatomy.arteries)
     assert {landmark.rgb for landmark in anatomy.landmarks if landmark.side == "right"}.isdisjoint(

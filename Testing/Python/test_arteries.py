@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from CoWLandmarksLib.arteries.lumen import RAYS, CrossSections, smoothed
-from CoWLandmarksLib.arteries.presence import HIDDEN_RADIUS_MM, Evidence, judge, leaning, own_radius
+from CoWLandmarksLib.arteries.presence import HIDDEN_RADIUS_MM, PathEvidence, judge, own_radius, prior_bias
 from CoWLandmarksLib.arteries.tracer import ArteryTracer
 from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
 from CoWLandmarksLib.core.detection import LandmarkState
@@ -22,6 +22,7 @@ def whole() -> ArteryMap:
     return ArteryTracer(tube_scan(), Modality.MRA, ANATOMY).trace(landmarks())
 
 
+@pytest.mark.slow
 def test_all_arteries_of_a_complete_circle_are_found(whole: ArteryMap) -> None:
     assert {trace.code: trace.state for trace in whole.arteries} == {
         artery.code: ArteryState.PRESENT for artery in ANATOMY.arteries
@@ -60,6 +61,7 @@ def test_every_label_lies_on_its_own_side(whole: ArteryMap) -> None:
             assert np.mean(sign * right > 0) > 0.9, artery.code
 
 
+@pytest.mark.slow
 def test_an_artery_that_is_not_there_is_absent_with_a_reason() -> None:
     missing = ("R-PCoA", "L-PCA-P1")
     traced = ArteryTracer(tube_scan(left_out=missing), Modality.MRA, ANATOMY).trace(landmarks())
@@ -72,6 +74,7 @@ def test_an_artery_that_is_not_there_is_absent_with_a_reason() -> None:
     assert sum(trace.traced for trace in traced.arteries) == 18
 
 
+@pytest.mark.slow
 def test_the_path_of_an_absent_artery_takes_nothing_from_the_one_it_runs_in() -> None:
     case = make_case(
         7700, 200_016, Modality.CTA, version=3
@@ -84,6 +87,7 @@ def test_the_path_of_an_absent_artery_takes_nothing_from_the_one_it_runs_in() ->
     assert 2.0 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
 
 
+@pytest.mark.slow
 def test_however_the_scan_is_stored_the_arteries_are_the_same(whole: ArteryMap) -> None:
     storage = ((2, 0, 1), (True, False, True))
     scan = stored(tube_scan(), storage)
@@ -100,6 +104,7 @@ def test_however_the_scan_is_stored_the_arteries_are_the_same(whole: ArteryMap) 
     np.testing.assert_array_equal(again.label_volume("c").voxels, here.voxels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_without_an_a1_its_a2_and_the_anterior_communicating_artery_are_traced_from_the_other_side(side: str) -> None:
     scan = tube_scan(left_out=(f"{side}-ACA-A1",))
@@ -128,6 +133,7 @@ def test_without_an_a1_its_a2_and_the_anterior_communicating_artery_are_traced_f
     assert again.artery(f"{side}-ACA-A2").state is ArteryState.PRESENT
 
 
+@pytest.mark.slow
 def test_without_a1_and_without_an_a2_of_its_own_nothing_is_made_up() -> None:
     scan = tube_scan(left_out=("L-ACA-A1", "L-ACA-A2", "ACoA"))
     traced = ArteryTracer(scan, Modality.MRA, ANATOMY).trace(landmarks(L_A1_A2=LandmarkState.ABSENT))
@@ -142,7 +148,7 @@ def test_without_a1_and_without_an_a2_of_its_own_nothing_is_made_up() -> None:
 def test_what_blur_leaves_of_a_gap_between_close_arteries_is_no_artery_and_a_wide_gap_is_filled_less(
     gap_mm: float, contrast: float, present: bool
 ) -> None:
-    found = Evidence(np.ones(3, bool), gap_mm, contrast, 0.75, 0.83, 10.0, 1.0)
+    found = PathEvidence(np.ones(3, bool), gap_mm, contrast, 0.75, 0.83, 10.0, 1.0)
     judgement = judge(found, optional=True)
     assert judgement.present is present
     assert bool(judgement.reason) is not present
@@ -155,8 +161,11 @@ def test_two_landmarks_at_one_place_need_no_memory(apart_mm: float) -> None:
 
 
 def test_a_faint_pcoa_is_taken_for_one_rather_than_another_faint_artery() -> None:
-    faint = Evidence(np.ones(9, bool), 6.0, 0.38, 0.75, 0.85, 3.0, 1.2)
-    present = {code: judge(faint, optional=True, lean=leaning(code)).present for code in ("R-PCoA", "L-PCA-P1", "ACoA")}
+    faint = PathEvidence(np.ones(9, bool), 6.0, 0.38, 0.75, 0.85, 3.0, 1.2)
+    present = {
+        code: judge(faint, optional=True, prior_bias=prior_bias(code)).present
+        for code in ("R-PCoA", "L-PCA-P1", "ACoA")
+    }
     assert present == {"R-PCoA": True, "L-PCA-P1": False, "ACoA": False}
 
 
@@ -171,7 +180,8 @@ def test_an_artery_hidden_in_those_it_joins_does_not_count_as_wide_as_they_are()
     assert own_radius(sections, seen, bridge=True) == pytest.approx(1.3)
 
 
-def test_a_short_communicating_artery_between_close_arteries_is_told_from_a_gap() -> None:
+@pytest.mark.slow
+def test_a_short_communicating_artery_between_close_arteries_is_distinguished_from_a_gap() -> None:
     wide = {f"{side}-ACA-{part}": 4.6 for side in "RL" for part in ("A1", "A2")}
     for left_out, state in (((), ArteryState.PRESENT), (("ACoA",), ArteryState.ABSENT)):
         scan = tube_scan(left_out=left_out, diameters={**wide, "ACoA": 2.4})

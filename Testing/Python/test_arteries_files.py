@@ -10,17 +10,26 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import slicer
 import vtk
 from CoWLandmarksLib.__main__ import main
 from CoWLandmarksLib.arteries.tracer import ArteryTracer
-from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
+from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState, cropped_labels
 from CoWLandmarksLib.core.detection import LandmarkEstimate
+from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import Modality, Volume
-from CoWLandmarksLib.files.arteries_files import COLUMNS, read_traces, write_arteries_csv, write_segmentation
-from CoWLandmarksLib.files.detection_files import DETECTION_SCHEMA_FILE
+from CoWLandmarksLib.files.arteries_files import (
+    COLUMNS,
+    read_label_crop,
+    segmentation_fields,
+    write_arteries_csv,
+    write_segmentation,
+)
+from CoWLandmarksLib.files.detection_files import DETECTION_SCHEMA_FILE, read_detection_and_arteries
 from CoWLandmarksLib.files.markups import write_annotation
-from CoWLandmarksLib.io.volume_io import read_volume, write_volume
+from CoWLandmarksLib.files.nrrd_file import write_plain_nrrd
+from CoWLandmarksLib.io.volume_io import image_from_volume, read_volume, write_volume
 from CoWLandmarksLib.scene.artery_nodes import add_arteries
 from CoWLandmarksLib.scene.nodes import add_volume
 from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
@@ -60,6 +69,7 @@ def hanging_on(code: str) -> set[str]:
     return {artery.code for artery in ANATOMY.arteries if code in (artery.start, artery.end)}
 
 
+@pytest.mark.slow
 def test_only_what_hangs_on_a_moved_landmark_changes(tracer: ArteryTracer, traced: ArteryMap) -> None:
     changed = ArteryTracer(tracer._volume, Modality.MRA, ANATOMY, traced).trace(moved("L-M1-M2", (3.0, 0.0, 0.0)))
     assert hanging_on("L-M1-M2") == {"L-MCA-M1"}
@@ -75,6 +85,7 @@ def test_only_what_hangs_on_a_moved_landmark_changes(tracer: ArteryTracer, trace
             assert np.array_equal(*on_scan), before.code
 
 
+@pytest.mark.slow
 def test_a_landmark_moved_there_and_back_gives_the_first_result_again(scan: Volume, traced: ArteryMap) -> None:
     again = ArteryTracer(scan, Modality.MRA, ANATOMY)
     again.trace(landmarks())
@@ -86,6 +97,7 @@ def test_a_landmark_moved_there_and_back_gives_the_first_result_again(scan: Volu
             assert after.measures.length_mm == pytest.approx(before.measures.length_mm, rel=0.05)
 
 
+@pytest.mark.slow
 def test_tracing_is_repeatable(scan: Volume, traced: ArteryMap) -> None:
     again = ArteryTracer(scan, Modality.MRA, ANATOMY).trace(landmarks())
     assert np.array_equal(again.labels, traced.labels)
@@ -114,6 +126,32 @@ def test_slicer_reads_the_segmentation_file_with_names_colours_and_codes(traced:
     storage.SetFileName(str(path))
     assert storage.ReadData(node)
     check_segments(node, traced)
+
+
+def test_the_labels_are_read_back_as_they_were_written(traced: ArteryMap, tmp_path: Path) -> None:
+    path = tmp_path / "arteries.seg.nrrd"
+    write_segmentation(path, traced, ANATOMY)
+    labels, start = read_label_crop(path)
+    wanted, first = cropped_labels(traced.label_volume("arteries").voxels)
+    assert start == first
+    np.testing.assert_array_equal(labels, wanted)
+
+
+def test_a_label_map_that_version_0_1_0_wrote_with_simpleitk_is_read(traced: ArteryMap, tmp_path: Path) -> None:
+    image = image_from_volume(traced.label_volume("arteries"))
+    for key, value in segmentation_fields(traced, ANATOMY).items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(tmp_path / "arteries.seg.nrrd"), True)
+    labels, start = read_label_crop(tmp_path / "arteries.seg.nrrd")
+    wanted, first = cropped_labels(traced.label_volume("arteries").voxels)
+    assert start == first
+    np.testing.assert_array_equal(labels, wanted)
+
+
+def test_a_scan_is_no_label_map(scan: Volume, tmp_path: Path) -> None:
+    write_plain_nrrd(tmp_path / "arteries.seg.nrrd", scan)
+    with pytest.raises(AnnotationError, match="no label map"):
+        read_label_crop(tmp_path / "arteries.seg.nrrd")
 
 
 def test_a_scene_carries_twenty_segments_a_table_and_curves(scan: Volume, traced: ArteryMap, tmp_path: Path) -> None:
@@ -152,13 +190,14 @@ def count_in(node: object, code: str) -> int:
     return int((vtk_to_numpy(image.GetPointData().GetScalars()) == segment.GetLabelValue()).sum())
 
 
+@pytest.mark.slow
 def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
     scan: Volume, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_volume(scan, tmp_path / "head.nii.gz")
     write_annotation(tmp_path / "points.mrk.json", landmarks(), ANATOMY)
-    words = ["arteries", str(tmp_path / "head.nii.gz")]
-    first = [*words, str(tmp_path / "points.mrk.json"), "--out", str(tmp_path / "one"), *FEW_FILES]
+    arguments = ["arteries", str(tmp_path / "head.nii.gz")]
+    first = [*arguments, str(tmp_path / "points.mrk.json"), "--out", str(tmp_path / "one"), *FEW_FILES]
     assert main(first) == 0
     assert "Landmarks from a file, not judged. " in "".join(capsys.readouterr())
     result = tmp_path / "one" / "head"
@@ -169,10 +208,13 @@ def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
     assert "right PCoA absent" in content["arteries"]["summary"]
     assert content["verdict"] is None
     write_annotation(tmp_path / "moved.mrk.json", moved("R-A2-A3", (0.0, -3.0, -2.0)), ANATOMY)
-    second = [*words, str(tmp_path / "moved.mrk.json"), "--out", str(tmp_path / "two"), *FEW_FILES]
+    second = [*arguments, str(tmp_path / "moved.mrk.json"), "--out", str(tmp_path / "two"), *FEW_FILES]
     assert main([*second, "--previous", str(result)]) == 0
-    before = {trace.code: trace for trace in read_traces(result / "detection.json")}
-    after = {trace.code: trace for trace in read_traces(tmp_path / "two" / "head" / "detection.json")}
+    before = {trace.code: trace for trace in read_detection_and_arteries(result / "detection.json")[1].traces}
+    after = {
+        trace.code: trace
+        for trace in read_detection_and_arteries(tmp_path / "two" / "head" / "detection.json")[1].traces
+    }
     assert json.loads((tmp_path / "two" / "head" / "detection.json").read_text(encoding="utf-8"))["verdict"] is None
     different = {code for code in before if not np.array_equal(before[code].centerline, after[code].centerline)}
     assert different == {"R-ACA-A2"}
@@ -192,7 +234,9 @@ def test_traces_survive_the_detection_file(scan: Volume, traced: ArteryMap, tmp_
 
     detection = given_detection(scan, tuple(landmarks()), ANATOMY, Modality.MRA)
     write_detection_json(tmp_path / "detection.json", detection, traced)
-    for before, after in zip(traced.arteries, read_traces(tmp_path / "detection.json"), strict=True):
+    for before, after in zip(
+        traced.arteries, read_detection_and_arteries(tmp_path / "detection.json")[1].traces, strict=True
+    ):
         assert (before.code, before.state, before.reason) == (after.code, after.state, after.reason)
         assert np.allclose(before.centerline, after.centerline, atol=1e-3)
     assert {trace.state for trace in traced.arteries} >= {ArteryState.PRESENT, ArteryState.ABSENT}

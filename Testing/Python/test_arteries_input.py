@@ -13,6 +13,8 @@ from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.core.volume import Modality, Volume
 from tube_circle import ANATOMY, cut, landmarks, position, tube, tube_scan
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scan() -> Volume:

@@ -13,6 +13,8 @@ from CoWLandmarksLib.core.volume import Modality, apply_affine
 from CoWLandmarksTrainingLib.phantom.tubes import Capsules
 from tube_circle import ANATOMY, landmarks, position, tube, tube_scan
 
+pytestmark = pytest.mark.slow
+
 APART_MM = 1.6
 
 

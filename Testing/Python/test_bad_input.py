@@ -42,16 +42,16 @@ def test_bad_input_is_refused_with_one_sentence_and_leaves_nothing(
     case: BadCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = [str(word) for word in case.make(tmp_path)]
+    arguments = [str(text) for text in case.make(tmp_path)]
     before = content(tmp_path)
     capfd.readouterr()
-    code = main(words, None if case.real else make_fixed_detector)
+    code = main(arguments, None if case.real else make_fixed_detector)
     # Also what libraries in C++ print is seen here, because the file descriptors are captured.
     printed = capfd.readouterr()
     sentence = one_error(printed.err)
     assert code == case.code
-    for word in case.words:
-        assert word in sentence
+    for text in case.fragments:
+        assert text in sentence
     assert sentence.endswith((".", "?"))
     assert ". " not in sentence.replace("--help", ""), "more than one sentence"
     assert len(sentence.replace(str(tmp_path), "")) < 700

@@ -12,7 +12,8 @@ import torch
 from aligned_beads import write_bead_cohort
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.core.volume import Modality
-from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, FineSettings, TrainingPlan
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, FineSettings
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.train.aligned_source import AlignedSource
 from CoWLandmarksTrainingLib.train.batches import Batch, Sample, stacked
 from CoWLandmarksTrainingLib.train.posed_case import CaseSource, PosedCase
@@ -41,6 +42,7 @@ def assert_same(one: Batch, other: Batch) -> None:
         torch.testing.assert_close(first, second, rtol=0.0, atol=0.0, equal_nan=True, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_gives_the_same_batches(samples: StageSamples, workers: int) -> None:
     here = list(islice(batches(samples, 2), 4))
@@ -48,6 +50,7 @@ def test_any_number_of_workers_gives_the_same_batches(samples: StageSamples, wor
         assert_same(one, other)
 
 
+@pytest.mark.slow
 def test_who_begins_in_the_middle_of_an_epoch_gets_the_same_batches(samples: StageSamples) -> None:
     whole = list(islice(batches(samples, 2), 5))  # three cases: an epoch ends within a batch
     for later, workers in ((2, 0), (3, 1)):
@@ -55,6 +58,7 @@ def test_who_begins_in_the_middle_of_an_epoch_gets_the_same_batches(samples: Sta
             assert_same(one, other)
 
 
+@pytest.mark.slow
 def test_the_feed_ends_without_its_workers_being_waited_for(samples: StageSamples) -> None:
     feed = batches(samples, 1, workers=1)
     first = next(feed)
@@ -91,7 +95,7 @@ def test_processes_share_every_batch_in_order(world: int) -> None:
         assert together == [f"case-{n}" for n in range(8 + 4 * number, 12 + 4 * number)]
 
 
-def test_a_batch_that_cannot_be_shared_is_told() -> None:
+def test_a_batch_that_cannot_be_shared_is_reported() -> None:
     with pytest.raises(ConfigurationError, match=r"batch of 4 cannot be shared by 3 processes; change batch_size\.$"):
         batches(ToySamples(), 4, processes=Processes(0, 3))
 
@@ -103,8 +107,8 @@ def test_parts_of_a_batch_are_the_batch() -> None:
     for name in ("image", "landmarks", "channel_mask", "origin_mm"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
     assert all(part.expected is None for part in parts)
-    told = replace(batch, expected=batch.landmarks + 1.0)
-    assert torch.equal(told.split(4)[3].expected, told.landmarks[3:] + 1.0)  # type: ignore[arg-type]
+    with_expected = replace(batch, expected=batch.landmarks + 1.0)
+    assert torch.equal(with_expected.split(4)[3].expected, with_expected.landmarks[3:] + 1.0)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"batch of 4 cannot be divided by accumulate = 3\.$"):
         batch.split(3)
 
@@ -130,7 +134,7 @@ def mixture(*sources: tuple[CaseSource, float], seed: int = 0) -> StageSamples:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.7, 1.0])
-def test_a_mixture_draws_the_shares_it_was_told(share: float) -> None:
+def test_a_mixture_draws_the_shares_asked_for(share: float) -> None:
     samples = mixture((_Named("scan"), 1.0 - share), (_Named("phantom"), share))
     names = [samples[number].name for number in range(1500)]
     assert names.count("phantom") / len(names) == pytest.approx(share, abs=0.04)

@@ -24,6 +24,8 @@ from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.evaluate.fit_calibration import PRIOR_LANDMARKS
 from other_anatomy import seven_points
 
+pytestmark = pytest.mark.slow
+
 ANATOMY = tiny_model().anatomy
 GRID = axis_aligned_grid(np.array([2.0, 17.0, 1.0]), np.array([1.7, 1.9, 2.1]), (44, 46, 52))
 PEAKS = np.linspace(0.0, 1.0, 21)[:, None].repeat(COUNT, axis=1)
@@ -48,12 +50,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def calibrated(folder: Path) -> Model:
     before = (folder / "model.cow.pt").read_bytes()
-    assert main(words(folder, folder / "cohort", folder / "new.cow.pt")) == 0
+    assert main(arguments(folder, folder / "cohort", folder / "new.cow.pt")) == 0
     assert (folder / "model.cow.pt").read_bytes() == before
     return load_model(folder / "new.cow.pt")
 
 
-def words(folder: Path, cohort: Path, out: Path, *more: str) -> list[str]:
+def arguments(folder: Path, cohort: Path, out: Path, *more: str) -> list[str]:
     return ["calibrate", str(folder / "model.cow.pt"), str(cohort), "--out", str(out), "--device", "cpu", *more]
 
 
@@ -79,7 +81,7 @@ def test_the_model_stays_as_it_was_but_for_its_confidences(folder: Path, calibra
         assert (part.sigma_mm, part.weights.keys()) == (other.sigma_mm, other.weights.keys()), name
         for key, value in part.weights.items():
             assert torch.equal(value, other.weights[key]), f"{name} {key}"
-    for field in ("name", "anatomy", "window", "prior_sigma_mm", "grid", "intensity", "licence", "card"):
+    for field in ("name", "anatomy", "window", "prior_sigma_mm", "grid", "intensity", "licence", "description"):
         assert getattr(before, field) == getattr(calibrated, field), field
     assert before.decode_with_prior == calibrated.decode_with_prior
     assert before.read_mirrored == calibrated.read_mirrored
@@ -107,7 +109,7 @@ def test_few_scans_move_the_tables_a_little(folder: Path, calibrated: Model) -> 
 
 def test_a_model_in_eight_bits_stays_in_eight_bits(folder: Path, tmp_path: Path) -> None:
     save_model(load_model(folder / "model.cow.pt"), tmp_path / "model.cow.pt", eight_bit=True)
-    assert main(words(tmp_path, folder / "cohort" / "case-0", tmp_path / "new.cow.pt")) == 0
+    assert main(arguments(tmp_path, folder / "cohort" / "case-0", tmp_path / "new.cow.pt")) == 0
     before, after = load_model(tmp_path / "model.cow.pt"), load_model(tmp_path / "new.cow.pt")
     for key, value in before.fine.weights.items():
         torch.testing.assert_close(after.fine.weights[key], value, rtol=1e-6, atol=0)
@@ -115,16 +117,16 @@ def test_a_model_in_eight_bits_stays_in_eight_bits(folder: Path, tmp_path: Path)
     assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
 
 
-def test_a_bad_case_is_told_and_left_out(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_case_is_reported_and_left_out(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cohort = tmp_path / "cohort"
     shutil.copytree(folder / "cohort" / "case-0", cohort / "good")
     write_case(cohort / "bad", 7)
     (cohort / "bad" / "image.nii.gz").write_bytes(b"no scan")
     write_case(cohort / "gone", 8)
     (cohort / "gone" / "case.json").write_text("{}", encoding="utf-8")
-    assert main(words(folder, cohort, tmp_path / "new.cow.pt")) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert [line.split()[1] for line in told] == ["gone:", "bad:"]
+    assert main(arguments(folder, cohort, tmp_path / "new.cow.pt")) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == ["gone:", "bad:"]
     assert load_model(tmp_path / "new.cow.pt").provenance["recalibration"]["scans"] == 1
 
 
@@ -172,10 +174,10 @@ def test_what_cannot_be_calibrated_is_one_sentence(
     elif wrong == "place":
         (tmp_path / "file").write_text("in the way", encoding="utf-8")
         out = tmp_path / "file" / "new.cow.pt"
-    assert main(words(tmp_path, cohort, out, *more)) == 1
+    assert main(arguments(tmp_path, cohort, out, *more)) == 1
     *before, error = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ") and error.endswith(".")
-    assert expected in "\n".join([*before, error]), "what is wrong with a case is told before"
+    assert expected in "\n".join([*before, error]), "what is wrong with a case is reported before"
     assert all(line.startswith("error: ") for line in before)
     assert not out.exists()
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from beads import bead_model
+from beads import bead_model, tiny_model
 from CoWLandmarksLib.core.calibration import UNCALIBRATED, Calibration
-from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, Model, load_model
+from CoWLandmarksLib.detect.model import Model
 from CoWLandmarksTrainingLib.evaluate.evaluation import CaseResult
 from CoWLandmarksTrainingLib.evaluate.fit_calibration import (
     ABSENCE_MARGIN,
@@ -43,10 +43,8 @@ def scan(
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    """The model that ships, with nothing calibrated."""
-    shipped = load_model(DEFAULT_MODEL_FILE)
-    parts = {name: replace(part, calibration=UNCALIBRATED) for name, part in shipped.stages}
-    return replace(shipped, **parts, least_recognition=0.5)  # type: ignore[arg-type]
+    """A model of three networks, with nothing calibrated."""
+    return replace(tiny_model(), least_recognition=0.5)
 
 
 def with_tables(model: Model, table: Calibration) -> Model:
@@ -142,7 +140,7 @@ class TestAbsence:
         assert made.circle is None
         assert made.fine.calibration.absent_below == pytest.approx(0.5)
 
-    def test_it_is_told_by_the_circle_network_with_a_margin(self, model: Model) -> None:
+    def test_the_circle_network_decides_it_with_a_margin(self, model: Model) -> None:
         """From results as of 30 scans: landmarks have peaks of 0.5 and more, one in five is absent with less."""
         rng = np.random.default_rng(3)
 

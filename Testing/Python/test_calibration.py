@@ -132,8 +132,8 @@ def test_a_landmark_that_errs_more_than_its_peak_says_is_corrected_with_its_part
     assert table.error_factor[1] == table.error_factor[2] > 1.3
     assert table.error_factor[0] == table.error_factor[3] < 0.7
     known = np.isfinite(errors[:, 1:3])
-    told = table.expected_error_mm(peaks)[:, 1:3][known].mean()
-    assert told == pytest.approx(np.minimum(errors, 15.0)[:, 1:3][known].mean(), rel=0.1)
+    predicted = table.expected_error_mm(peaks)[:, 1:3][known].mean()
+    assert predicted == pytest.approx(np.minimum(errors, 15.0)[:, 1:3][known].mean(), rel=0.1)
     sure = table.confidence_of(peaks)
     assert sure[:, 1:3][known].mean() == pytest.approx((errors[:, 1:3][known] <= 3.0).mean(), abs=0.05)
     assert sure[:, 0].mean() == pytest.approx((errors[:, 0] <= 3.0).mean(), abs=0.05)

@@ -1,4 +1,4 @@
-"""Cohorts: every way to store a case is read, and every problem is told, not only the first."""
+"""Cohorts: every way to store a case is read, and every problem is reported, not only the first."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.case_description import Role
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksLib.scene.nodes import ATTRIBUTE, add_detection, add_volume
 from CoWLandmarksLib.scene.scene_files import create_scene, save_scene
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan, Cohort, Role
+from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan, Cohort
+from CoWLandmarksTrainingLib.cohort.annotation_check import annotation_problems
 from CoWLandmarksTrainingLib.cohort.annotation_geometry import absurd_distances, swapped_sides
-from CoWLandmarksTrainingLib.cohort.check import CohortReport, annotation_problems, check_cohort
+from CoWLandmarksTrainingLib.cohort.check import CohortReport, check_cohort
 from CoWLandmarksTrainingLib.cohort.problems import Problem, Severity
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from CoWLandmarksTrainingLib.cohort.splits import content_hash
@@ -36,7 +38,7 @@ def checked(folder: Path, anatomy: Anatomy = ANATOMY) -> CohortReport:
     return check_cohort(read_cohort([folder], anatomy))
 
 
-def told(problems: Sequence[Problem], case: str, severity: Severity) -> str:
+def messages(problems: Sequence[Problem], case: str, severity: Severity) -> str:
     return "\n".join(p.sentence for p in problems if p.case == case and p.severity is severity)
 
 
@@ -82,7 +84,7 @@ class TestReading:
         assert scan.image is not None
         assert scan.vessel_mask is not None
         assert (scan.image.path.name, scan.vessel_mask.path.name) == ("scan.nii.gz", "vessel_mask.nii.gz")
-        assert "taken for MRA by its name" in told(cohort.problems, "p12_tof", Severity.NOTE)
+        assert "taken for MRA by its name" in messages(cohort.problems, "p12_tof", Severity.NOTE)
 
     def test_many_point_lists_of_one_folder_belong_to_the_volumes_of_their_name(self, tmp_path: Path) -> None:
         for name in ("sub-01_cta", "sub-02_cta"):
@@ -161,7 +163,7 @@ class TestReading:
         [scan] = cohort.scans
         assert scan.modality is Modality.CTA
         np.testing.assert_allclose(scan.positions(ANATOMY)[1:5], POINTS[1:5] + np.array([1.0, 2.0, 3.0]), atol=1e-3)
-        assert f"'{ANATOMY.codes[0]}' is listed 2 times" in told(cohort.problems, "someone", Severity.ERROR)
+        assert f"'{ANATOMY.codes[0]}' is listed 2 times" in messages(cohort.problems, "someone", Severity.ERROR)
 
     def test_aligned_folders_and_hidden_files_are_no_cases(self, tmp_path: Path) -> None:
         write_case(tmp_path / "one", ANATOMY, POINTS, with_image=False)
@@ -175,7 +177,7 @@ class TestReading:
         write_case(tmp_path / "b" / "one", ANATOMY, POINTS + 1, with_image=False)
         cohort = read_cohort([tmp_path], ANATOMY)
         assert [scan.name for scan in cohort.scans] == ["one", "one-2"]
-        assert "is called 'one' too" in told(cohort.problems, "one-2", Severity.WARNING)
+        assert "is called 'one' too" in messages(cohort.problems, "one-2", Severity.WARNING)
 
     @pytest.mark.parametrize("place", ["empty", "missing", "file.txt"])
     def test_no_case_at_all_is_one_sentence(self, tmp_path: Path, place: str) -> None:
@@ -184,7 +186,7 @@ class TestReading:
         with pytest.raises(AnnotationError, match=r"no annotated case|does not exist|is no cohort"):
             read_cohort([tmp_path / place], ANATOMY)
 
-    def test_unreadable_cases_are_told_and_the_others_read(self, tmp_path: Path) -> None:
+    def test_unreadable_cases_are_reported_and_the_others_read(self, tmp_path: Path) -> None:
         for name in ("good", "no-json", "no-points", "bad-points", "bad-role", "no-image"):
             write_case(tmp_path / name, ANATOMY, POINTS + np.random.default_rng(len(name)).normal(0, 1, 3))
         (tmp_path / "no-json" / "case.json").write_text("{", encoding="utf-8")
@@ -196,7 +198,7 @@ class TestReading:
         (tmp_path / "cut.mrb").write_bytes(b"PK\x03\x04 cut off")
         cohort = read_cohort([tmp_path], ANATOMY)
         assert [scan.name for scan in cohort.usable()] == ["good"]
-        for name, words in {
+        for name, message in {
             "no-json": "no readable case description",
             "no-points": "cannot be read",
             "bad-points": "no Slicer markups file",
@@ -204,7 +206,7 @@ class TestReading:
             "no-image": "does not exist",
             "cut": "cannot be opened",
         }.items():
-            assert words in told(cohort.problems, name, Severity.ERROR)
+            assert message in messages(cohort.problems, name, Severity.ERROR)
 
 
 class TestChecks:
@@ -220,7 +222,7 @@ class TestChecks:
             in report.text()
         )
 
-    def test_every_problem_of_a_case_is_told(self, tmp_path: Path) -> None:
+    def test_every_problem_of_a_case_is_reported(self, tmp_path: Path) -> None:
         write_cohort(tmp_path, ANATOMY, 6)
         points = POINTS.copy()
         points[[4, 5]] = points[[5, 4]]
@@ -230,7 +232,7 @@ class TestChecks:
         relabel(tmp_path / "bad", "R-ICA-T", "r-ica-t")
         relabel(tmp_path / "bad", "L-ICA-T", "L-C4-C5")
         report = checked(tmp_path)
-        errors, warnings = (told(report.problems, "bad", s) for s in (Severity.ERROR, Severity.WARNING))
+        errors, warnings = (messages(report.problems, "bad", s) for s in (Severity.ERROR, Severity.WARNING))
         assert "'R-M1-M2' lies to the left of its counterpart" in errors
         assert "'R-A2-A3' lies 150.8 mm outside the scan" in errors
         assert "'L-C4-C5' is listed 2 times" in errors
@@ -241,7 +243,7 @@ class TestChecks:
         assert "'R-A2-A3': its distances to the other landmarks" in warnings
         assert [scan.name for scan in report.cohort.usable()] == [f"mra0{n}" for n in range(6)]
 
-    def test_a_mirrored_case_is_told(self) -> None:
+    def test_a_mirrored_case_is_reported(self) -> None:
         mirrored = POINTS * np.array([-1.0, 1.0, 1.0])
         assert swapped_sides(mirrored, ANATOMY).whole
         assert not swapped_sides(POINTS, ANATOMY).whole
@@ -263,16 +265,16 @@ class TestChecks:
             kept = [e for e in estimates(ANATOMY, points) if e.position is not None]
             write_annotation(tmp_path / name / "landmarks.mrk.json", kept, ANATOMY)
         report = checked(tmp_path)
-        assert "only half annotated: L-M1-M2" in told(report.problems, "half", Severity.WARNING)
-        assert told(report.problems, "half", Severity.ERROR) == ""
-        assert told(report.problems, "empty", Severity.ERROR) == "no landmark is placed."
+        assert "only half annotated: L-M1-M2" in messages(report.problems, "half", Severity.WARNING)
+        assert messages(report.problems, "half", Severity.ERROR) == ""
+        assert messages(report.problems, "empty", Severity.ERROR) == "no landmark is placed."
 
-    def test_another_landmark_set_is_told(self, tmp_path: Path) -> None:
+    def test_another_landmark_set_is_reported(self, tmp_path: Path) -> None:
         write_case(tmp_path / "seven", seven_points(), places(seven_points(), np.random.default_rng(0)))
         write_case(tmp_path / "nineteen", ANATOMY, POINTS)
         for anatomy, foreign in ((ANATOMY, "seven"), (seven_points(), "nineteen")):
             report = checked(tmp_path, anatomy)
-            assert "annotated with another landmark set" in told(report.problems, foreign, Severity.ERROR)
+            assert "annotated with another landmark set" in messages(report.problems, foreign, Severity.ERROR)
             assert len(report.cohort.usable()) == 1
 
     def test_a_patient_in_two_splits_and_a_scan_under_two_names(self, tmp_path: Path) -> None:
@@ -281,23 +283,23 @@ class TestChecks:
         write_case(tmp_path / "train" / "c", ANATOMY, POINTS, patient="other")
         report = checked(tmp_path)
         for name in ("a", "b"):
-            assert "patient 'same' has cases in test and train" in told(report.problems, name, Severity.ERROR)
-        assert "has the same landmarks as 'a'" in told(report.problems, "c", Severity.ERROR)
+            assert "patient 'same' has cases in test and train" in messages(report.problems, name, Severity.ERROR)
+        assert "has the same landmarks as 'a'" in messages(report.problems, "c", Severity.ERROR)
 
     def test_one_patient_is_too_few(self, tmp_path: Path) -> None:
         write_case(tmp_path / "one", ANATOMY, POINTS)
-        assert "there is one patient" in told(checked(tmp_path).problems, "", Severity.WARNING)
+        assert "there is one patient" in messages(checked(tmp_path).problems, "", Severity.WARNING)
 
-    def test_points_nobody_reviewed_are_told(self) -> None:
+    def test_points_nobody_reviewed_are_reported(self) -> None:
         doubtful = [
             replace(e, state=LandmarkState.UNCERTAIN) if e.code == "BA-T" else e for e in estimates(ANATOMY, POINTS)
         ]
         scan = AnnotatedScan("x", "p", Modality.MRA, tuple(doubtful), ())
-        assert "BA-T: uncertain" in told(annotation_problems(scan, ANATOMY, None), "x", Severity.WARNING)
+        assert "BA-T: uncertain" in messages(annotation_problems(scan, ANATOMY, None), "x", Severity.WARNING)
         reviewed = replace(scan, reviewed=True)
         assert annotation_problems(reviewed, ANATOMY, None) == []
 
-    def test_the_wrong_modality_and_a_broken_image_are_told(self, tmp_path: Path) -> None:
+    def test_the_wrong_modality_and_a_broken_image_are_reported(self, tmp_path: Path) -> None:
         hounsfield = bead_image(POINTS, background=40.0)
         air = replace(
             hounsfield, voxels=np.where(np.arange(48)[:, None, None] < 20, -1000, hounsfield.voxels).astype(np.int16)
@@ -307,13 +309,13 @@ class TestChecks:
         write_case(tmp_path / "cut", ANATOMY, POINTS + 1)
         (tmp_path / "cut" / "image.nrrd").write_bytes(b"NRRD0004\n")
         report = checked(tmp_path)
-        assert "called MRA, but its values look like CTA" in told(report.problems, "ct", Severity.WARNING)
-        assert "image.nrrd" in told(report.problems, "cut", Severity.ERROR)
+        assert "called MRA, but its values look like CTA" in messages(report.problems, "ct", Severity.WARNING)
+        assert "image.nrrd" in messages(report.problems, "cut", Severity.ERROR)
 
     def test_two_templates_of_one_modality_are_too_many(self, tmp_path: Path) -> None:
         for number in range(2):
             write_case(tmp_path / f"c{number}", ANATOMY, POINTS + number, role="template")
-        assert "are all the MRA template" in told(checked(tmp_path).problems, "", Severity.ERROR)
+        assert "are all the MRA template" in messages(checked(tmp_path).problems, "", Severity.ERROR)
 
 
 def test_robust_scores_accuse_the_wrong_point_alone() -> None:

@@ -28,21 +28,22 @@ FEW_FILES = ["--no-scene", "--no-pictures", "--no-arteries"]
 PLAIN_RESULT = ["detection.json", "landmarks.csv", "landmarks.mrk.json"]
 
 
-def detect(*words: object, out: Path) -> int:
-    return main(["detect", *map(str, words), "--out", str(out), *FEW_FILES], make_fixed_detector)
+def detect(*arguments: object, out: Path) -> int:
+    return main(["detect", *map(str, arguments), "--out", str(out), *FEW_FILES], make_fixed_detector)
 
 
 def names_in(directory: Path) -> list[str]:
     return sorted(entry.name for entry in directory.iterdir())
 
 
-def command(*words: object) -> tuple[list[str], dict[str, str]]:
+def command(*arguments: object) -> tuple[list[str], dict[str, str]]:
     """Command and environment of a process that runs the command line with the fixed detector."""
     folders = [ROOT / "CoWLandmarks", ROOT / "Testing"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"}
-    return [sys.executable, str(ROOT / "Testing" / "fixed_detector.py"), *map(str, words)], environment
+    return [sys.executable, str(ROOT / "Testing" / "fixed_detector.py"), *map(str, arguments)], environment
 
 
+@pytest.mark.slow
 def test_one_scan_gives_every_file_and_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scan = write_scan(tmp_path / "head.nii.gz")
     assert main(["detect", str(scan), "--out", str(tmp_path / "out")], make_fixed_detector) == 0
@@ -181,7 +182,7 @@ def test_json_progress_of_several_scans_ends_with_the_whole(tmp_path: Path, caps
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         [],
         ["detect"],
@@ -197,10 +198,10 @@ def test_json_progress_of_several_scans_ends_with_the_whole(tmp_path: Path, caps
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_1(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(words, make_fixed_detector) == 1
+    assert main(arguments, make_fixed_detector) == 1
     written = capsys.readouterr()
     assert written.out == ""
     assert len(written.err.splitlines()) == 1
@@ -213,6 +214,7 @@ def test_wrong_usage_with_json_progress_ends_with_an_error_line(capsys: pytest.C
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["event"] == "error"
 
 
+@pytest.mark.slow
 def test_help_and_version_come_without_loading_torch(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
@@ -230,8 +232,8 @@ def test_help_and_version_come_without_loading_torch(capsys: pytest.CaptureFixtu
 
 def test_a_missing_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scan = write_scan(tmp_path / "head.nii.gz")
-    words = ["detect", str(scan), "--out", str(tmp_path / "out"), "--model", str(tmp_path / "none.cow.pt")]
-    assert main(words) == 1
+    arguments = ["detect", str(scan), "--out", str(tmp_path / "out"), "--model", str(tmp_path / "none.cow.pt")]
+    assert main(arguments) == 1
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     assert "none.cow.pt" in errors[0]
@@ -263,8 +265,18 @@ def hint_file(path: Path, count: int, found_by_program: int = 0) -> Path:
 def test_a_hint_reaches_the_detector_in_ras(tmp_path: Path) -> None:
     scan, detector = write_scan(tmp_path / "head.nii.gz"), FixedDetector(ANATOMY)
     hint = hint_file(tmp_path / "hint.mrk.json", 3)
-    words = ["detect", str(scan), "--out", str(tmp_path / "out"), "--hint", str(hint), "--modality", "cta", *FEW_FILES]
-    assert main(words, lambda arguments: (detector, ANATOMY)) == 0
+    command = [
+        "detect",
+        str(scan),
+        "--out",
+        str(tmp_path / "out"),
+        "--hint",
+        str(hint),
+        "--modality",
+        "cta",
+        *FEW_FILES,
+    ]
+    assert main(command, lambda arguments: (detector, ANATOMY)) == 0
     [(name, modality, points)] = detector.calls
     assert (name, modality and modality.value) == ("head", "cta")
     assert points is not None
@@ -276,8 +288,8 @@ def test_of_a_result_given_back_as_hint_only_corrected_points_count(
 ) -> None:
     scan, detector = write_scan(tmp_path / "head.nii.gz"), FixedDetector(ANATOMY)
     hint = hint_file(tmp_path / "landmarks.mrk.json", 4, found_by_program=15)
-    words = ["detect", str(scan), "--out", str(tmp_path / "out"), "--hint", str(hint), *FEW_FILES]
-    assert main(words, lambda arguments: (detector, ANATOMY)) == 0
+    command = ["detect", str(scan), "--out", str(tmp_path / "out"), "--hint", str(hint), *FEW_FILES]
+    assert main(command, lambda arguments: (detector, ANATOMY)) == 0
     [(_, _, points)] = detector.calls
     assert points is not None
     assert tuple(points) == ANATOMY.codes[:4]
@@ -304,11 +316,12 @@ def test_unicode_names_travel_through(tmp_path: Path) -> None:
     assert names_in(tmp_path / "aus gabe ü") == ["größe 脳 ß"]
 
 
+@pytest.mark.slow
 def test_a_console_that_knows_ascii_only_does_not_stop_the_work(tmp_path: Path) -> None:
     scan = write_scan(tmp_path / "größe.nii.gz")
-    words, environment = command("detect", scan, "--out", tmp_path / "out", *FEW_FILES)
+    arguments, environment = command("detect", scan, "--out", tmp_path / "out", *FEW_FILES)
     environment |= {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert names_in(tmp_path / "out" / "größe") == PLAIN_RESULT
 
@@ -336,13 +349,16 @@ def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys
     assert "cannot be written" in error
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_earlier_results_and_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
     scans = [write_scan(tmp_path / "a.nii.gz"), write_scan(tmp_path / "slow.nii.gz", SLOW)]
     out = tmp_path / "out"
-    words, environment = command("detect", *scans, "--out", out, "--json-progress", *FEW_FILES)
-    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    arguments, environment = command("detect", *scans, "--out", out, "--json-progress", *FEW_FILES)
+    with subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         while '"refine"' not in (line := process.stdout.readline()) or "slow" not in line:
             assert line, "the process ended early"
@@ -357,11 +373,14 @@ def test_an_interrupt_leaves_earlier_results_and_nothing_half_written(tmp_path: 
     assert "nothing half-written" in stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX")
 def test_an_interrupt_before_anything_is_delivered_gives_exit_code_1(tmp_path: Path) -> None:
     scans = [write_scan(tmp_path / "bad.nii.gz", REFUSED), write_scan(tmp_path / "slow.nii.gz", SLOW)]
-    words, environment = command("detect", *scans, "--out", tmp_path / "out", "--json-progress", *FEW_FILES)
-    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    arguments, environment = command("detect", *scans, "--out", tmp_path / "out", "--json-progress", *FEW_FILES)
+    with subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         while '"refine"' not in (line := process.stdout.readline()) or "slow" not in line:
             assert line, "the process ended early"
@@ -371,19 +390,23 @@ def test_an_interrupt_before_anything_is_delivered_gives_exit_code_1(tmp_path: P
     assert json.loads(stdout.splitlines()[-1])["event"] == "error"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_listener_that_is_gone_or_full_does_not_end_in_a_traceback(tmp_path: Path) -> None:
-    words, environment = command("detect", write_scan(tmp_path / "head.nii.gz"), "--out", tmp_path / "out", *FEW_FILES)
+    arguments, environment = command(
+        "detect", write_scan(tmp_path / "head.nii.gz"), "--out", tmp_path / "out", *FEW_FILES
+    )
     with Path("/dev/full").open("w", encoding="utf-8") as full:
-        done = subprocess.run(words, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(arguments, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert names_in(tmp_path / "out") == ["head"]
 
 
+@pytest.mark.slow
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
     scan = write_scan(tmp_path / "head.nii.gz", BROKEN)
-    words, environment = command("detect", scan, "--out", tmp_path / "out", "--debug")
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    arguments, environment = command("detect", scan, "--out", tmp_path / "out", "--debug")
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
     assert "Traceback" in done.stderr
@@ -394,8 +417,8 @@ def test_without_slicer_core_the_rest_is_delivered_with_a_warning(
 ) -> None:
     monkeypatch.setitem(sys.modules, "slicer", None)
     scan = write_scan(tmp_path / "head.nii.gz")
-    words = ["detect", str(scan), "--out", str(tmp_path / "out"), "--no-pictures", "--no-arteries"]
-    assert main(words, make_fixed_detector) == 0
+    arguments = ["detect", str(scan), "--out", str(tmp_path / "out"), "--no-pictures", "--no-arteries"]
+    assert main(arguments, make_fixed_detector) == 0
     assert names_in(tmp_path / "out" / "head") == PLAIN_RESULT
     assert "warning: head.nii.gz: scene.mrb was left out" in capsys.readouterr().err
 
@@ -410,11 +433,11 @@ def test_the_sample_comes_with_the_program(tmp_path: Path) -> None:
 def test_info_tells_what_is_understood_of_a_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scan = write_scan(tmp_path / "head.nrrd")
     assert main(["info", str(scan)]) == 0
-    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert told["size"] == "24 x 28 x 20 voxels (i, j, k)"
-    assert told["spacing"] == "2.000 x 2.000 x 2.500 mm"
-    assert told["orientation"] == "LPS"
-    assert told["modality"].startswith("MRA")
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert rows["size"] == "24 x 28 x 20 voxels (i, j, k)"
+    assert rows["spacing"] == "2.000 x 2.000 x 2.500 mm"
+    assert rows["orientation"] == "LPS"
+    assert rows["modality"].startswith("MRA")
 
 
 def test_info_of_what_is_no_scan_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,8 @@ import pytest
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.core.volume import Modality
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile, setting
-from CoWLandmarksTrainingLib.config.settings import PRESETS, TRAINING_SECTIONS
 from CoWLandmarksTrainingLib.config.training_config import SECTIONS, read_config, write_initial_config
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TRAINING_SECTIONS
 
 NEEDS_TOML = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 reads no TOML")
 
@@ -87,10 +87,10 @@ def test_what_is_not_given_keeps_its_default(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_file(tmp_path: Path, oven: dict[str, object], sentence: str) -> None:
-    with pytest.raises(ConfigurationError, match=sentence) as told:
+    with pytest.raises(ConfigurationError, match=sentence) as raised:
         from_json(tmp_path, oven)
-    assert "kitchen.json" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert "kitchen.json" in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ FORMER = {
     "coarse": {"steps": 800, "start_from": ""},
     "discriminator": {"objective": "hinge"},
 }
-"""What a file held when there were two roads."""
+"""What a file held when there were two training pipelines."""
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_a_file_of_an_earlier_version_is_refused_in_one_sentence(
 ) -> None:
     path = tmp_path / "training.json"
     path.write_text(json.dumps({name: FORMER[name] for name in sections}), encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=rf"is a file of an earlier version \({named} is gone\);") as told:
+    with pytest.raises(ConfigurationError, match=rf"is a file of an earlier version \({named} is gone\);") as raised:
         read_config(path)
-    sentence = str(told.value)
+    sentence = str(raised.value)
     assert "training.json" in sentence
     assert "cowlandmarks-train init" in sentence
     assert sentence.endswith(".") and "\n" not in sentence

@@ -23,25 +23,25 @@ from CoWLandmarksLib.core.volume import Volume, axis_aligned_grid
 from CoWLandmarksLib.detect.model import Model, load_model
 from CoWLandmarksLib.files.detection_files import read_detection_json
 from CoWLandmarksLib.io.volume_io import write_volume
-from CoWLandmarksTrainingLib.__main__ import main as train_main
-from CoWLandmarksTrainingLib.config.settings import PRESETS, TrainingPlan, trainer_config
+from CoWLandmarksTrainingLib.config.trainer_config import trainer_config
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TrainingPlan
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
-from CoWLandmarksTrainingLib.train import training_data
-from CoWLandmarksTrainingLib.train.training import Training, known_seeds, train
-from CoWLandmarksTrainingLib.train.training_data import PhantomData
+from CoWLandmarksTrainingLib.train import phantom_data
+from CoWLandmarksTrainingLib.train.model_provenance import known_seeds
+from CoWLandmarksTrainingLib.train.phantom_data import PhantomData
+from CoWLandmarksTrainingLib.train.trained_model import trained_model
+from CoWLandmarksTrainingLib.train.training import Training, train
+from trained_elsewhere import PHANTOMS
 
+pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
-SMALL = PRESETS["small"]
+SMALL = PRESETS["small"].with_values(data={"phantom_cases": PHANTOMS}, training={"calibration_scans": 1})
 
 
 @pytest.fixture(scope="module")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_model(default_training: Path) -> Path:
     """A model file made by the command with the smallest preset."""
-    out = tmp_path_factory.mktemp("default")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_data, "SHAPE_SAMPLES", 60)
-        assert train_main(["default", "--preset", "small", "--out", str(out), "--device", "cpu"]) == 0
-    return out / "model.cow.pt"
+    return default_training / "work" / "model.cow.pt"
 
 
 def training_in(out: Path, plan: TrainingPlan = SMALL, **changes: Mapping[str, Any]) -> Training:
@@ -55,14 +55,14 @@ def weights_of(model: Model, name: str) -> Mapping[str, torch.Tensor]:
 
 def test_it_makes_a_model_file_that_knows_where_it_comes_from(small_model: Path) -> None:
     model = load_model(small_model)
-    told = model.provenance
-    assert told["preset"] == "small"
-    assert told["plan"]["data"]["phantom_cases"] == SMALL.data.phantom_cases
-    assert told["case_seeds"] == [SMALL.training.seed]
+    recorded = model.provenance
+    assert recorded["preset"] == "small"
+    assert recorded["plan"]["data"]["phantom_cases"] == PHANTOMS
+    assert recorded["case_seeds"] == [SMALL.training.seed]
     for name in ("coarse", "circle", "fine"):
-        assert told[name]["steps"] == SMALL.stage(name).steps
+        assert recorded[name]["steps"] == SMALL.stage(name).steps
         assert all(torch.isfinite(value).all() for value in weights_of(model, name).values())
-    assert "not a medical device" in model.card.replace("\n", " ")
+    assert "not a medical device" in model.description.replace("\n", " ")
     assert model.name == "default-small"
     assert model.licence == "Apache-2.0"
 
@@ -74,7 +74,7 @@ def test_it_leaves_a_checkpoint_and_a_log_of_every_stage_and_no_more_phantoms_th
         lines = [json.loads(line) for line in (out / name / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         assert [line["step"] for line in lines] == [1, 2, 3, 4]
     numbers = {int(path.stem.split("-")[-1]) for path in (out / "phantoms").iterdir()}
-    assert numbers <= set(range(SMALL.data.phantom_cases))
+    assert numbers <= set(range(PHANTOMS))
 
 
 def test_it_keeps_what_is_done_and_resumes(small_model: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_it_keeps_what_is_done_and_resumes(small_model: Path, tmp_path: Path) ->
 
 def test_a_model_without_trained_parts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not trained yet"):
-        training_in(tmp_path).model()
+        trained_model(training_in(tmp_path))
 
 
 def test_training_goes_on_from_the_weights_of_a_model_with_new_cases(small_model: Path, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_training_goes_on_from_the_weights_of_a_model_with_new_cases(small_model
 def test_a_network_that_is_not_trained_again_stays_that_of_the_first_model(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_data, "SHAPE_SAMPLES", 60)
+    monkeypatch.setattr(phantom_data, "SHAPE_SAMPLES", 10)
     start = load_model(small_model)
     shutil.copytree(small_model.parent / "phantoms", tmp_path / "phantoms")
     training = training_in(
@@ -126,7 +126,7 @@ def test_a_network_that_is_not_trained_again_stays_that_of_the_first_model(
         circle={"steps": 0},
     )
     assert train(training, only="fine") is None
-    model = training.model()
+    model = trained_model(training)
     for name in ("coarse", "circle"):
         assert all(torch.equal(weights_of(model, name)[key], value) for key, value in weights_of(start, name).items())
     fine = weights_of(model, "fine")
@@ -154,7 +154,7 @@ def test_a_scan_goes_from_file_to_scene_with_the_new_model(small_model: Path, tm
 
 
 def test_the_shape_model_stays_in_the_frame_of_the_atlas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_data, "SHAPE_SAMPLES", 60)
+    monkeypatch.setattr(phantom_data, "SHAPE_SAMPLES", 60)
     shape = PhantomData(SMALL.with_values(training={"seed": 3})).shape_model()
     atlas = default_atlas().shape_models["patients"].mean
     assert np.linalg.norm(shape.mean.mean(axis=0) - atlas.mean(axis=0)) < 0.5

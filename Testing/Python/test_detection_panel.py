@@ -5,14 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 import random
 import shutil
 import subprocess
 import sys
-import time
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +30,10 @@ from CoWLandmarksLib.scene.nodes import add_volume, landmarks_from_node
 from CoWLandmarksLib.scene.results import result_of
 from CoWLandmarksLib.scene.state_table import state_rows
 from CoWLandmarksLib.scene.views import scan_in_views
-from CoWLandmarksPanel import detection_panel, script_runs
+from CoWLandmarksPanel import script_runs
 from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.sample_data import CTA, MRA
+from detection_widget import alive, application_without_leftovers, detect, load_sample, nodes, spin_until, start
 from SlicerStandIn import Application
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way")
@@ -44,61 +42,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests look 
 @pytest.fixture
 def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with Application(tmp_path / "application") as started:
-        temporary = Path(slicer.app.temporaryPath)
-        MachineSettings().device = "cpu"
+    with application_without_leftovers(tmp_path / "application") as started:
         yield started
-    assert list(temporary.glob("cow-landmarks-*")) == [], "temporary files were left behind"
 
 
 @pytest.fixture
 def widget(application: Application) -> Any:
     return application.load_module("CoWLandmarks")
-
-
-def spin_until(done: Callable[[], bool], seconds: float = 240.0) -> None:
-    """Let the application live until `done`."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it takes too long"
-        slicer.app.processEvents()
-        time.sleep(0.005)
-
-
-def load_sample(widget: Any) -> Any:
-    widget.ui.sampleMraButton.click()
-    return widget.ui.inputSelector.currentNode()
-
-
-def nodes() -> list[str]:
-    scene = slicer.mrmlScene
-    return sorted(scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes()))
-
-
-def alive(process_id: int | None) -> bool:
-    try:
-        os.kill(process_id or 0, 0)
-    except ProcessLookupError:
-        return False
-    return process_id is not None
-
-
-def start(widget: Any, seconds: float = 0.0) -> int | None:
-    """Press "Detect landmarks", wait a while; returns the child process."""
-    widget.ui.detectButton.click()
-    assert widget.panel.detecting
-    begun = time.monotonic()
-    spin_until(lambda: time.monotonic() - begun >= seconds)
-    process: int | None = widget.logic.runs.queue.worker_process_id
-    return process
-
-
-def detect(widget: Any) -> Any:
-    """One click; returns the point list."""
-    start(widget)
-    spin_until(lambda: not widget.panel.detecting)
-    assert widget.panel.detection is not None, widget.ui.messageLabel.text
-    return widget.panel.detection
 
 
 def test_an_empty_scene_offers_a_sample_and_nothing_else(widget: Any) -> None:
@@ -139,9 +89,9 @@ def test_one_click_adds_points_arteries_and_table_beside_the_scan(widget: Any) -
     }
     assert len(folders) == 1
     assert hierarchy.GetItemParent(folders.pop()) == hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume))
-    words = widget.panel.result.ui
-    assert words.verdictLabel.text == "No problem noticed - every point still needs a look"
-    assert words.summaryLabel.text.startswith("19 found")
+    arguments = widget.panel.result.ui
+    assert arguments.verdictLabel.text == "No problem noticed - every point still needs a look"
+    assert arguments.summaryLabel.text.startswith("19 found")
     assert widget.ui.detectButton.text == "Detect landmarks"
 
 
@@ -243,7 +193,7 @@ def test_a_scan_that_a_killed_application_left_behind_goes_with_the_next_start(a
     assert not left.folder.exists()
 
 
-def test_a_scan_that_is_none_is_told_in_one_sentence(widget: Any) -> None:
+def test_a_scan_that_is_none_is_reported_in_one_sentence(widget: Any) -> None:
     voxels = np.zeros((40, 40, 40), np.int16)
     add_volume(slicer.mrmlScene, Volume(voxels, np.eye(4), "empty image"))
     before = nodes()
@@ -253,77 +203,6 @@ def test_a_scan_that_is_none_is_told_in_one_sentence(widget: Any) -> None:
         "'empty image' has the same value everywhere; give a scan with an image in it."
     )
     assert nodes() == before
-
-
-class TestFirstUse:
-    """PyTorch is missing: one question, and a way out of everything."""
-
-    @pytest.fixture
-    def widget(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-        self.installed = False
-        monkeypatch.setattr(detection_panel, "torchInstalled", lambda: self.installed)
-        load_sample(widget)
-        widget.ui.detectButton.click()
-        assert not widget.panel.detecting and widget.panel.setup.asking
-        return widget
-
-    @staticmethod
-    def extension(monkeypatch: pytest.MonkeyPatch, install: Any) -> None:
-        module = types.ModuleType("PyTorchUtils")
-        module.PyTorchUtilsLogic = type(  # type: ignore[attr-defined]
-            "PyTorchUtilsLogic", (), {"installTorch": lambda self, **options: install(**options)}
-        )
-        monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
-
-    def test_declined_says_how_to_go_on(self, widget: Any) -> None:
-        widget.ui.notNowButton.click()
-        assert widget.ui.messageLabel.text.startswith("Nothing was installed.")
-        assert not widget.panel.setup.asking
-
-    def test_without_the_extension_the_way_out_is_told(self, widget: Any) -> None:
-        widget.ui.installButton.click()
-        assert "Extensions Manager" in widget.ui.messageLabel.text
-
-    def test_offline_the_way_out_is_told(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        def offline(**options: object) -> None:
-            print("Collecting torch")
-            raise RuntimeError("no route to host")
-
-        self.extension(monkeypatch, offline)
-        widget.ui.installButton.click()
-        assert "no route to host" in widget.ui.messageLabel.text
-        assert "--no-index --find-links" in widget.ui.messageLabel.text
-
-    def test_cancelled_nothing_runs_on(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        started: list[subprocess.Popen[bytes]] = []
-
-        def slow(**options: object) -> None:
-            process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-            started.append(process)
-            print("Collecting torch")
-            assert widget.ui.detectButton.text == "Cancel"
-            assert "Collecting torch" in widget.ui.stageLabel.text
-            widget.ui.detectButton.click()
-            print("Downloading torch")
-            pytest.fail("the installation went on")
-
-        self.extension(monkeypatch, slow)
-        widget.ui.installButton.click()
-        assert widget.ui.messageLabel.text.startswith("The installation was cancelled.")
-        assert started[0].poll() is not None
-        assert widget.ui.detectButton.text == "Detect landmarks"
-
-    def test_installed_the_detection_starts_by_itself(self, widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[dict[str, object]] = []
-
-        def install(**options: object) -> None:
-            asked.append(options)
-            self.installed = True
-
-        self.extension(monkeypatch, install)
-        widget.ui.installButton.click()
-        assert asked == [{"askConfirmation": False, "torchVersionRequirement": ">=2.2"}]
-        assert widget.panel.detecting
 
 
 def test_where_the_result_is_not_to_be_trusted_points_can_be_placed_for_another_try(widget: Any) -> None:
@@ -396,7 +275,7 @@ def test_a_failed_update_of_the_arteries_says_what_to_do_until_a_later_one_succe
     assert message.startswith("The arteries could not be updated: An unexpected problem")
     assert "--debug" not in message and "Help > Report a Bug" in message
     widget.logic.runs.queue.close()
-    assert "Traceback" in caplog.text and "arteries_tracer.py" in caplog.text
+    assert "Traceback" in caplog.text and "tracer.py" in caplog.text
     assert move(0.5) == message, "it stays as long as it is true"
     earlier.write_text(right, encoding="utf-8")
     assert move(0.5) == ""
@@ -453,12 +332,12 @@ def test_a_folder_is_detected_and_a_result_opens_by_double_click(widget: Any, tm
     batch.openRow(1)
 
 
-def test_the_card_of_the_model_is_shown_and_a_missing_file_told(widget: Any) -> None:
+def test_the_description_of_the_model_is_shown_and_a_missing_file_reported(widget: Any) -> None:
     advanced = widget.panel.advanced
     widget.ui.advancedCollapsibleButton.collapsed = False
-    spin_until(lambda: "licence" in advanced.ui.modelCardText.plainText)
+    spin_until(lambda: "licence" in advanced.ui.modelDescriptionText.plainText)
     advanced.ui.modelFileEdit.currentPath = "/no/such/model.cow.pt"
-    assert "does not exist" in advanced.ui.modelCardText.plainText
+    assert "does not exist" in advanced.ui.modelDescriptionText.plainText
     assert MachineSettings().modelFile == Path("/no/such/model.cow.pt")
     advanced.ui.defaultModelButton.click()
     assert MachineSettings().modelFile is None
@@ -484,14 +363,14 @@ class TestFromAScript:
 
     def test_a_blocking_detection_returns_its_nodes(self, widget: Any) -> None:
         volume = load_sample(widget)
-        told: list[float] = []
-        run = widget.logic.detect(volume, arteries=False, onProgress=lambda run: told.append(run.fraction))
+        fractions: list[float] = []
+        run = widget.logic.detect(volume, arteries=False, onProgress=lambda run: fractions.append(run.fraction))
         assert run.markupsNode.GetNumberOfControlPoints() == 19
         assert run.segmentationNode is None
         assert run.detection.scan == MRA.name and run.summary.startswith("19 found")
-        assert told == sorted(told) and told[-1] > 0.9
+        assert fractions == sorted(fractions) and fractions[-1] > 0.9
 
-    def test_wrong_arguments_are_told_before_anything_starts(
+    def test_wrong_arguments_are_reported_before_anything_starts(
         self, widget: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         volume = load_sample(widget)
@@ -529,8 +408,8 @@ def test_a_logic_that_a_script_drops_leaves_no_process(application: Application)
 
 def test_no_work_of_a_job_runs_in_the_applications_process() -> None:
     benchmark = Path(__file__).parents[1] / "Benchmarks" / "gui_thread.py"
-    words = [sys.executable, str(benchmark), "--size", "160", "180", "84", "--json"]
-    ran = subprocess.run(words, capture_output=True, text=True, timeout=600)
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert told["loaded"] == [], "torch, SimpleITK and scipy belong to the child process"
-    assert told["detection_s"] > 1.0
+    arguments = [sys.executable, str(benchmark), "--size", "160", "180", "84", "--json"]
+    ran = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
+    measured = json.loads(ran.stdout.splitlines()[-1])
+    assert measured["loaded"] == [], "torch, SimpleITK and scipy belong to the child process"
+    assert measured["detection_s"] > 1.0

@@ -33,12 +33,13 @@ def full_panel(desk: Desk) -> Iterator[Any]:
     panel.review.ui.loadGroupBox.collapsed = False
     panel.review.ui.loadButton.click()
     panel.batch.ui.folderRadioButton.checked = True
-    ui.messageLabel.text = "What the child process warned of is told here in whole sentences. " * 4
+    ui.messageLabel.text = "What the child process warned of is shown here in whole sentences. " * 4
     ui.messageLabel.visible = True
     yield widget
     taken_out(widget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 400, 500])
 def test_nothing_is_squeezed_and_nothing_overlaps(desk: Desk, full_panel: Any, width: int) -> None:
     area = in_module_panel(desk.application, full_panel, (width, 700))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from CoWLandmarksLib.core.errors import VolumeError
 from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine, validated
 from CoWLandmarksLib.io.dicom import SeriesChoiceError, list_series
-from CoWLandmarksLib.io.volume_io import read_volume
+from CoWLandmarksLib.io.volume_io import read_volume, write_volume
 from dicom_files import AXIAL, axial_positions, linear_field, write_enhanced, write_series
 
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
@@ -92,6 +93,34 @@ def test_the_series_in_a_folder_are_listed_without_patient_data(tmp_path: Path) 
     assert "SECRET" not in repr(found)
 
 
+def test_a_description_may_hold_letters_of_another_character_set(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, axial_positions(16)):
+        header = pydicom.dcmread(path)
+        header.SpecificCharacterSet, header.SeriesDescription = "ISO_IR 100", "TOF Schädel"
+        header.save_as(path)
+    assert [series.description for series in list_series(tmp_path)] == ["TOF Schädel"]
+    assert read_volume(tmp_path, "tof schädel").voxels.shape == (16, 24, 32)
+
+
+def test_a_whole_file_without_pixels_is_no_slice(tmp_path: Path) -> None:
+    files = write_series(tmp_path, axial_positions(18))
+    header = pydicom.dcmread(files[-1])
+    del header.PixelData
+    header.save_as(files[-1])
+    assert read_volume(tmp_path).voxels.shape == (17, 24, 32)
+
+
+def test_without_pydicom_dicom_is_refused_in_one_sentence_and_other_files_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path / "series", axial_positions(16))
+    write_volume(read_volume(tmp_path / "series"), tmp_path / "head.nii.gz")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    assert read_volume(tmp_path / "head.nii.gz").voxels.shape == (16, 24, 32)
+    with pytest.raises(VolumeError, match=r"'.*dcm' is a DICOM file, for which .* pydicom is missing; install it.*\.$"):
+        read_volume(tmp_path / "series")
+
+
 class TestChoice:
     """Which of several series is meant."""
 
@@ -151,8 +180,8 @@ class TestTilt:
 
     @pytest.mark.parametrize("degrees", [-25.0, 5.0, 12.0])
     def test_a_tilted_stack_becomes_orthogonal_with_a_warning(self, tmp_path: Path, degrees: float) -> None:
-        lean = np.tan(np.radians(degrees))
-        positions = [(-8.0, -6.0 + 0.7 * k * lean, -5.0 + 0.7 * k) for k in range(20)]
+        slope = np.tan(np.radians(degrees))
+        positions = [(-8.0, -6.0 + 0.7 * k * slope, -5.0 + 0.7 * k) for k in range(20)]
         write_series(tmp_path, positions, modality="CT", intercept=-1024.0)
         volume = read_volume(tmp_path)
         assert volume.voxels.dtype == np.int16
@@ -160,7 +189,7 @@ class TestTilt:
         np.testing.assert_allclose(axes.T @ axes, np.diag([0.25, 0.36, 0.49]), atol=1e-6)
         assert f"gantry tilt of {abs(degrees):.1f} degrees" in volume.warnings[0]
         # The 19 gaps lean by 13.3 mm * tan: the grid grows by that much along j.
-        grown = int(np.ceil(13.3 * abs(lean) / 0.6))
+        grown = int(np.ceil(13.3 * abs(slope) / 0.6))
         assert volume.voxels.shape == (20, 24 + grown, 32)
         assert_shows_the_field(volume, (0, grown + 1, 1), tolerance=1.5)
         validated(volume)
@@ -230,12 +259,12 @@ class TestRefused:
             read_volume(tmp_path)
 
     @pytest.mark.parametrize(
-        ("change", "words"), [({"shape": (20, 20)}, "sizes"), ({"spacing": (0.6, 0.6)}, "voxel sizes")]
+        ("change", "message"), [({"shape": (20, 20)}, "sizes"), ({"spacing": (0.6, 0.6)}, "voxel sizes")]
     )
-    def test_mixed_matrices(self, tmp_path: Path, change: dict, words: str) -> None:
+    def test_mixed_matrices(self, tmp_path: Path, change: dict, message: str) -> None:
         write_series(tmp_path, axial_positions(16))
         write_series(tmp_path, [(-8.0, -6.0, 20.0)], prefix="z", **change)
-        with pytest.raises(VolumeError, match=f"different {words}"):
+        with pytest.raises(VolumeError, match=f"different {message}"):
             read_volume(tmp_path)
 
     def test_images_without_a_place(self, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from CoWLandmarksLib.detect.model import GridSpec
 from CoWLandmarksLib.networks.heatmap import encode
-from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, View
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorSettings, DiscriminatorView
 from CoWLandmarksTrainingLib.train.discriminator import (
     Discriminator,
     discriminator_input,
@@ -19,7 +19,7 @@ from CoWLandmarksTrainingLib.train.discriminator import (
 
 GRID = GridSpec((3, 5, 5), (0.5, 1.0, 2.0), (10.0, 20.0, 30.0))
 """3 x 5 x 5 voxels [k, j, i]: it reaches 1 mm from its centre along R, 2 mm along A and S."""
-PLAIN = DiscriminatorSettings(view=View.PLAIN)
+PLAIN = DiscriminatorSettings(view=DiscriminatorView.PLAIN)
 
 
 def shown(heatmaps: torch.Tensor, **changes: object) -> torch.Tensor:
@@ -61,7 +61,7 @@ def test_a_window_sees_its_own_part_of_the_grid() -> None:
 
 def test_squared_heatmaps_hide_the_floor_and_masked_channels_are_empty() -> None:
     heatmaps = torch.full((1, 2, *GRID.shape), 0.1)
-    assert float(shown(heatmaps, view=View.SQUARED)[0, 0, 0, 0, 0]) == pytest.approx(0.01)
+    assert float(shown(heatmaps, view=DiscriminatorView.SQUARED)[0, 0, 0, 0, 0]) == pytest.approx(0.01)
     kept = discriminator_input(heatmaps, torch.tensor([[1.0, 0.0]]), GRID, PLAIN, 1.0)
     assert float(kept[0, 0].min()) == pytest.approx(0.1)
     assert float(kept[0, 1].abs().max()) == 0.0

@@ -1,4 +1,4 @@
-"""Evaluation: figures by hand, and the whole road with a detector whose errors are known."""
+"""Evaluation: figures by hand, and the whole pipeline with a detector whose errors are known."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class TestFigures:
         assert ANATOMY.codes[1] not in table
         assert len(table) == COUNT - 1
 
-    def test_errors_on_a_runner_up_are_told_from_those_in_the_void(self) -> None:
+    def test_errors_on_a_runner_up_are_distinguished_from_those_in_the_void(self) -> None:
         codes = ANATOMY.codes
         one = result([9.0, 9.0, 3.9, 9.0, *[0.0] * (COUNT - 4)])
         near, far = one.subvoxel[0] + (0.0, 0.0, 2.9), one.subvoxel[1] + (0.0, 0.0, 3.1)
@@ -153,7 +153,7 @@ def truth_of(places: np.ndarray) -> tuple[LandmarkEstimate, ...]:
     )
 
 
-class TestRoad:
+class TestPipeline:
     """Detector and annotated scans."""
 
     def test_known_errors_of_the_annotation_come_out(self) -> None:
@@ -161,13 +161,13 @@ class TestRoad:
         places[7] = NAN
         annotated = places.copy()
         annotated[2] += (0.0, 3.0, 0.0)
-        told: list[str] = []
+        names: list[str] = []
         results = evaluate(
             Detector(bead_model(), "cpu", mirror=False),
             [AnnotatedVolume(bead_scan(GRID, places), truth_of(annotated), "cta")],
-            lambda one: told.append(one.name),
+            lambda one: names.append(one.name),
         )
-        assert told == ["beads"]
+        assert names == ["beads"]
         only = results[0]
         errors = np.linalg.norm(only.subvoxel - annotated, axis=1)
         assert errors[2] == pytest.approx(3.0, abs=0.1)
@@ -292,19 +292,19 @@ class TestRoad:
         assert rows[6].split(",")[0] == ANATOMY.codes[5]
         assert float(rows[6].split(",")[1]) == pytest.approx(3.5, abs=0.1)
 
-    def test_a_model_that_was_trained_with_other_splits_is_told(
+    def test_a_model_that_was_trained_with_other_splits_is_reported(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         for name in ("a", "b", "c"):
             write_case(tmp_path / name, Modality.CTA)
         splits = draw_splits(read_cohort([tmp_path], ANATOMY).scans, 1, 0.0, 0.4)
         splits.write(tmp_path / "splits.json")
-        words = ["evaluate", "m.cow.pt", str(tmp_path), "--device", "cpu", "--split", "test"]
-        for seal, told in ((splits.seal, False), ("of another cohort", True)):
+        arguments = ["evaluate", "m.cow.pt", str(tmp_path), "--device", "cpu", "--split", "test"]
+        for seal, warned in ((splits.seal, False), ("of another cohort", True)):
             model = replace(sided_model(), provenance={"test_seal": seal})
             monkeypatch.setattr("CoWLandmarksLib.detect.model.load_model", lambda _, model=model: model)
-            assert main(words) == 0
-            assert ("trained with other splits" in capsys.readouterr().err) is told
+            assert main(arguments) == 0
+            assert ("trained with other splits" in capsys.readouterr().err) is warned
 
     @pytest.mark.parametrize(("bad", "code"), [((), 0), (("a",), 2), (("a", "b"), 1)])
     def test_the_command_tells_by_its_exit_code_whether_cases_failed(
@@ -320,8 +320,16 @@ class TestRoad:
             write_case(tmp_path / "cohort" / name, Modality.CTA)
         for name in bad:
             (tmp_path / "cohort" / name / "image.nii.gz").unlink()
-        words = ["evaluate", "m.cow.pt", str(tmp_path / "cohort"), "--device", "cpu", "--out", str(tmp_path / "r.json")]
-        assert main(words) == code
+        arguments = [
+            "evaluate",
+            "m.cow.pt",
+            str(tmp_path / "cohort"),
+            "--device",
+            "cpu",
+            "--out",
+            str(tmp_path / "r.json"),
+        ]
+        assert main(arguments) == code
         written = capsys.readouterr()
         assert [line.split()[1] for line in written.err.splitlines()] == [f"{name}:" for name in bad]
         report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
@@ -357,12 +365,12 @@ class TestComparing:
     ) -> None:
         self.reports(tmp_path)
         assert main(["compare", str(tmp_path / "old"), str(tmp_path / "new")]) == 0
-        told = capsys.readouterr().out
+        output = capsys.readouterr().out
         old, new = (4.0 * COUNT + 5.0 * (COUNT - 1)) / 37, (3.0 * COUNT + 2.0 * (COUNT - 1)) / 37
-        assert "On 2 scans" in told
-        assert f"{new:.2f} mm" in told and f"{old:.2f} mm" in told and f"difference {new - old:+.2f} mm" in told
-        assert "interval -3.00 to -1.00" in told
-        assert "WARNING: so few scans do not show that it is better" in told
+        assert "On 2 scans" in output
+        assert f"{new:.2f} mm" in output and f"{old:.2f} mm" in output and f"difference {new - old:+.2f} mm" in output
+        assert "interval -3.00 to -1.00" in output
+        assert "WARNING: so few scans do not show that it is better" in output
         assert main(["compare", str(tmp_path / "new" / "evaluation.json"), str(tmp_path / "old")]) == 0
         assert "WARNING: the new model is not better" in capsys.readouterr().out
 

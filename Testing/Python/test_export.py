@@ -196,14 +196,14 @@ def test_nothing_of_a_file_header_reaches_a_case(tmp_path: Path) -> None:
 def test_a_pseudonym_that_holds_the_patient_s_name_or_id_is_refused(tmp_path: Path, name: str) -> None:
     scene = make_scene()
     assert "Rosenkranz^Margarethe" in identifying_texts(volume_node_of(markups_in(scene)))
-    for words in ((name, ""), ("case-001", name)):
+    for names in ((name, ""), ("case-001", name)):
         with pytest.raises(ConfigurationError, match="holds a name or an ID of the patient"):
-            finish(adding_to_cohort(markups_in(scene), ANATOMY, tmp_path / "cohort", *words))
+            finish(adding_to_cohort(markups_in(scene), ANATOMY, tmp_path / "cohort", *names))
     assert not (tmp_path / "cohort").exists()
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-x", "a/b", "../x", "ä", "x" * 61])
-def test_pseudonyms_are_plain_words(name: str) -> None:
+def test_pseudonyms_are_plain_names(name: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be a pseudonym"):
         check_pseudonym(name)
 
@@ -366,10 +366,19 @@ def test_the_command_warns_of_what_nobody_reviewed_and_takes_moved_points(tmp_pa
     points = markups_in(scene)
     points.SetNthControlPointPosition(0, 1.0, 2.0, 3.0)
     save_scene(scene, tmp_path / "scene.mrb")
-    words = ["export", str(tmp_path / "scene.mrb"), "--to", str(tmp_path / "c"), "--annotator", "CD", "--case", "x1"]
-    assert main(words) == 0
-    told = capsys.readouterr().err
-    assert "Only 0 of 19 landmarks are reviewed by a person" in told
+    arguments = [
+        "export",
+        str(tmp_path / "scene.mrb"),
+        "--to",
+        str(tmp_path / "c"),
+        "--annotator",
+        "CD",
+        "--case",
+        "x1",
+    ]
+    assert main(arguments) == 0
+    output = capsys.readouterr().err
+    assert "Only 0 of 19 landmarks are reviewed by a person" in output
     description = json.loads((tmp_path / "c" / "x1" / "case.json").read_text())
     assert (description["annotator"], description["reviewed"]) == ("CD", False)
     first = read_annotation(tmp_path / "c" / "x1" / "landmarks.mrk.json", ANATOMY)[0]
@@ -382,15 +391,15 @@ def test_the_command_says_which_detection_it_cannot_choose(tmp_path: Path, capsy
     second = add_detection(scene, volume, Review(markups_in(scene), ANATOMY).detection(), ANATOMY)
     second.markups.SetName("second")
     save_scene(scene, tmp_path / "scene.mrb")
-    words = ["export", str(tmp_path / "scene.mrb"), "--to", str(tmp_path / "c")]
-    assert main(words) == 1
+    arguments = ["export", str(tmp_path / "scene.mrb"), "--to", str(tmp_path / "c")]
+    assert main(arguments) == 1
     assert "choose with --landmarks" in capsys.readouterr().err
-    assert main([*words, "--landmarks", "second"]) == 0
-    assert main([*words, "--landmarks", "third"]) == 1
+    assert main([*arguments, "--landmarks", "second"]) == 0
+    assert main([*arguments, "--landmarks", "third"]) == 1
     assert "no detection called 'third'" in capsys.readouterr().err
     Review(second.markups, ANATOMY, "AB").accept("BA-T")
     save_scene(scene, tmp_path / "scene.mrb")
-    assert main(words) == 0
+    assert main(arguments) == 0
     assert (tmp_path / "c" / "case-002").is_dir()
 
 

@@ -120,11 +120,11 @@ def test_a_case_goes_into_the_cohort_only_with_consent(desk: Desk, tmp_path: Pat
     description = json.loads((tmp_path / "cohort" / "case-001" / "case.json").read_text())
     assert (description["case"], description["reviewed"]) == ("case-001", False)
     assert ui.caseEdit.placeholderText == "case-002"
-    for name, said in (("case-001", "is not replaced"), ("a b", "cannot be a pseudonym")):
+    for name, message in (("case-001", "is not replaced"), ("a b", "cannot be a pseudonym")):
         ui.caseEdit.text = name
         ui.cohortButton.click()
         desk.finish(lambda: desk.export.running)
-        assert said in ui.exportMessageLabel.text
+        assert message in ui.exportMessageLabel.text
     assert [path.name for path in (tmp_path / "cohort").iterdir()] == ["case-001"]
 
 
@@ -219,11 +219,11 @@ def test_a_comparison_goes_when_another_annotation_is_chosen_and_stays_when_the_
 
 def test_a_check_says_when_the_detector_does_not_trust_its_own_points(desk: Desk) -> None:
     found = second_annotation(desk)
-    said = desk.compare.check(desk.markups, found)
-    assert said.startswith("Checked against the scan: 17 landmarks placed in both: 3.00")
+    message = desk.compare.check(desk.markups, found)
+    assert message.startswith("Checked against the scan: 17 landmarks placed in both: 3.00")
     assert (
-        "Farther apart than two annotators usually are: L-A2-A3 3.0 mm, R-A1-A2 3.0 mm, " in said
-        and found.GetName() in said
+        "Farther apart than two annotators usually are: L-A2-A3 3.0 mm, R-A1-A2 3.0 mm, " in message
+        and found.GetName() in message
     )
     found.SetAttribute("CoWLandmarks.verdict", "do not trust")
     assert desk.compare.check(desk.markups, found).startswith("The detector does not trust its own points")

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 40
 
 
+@pytest.mark.slow
 def test_damaged_scans_are_read_or_refused_but_nothing_worse(tmp_path: Path) -> None:
     places = [ROOT / "CoWLandmarks", ROOT / "Testing"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"}

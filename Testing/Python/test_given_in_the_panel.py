@@ -17,22 +17,24 @@ from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.detection import Detection, Verdict
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.scene.nodes import detection_nodes, read_detection
-from CoWLandmarksLib.scene.results import result_of, result_words
+from CoWLandmarksLib.scene.results import result_of, result_texts
 from CoWLandmarksLib.scene.views import latest_result
 from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.result_panel import VERDICT_COLOURS
 from SlicerStandIn import Application
+
+pytestmark = pytest.mark.slow
 
 ANATOMY = default_anatomy()
 MOVED, MM = "BA-T", 9.0
 
 
 @pytest.fixture
-def widget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def widget(tmp_path: Path, quick_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module with the sample MRA and its detection, all of its points and arteries."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with Application(tmp_path / "application") as application:
-        MachineSettings().device = "cpu"
+        MachineSettings().device, MachineSettings().modelFile = "cpu", quick_model
         widget = application.load_module("CoWLandmarks")
         widget.ui.sampleMraButton.click()
         widget.ui.detectButton.click()
@@ -88,15 +90,17 @@ def test_landmarks_from_a_file_are_alone_and_unjudged_until_they_are_checked(wid
     assert widget.panel.detection is given and given.GetDisplayVisibility()
     assert [point.position for point in read_detection(given, ANATOMY).landmarks] == before
     _, _, made = detection_nodes(slicer.mrmlScene)
-    assert result_words(made).verdict is detected.verdict and not made.GetDisplayVisibility()
+    assert result_texts(made).verdict is detected.verdict and not made.GetDisplayVisibility()
     assert not result_of(made).segmentation.GetDisplayVisibility()
     compare = widget.panel.compare.ui
     assert (compare.firstComboBox.currentNode(), compare.secondComboBox.currentNode()) == (given, made)
     assert not widget.ui.compareCollapsibleButton.collapsed and not compare.compareTable.isHidden()
     assert float(compare.compareTable.item(ANATOMY.index(MOVED), 3).text()) == pytest.approx(MM, abs=0.1)
-    said = widget.ui.messageLabel.text
-    assert "Checked against the scan: 19 landmarks placed in both" in said
-    assert f"Farther apart than two annotators usually are: {MOVED} {MM:.1f} mm." in said and made.GetName() in said
+    message = widget.ui.messageLabel.text
+    assert "Checked against the scan: 19 landmarks placed in both" in message
+    assert (
+        f"Farther apart than two annotators usually are: {MOVED} {MM:.1f} mm." in message and made.GetName() in message
+    )
     assert ui.verdictLabel.text == "From a file, not judged" and ui.checkButton.enabled
     assert latest_result(widget.ui.inputSelector.currentNode()) is given
 

@@ -21,7 +21,7 @@ from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.scene.comparison_table import add_comparison, annotation_nodes, compare_nodes
 from CoWLandmarksLib.scene.given_points import add_given_file, add_given_points
 from CoWLandmarksLib.scene.nodes import add_volume, detection_nodes, read_detection, volume_node_of
-from CoWLandmarksLib.scene.results import result_words
+from CoWLandmarksLib.scene.results import result_texts
 from CoWLandmarksLib.scene.review import Review
 from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
 from CoWLandmarksLib.scene.views import jump_to
@@ -85,9 +85,9 @@ def test_landmarks_from_a_file_are_not_judged_and_that_survives_a_saved_scene(tm
     add_given_file(scene, volume, foreign_file(tmp_path / "a.mrk.json"), ANATOMY)
     save_scene(scene, tmp_path / "scene.mrb")
     (markups,) = detection_nodes(load_scene(tmp_path / "scene.mrb"))
-    words = result_words(markups)
-    assert (words.verdict, words.judged, words.verdict_word) == (None, False, "from a file, not judged")
-    assert words.headline == read_detection(markups, ANATOMY).headline == "From a file, not judged"
+    texts = result_texts(markups)
+    assert (texts.verdict, texts.judged, texts.verdict_label) == (None, False, "from a file, not judged")
+    assert texts.headline == read_detection(markups, ANATOMY).headline == "From a file, not judged"
     assert markups.GetAttribute("CoWLandmarks.schema") == "cow-detection/2"
 
 
@@ -101,7 +101,7 @@ def test_a_scene_of_the_first_version_is_read_and_its_given_landmarks_lose_their
         markups.SetAttribute(f"CoWLandmarks.{key}", text)
     assert detection_nodes(scene) == [markups]
     assert read_detection(markups, ANATOMY).verdict is verdict
-    assert (result_words(markups).verdict, result_words(markups).judged) == (verdict, verdict is not None)
+    assert (result_texts(markups).verdict, result_texts(markups).judged) == (verdict, verdict is not None)
 
 
 def test_a_file_that_does_not_fit_says_why_and_leaves_the_scene_alone(tmp_path: Path) -> None:
@@ -116,12 +116,12 @@ def test_a_file_that_does_not_fit_says_why_and_leaves_the_scene_alone(tmp_path: 
     assert scene.GetNumberOfNodes() == before and detection_nodes(far) == []
 
 
-def test_points_that_are_no_landmarks_are_told_and_left_out(tmp_path: Path) -> None:
+def test_points_that_are_no_landmarks_are_reported_and_left_out(tmp_path: Path) -> None:
     scene, volume = make_scene()
-    told: list[str] = []
+    messages: list[str] = []
     path = foreign_file(tmp_path / "a.mrk.json", labels=("R-A2-A3", "tumour", "R-A1-A2"))
-    add_given_file(scene, volume, path, ANATOMY, told)
-    assert len(told) == 1 and "'tumour'" in told[0]
+    add_given_file(scene, volume, path, ANATOMY, messages)
+    assert len(messages) == 1 and "'tumour'" in messages[0]
 
 
 def test_a_point_list_of_the_scene_becomes_a_detection_and_stays() -> None:

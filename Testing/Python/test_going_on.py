@@ -1,4 +1,4 @@
-"""A training that was stopped, cut into pieces or killed goes on to the very same weights, here or elsewhere."""
+"""A training that was stopped, cut into sessions or killed goes on to the very same weights, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from aligned_beads import write_bead_cohort
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import PRESETS, STAGE_NAMES
+from CoWLandmarksTrainingLib.config.settings import STAGE_NAMES
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.train import light_state
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.light_state import LARGEST_FILE, take_over, write_light_states
+from CoWLandmarksTrainingLib.train.phantom_data import PhantomData
 from CoWLandmarksTrainingLib.train.training import Training, train
-from CoWLandmarksTrainingLib.train.training_data import CohortData, PhantomData
 from killed_trainings import KILLED_IN_STEP, differences
 from tiny_training import tiny_sections
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 STEPS = {"coarse": 3, "circle": 2, "fine": 4}
@@ -43,11 +47,11 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("here")
     write_bead_cohort(folder / "aligned", mra=2, sets=1, validation=0)
     (folder / "toy.json").write_text(json.dumps(TOY), encoding="utf-8")
-    assert main(words(folder, folder / "whole")) == 0
+    assert main(arguments(folder, folder / "whole")) == 0
     return folder
 
 
-def words(here: Path, out: Path, *more: str) -> list[str]:
+def arguments(here: Path, out: Path, *more: str) -> list[str]:
     config = str(here / "toy.json")
     return ["train", str(here / "aligned"), "--out", str(out), "--config", config, "--device", "cpu", *more]
 
@@ -73,10 +77,10 @@ def stopped_at(training: Training, stage: str, step: int, **options: Any) -> Non
         train(training, should_stop=reached, **options)
 
 
-def command(words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+def command(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     """The program in a process of its own; what may end it is set in the environment."""
     return subprocess.run(
-        [sys.executable, str(Path(KILLED_IN_STEP)), *words],
+        [sys.executable, str(Path(KILLED_IN_STEP)), *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
@@ -98,55 +102,55 @@ class TestStopping:
     def test_a_terminated_training_goes_on_to_the_same_weights(
         self, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        done = command(words(here, tmp_path), END_WITH="TERM", END_IN="fine 3")
+        done = command(arguments(here, tmp_path), END_WITH="TERM", END_IN="fine 3")
         assert done.returncode == 75, done.stderr
         assert "the same command with --resume goes on" in done.stderr
         assert steps_of(tmp_path, "fine") == [1, 2, 3]
-        assert main(words(here, tmp_path)) == 1
+        assert main(arguments(here, tmp_path)) == 1
         assert "go on with --resume" in capsys.readouterr().err
-        assert main(words(here, tmp_path, "--resume")) == 0
+        assert main(arguments(here, tmp_path, "--resume")) == 0
         assert differences(tmp_path, here / "whole") == []
 
     @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
     @pytest.mark.parametrize("moment", ["coarse 2", "circle 1", "fine checkpoint 3"])
     def test_a_killed_training_goes_on_to_the_same_weights(self, here: Path, tmp_path: Path, moment: str) -> None:
         """Between two steps, and while a checkpoint is written."""
-        done = command(words(here, tmp_path), END_WITH="KILL", END_IN=moment)
+        done = command(arguments(here, tmp_path), END_WITH="KILL", END_IN=moment)
         assert done.returncode == -9, done.stderr
         assert not (tmp_path / "model.cow.pt").exists()
-        assert main(words(here, tmp_path, "--resume")) == 0
+        assert main(arguments(here, tmp_path, "--resume")) == 0
         assert differences(tmp_path, here / "whole") == []
         for stage, steps in STEPS.items():
             assert steps_of(tmp_path, stage) == list(range(1, steps + 1)), "no step is missing and none is there twice"
 
-    def test_a_piece_of_no_minutes_ends_with_code_75_and_pieces_make_the_same_weights(
+    def test_a_session_of_no_minutes_ends_with_code_75_and_sessions_make_the_same_weights(
         self, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(words(here, tmp_path, "--minutes", "0")) == 75
+        assert main(arguments(here, tmp_path, "--minutes", "0")) == 75
         assert "the same command with --resume goes on" in capsys.readouterr().err
         assert not (tmp_path / "model.cow.pt").exists()
-        assert main(words(here, tmp_path, "--resume", "--minutes", "0")) == 75
+        assert main(arguments(here, tmp_path, "--resume", "--minutes", "0")) == 75
         stopped_at(training_in(here, tmp_path), "circle", 1, resume=True)
-        assert main(words(here, tmp_path, "--resume", "--minutes", "600")) == 0
+        assert main(arguments(here, tmp_path, "--resume", "--minutes", "600")) == 0
         assert differences(tmp_path, here / "whole") == []
 
-    def test_time_that_is_over_after_the_last_step_leaves_the_calibration_for_the_next_piece(
+    def test_time_that_is_over_after_the_last_step_leaves_the_calibration_for_the_next_session(
         self, here: Path, tmp_path: Path
     ) -> None:
         shutil.copytree(here / "whole", tmp_path / "out")
         (tmp_path / "out" / "model.cow.pt").unlink()
         with pytest.raises(StoppedError, match="goes on with the calibration"):
             train(training_in(here, tmp_path / "out"), resume=True, should_stop=lambda: True)
-        assert main(words(here, tmp_path / "out", "--resume")) == 0
+        assert main(arguments(here, tmp_path / "out", "--resume")) == 0
         assert differences(tmp_path / "out", here / "whole") == []
 
-    def test_a_finished_training_and_other_settings_are_told(
+    def test_a_finished_training_and_other_settings_are_reported(
         self, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
-        assert main(words(here, tmp_path)) == 1
+        assert main(arguments(here, tmp_path)) == 1
         assert "holds a training; go on with --resume" in capsys.readouterr().err
-        assert main(words(here, tmp_path, "--resume")) == 1
+        assert main(arguments(here, tmp_path, "--resume")) == 1
         assert "Settings or cases differ" in capsys.readouterr().err
 
     def test_what_changes_nothing_of_what_is_learnt_may_change_on_the_way(self, here: Path, tmp_path: Path) -> None:
@@ -165,23 +169,23 @@ class TestOneStageAlone:
         self, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         for stage in STAGE_NAMES:
-            assert main(words(here, tmp_path, "--only", stage)) == 0
+            assert main(arguments(here, tmp_path, "--only", stage)) == 0
             assert f"The {stage} network is trained." in capsys.readouterr().out
             assert not (tmp_path / "model.cow.pt").exists()
-        assert main(words(here, tmp_path, "--resume")) == 0
+        assert main(arguments(here, tmp_path, "--resume")) == 0
         assert differences(tmp_path, here / "whole") == []
 
     def test_the_order_is_no_matter_to_stages_that_do_not_begin_with_another(self, here: Path, tmp_path: Path) -> None:
         """The circle network begins with the weights of the coarse one, where that is there."""
         for stage in ("fine", "coarse"):
-            assert main(words(here, tmp_path, "--only", stage)) == 0
+            assert main(arguments(here, tmp_path, "--only", stage)) == 0
         assert differences(tmp_path, here / "whole", ("coarse", "fine"), model=False) == []
 
     def test_a_stage_that_the_recipe_lacks_is_one_sentence(
         self, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         two = ["--set", 'training.stages=["coarse", "fine"]']
-        assert main(words(here, tmp_path, *two, "--only", "circle")) == 1
+        assert main(arguments(here, tmp_path, *two, "--only", "circle")) == 1
         [error] = capsys.readouterr().err.splitlines()
         assert "has no stage 'circle'; it has coarse, fine." in error
 
@@ -202,7 +206,7 @@ class TestTravelling:
 
     def test_a_bare_machine_goes_on_from_them_to_a_model(self, here: Path, carried: Path, tmp_path: Path) -> None:
         out, states = tmp_path / "elsewhere", str(carried / "states")
-        assert main(words(here, out, "--state-from", states, "--state-to", str(tmp_path / "states"))) == 0
+        assert main(arguments(here, out, "--state-from", states, "--state-to", str(tmp_path / "states"))) == 0
         assert steps_of(out, "fine") == [1, 2, 3, 4]  # the log comes along
         for stage in ("coarse", "circle"):
             assert steps_of(out, stage) == steps_of(carried / "out", stage)
@@ -235,7 +239,7 @@ class TestTravelling:
         assert all(torch.equal(value, again.average[name]) for name, value in exact.average.items())
         assert any((value.half().to(value.dtype) != value).any() for value in exact.average.values())
 
-    def test_a_schedule_by_the_clock_counts_the_time_of_all_machines(
+    def test_a_schedule_by_wall_clock_time_counts_the_time_of_all_machines(
         self, here: Path, carried: Path, tmp_path: Path
     ) -> None:
         """Its time is used up on the first machine: on the second one nothing is left to train."""
@@ -256,7 +260,7 @@ class TestTravelling:
             state.write_bytes(b"something else")
         else:
             shutil.copy(carried / "states" / "state-fine.pt", state)
-        assert main(words(here, tmp_path / "out", "--state-from", str(tmp_path / "states"))) == 1
+        assert main(arguments(here, tmp_path / "out", "--state-from", str(tmp_path / "states"))) == 1
         [error] = capsys.readouterr().err.splitlines()
         assert "is no state of this training" in error
         assert error.endswith("carry another.")
@@ -269,7 +273,7 @@ class TestTravelling:
             train(training_in(here, tmp_path / "out"), resume=True, state_to=tmp_path / "states", only="fine")
         assert {path.name for path in (tmp_path / "states").glob("*.pt")} >= {"state-coarse.pt", "state-circle.pt"}
 
-    def test_a_file_that_is_too_large_to_travel_is_told(
+    def test_a_file_that_is_too_large_to_travel_is_reported(
         self, carried: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(light_state, "LARGEST_FILE", 1000)

@@ -46,10 +46,10 @@ def test_a_renderer_that_computes_on_the_processor_is_recognised(name: str) -> N
         "D3D12 (NVIDIA GeForce GTX 1650)",
     ],
 )
-def test_a_graphics_card_is_none_of_them(name: str) -> None:
+def test_a_gpu_is_none_of_them(name: str) -> None:
     assert not draws_in_software(renderer_name(CAPABILITIES.format(name=name)))
 
 
 @pytest.mark.parametrize("text", ["", "display not set", "OpenGL vendor string:  Mesa"])
-def test_where_no_renderer_is_told_there_is_no_name(text: str) -> None:
+def test_where_no_renderer_is_known_there_is_no_name(text: str) -> None:
     assert renderer_name(text) == ""

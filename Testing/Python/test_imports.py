@@ -5,118 +5,36 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from aligned_beads import write_bead_cohort
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.config.settings import STAGE_NAMES
-from tiny_training import tiny_words
+from import_graph import (
+    LIBRARIES,
+    PANELS,
+    ROOT,
+    Imports,
+    imports_of,
+    in_slicers_process,
+    loaded_with,
+    modules,
+    ours,
+    package_graph,
+    package_of,
+    packages,
+    third_party,
+)
+from tiny_training import tiny_arguments
+from trained_elsewhere import APPLICATION, WITHOUT_ON_A_GPU_MACHINE, trained_without
 
-ROOT = Path(__file__).resolve().parents[2]
-LIBRARIES = {"CoWLandmarksLib": ROOT / "CoWLandmarks", "CoWLandmarksTrainingLib": ROOT / "CoWLandmarksTraining"}
-PANELS = {"CoWLandmarksPanel": ROOT / "CoWLandmarks", "CoWLandmarksTrainingPanel": ROOT / "CoWLandmarksTraining"}
-APPLICATION = ("slicer", "slicer_core", "vtk", "vtkmodules", "qt", "ctk", "mrml", "sitkUtils")
 NUMERIC = ("torch", "SimpleITK", "scipy")
 """What 3D Slicer's own process never imports: it may not be installed yet, or belongs to the child process."""
-
-
-@dataclass(frozen=True)
-class Imports:
-    """Modules that a file imports, `now` while it is imported itself and `later` inside functions."""
-
-    now: frozenset[str]
-    later: frozenset[str]
-
-    @property
-    def all(self) -> frozenset[str]:
-        """Both."""
-        return self.now | self.later
-
-
-def imports_of(source: str, package: str = "") -> Imports:
-    """Absolute names of the modules that Python source imports; `package` is where relative imports begin.
-
-    What only type checkers see does not count.
-    """
-    now: set[str] = set()
-    later: set[str] = set()
-
-    def visit(node: ast.AST, found: set[str]) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                continue
-            if isinstance(child, ast.Import):
-                found.update(alias.name for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                above = package.split(".")[: len(package.split(".")) - child.level + 1] if child.level else []
-                module = ".".join([*above, *([child.module] if child.module else [])])
-                found.add(module)
-                found.update(f"{module}.{alias.name}" for alias in child.names)
-            inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            visit(child, later if inside else found)
-
-    visit(ast.parse(source), now)
-    return Imports(frozenset(now), frozenset(later))
-
-
-@cache
-def modules() -> dict[str, Imports]:
-    """Imports of every module of the libraries and the panels; a package stands for its `__init__`."""
-    found = {}
-    for top, folder in (LIBRARIES | PANELS).items():
-        for path in sorted((folder / top).rglob("*.py")):
-            parts = path.relative_to(folder).with_suffix("").parts
-            inside = parts[:-1]
-            name = ".".join(inside if parts[-1] == "__init__" else parts)
-            found[name] = imports_of(path.read_text(encoding="utf-8"), ".".join(inside))
-    return found
-
-
-def packages() -> list[str]:
-    """The sub-packages of the libraries."""
-    return sorted({package_of(name) for name in modules() if name.count(".") > 1})
-
-
-def package_of(module: str) -> str:
-    """The sub-package that a module belongs to; entry points beside the sub-packages are their own."""
-    return ".".join(module.split(".")[:2])
-
-
-def ours(names: Iterable[str]) -> set[str]:
-    """Those that are modules of the libraries."""
-    return {name for name in names if name in modules() and name.partition(".")[0] in LIBRARIES}
-
-
-def third_party(names: Iterable[str]) -> set[str]:
-    """Top-level packages among imported names that are neither ours nor Python's."""
-    tops = {name.partition(".")[0] for name in names}
-    return tops - sys.stdlib_module_names - set(LIBRARIES) - set(PANELS)
-
-
-def loaded_with(module: str) -> set[str]:
-    """Every module of ours that importing `module` imports, packages above it included."""
-    reached: set[str] = set()
-    open_ends = {module}
-    while open_ends:
-        name = open_ends.pop()
-        reached.add(name)
-        above = {name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)}
-        open_ends |= (ours(modules()[name].now) | above) - reached
-    return reached
-
-
-def in_slicers_process() -> set[str]:
-    """Modules that importing the panels imports, or that a function of a panel imports."""
-    panels = {name for name in modules() if name.partition(".")[0] in PANELS}
-    entered = {used for panel in panels for used in ours(modules()[panel].all)}
-    return {module for used in entered for module in loaded_with(used)}
 
 
 @pytest.mark.parametrize("package", packages())
@@ -127,11 +45,7 @@ def test_a_package_imports_the_third_parties_that_it_names_and_no_others(package
 
 
 def test_the_packages_are_layers_without_cycles() -> None:
-    graph: dict[str, set[str]] = {}
-    for name in ours(modules()) - set(LIBRARIES):
-        used = {package_of(used) for used in ours(modules()[name].all)}
-        graph.setdefault(package_of(name), set()).update(used - {package_of(name), *LIBRARIES})
-    assert cycle_in(graph) == []
+    assert cycle_in(package_graph()) == []
 
 
 def test_no_module_imports_itself_through_others() -> None:
@@ -193,6 +107,7 @@ def problems_without(blocked: tuple[str, ...], names: tuple[str, ...]) -> dict[s
     return problems
 
 
+@pytest.mark.slow
 def test_slicers_own_process_does_without_torch_simpleitk_and_scipy() -> None:
     used = in_slicers_process()
     assert {f"CoWLandmarksLib.{name}" for name in ("scene", "files", "jobs")} <= {package_of(name) for name in used}
@@ -217,6 +132,7 @@ def test_only_scene_and_pictures_know_slicer_or_vtk() -> None:
     }
 
 
+@pytest.mark.slow
 def test_everything_else_imports_without_slicer_vtk_and_qt() -> None:
     bound = {"CoWLandmarksLib.scene", "CoWLandmarksTrainingLib.panel.scene_plots", "CoWLandmarksLib.files.surfaces"}
     free = [name for name in modules() if name.partition(".")[0] in LIBRARIES and not name.endswith("__main__")]
@@ -228,42 +144,30 @@ GPU_MACHINE = ("train", "phantom", "augment", "config", "records", "cli")
 """Packages that run on a machine with a GPU that has torch but neither SimpleITK nor vtk nor Slicer."""
 
 
+@pytest.mark.slow
 def test_phantoms_and_training_import_without_simpleitk_vtk_and_slicer() -> None:
     travelling = {f"CoWLandmarksTrainingLib.{name}" for name in GPU_MACHINE}
     names = tuple(name for name in modules() if package_of(name) in travelling)
     assert travelling <= set(packages())
-    assert problems_without(("SimpleITK", *APPLICATION), names) == {}
+    assert problems_without(WITHOUT_ON_A_GPU_MACHINE, names) == {}
 
 
-def trained_without(blocked: tuple[str, ...], words: list[str]) -> subprocess.CompletedProcess[str]:
-    """`cowlandmarks-train WORDS` in a fresh interpreter where `blocked` packages are missing."""
-    path = [str(folder) for folder in LIBRARIES.values()]
-    probe = (
-        f"import sys; sys.path[:0] = {path!r}; sys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "from CoWLandmarksTrainingLib.train import training_data; training_data.SHAPE_SAMPLES = 40  # for speed\n"
-        f"from CoWLandmarksTrainingLib.__main__ import main; sys.exit(main({words!r}))"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True)
-
-
-def test_a_training_on_phantoms_runs_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
-    words = ["default", "--preset", "small", "--out", str(tmp_path / "work"), "--device", "cpu"]
-    few = ["--set", "data.phantom_cases=1", "--set", "training.calibration_scans=1"]
-    done = trained_without(("SimpleITK", *APPLICATION), [*words, *few, "--state-to", str(tmp_path / "carried")])
-    assert done.returncode == 0, done.stderr
-    assert "The model is" in done.stdout
-    model = load_model(tmp_path / "work" / "model.cow.pt")
+@pytest.mark.slow
+def test_a_training_on_phantoms_runs_without_simpleitk_vtk_and_slicer(default_training: Path) -> None:
+    """That is how it was made."""
+    assert "The model is" in (default_training / "printed.txt").read_text(encoding="utf-8")
+    model = load_model(default_training / "work" / "model.cow.pt")
     assert [name for name, _ in model.stages] == list(STAGE_NAMES)
     assert all(model.provenance[name]["steps"] == 4 for name in STAGE_NAMES)
     states = {f"state-{name}.pt" for name in STAGE_NAMES} | {f"log-{name}.jsonl" for name in STAGE_NAMES}
-    assert {path.name for path in (tmp_path / "carried").iterdir()} == states
+    assert {path.name for path in (default_training / "carried").iterdir()} == states
 
 
+@pytest.mark.slow
 def test_a_training_on_a_cohort_runs_without_simpleitk_vtk_and_slicer(tmp_path: Path) -> None:
     write_bead_cohort(tmp_path / "aligned", mra=1, sets=1, validation=1)
     done = trained_without(
-        ("SimpleITK", *APPLICATION), tiny_words(tmp_path / "aligned", tmp_path / "out", pretrain=1, adversarial=1)
+        WITHOUT_ON_A_GPU_MACHINE, tiny_arguments(tmp_path / "aligned", tmp_path / "out", pretrain=1, adversarial=1)
     )
     assert done.returncode == 0, done.stderr
     assert load_model(tmp_path / "out" / "model.cow.pt").provenance["fine"]["steps"] == 2
@@ -285,11 +189,74 @@ def test_a_slicer_module_file_imports_only_what_slicer_brings(module: str) -> No
         ("try:\n    import ctk\nexcept ImportError:\n    pass\n", {"ctk"}, set()),
         ("from . import b\nfrom ..c import D\n", {"top.a", "top.a.b", "top.c", "top.c.D"}, set()),
         ("if TYPE_CHECKING:\n    import vtk\nimport io\n", {"io"}, set()),
+        ("if __name__ == '__main__':\n    import vtk\n", set(), {"vtk"}),
     ],
 )
-def test_imports_are_told_apart_by_their_place(source: str, now: set[str], later: set[str]) -> None:
+def test_imports_are_distinguished_by_their_place(source: str, now: set[str], later: set[str]) -> None:
     assert imports_of(source, "top.a") == Imports(frozenset(now), frozenset(later))
 
 
+REASONS = {
+    "start-up time": "brings a package that takes its time, to what shall answer at once",
+    "optional": "brings a package that may be missing",
+    "child process": "of a package that 3D Slicer's own process does without",
+    "load order": "of a module that 3D Slicer may load after ours",
+    "Windows only": "of what other systems lack",
+}
+"""What is said behind an import inside a function, and when."""
+
+
+def function_imports(source: str, package: str = "") -> list[tuple[str, str, frozenset[str]]]:
+    """The imports inside functions: each as it stands there, the comment behind it, and the modules it imports."""
+    lines = source.splitlines()
+    found = []
+    functions = [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    nodes = {node for function in functions for node in ast.walk(function)}
+    for node in sorted((n for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom))), key=lambda n: n.lineno):
+        text = ast.unparse(node)
+        comments = [line.partition("  # ")[2].strip() for line in lines[node.lineno - 1 : node.end_lineno]]
+        found.append((text, "".join(comments), imports_of(text, package).now))
+    return found
+
+
+def all_function_imports() -> Iterator[tuple[str, str, str, frozenset[str]]]:
+    """Module, import, comment and imported modules for every import inside a function, module files included."""
+    for folder in {*LIBRARIES.values(), *PANELS.values()}:
+        files = [*folder.glob("CoWLandmarks*.py"), *folder.glob("CoWLandmarks*/**/*.py")]
+        for path in sorted(files):
+            parts = path.relative_to(folder).with_suffix("").parts
+            for found in function_imports(path.read_text(encoding="utf-8"), ".".join(parts[:-1])):
+                yield (".".join(parts), *found)
+
+
+def test_an_import_inside_a_function_says_why_it_is_not_at_the_top() -> None:
+    unsaid = [f"{module}: {text}" for module, text, comment, _ in all_function_imports() if comment not in REASONS]
+    assert unsaid == []
+
+
+def test_an_import_for_start_up_time_brings_a_package_that_its_module_does_without() -> None:
+    def brought(names: Iterable[str]) -> set[str]:
+        return {package for name in names for package in third_party(modules()[name].now)}
+
+    idle = []
+    for module, text, comment, names in all_function_imports():
+        if comment == "start-up time" and module in modules() and not third_party(names):
+            later = {used for name in ours(names) for used in loaded_with(name)}
+            if not brought(later) - brought(loaded_with(module)):
+                idle.append(f"{module}: {text}")
+    assert idle == []
+
+
+def test_comments_behind_imports_are_read() -> None:
+    source = "import io\ndef f():\n    import vtk  # optional\n    from .a import (\n        b,\n    )\n"
+    assert function_imports(source, "top.sub") == [
+        ("import vtk", "optional", frozenset({"vtk"})),
+        ("from .a import b", "", frozenset({"top.sub.a", "top.sub.a.b"})),
+    ]
+
+
+@pytest.mark.slow
 def test_a_missing_package_is_noticed() -> None:
     assert problems_without(("colorsys",), ("colorsys", "fractions")).keys() == {"colorsys"}

@@ -20,7 +20,7 @@ def read(*errors_mm: float) -> CaseResult:
     )  # fmt: skip
 
 
-def told(old: list[CaseResult], new: list[CaseResult]) -> Improvement:
+def compared(old: list[CaseResult], new: list[CaseResult]) -> Improvement:
     found = improvement(old, new)
     assert found is not None
     return found
@@ -28,7 +28,7 @@ def told(old: list[CaseResult], new: list[CaseResult]) -> Improvement:
 
 def test_the_means_are_over_landmarks_and_the_difference_is_paired() -> None:
     old, new = [read(4.0, 2.0), read(3.0, np.nan)], [read(1.0, 2.0), read(2.0, np.nan)]
-    found = told(old, new)
+    found = compared(old, new)
     assert (found.scans, found.landmarks) == (2, 3)
     assert found.old_mre_mm == pytest.approx(3.0)
     assert found.new_mre_mm == pytest.approx(5.0 / 3.0)
@@ -50,7 +50,7 @@ def test_pairing_sees_what_the_spread_between_scans_would_hide() -> None:
     old = [read(*easy), read(*hard), read(*(easy + 1.0)), read(*(hard + 1.0)), read(*easy), read(*hard)]
     new = [read(*(easy - 0.2)), read(*(hard - 0.3)), read(*(easy + 0.8)), read(*(hard + 0.7))]
     new += [read(*(easy - 0.2)), read(*(hard - 0.3))]
-    found = told(old, new)
+    found = compared(old, new)
     assert found.difference_mm == pytest.approx(-0.25)
     assert found.interval_mm is not None
     assert -0.301 < found.interval_mm[0] < -0.26
@@ -60,13 +60,13 @@ def test_pairing_sees_what_the_spread_between_scans_would_hide() -> None:
 
 
 def test_a_landmark_that_one_model_alone_was_judged_on_does_not_count() -> None:
-    found = told([read(4.0, np.nan, 2.0)], [read(np.nan, 1.0, 3.0)])
+    found = compared([read(4.0, np.nan, 2.0)], [read(np.nan, 1.0, 3.0)])
     assert (found.scans, found.landmarks) == (1, 1)
     assert (found.old_mre_mm, found.new_mre_mm) == (pytest.approx(2.0), pytest.approx(3.0))
 
 
 def test_a_change_that_may_be_chance_is_warned_of() -> None:
-    found = told([read(2.0), read(2.0), read(2.0)], [read(1.0), read(0.5), read(3.0)])
+    found = compared([read(2.0), read(2.0), read(2.0)], [read(1.0), read(0.5), read(3.0)])
     assert found.difference_mm == pytest.approx(-0.5)
     assert found.interval_mm == pytest.approx((-1.5, 1.0))  # three times the best, three times the worst scan
     assert found.better
@@ -79,13 +79,13 @@ def test_a_change_that_may_be_chance_is_warned_of() -> None:
 
 @pytest.mark.parametrize("new", [3.0, 2.0])
 def test_a_model_that_is_worse_or_the_same_is_warned_of(new: float) -> None:
-    found = told([read(2.0), read(2.0)], [read(new), read(new)])
+    found = compared([read(2.0), read(2.0)], [read(new), read(new)])
     assert not found.better
     assert found.sentence().endswith("WARNING: the new model is not better; keep the old one.")
 
 
 def test_one_scan_has_no_interval_and_shows_nothing() -> None:
-    found = told([read(3.0, 3.0)], [read(1.0, 1.0)])
+    found = compared([read(3.0, 3.0)], [read(1.0, 1.0)])
     assert found.interval_mm is None
     assert not found.sure
     assert found.sentence() == (
@@ -94,13 +94,13 @@ def test_one_scan_has_no_interval_and_shows_nothing() -> None:
     )
 
 
-def test_without_a_landmark_in_common_nothing_is_told() -> None:
+def test_without_a_landmark_in_common_nothing_is_reported() -> None:
     assert improvement([read(np.nan, 1.0)], [read(1.0, np.nan)]) is None
     assert improvement([], []) is None
 
 
 def test_the_plain_values_are_those_of_the_sentence() -> None:
-    content = told([read(4.0, 2.0), read(3.0, np.nan)], [read(1.0, 2.0), read(2.0, np.nan)])
+    content = compared([read(4.0, 2.0), read(3.0, np.nan)], [read(1.0, 2.0), read(2.0, np.nan)])
     assert content.to_dict() == {
         "scans": 2,
         "landmarks": 3,

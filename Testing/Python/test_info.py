@@ -31,19 +31,19 @@ def test_a_model_tells_where_it_comes_from(tmp_path: Path, capsys: pytest.Captur
     save_model(replace(tiny_model(), provenance=PROVENANCE), path)
     assert main(["info", str(path)]) == 0
     written = capsys.readouterr().out
-    told = rows(written)
-    assert told["kind"] == "model 'tiny', format version 2"
-    assert told["file"] == f"{path.stat().st_size / 1e6:.1f} MB"
-    assert told["trained"] == "on   synthetic phantoms (cases: 1200)"
-    assert told["preset"] == "gpu"
-    assert told["steps"] == "coarse 4000, circle not recorded, fine 9000"
-    assert told["calibration"] == "48 scans"
-    assert told["licence"] == "Apache-2.0"
+    values = rows(written)
+    assert values["kind"] == "model 'tiny', format version 2"
+    assert values["file"] == f"{path.stat().st_size / 1e6:.1f} MB"
+    assert values["trained"] == "on   synthetic phantoms (cases: 1200)"
+    assert values["preset"] == "gpu"
+    assert values["steps"] == "coarse 4000, circle not recorded, fine 9000"
+    assert values["calibration"] == "48 scans"
+    assert values["licence"] == "Apache-2.0"
     assert written.strip().endswith("Reads beads; for tests.")
 
 
 def test_what_was_not_recorded_is_said() -> None:
-    told = rows(describe_model(replace(tiny_model(), provenance={"fine": "many"}), 2_500_000))
-    assert told["file"] == "2.5 MB"
-    assert told["preset"] == "not recorded"
-    assert told["steps"] == "coarse not recorded, circle not recorded, fine not recorded"
+    values = rows(describe_model(replace(tiny_model(), provenance={"fine": "many"}), 2_500_000))
+    assert values["file"] == "2.5 MB"
+    assert values["preset"] == "not recorded"
+    assert values["steps"] == "coarse not recorded, circle not recorded, fine not recorded"

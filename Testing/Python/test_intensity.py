@@ -153,7 +153,7 @@ def test_the_modality_is_recognised_from_the_values(voxels: np.ndarray, modality
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])
-def test_the_offset_of_stored_ct_values_is_told(dtype: str) -> None:
+def test_the_offset_of_stored_ct_values_is_reported(dtype: str) -> None:
     assert hounsfield_offset(ct(-1000.0, offset=1024.0).clip(0).astype(dtype)) == 1024.0
 
 

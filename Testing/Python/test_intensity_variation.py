@@ -21,16 +21,16 @@ def tube() -> torch.Tensor:
 @pytest.mark.parametrize("modality", Modality)
 def test_the_vessel_stays_where_it_is_and_brighter_than_the_tissue(modality: Modality) -> None:
     image = tube()
-    looks = [varied(image, np.random.default_rng(seed), modality) for seed in range(40)]
-    for look in looks:
-        assert look.shape == image.shape
-        assert bool(look.isfinite().all())
-        assert look[:, 8:11, :, 12:15].mean() > look[:, 14:17, :, 12:15].mean() + 0.15
-        column = look.mean(dim=(0, 2))
+    variants = [varied(image, np.random.default_rng(seed), modality) for seed in range(40)]
+    for variant in variants:
+        assert variant.shape == image.shape
+        assert bool(variant.isfinite().all())
+        assert variant[:, 8:11, :, 12:15].mean() > variant[:, 14:17, :, 12:15].mean() + 0.15
+        column = variant.mean(dim=(0, 2))
         k, i = divmod(int(column.argmax()), column.shape[1])
         assert 8 <= k <= 10
         assert 12 <= i <= 14
-    assert len({float(look.sum()) for look in looks}) > 35
+    assert len({float(variant.sum()) for variant in variants}) > 35
 
 
 def test_the_same_generator_gives_the_same_look_and_the_image_is_not_touched() -> None:

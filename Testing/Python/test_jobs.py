@@ -1,4 +1,4 @@
-"""The warm worker and its other side: real child processes, real detections, cancelling at any moment."""
+"""The persistent worker and its client: real child processes, real detections, cancelling at any moment."""
 
 from __future__ import annotations
 
@@ -13,18 +13,30 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from bad_models import sound_model
 from CoWLandmarksLib import worker
 from CoWLandmarksLib.core.errors import JobError
 from CoWLandmarksLib.jobs.child_process import JobEvent, Worker, parsed
 from CoWLandmarksLib.jobs.progress import END, PROGRESS_SCHEMA_FILE, EventKind
+from fixed_detector import write_scan
 
 FAST = ["--no-scene", "--no-pictures", "--no-arteries", "--device", "cpu"]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way"),
+]
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Worker]:
     with Worker(environment={"OMP_NUM_THREADS": "1"}) as running:
         yield running
+
+
+def untrained(folder: Path) -> list[str]:
+    """A small scan, and a model of untrained networks that reads it quickly."""
+    (folder / "tiny.cow.pt").write_bytes(sound_model())
+    return [str(write_scan(folder / "head.nii.gz")), "--model", str(folder / "tiny.cow.pt")]
 
 
 def alive(process_id: int) -> bool:
@@ -35,8 +47,11 @@ def alive(process_id: int) -> bool:
     return True
 
 
-def test_two_detections_run_in_one_process_and_give_the_same_files(shared: Worker, tmp_path: Path) -> None:
-    jobs = [shared.submit(["detect", "--sample", "--out", str(tmp_path / name), *FAST]) for name in "ab"]
+def test_two_detections_run_in_one_process_and_give_the_same_files(
+    shared: Worker, quick_model: Path, tmp_path: Path
+) -> None:
+    arguments = ["detect", "--sample", "--model", str(quick_model), *FAST]
+    jobs = [shared.submit([*arguments, "--out", str(tmp_path / name)]) for name in "ab"]
     first = shared.wait(jobs[0])
     process = shared.process_id
     second = shared.wait(jobs[1])
@@ -50,7 +65,7 @@ def test_two_detections_run_in_one_process_and_give_the_same_files(shared: Worke
         assert mine[-1].event.kind is EventKind.RESULT
         assert mine[-1].event.stage == END
         stages = [event.event.stage for event in mine if event.event.kind is EventKind.STAGE]
-        # What takes long before the work is told, once.
+        # What takes long before the work is reported, once.
         before = ["start", "model"] if job == jobs[0] else []
         assert stages[: len(before) + 1] == [*before, "read"]
         assert {"localise", "refine", "judge", "write"} <= set(stages)
@@ -71,7 +86,7 @@ def test_a_failed_job_ends_with_its_sentence_and_the_worker_goes_on(shared: Work
     assert shared.wait(shared.warm(["detect", "--out", "x", "--device", "cpu"]))[-1].code == 0
 
 
-def test_what_the_worker_writes_follows_the_schema_and_odd_requests_are_told() -> None:
+def test_what_the_worker_writes_follows_the_schema_and_odd_requests_are_reported() -> None:
     answers, errors = io.StringIO(), io.StringIO()
     requests = io.StringIO(
         'no json\n\n{"job": 3, "arguments": ["detect", "nothing.nii", "--out", "x", "--hint", "no"]}\n'
@@ -132,19 +147,20 @@ def test_closing_ends_a_worker_that_waits() -> None:
     assert not alive(process)
 
 
-def test_a_python_that_is_none_is_told() -> None:
+def test_a_python_that_is_none_is_reported() -> None:
     with pytest.raises(JobError, match="cannot be started"):
         Worker(python="/no/such/python").submit(["detect"])
 
 
 def test_asking_for_events_never_waits(shared: Worker, tmp_path: Path) -> None:
-    job = shared.submit(["detect", "--sample", "--out", str(tmp_path), *FAST])
+    job = shared.submit(["detect", *untrained(tmp_path), "--out", str(tmp_path / "out"), *FAST])
     seen: list[JobEvent] = []
     empty = 0
     while not any(event.job == job and event.ends for event in seen):
         fresh = shared.events()
         empty += not fresh
         seen += fresh
+        time.sleep(0.0005)
     assert empty > 50
 
 
@@ -155,6 +171,3 @@ def test_a_line_that_is_no_event_is_passed_over() -> None:
     event = parsed('{"event": "result", "message": "m", "job": 2, "code": 3, "stage": "end", "path": "a/b"}')
     assert event is not None
     assert (event.job, event.code, event.event.path, event.ends) == (2, 3, Path("a/b"), True)
-
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way")

@@ -112,7 +112,7 @@ def test_a_point_a_person_marked_missing_is_absent_whatever_its_text_says(tmp_pa
     assert {e.code: e.state.value for e in read} == {"R-M1-M2": "outside", "L-M1-M2": "absent", "BA-T": "absent"}
 
 
-def test_points_of_a_person_are_told_from_those_of_the_program(tmp_path: Path) -> None:
+def test_points_of_a_person_are_distinguished_from_those_of_the_program(tmp_path: Path) -> None:
     codes = default_anatomy().codes
     descriptions = {
         codes[0]: "",
@@ -149,7 +149,7 @@ def test_an_unknown_label_is_refused_or_skipped_with_a_warning(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (point_list([{"label": "BA-T", "position": [1, 2, 3]}] * 2), "'BA-T' twice"),
         (point_list([{"label": "BA-T", "position": [1, 2]}]), "'BA-T'.*three numbers"),
@@ -161,8 +161,8 @@ def test_an_unknown_label_is_refused_or_skipped_with_a_warning(tmp_path: Path) -
         ({"landmarks": []}, "no Slicer markups file"),
     ],
 )
-def test_a_bad_file_is_refused_with_a_sentence_that_names_it(tmp_path: Path, content: dict, words: str) -> None:
-    with pytest.raises(AnnotationError, match=words) as caught:
+def test_a_bad_file_is_refused_with_a_sentence_that_names_it(tmp_path: Path, content: dict, message: str) -> None:
+    with pytest.raises(AnnotationError, match=message) as caught:
         read_annotation(save(tmp_path / "bad.mrk.json", content), ANATOMY)
     assert "bad.mrk.json" in str(caught.value)
 

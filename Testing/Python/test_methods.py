@@ -16,7 +16,8 @@ from CoWLandmarksLib.core.errors import ConfigurationError, StoppedError
 from CoWLandmarksLib.core.volume import apply_affine, axis_aligned_grid
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksLib.networks.heatmap import encode
-from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.train.adversary import Adversary
 from CoWLandmarksTrainingLib.train.aligned_source import AlignedSource
 from CoWLandmarksTrainingLib.train.batches import Batch
@@ -64,9 +65,9 @@ class TestHeatmaps:
     def test_the_network_reads_the_image_and_where_landmarks_are_expected(self) -> None:
         image = torch.rand(1, 1, *SHAPE)
         batch = Batch(image, local(points()), torch.ones(1, 4), local(points()))
-        told = heatmaps(prior_sigma_mm=5.0).inputs(batch)
-        assert torch.equal(told[:, :1], image)
-        torch.testing.assert_close(told[0, 1:], encode(points(), PLACE, 5.0), rtol=0.0, atol=2e-6)
+        guided = heatmaps(prior_sigma_mm=5.0).inputs(batch)
+        assert torch.equal(guided[:, :1], image)
+        torch.testing.assert_close(guided[0, 1:], encode(points(), PLACE, 5.0), rtol=0.0, atol=2e-6)
         assert torch.equal(heatmaps().inputs(batch), image)
 
     def test_weights_begin_with_the_seed_or_as_they_are_given(self) -> None:

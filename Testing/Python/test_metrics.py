@@ -122,7 +122,7 @@ def test_scans_are_drawn_whole() -> None:
     assert interval[1] - interval[0] > 1.0  # single landmarks would give about 0.12
 
 
-def test_it_is_told_with_which_landmark_an_estimate_was_confused() -> None:
+def test_it_is_reported_with_which_landmark_an_estimate_was_confused() -> None:
     truth = np.array([(8.0, 0.0, 0.0), (-8.0, 0.0, 0.0), (0.0, 30.0, 0.0)])
     estimated = np.array([(-7.5, 0.0, 0.0), (-8.0, 0.0, 0.0), (NAN, NAN, NAN)])
     assert confused_with(estimated, truth).tolist() == [1, -1, -1]

@@ -54,7 +54,7 @@ class TestRoundTrip:
         before, after = tiny_model(), load_model(model_file)
         for name in ("name", "anatomy", "window", "prior_sigma_mm", "grid", "intensity", "provenance", "licence"):
             assert getattr(after, name) == getattr(before, name), name
-        assert after.card == before.card
+        assert after.description == before.description
         assert after.anatomy.codes == before.anatomy.codes
         np.testing.assert_array_equal(after.shape.mean, before.shape.mean)
         np.testing.assert_array_equal(after.shape.covariance, before.shape.covariance)
@@ -207,7 +207,7 @@ class TestUnfitContent:
     """A file of the right kind whose parts do not fit together."""
 
     @pytest.mark.parametrize("version", [0, 3, 99, "1", None])
-    def test_another_format_version_is_told(self, tmp_path: Path, model_file: Path, version: object) -> None:
+    def test_another_format_version_is_reported(self, tmp_path: Path, model_file: Path, version: object) -> None:
         content = torch.load(model_file, weights_only=True)
         content["format_version"] = version
         torch.save(content, tmp_path / "future.cow.pt")
@@ -220,7 +220,7 @@ class TestUnfitContent:
         ("key", "missing"),
         [(key, True) for key in (*PARTS, "name", "card", "licence")] + [(key, False) for key in PARTS],
     )
-    def test_a_missing_or_senseless_entry_is_told(
+    def test_a_missing_or_senseless_entry_is_reported(
         self, tmp_path: Path, model_file: Path, key: str, missing: bool
     ) -> None:
         content = torch.load(model_file, weights_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import unittest
 from pathlib import Path
@@ -12,9 +13,22 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import slicer
+from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
 from SlicerStandIn import Application
 
 MODULES = ("CoWLandmarks", "CoWLandmarksTraining")
+CLASSES = {
+    "CoWLandmarks": {
+        "CoWLandmarksLib.core.detection": "Detection",
+        "CoWLandmarksLib.jobs.job_queue": "JobQueue",
+        "CoWLandmarksPanel.review_panel": "ReviewPanel",
+    },
+    "CoWLandmarksTraining": {
+        "CoWLandmarksTrainingLib.jobs.job_files": "TrainingJob",
+        "CoWLandmarksTrainingPanel.training_section": "TrainingSection",
+    },
+}
+"""A class of some packages of each module."""
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -27,8 +41,12 @@ def test_a_module_opens_and_describes_itself(application: Application, name: str
     assert widget.layout.count() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
-def test_the_self_tests_of_a_module_pass(application: Application, name: str) -> None:
+def test_the_self_tests_of_a_module_pass(application: Application, quick_model: Path, name: str) -> None:
+    from CoWLandmarksPanel.machine_settings import MachineSettings
+
+    MachineSettings().modelFile = quick_model
     application.load_module(name)
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(sys.modules[name], f"{name}Test"))
     assert suite.countTestCases() > 1
@@ -44,6 +62,32 @@ def test_a_module_can_be_reloaded(application: Application, name: str) -> None:
     after = slicer.util.getModuleWidget(name)
     assert after is not before
     assert type(after) is not type(before)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_reload_takes_the_packages_of_a_module_anew_and_the_panel_works(tmp_path: Path, name: str) -> None:
+    classes = CLASSES["CoWLandmarks"] | CLASSES[name]
+    old = {module: getattr(importlib.import_module(module), made) for module, made in classes.items()}
+    with Application(tmp_path) as application:
+        before = application.load_module(name)
+        panel = type(before.panel)
+        for _time in range(2):
+            before = slicer.util.getModuleWidget(name)
+            before.onReload()
+            assert before.panel is None
+        after = slicer.util.getModuleWidget(name)
+        assert after.parent.isEntered and type(after.panel) is not panel
+        for module, made in classes.items():
+            assert getattr(importlib.import_module(module), made) is not old[module], module
+        assert type(after.panel) is getattr(sys.modules[panel.__module__], panel.__name__)
+        after.parent.exit()
+        after.parent.enter()
+        slicer.util.loadVolume(str(SAMPLE_FILE))
+        application.process_events()
+        slicer.mrmlScene.Clear()
+        application.process_events()
+        assert after.panel is not None
+    assert {module: getattr(sys.modules[module], made) for module, made in classes.items()} == old
 
 
 @pytest.mark.parametrize("name", MODULES)

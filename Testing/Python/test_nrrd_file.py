@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.core.errors import OutputError
+from CoWLandmarksLib.core.errors import OutputError, VolumeError
 from CoWLandmarksLib.core.volume import Volume
 from CoWLandmarksLib.files import nrrd_file
-from CoWLandmarksLib.files.nrrd_file import packing_nrrd
+from CoWLandmarksLib.files.nrrd_file import packing_nrrd, read_own_nrrd, read_plain_nrrd, write_plain_nrrd
 from CoWLandmarksLib.io.volume_io import read_volume
 from example_detection import OBLIQUE
 
@@ -67,3 +67,25 @@ def test_what_nrrd_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="complex64"):
         list(packing_nrrd(tmp_path / "scan.nrrd", make_volume("complex64")))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_what_is_written_here_is_read_here_plain_or_packed(tmp_path: Path, dtype: str) -> None:
+    volume = make_volume(dtype)
+    list(packing_nrrd(tmp_path / "packed.nrrd", volume, {"Segment0_Tags": "name:left MCA: M1|"}))
+    write_plain_nrrd(tmp_path / "plain.nrrd", volume)
+    for name in ("packed.nrrd", "plain.nrrd"):
+        voxels, header = read_own_nrrd(tmp_path / name)
+        np.testing.assert_array_equal(voxels, volume.voxels)
+        assert voxels.dtype == volume.voxels.dtype
+        assert header.pairs == ({"Segment0_Tags": "name:left MCA: M1|"} if name == "packed.nrrd" else {})
+    back = read_plain_nrrd(tmp_path / "plain.nrrd", "heatmap")
+    np.testing.assert_array_equal(back.voxels, volume.voxels)
+    np.testing.assert_array_equal(back.ijk_to_ras, OBLIQUE)
+
+
+@pytest.mark.parametrize("content", [b"", b"NRRD0004\ntype: uint8\nsizes: 2 2 2\nencoding: gzip\n\nno gzip", b"\n\n"])
+def test_a_file_that_is_none_of_ours_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.nrrd").write_bytes(content)
+    with pytest.raises(VolumeError, match="run the detection again"):
+        read_plain_nrrd(tmp_path / "x.nrrd", "x")

@@ -29,11 +29,13 @@ def breathing(folder: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_every_job_comes_back_with_its_own_result() -> None:
     assert sorted(in_processes(squared, [1, 2, 3, 4], 2)) == [(1, 1), (2, 4), (3, 9), (4, 16)]
     assert list(in_processes(squared, [3], 2)) == [(3, 9)]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_one_sentence() -> None:
     with pytest.raises(CoWLandmarksError, match="was killed, most likely out of memory"):
         list(in_processes(killed, [1, 2], 2))
@@ -43,6 +45,7 @@ def beats(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_processes_end_when_the_one_they_work_for_is_killed(tmp_path: Path) -> None:
     parent = tmp_path / "parent.py"
     parent.write_text(

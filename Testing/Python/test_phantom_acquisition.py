@@ -157,7 +157,7 @@ DRAWS = 60
 @cache
 def drawn(modality: Modality, family: Family) -> list[Appearance]:
     rng = np.random.Generator(np.random.Philox(17))
-    return [sample_appearance(rng, modality, family) for _ in range(DRAWS)]
+    return [sample_appearance(rng, modality, family, 4) for _ in range(DRAWS)]
 
 
 def scanned(appearance: Appearance) -> Acquisition:
@@ -166,7 +166,7 @@ def scanned(appearance: Appearance) -> Acquisition:
 
 
 class TestFamilies:
-    """Four looks on the training side."""
+    """Four families on the training side."""
 
     @pytest.mark.parametrize("modality", Modality)
     def test_training_draws_all_four_and_says_which(self, modality: Modality) -> None:
@@ -236,7 +236,7 @@ class TestFamilies:
 @cache
 def scene(modality: Modality, family: Family, seed: int) -> Scene:
     rng = np.random.Generator(np.random.Philox(seed))
-    drawn = sample_scene(rng, modality, family, "clinical")
+    drawn = sample_scene(rng, modality, family, "clinical", version=4)
     return replace(drawn, appearance=replace(drawn.appearance, masking=Masking.NONE, metal=False, seed=99))
 
 
@@ -271,7 +271,7 @@ class TestRenderedEffects:
         assert float((image == 255.0).float().mean()) > 0.001
 
     def test_a_case_of_eight_bits_is_written_as_such_and_records_how(self) -> None:
-        made = make_case(8, 1, Modality.CTA, family=Family.EXPORTED)
+        made = make_case(8, 1, Modality.CTA, family=Family.EXPORTED, version=4)
         record = made.record["appearance"]["acquisition"]
         assert made.record["family"] == "exported"
         assert record["eight_bit"]
@@ -358,7 +358,7 @@ class TestRenderedEffects:
         rng = np.random.Generator(np.random.Philox(8))
         angles = []
         for _ in range(30):
-            some = sample_scene(rng, Modality.CTA, Family.EMERGENCY, "clinical")
+            some = sample_scene(rng, Modality.CTA, Family.EMERGENCY, "clinical", version=4)
             across = some.pose[:3, 0] / np.linalg.norm(some.pose[:3, 0])
             angles.append((scanned(some.appearance).turned, abs(np.degrees(np.arctan2(across[1], across[0])))))
         aside, ahead = ([angle for turned, angle in angles if turned is kind] for kind in (True, False))

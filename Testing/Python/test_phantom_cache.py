@@ -9,14 +9,14 @@ import pytest
 import torch
 from CoWLandmarksLib.core.errors import ExitCode
 from CoWLandmarksTrainingLib.cli.training_program import main
-from CoWLandmarksTrainingLib.config.settings import TrainingPlan
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.phantom import case_cache
 from CoWLandmarksTrainingLib.phantom.case_cache import CaseKind, fill
 from CoWLandmarksTrainingLib.phantom.circle_cases import CircleCase, case_grid
 from CoWLandmarksTrainingLib.phantom.training_cases import FINE_WINDOW, FINE_WINDOWS_PER_CASE, CoarseCase, FineCase
+from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
 from CoWLandmarksTrainingLib.train.phantom_source import PhantomSource
 from CoWLandmarksTrainingLib.train.stages import recipe
-from CoWLandmarksTrainingLib.train.training_data import phantom_frame
 
 SHAPE = (32, 36, 40)
 
@@ -80,7 +80,7 @@ def test_what_a_training_learns_does_not_depend_on_who_rendered_a_case_or_when(
         for name in ("coarse", "circle", "fine"):
             cases = []
             for folder in (filled, alone):
-                source = PhantomSource(folder, 3, 12, reuse=4)
+                source = PhantomSource(folder, 3, 12, reuse=4, version=4)
                 rng = np.random.Generator(np.random.Philox(key=[1, position]))
                 cases.append(source.case(stages[name], position, rng))
             assert cases[0].name == cases[1].name
@@ -110,19 +110,40 @@ def test_the_command_fills_the_cache_and_says_what_is_new(
     rendered: list[tuple[str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["phantom", "--cache", str(tmp_path / "phantoms"), "--count", "3", "--seed", "3"]
-    assert main(command) == ExitCode.DELIVERED
+    newer = [*command, "--phantom-version", "4"]
+    assert main(newer) == ExitCode.DELIVERED
     assert "3 cases are in" in (first := capsys.readouterr().out)
     assert "; 6 files are new." in first
-    assert main([*command, "--only", "head", "--phantom-version", "3"]) == ExitCode.DELIVERED
+    assert main([*command, "--only", "head"]) == ExitCode.DELIVERED
     assert "; 3 files are new." in capsys.readouterr().out
-    assert main(command) == ExitCode.DELIVERED
+    assert main(newer) == ExitCode.DELIVERED
     assert "; 0 files are new." in capsys.readouterr().out
     assert len(names(tmp_path / "phantoms")) == 9
 
 
-def test_a_family_that_version_3_lacks_is_refused_in_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--out", "x", "--cta", "1", "--family", "exported"], "Phantom version 3 has no family 'exported'; use"),
+        (["--page", "x.png", "--cta", "1", "--family", "exported"], "Phantom version 3 has no family 'exported'; use"),
+        (["--out", "x", "--cta", "1", "--anatomy", "held-out"], "Phantom version 3 has no anatomy 'held-out'; use"),
+        (
+            ["--page", "x.png", "--cta", "1", "--anatomy", "held-out"],
+            "Phantom version 3 has no anatomy 'held-out'; use",
+        ),
+        (["--variants", "x.png"], "Phantom version 3 has no branch patterns to draw; add --phantom-version 4."),
+        (["--cache", "x", "--family", "test"], "leave --family and --anatomy out with --cache."),
+        (["--cache", "x", "--anatomy", "held-out"], "leave --family and --anatomy out with --cache."),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_a_sentence(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ["phantom", "--cta", "1", "--family", "exported", "--phantom-version", "3", "--out", str(tmp_path / "x")]
-    assert main(command) != ExitCode.DELIVERED
-    assert "Phantom version 3 has no family 'exported'; use version 4." in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main(["phantom", *arguments]) == ExitCode.FAILED
+    assert sentence in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.detection import LandmarkState
-from CoWLandmarksLib.core.errors import OutputError
-from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid, validated
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
+from CoWLandmarksLib.core.volume import Modality, apply_affine, axis_aligned_grid, validated
 from CoWLandmarksLib.files.markups import read_annotation
 from CoWLandmarksLib.io.volume_io import read_volume
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
+from CoWLandmarksTrainingLib.config.settings import PHANTOM_VERSIONS
 from CoWLandmarksTrainingLib.evaluate.evaluation_cases import annotated_volume, evaluation_cases
 from CoWLandmarksTrainingLib.phantom import phantom_cohort as cohort
-from CoWLandmarksTrainingLib.phantom.acquisition import Acquisition
-from CoWLandmarksTrainingLib.phantom.appearance import Family
 from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import (
     CohortPlan,
@@ -30,20 +29,9 @@ from CoWLandmarksTrainingLib.phantom.phantom_cohort import (
     write_cohort,
 )
 from CoWLandmarksTrainingLib.phantom.variants import VariantRates
+from quick_phantoms import coarse_scan_grid
 
 ANATOMY = default_anatomy()
-
-
-def coarse_scan_grid(
-    rng: np.random.Generator,
-    centre: np.ndarray,
-    family: Family = Family.TRAINING,
-    acquisition: Acquisition | None = None,
-) -> Grid:
-    """The field of view of a case at 1.8 mm, so that a test is quick."""
-    grid = scan_grid(rng, centre, family, acquisition)
-    size = np.ceil(grid.size * grid.spacing / 1.8).astype(int)
-    return axis_aligned_grid(grid.centre, np.full(3, 1.8), (int(size[2]), int(size[1]), int(size[0])))
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +40,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @cache
-def case(modality: Modality) -> PhantomCase:
-    return make_case(5, 2, modality)
+def case(modality: Modality, version: int = 3) -> PhantomCase:
+    return make_case(5, 2, modality, version=version)
 
 
 class TestCase:
@@ -69,26 +57,31 @@ class TestCase:
         assert again.record == case(modality).record
 
     def test_the_held_out_anatomy_gives_another_head_and_says_so(self) -> None:
-        held_out = make_case(5, 2, Modality.MRA, anatomy="held-out")
+        held_out = make_case(5, 2, Modality.MRA, version=4, anatomy="held-out")
         assert held_out.record["anatomy"] == held_out.record["variants"]["anatomy"] == "held-out"
-        assert held_out.truth != case(Modality.MRA).truth
+        assert held_out.truth != case(Modality.MRA, 4).truth
+
+    def test_an_anatomy_that_version_3_lacks_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match="version 3 has no anatomy 'held-out'; use version 4"):
+            make_case(5, 2, Modality.MRA, version=3, anatomy="held-out")
 
     def test_other_numbers_or_another_modality_give_another_head(self) -> None:
         poses = [case(modality).scene.pose for modality in Modality]
         poses += [make_case(*numbers, Modality.MRA).scene.pose for numbers in ((5, 3), (6, 2))]
         assert len({pose.tobytes() for pose in poses}) == 4
 
+    @pytest.mark.parametrize("version", PHANTOM_VERSIONS)
     @pytest.mark.parametrize("modality", Modality)
-    def test_the_scan_is_sound_and_says_what_it_is(self, modality: Modality) -> None:
-        volume = validated(case(modality).volume)
+    def test_the_scan_is_sound_and_says_what_it_is(self, modality: Modality, version: int) -> None:
+        volume = validated(case(modality, version).volume)
         assert volume.warnings == ()
-        acquisition = case(modality).scene.appearance.acquisition
-        assert acquisition is not None
-        assert volume.voxels.dtype == (np.uint8 if acquisition.eight_bit else np.int16)
+        acquisition = case(modality, version).scene.appearance.acquisition
+        assert (acquisition is None) == (version == 3)
+        assert volume.voxels.dtype == (np.uint8 if acquisition and acquisition.eight_bit else np.int16)
         assert volume.modality is modality
         assert volume.name == f"{modality.value}-5-0002"
-        assert case(modality).labels.voxels.dtype == np.uint8
-        assert case(modality).labels.voxels.shape == volume.voxels.shape
+        assert case(modality, version).labels.voxels.dtype == np.uint8
+        assert case(modality, version).labels.voxels.shape == volume.voxels.shape
 
     @pytest.mark.parametrize("modality", Modality)
     def test_the_truth_is_the_geometry_in_the_scan(self, modality: Modality) -> None:
@@ -196,8 +189,9 @@ class TestCaseFolder:
         assert read.traits["population"] == case(Modality.CTA).record["population"]
         assert (read.volume.name, read.volume.modality, read.group) == (case(Modality.CTA).name, Modality.CTA, "cta")
 
-    def test_the_runners_up_are_written_and_read_back_in_scan_ras(self, folder: Path) -> None:
-        made = case(Modality.CTA)
+    def test_the_runners_up_are_written_and_read_back_in_scan_ras(self, tmp_path: Path) -> None:
+        made, folder = case(Modality.CTA, 4), tmp_path / "cohort" / "one"
+        write_case(made, folder)
         written = json.loads((folder / "case.json").read_text(encoding="utf-8"))["phantom"]["alternatives"]
         head = made.scene.phantom
         assert written.keys() == head.alternatives.keys() != set()
@@ -215,7 +209,7 @@ class TestCaseFolder:
         assert (folder / "case.json").read_bytes() == before
 
     @pytest.mark.parametrize("text", ["", "[]", "7", "{}", '{"modality": "xray"}'])
-    def test_a_damaged_description_is_told(self, folder: Path, text: str) -> None:
+    def test_a_damaged_description_is_reported(self, folder: Path, text: str) -> None:
         (folder / "case.json").write_text(text, encoding="utf-8")
         [failure] = evaluation_cases(folder.parent, ANATOMY).failed
         assert "case.json" in failure["error"]
@@ -236,12 +230,12 @@ class TestCohort:
             return replace(case(modality), name=f"{modality.value}-{seed}-{index}")
 
         monkeypatch.setattr(cohort, "make_case", renamed)
-        told: list[str] = []
-        count = write_cohort(CohortPlan(4, {Modality.MRA: 1}, test=1), tmp_path, on_case=told.append)
+        written: list[str] = []
+        count = write_cohort(CohortPlan(4, {Modality.MRA: 1}, test=1), tmp_path, on_case=written.append)
         found = sorted(file.parent.relative_to(tmp_path).as_posix() for file in tmp_path.glob("**/case.json"))
         assert found == ["test/cta-4-200000", "test/mra-4-200000", "train/mra-4-0"]
-        assert count == len(told) == 3
+        assert count == len(written) == 3
 
-    def test_an_empty_plan_is_told(self, tmp_path: Path) -> None:
+    def test_an_empty_plan_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="No case was asked for"):
             write_cohort(CohortPlan(1, {}), tmp_path)

@@ -29,7 +29,7 @@ def heads() -> tuple[Phantom, ...]:
     """500 heads: half at the rates of the literature, a quarter enriched, a quarter of the held-out anatomy."""
     ordinary = VariantRates()
     kinds = (ordinary, ordinary.enriched(4.0), ordinary, VariantRates(patterns=HELD_OUT))
-    return tuple(sample_phantom(generator(seed), rates=kinds[seed % 4]) for seed in range(500))
+    return tuple(sample_phantom(generator(seed), rates=kinds[seed % 4], version=4) for seed in range(500))
 
 
 @cache
@@ -265,7 +265,7 @@ def test_patterns_are_drawn_at_their_rates(name: str) -> None:
     for form, rate in rates.siphon.items():
         share = np.mean([p.siphon[side].form == form for p, side in both if p is not None])
         assert share == pytest.approx(rate, abs=0.03), form
-    for word, rate, of in (
+    for pattern, rate, of in (
         ("looped A2", rates.a2_loop, lambda p, s: p.anterior.loop_mm[s] > 0),
         ("early split", rates.p2_early_split, lambda p, s: p.posterior[s].split_at > 0),
         ("looped P2A", rates.p2a_loop, lambda p, s: p.posterior[s].loop_mm > 0),
@@ -273,7 +273,7 @@ def test_patterns_are_drawn_at_their_rates(name: str) -> None:
         ("ophthalmic", rates.ophthalmic_near_clinoid, lambda p, s: p.siphon[s].ophthalmic_part > 0),
         ("loop", rates.lower_loop * (1 - rates.mca["single"]), lambda p, s: p.middle[s].lower_loop_mm > 0),
     ):
-        assert np.mean([of(p, side) for p, side in both]) == pytest.approx(rate, abs=0.03), word
+        assert np.mean([of(p, side) for p, side in both]) == pytest.approx(rate, abs=0.03), pattern
     early = [len(p.middle[side].early) for p, side in both if p is not None]
     assert np.mean([count == 0 for count in early]) == pytest.approx(
         rates.early_count["none"] + rates.mca["early"] * (1 - rates.early_count["none"]), abs=0.03
@@ -282,10 +282,10 @@ def test_patterns_are_drawn_at_their_rates(name: str) -> None:
 
 def test_both_sides_are_drawn_alike() -> None:
     def share(side: str) -> dict[str, float]:
-        words = [variants.described() for variants in drawn("development")]
+        described = [variants.described() for variants in drawn("development")]
         names = ("early branches", "next division", "lower trunk", "P2", "siphon", "A2 course", "callosomarginal")
-        counts = Counter(f"{name}: {word[f'{side}-{name}']}" for word in words for name in names)
-        return {name: count / len(words) for name, count in counts.items()}
+        counts = Counter(f"{name}: {one[f'{side}-{name}']}" for one in described for name in names)
+        return {name: count / len(described) for name, count in counts.items()}
 
     right, left = share("R"), share("L")
     for name in right.keys() | left.keys():
@@ -311,8 +311,8 @@ def test_enriched_patterns_are_likelier_but_the_strip_beside_the_limit_is_not() 
     assert VariantRates().enriched(4.0).patterns == enriched
 
 
-def test_every_pattern_is_told_by_name() -> None:
-    words = {f"{key.removeprefix('R-').removeprefix('L-')}: {v}" for p in heads() for key, v in p.variants.items()}
+def test_every_pattern_is_reported_by_name() -> None:
+    reported = {f"{key.removeprefix('R-').removeprefix('L-')}: {v}" for p in heads() for key, v in p.variants.items()}
     for expected in (
         "A2: azygos",
         "A2: bihemispheric",
@@ -341,7 +341,7 @@ def test_every_pattern_is_told_by_name() -> None:
         "trunk ratio: 0.5 to 0.6",
         "anatomy: held-out",
     ):
-        assert expected in words
+        assert expected in reported
 
 
 def test_the_page_of_variants_finds_a_healthy_head_for_every_one() -> None:
@@ -350,5 +350,5 @@ def test_the_page_of_variants_finds_a_healthy_head_for_every_one() -> None:
         assert {"azygos", "fenestrated", "dolichoectatic", "from P1", "single"} <= {variant.value for variant in named}
         for variant in (named[0], named[-1]):
             phantom = phantom_with(variant, rates)
-            assert phantom.variants[variant.word] == variant.value
+            assert phantom.variants[variant.trait] == variant.value
             assert phantom.variants["disease"] == "none"

@@ -16,13 +16,16 @@ from CoWLandmarksLib.core.anatomy import anatomy_from_dict
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
+from CoWLandmarksTrainingLib.train.model_provenance import model_provenance
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
 from other_anatomy import seven_points
 from tiny_training import tiny_sections
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 TOY = tiny_sections(
@@ -65,7 +68,7 @@ def mixed(aligned: Path, out: Path, share: float) -> Training:
 def test_a_model_is_trained_on_both_and_says_so(trained: Path) -> None:
     model = load_model(trained / "model.cow.pt")
     assert [name for name, _ in model.stages] == ["coarse", "circle", "fine"]
-    assert "1 annotated scans (mra), with 50 % synthetic phantoms beside them" in model.card
+    assert "1 annotated scans (mra), with 50 % synthetic phantoms beside them" in model.description
     assert model.provenance["case_seeds"] == [1]
     kept = [path.name.partition("-")[0] for path in sorted((trained / "phantoms").iterdir())]
     assert kept == ["circle", "head"]
@@ -104,7 +107,7 @@ def test_without_a_share_nothing_is_rendered(aligned: Path, tmp_path: Path) -> N
     for stage in training.stages:
         [(_, share)] = training.samples(stage).sources
         assert share == 1.0
-    assert "case_seeds" not in training._provenance({})
+    assert "case_seeds" not in model_provenance(training, {})
 
 
 @pytest.mark.parametrize("wrong", ["another anatomy", "another frame", "another window", "another grid"])
@@ -140,6 +143,6 @@ def test_a_share_that_is_none_is_one_sentence(
 
 def test_another_share_is_another_training(aligned: Path, trained: Path) -> None:
     with pytest.raises(ConfigurationError, match="Settings or cases differ"):
-        from CoWLandmarksTrainingLib.train.training import claim
+        from CoWLandmarksTrainingLib.train.begun_training import claim
 
         claim(mixed(aligned, trained, 0.25), resume=True)

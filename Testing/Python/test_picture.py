@@ -160,6 +160,7 @@ def test_only_a_judged_scan_without_a_problem_has_a_green_header(verdict: Verdic
     assert (green > red and green > blue) == (verdict is Verdict.OK)
 
 
+@pytest.mark.slow
 def test_the_picture_is_written_the_same_every_time_and_any_text_fits(tmp_path: Path) -> None:
     found = replace(
         detection({"BA-T": (0.0, 0.0, 0.0)}),

@@ -34,8 +34,8 @@ NOBODY = 65534
 def sizes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     """Bytes of each file of a full delivery, in the order in which they are written; libraries are loaded by then."""
     folder = tmp_path_factory.mktemp("sizes")
-    words = ["detect", str(write_scan(folder / "head.nii")), "--out", str(folder / "out"), "--no-arteries"]
-    assert main(words, make_fixed_detector) == 0
+    arguments = ["detect", str(write_scan(folder / "head.nii")), "--out", str(folder / "out"), "--no-arteries"]
+    assert main(arguments, make_fixed_detector) == 0
     entries = sorted((folder / "out" / "head").iterdir(), key=lambda path: path.stat().st_mtime_ns)
     return {entry.name: entry.stat().st_size for entry in entries}
 
@@ -68,6 +68,7 @@ def one_error(capfd: pytest.CaptureFixture[str]) -> str:
 class TestFullDisk:
     """A disk that fills up while a result is written."""
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not ROOT_ON_LINUX, reason="only the administrator of a Linux machine can mount a small disk")
     @pytest.mark.parametrize(
         "last",
@@ -79,8 +80,8 @@ class TestFullDisk:
         before = list(sizes)[: list(sizes).index(last)]
         room = sum(4096 * -(-sizes[name] // 4096) for name in before) // 1024 + 4 * (last != "landmarks.mrk.json")
         with small_disk(tmp_path / "disk", max(4, room)) as disk:
-            words = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(disk / "out"), "--no-arteries"]
-            assert main(words, make_fixed_detector) == 1
+            arguments = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(disk / "out"), "--no-arteries"]
+            assert main(arguments, make_fixed_detector) == 1
             assert list(disk.iterdir()) == []
         sentence = one_error(capfd)
         assert str(tmp_path / "disk" / "out" / "head") in sentence
@@ -102,13 +103,13 @@ class TestFullDisk:
     @pytest.mark.skipif(not ROOT_ON_LINUX, reason="only the administrator of a Linux machine can mount a small disk")
     def test_an_earlier_result_survives_a_full_disk(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         with small_disk(tmp_path / "disk", 64) as disk:
-            words = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(disk / "out"), *FEW]
-            assert main(words, make_fixed_detector) == 0
+            arguments = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(disk / "out"), *FEW]
+            assert main(arguments, make_fixed_detector) == 0
             earlier = {path.name: path.read_bytes() for path in (disk / "out" / "head").iterdir()}
             with (disk / "filler").open("wb") as filler, pytest.raises(OSError, match="space"):
                 filler.write(bytes(1 << 20))
             capfd.readouterr()
-            assert main([*words, "--force"], make_fixed_detector) == 1
+            assert main([*arguments, "--force"], make_fixed_detector) == 1
             assert {path.name: path.read_bytes() for path in (disk / "out" / "head").iterdir()} == earlier
             assert [entry.name for entry in (disk / "out").iterdir()] == ["head"]
         assert "cannot be written" in one_error(capfd)
@@ -117,8 +118,8 @@ class TestFullDisk:
 @pytest.mark.skipif(not ROOT_ON_LINUX, reason="only the administrator of a Linux machine can mount a disk")
 def test_a_read_only_disk_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with small_disk(tmp_path / "disk", 64, "ro") as disk:
-        words = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(disk / "out"), *FEW]
-        assert main(words, make_fixed_detector) == 1
+        arguments = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(disk / "out"), *FEW]
+        assert main(arguments, make_fixed_detector) == 1
     sentence = one_error(capfd)
     assert "Read-only file system" in sentence
     assert "--out" in sentence
@@ -195,10 +196,10 @@ def test_what_may_not_be_used_is_one_sentence_that_names_it(
     sizes: dict[str, int],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    words, closed = make(shared)
+    arguments, closed = make(shared)
     closed.chmod(0)
     capfd.readouterr()
-    call = ["detect", *map(str, words), "--out", str(shared / "out"), *FEW]
+    call = ["detect", *map(str, arguments), "--out", str(shared / "out"), *FEW]
     with as_nobody():
         code = main(call, None if make is _model else make_fixed_detector)
     closed.chmod(0o755)
@@ -213,30 +214,30 @@ class TestTwoCalls:
     """Two calls that deliver into one folder: the second one comes while the first one is at work."""
 
     @staticmethod
-    def meanwhile(words: list[str]) -> Callable[[argparse.Namespace], tuple[FixedDetector, Anatomy]]:
+    def meanwhile(command: list[str]) -> Callable[[argparse.Namespace], tuple[FixedDetector, Anatomy]]:
         class Slow(FixedDetector):
             def detect(self, volume: Volume, **options: object) -> Detection:  # type: ignore[override]
-                assert main(words, make_fixed_detector) == 0
+                assert main(command, make_fixed_detector) == 0
                 return super().detect(volume, **options)  # type: ignore[arg-type]
 
         return lambda arguments: (Slow(default_anatomy()), default_anatomy())
 
     def test_the_later_one_says_that_a_result_is_there(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-        words = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(tmp_path / "out"), *FEW]
-        assert main(words, self.meanwhile(words)) == 1
+        arguments = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(tmp_path / "out"), *FEW]
+        assert main(arguments, self.meanwhile(arguments)) == 1
         assert "already holds a result" in one_error(capfd)
         assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["head"]
 
     def test_with_force_the_last_one_stays(self, tmp_path: Path) -> None:
-        words = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(tmp_path / "out"), *FEW, "--force"]
-        assert main(words, self.meanwhile(words)) == 0
+        arguments = ["detect", str(write_scan(tmp_path / "head.nii")), "--out", str(tmp_path / "out"), *FEW, "--force"]
+        assert main(arguments, self.meanwhile(arguments)) == 0
         assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["head"]
         assert len(list((tmp_path / "out" / "head").iterdir())) == 3
 
     def test_different_scans_share_a_folder(self, tmp_path: Path) -> None:
-        words = [
+        arguments = [
             ["detect", str(write_scan(tmp_path / name)), "--out", str(tmp_path / "out"), *FEW]
             for name in ("a.nii", "b.nii")
         ]
-        assert main(words[0], self.meanwhile(words[1])) == 0
+        assert main(arguments[0], self.meanwhile(arguments[1])) == 0
         assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["a", "b"]

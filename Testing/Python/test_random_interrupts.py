@@ -20,7 +20,7 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join(map(str, [ROOT / "CoWLandmarks", ROOT / "Testing"])),
     "OMP_NUM_THREADS": "1",
 }
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX")]
 
 
 def test_many_interrupted_calls_leave_whole_results_only(tmp_path: Path) -> None:
@@ -37,15 +37,17 @@ def test_a_process_interrupted_while_it_delivers_everything(tmp_path: Path, seed
     draw = random.Random(seed)
     scan, out = write_scan(tmp_path / "head.nii"), tmp_path / "out"
     command = [sys.executable, str(ROOT / "Testing" / "fixed_detector.py"), "detect", str(scan), "--out", str(out)]
-    words = [*command, "--no-arteries", "--json-progress"]
-    with subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    arguments = [*command, "--no-arteries", "--json-progress"]
+    with subprocess.Popen(
+        arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline()  # from now on signals are awaited
         time.sleep(draw.uniform(0.0, 3.0))
         process.send_signal(draw.choice([signal.SIGINT, signal.SIGTERM]))
-        _, told = process.communicate(timeout=120)
-    assert "Traceback" not in told
+        _, output = process.communicate(timeout=120)
+    assert "Traceback" not in output
     there = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
     files = ("detection.json", "landmarks.csv", "landmarks.mrk.json", "report.png", "scene.mrb")
     whole = sorted(["head.nii", "out", "out/head", *(f"out/head/{name}" for name in files)])
-    assert (process.returncode, there) in [(0, whole), (1, ["head.nii"]), (2, whole)], told
+    assert (process.returncode, there) in [(0, whole), (1, ["head.nii"]), (2, whole)], output

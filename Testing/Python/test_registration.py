@@ -1,4 +1,4 @@
-"""Registration by intensity: known poses are found again, and what cannot be registered is told."""
+"""Registration by intensity: known poses are found again, and what cannot be registered is reported."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def distance_mm(found: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> flo
     return float(np.linalg.norm(gaps, axis=1).mean())
 
 
+@pytest.mark.slow
 def test_a_tilted_and_shifted_head_is_found_again() -> None:
     fixed, moving = tilted(), tilted(pitch=24.0, roll=-6.0, yaw=5.0, scale=1.05)
     moving[:3, 3] += (6.0, -9.0, 12.0)
@@ -42,12 +43,14 @@ def test_a_tilted_and_shifted_head_is_found_again() -> None:
     assert found.score > 0.2
 
 
+@pytest.mark.slow
 def test_of_several_starts_the_right_one_wins_where_the_tilt_is_large() -> None:
     fixed, moving = tilted(), tilted(pitch=-40.0)
     found = register(network(fixed), network(moving), pitch_starts_deg=(40.0, -40.0), finest_mm=2.5, affine=False)
     assert distance_mm(found.moving_to_fixed, moving, fixed) < 3.0
 
 
+@pytest.mark.slow
 def test_masks_of_the_same_vessels_in_mra_and_cta_are_laid_onto_each_other() -> None:
     fixed, moving = tilted(pitch=-8.0), tilted(pitch=9.0, yaw=4.0)
     masks = []
@@ -59,7 +62,7 @@ def test_masks_of_the_same_vessels_in_mra_and_cta_are_laid_onto_each_other() -> 
     np.testing.assert_allclose(np.linalg.det(found.moving_to_fixed[:3, :3]), 1.0, atol=1e-6)
 
 
-def test_scans_that_hardly_cover_each_other_are_told() -> None:
+def test_scans_that_hardly_cover_each_other_are_reported() -> None:
     grid = axis_aligned_grid(HEAD_GRID.centre, HEAD_GRID.spacing, (8, 20, 20))
     sliver = network(tilted())
     small = head_image(POINTS, tilted(), Modality.MRA, grid)

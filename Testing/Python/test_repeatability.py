@@ -12,6 +12,8 @@ from bad_models import sound_model
 from CoWLandmarksLib.__main__ import main
 from fixed_detector import make_fixed_detector, write_scan
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 DELIVERED, NOT_TO_BE_TRUSTED = 0, 3
 IN_ANOTHER_PROCESS = """

@@ -111,7 +111,7 @@ def test_landmarks_from_a_file_have_no_verdict_whatever_an_earlier_version_wrote
     assert read.verdict is verdict
     write_detection_json(path, read)
     assert json.loads(path.read_text(encoding="utf-8"))["verdict"] == (None if verdict is None else "review")
-    assert read_detection_json(path).verdict_word == ("from a file, not judged" if verdict is None else "review")
+    assert read_detection_json(path).verdict_label == ("from a file, not judged" if verdict is None else "review")
 
 
 def test_the_json_file_is_read_back(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_the_json_file_is_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("{", "cannot be read"),
         ("[]", "no detection of this version"),
@@ -139,7 +139,7 @@ def test_the_json_file_is_read_back(tmp_path: Path) -> None:
         ('{"schema": "cow-detection/1"}', "damaged"),
     ],
 )
-def test_other_files_are_refused_with_a_sentence(tmp_path: Path, text: str, words: str) -> None:
+def test_other_files_are_refused_with_a_sentence(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "detection.json").write_text(text)
-    with pytest.raises(AnnotationError, match=words):
+    with pytest.raises(AnnotationError, match=message):
         read_detection_json(tmp_path / "detection.json")

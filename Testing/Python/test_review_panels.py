@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,39 +10,22 @@ import pytest
 
 pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc_type=ImportError)
 
-from CoWLandmarksLib.core.detection import LandmarkState
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.scene.nodes import add_detection, detection_nodes
 from CoWLandmarksLib.scene.scene_files import load_scene, save_scene
 from example_detection import ANATOMY
-from panel_desk import ABSENT, OUTSIDE, POINTS, UNCERTAIN, Desk, finish_editing, make_detection
+from panel_desk import (
+    ABSENT,
+    BUTTONS,
+    OUTSIDE,
+    POINTS,
+    UNCERTAIN,
+    Desk,
+    finish_editing,
+    make_detection,
+    nothing_selected,
+)
 from slice_view import SliceView
-
-DOCS = Path(__file__).resolve().parent.parent.parent / "Docs"
-BUTTONS = {
-    "Previous": "previousButton",
-    "Next": "nextButton",
-    "Accept": "acceptButton",
-    "Absent": "absentButton",
-    "Outside": "outsideButton",
-    "Re-place": "replaceButton",
-    "Undo": "undoButton",
-    "As detected": "detectedButton",
-}
-
-
-def press(desk: Desk, keys: str, focus: str = "landmarkTable") -> None:
-    """Press a key while a widget of the section has the focus."""
-    from PySide6 import QtGui, QtTest, QtWidgets
-
-    widget = getattr(desk.ui, focus)
-    window = widget.window()
-    window.activateWindow()
-    QtTest.QTest.qWaitForWindowActive(QtWidgets.QWidget.windowHandle(window))
-    widget.setFocus()
-    pressed = QtGui.QKeySequence(keys)[0]
-    QtTest.QTest.keyClick(widget, pressed.key(), pressed.keyboardModifiers())
-    QtTest.QTest.qWait(150)  # a key holds a button down for a tenth of a second
 
 
 def test_without_a_detection_the_section_says_what_to_do(desk: Desk) -> None:
@@ -82,8 +63,8 @@ def test_the_table_fits_a_narrow_panel_and_tells_names_in_full_in_tooltips(desk:
     desk.application.process_events()
     table = desk.ui.landmarkTable
     assert table.horizontalScrollBar().maximum() == 0 and table.width <= 360
-    words = {"to check", "absent", "outside", "corrected", "found"}
-    assert max(table.fontMetrics().horizontalAdvance(word) for word in words) < table.columnWidth(2)
+    labels = {"to check", "absent", "outside", "corrected", "found"}
+    assert max(table.fontMetrics().horizontalAdvance(label) for label in labels) < table.columnWidth(2)
     names = [table.item(row, 1).text() for row in range(19)]
     assert "R-A1-A2 junction" in names and "L-ICA-T terminus" in names and "BA-T Basilar tip" in names
     assert max(table.fontMetrics().horizontalAdvance(name) for name in names) < table.columnWidth(1)
@@ -171,145 +152,6 @@ def test_next_and_previous_go_round(desk: Desk) -> None:
     assert desk.review.selectedCode == UNCERTAIN
 
 
-def keys_of_the_document() -> dict[str, str]:
-    """The buttons and their keys as Docs/review.md lists them."""
-    text = (DOCS / "review.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([^|]+) \| (Shift\+[^|]+) \|", text, re.MULTILINE)
-    return {
-        name: key
-        for names, keys in rows
-        for name, key in zip(names.split(", "), re.findall(r"Shift\+\w", keys), strict=True)
-    }
-
-
-def test_every_key_is_documented_and_told_in_a_tooltip(desk: Desk) -> None:
-    documented = keys_of_the_document()
-    assert len(documented) == len(BUTTONS)
-    for name, key in documented.items():
-        button = getattr(desk.ui, BUTTONS[name])
-        assert button.text == name and button.shortcut.toString() == key
-        assert f"({key})" in button.toolTip
-
-
-def nothing_selected(desk: Desk) -> None:
-    desk.ui.landmarkTable.setCurrentCell(-1, -1)
-    assert desk.review.selectedCode is None
-
-
-def a_found_one(desk: Desk) -> None:
-    desk.review.select("R-M1-M2")
-
-
-def a_reviewed_one(desk: Desk) -> None:
-    desk.review.select("R-M1-M2")
-    desk.ui.acceptButton.click()
-    desk.review.select("R-M1-M2")
-
-
-def a_moved_one(desk: Desk) -> None:
-    desk.markups.SetNthControlPointPosition(ANATOMY.index("R-M1-M2"), 1.0, 2.0, 3.0)
-
-
-def an_absent_one(desk: Desk) -> None:
-    desk.review.select(ABSENT)
-
-
-def waiting_for_a_click(desk: Desk) -> None:
-    desk.ui.replaceButton.click()
-
-
-def broken_off(desk: Desk) -> None:
-    desk.ui.replaceButton.click()
-    desk.ui.replaceButton.click()
-
-
-def all_reviewed(desk: Desk) -> None:
-    for _ in range(19):
-        desk.ui.acceptButton.click()
-
-
-STATES = (
-    nothing_selected,
-    a_found_one,
-    a_reviewed_one,
-    a_moved_one,
-    an_absent_one,
-    waiting_for_a_click,
-    broken_off,
-    all_reviewed,
-)
-FOCUS = ("landmarkTable", "definitionEdit", "acceptButton", "byRuleCheckBox", "loadVolumeComboBox")
-
-
-@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-def test_every_key_presses_its_button_in_every_state_of_the_panel(desk: Desk, state: Callable[[Desk], None]) -> None:
-    desk.start_review()
-    state(desk)
-    pressed: list[str] = []
-    for name, key in keys_of_the_document().items():
-        button = getattr(desk.ui, BUTTONS[name])
-        button.connect("clicked(bool)", lambda checked=False, name=name: pressed.append(name))
-        for focus in (FOCUS[len(pressed) % len(FOCUS)], FOCUS[(len(pressed) + 1) % len(FOCUS)]):
-            before, able = len(pressed), button.enabled
-            press(desk, key, focus)
-            assert pressed[before:] == ([name] if able else []), (name, focus)
-
-
-def test_keys_do_what_their_buttons_do(desk: Desk) -> None:
-    desk.start_review()
-    press(desk, "Shift+N")
-    assert desk.review.selectedCode == ABSENT
-    press(desk, "Shift+P")
-    press(desk, "Shift+A")
-    assert desk.landmark(UNCERTAIN).reviewed and desk.review.selectedCode == ABSENT
-    press(desk, "Shift+O")
-    assert desk.landmark(ABSENT).state is LandmarkState.OUTSIDE and desk.review.selectedCode == OUTSIDE
-    press(desk, "Shift+X")
-    assert desk.landmark(OUTSIDE).state is LandmarkState.ABSENT
-    desk.review.select(ABSENT)
-    press(desk, "Shift+Z")
-    assert desk.landmark(ABSENT).state is LandmarkState.ABSENT
-    desk.review.select(OUTSIDE)
-    press(desk, "Shift+D")
-    assert desk.landmark(OUTSIDE).state is LandmarkState.OUTSIDE
-    for _ in range(2):
-        press(desk, "Shift+R")
-        assert desk.interaction.GetCurrentInteractionMode() == desk.interaction.Place
-        press(desk, "Shift+R")
-        assert desk.interaction.GetCurrentInteractionMode() != desk.interaction.Place
-    press(desk, "Shift+A", "initialsEdit")
-    assert desk.ui.initialsEdit.text.upper() == "ABA" and not desk.landmark(OUTSIDE).reviewed  # typed, no command
-
-
-def test_escape_ends_placing_wherever_the_focus_is_and_does_nothing_else(desk: Desk) -> None:
-    from PySide6 import QtCore
-
-    desk.start_review()
-    reached: list[int] = []
-
-    class Watch(QtCore.QObject):
-        def eventFilter(self, watched: object, event: QtCore.QEvent) -> bool:  # noqa: N802 - Qt's name
-            if event.type() == QtCore.QEvent.KeyPress:
-                reached.append(event.key())
-            return False
-
-    watch = Watch()
-    desk.ui.landmarkTable.installEventFilter(watch)
-    for focus in (*FOCUS, "initialsEdit"):
-        before = desk.landmark(UNCERTAIN)
-        desk.ui.replaceButton.click()
-        press(desk, "Esc", focus)
-        assert desk.interaction.GetCurrentInteractionMode() != desk.interaction.Place, focus
-        assert desk.ui.replaceButton.text == "Re-place" and desk.landmark(UNCERTAIN) == before
-    assert reached == []
-    press(desk, "Esc")
-    assert reached == [QtCore.Qt.Key_Escape]  # nothing is placed: it is left to whoever else wants it
-    desk.ui.replaceButton.click()
-    desk.scene.RemoveNode(desk.markups)
-    press(desk, "Esc")
-    assert len(reached) == 2
-
-
 def test_accepting_locks_counts_and_goes_on(desk: Desk) -> None:
     desk.start_review()
     desk.ui.acceptButton.click()
@@ -392,7 +234,7 @@ def test_re_placing_is_broken_off_in_any_way(desk: Desk, way: str) -> None:
     assert desk.interaction.GetCurrentInteractionMode() != desk.interaction.Place
 
 
-def test_a_point_dragged_in_a_view_is_corrected_selected_told_once_and_taken_back(desk: Desk) -> None:
+def test_a_point_dragged_in_a_view_is_corrected_selected_reported_once_and_taken_back(desk: Desk) -> None:
     desk.start_review()
     start = desk.landmark("R-ICA-T").position
     view = SliceView(desk.scene, start)
@@ -426,7 +268,7 @@ def test_a_point_moved_by_a_script_is_noticed(desk: Desk) -> None:
     assert desk.landmark("R-ICA-T") == make_detection().landmark("R-ICA-T")
 
 
-def test_points_moved_before_the_review_are_told_when_it_begins(desk: Desk) -> None:
+def test_points_moved_before_the_review_are_reported_when_it_begins(desk: Desk) -> None:
     desk.markups.SetNthControlPointPosition(ANATOMY.index("R-ICA-T"), 1.0, 2.0, 3.0)
     desk.start_review()
     assert desk.changes == [("R-ICA-T",)]
@@ -499,7 +341,7 @@ def test_a_closed_scene_and_a_second_clean_up_do_no_harm(desk: Desk) -> None:
         panel.cleanup()
 
 
-def test_a_lost_landmark_is_told_in_words(desk: Desk) -> None:
+def test_a_lost_landmark_is_reported_in_a_sentence(desk: Desk) -> None:
     desk.start_review()
     desk.markups.SetNthControlPointLabel(0, "mine")
     desk.review.refresh()

@@ -48,6 +48,7 @@ def turned(grid: Grid, angles: tuple[float, float, float]) -> Grid:
 
 
 # 187 voxels of 0.46 mm are averaged two by two, and one is left over at one end or the other.
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [(1.7, 1.9, 2.1), (0.46, 1.9, 2.0)])
 def test_reordered_axes_move_no_point(detector: Detector, tmp_path: Path, spacing: tuple[float, float, float]) -> None:
     scan = bead_scan(turned(field(spacing), (4, -9, 15)), apply_affine(POSE, bead_places()))
@@ -59,6 +60,7 @@ def test_reordered_axes_move_no_point(detector: Detector, tmp_path: Path, spacin
         assert distance.max() < 0.001  # the contract says 0.05; only the rounding of headers is left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spacing", "angles", "offset"),
     [

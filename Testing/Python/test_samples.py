@@ -25,7 +25,8 @@ from CoWLandmarksTrainingLib.augment.earlier_errors import (
     simulated_estimate,
     with_expected_places,
 )
-from CoWLandmarksTrainingLib.config.settings import AugmentationSettings, TrainingPlan
+from CoWLandmarksTrainingLib.config.settings import AugmentationSettings
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.phantom.case_cache import circle_case, coarse_case, fine_case
 from CoWLandmarksTrainingLib.phantom.circle_cases import ABSENT_EVERY, case_grid, render_circle_case
@@ -40,10 +41,10 @@ from CoWLandmarksTrainingLib.phantom.training_cases import (
 )
 from CoWLandmarksTrainingLib.train import phantom_source
 from CoWLandmarksTrainingLib.train.batches import Batch, stacked
+from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
 from CoWLandmarksTrainingLib.train.phantom_source import PhantomSource
 from CoWLandmarksTrainingLib.train.samples import StageSamples
 from CoWLandmarksTrainingLib.train.stages import Stage, recipe
-from CoWLandmarksTrainingLib.train.training_data import phantom_frame
 
 CODES = default_anatomy().codes
 PERMUTATION = default_anatomy().mirror_permutation
@@ -97,8 +98,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "fine_status": np.stack([status] * repeat),
                 "fine_origin": np.stack([origin] * repeat),
             }
-    np.savez(folder / "head-v4-1-0000000.npz", **head)
-    np.savez(folder / "circle-v4-1-0000000.npz", **circle)
+    np.savez(folder / "head-1-0000000.npz", **head)
+    np.savez(folder / "circle-1-0000000.npz", **circle)
     return folder
 
 
@@ -335,24 +336,26 @@ class TestPhantomsOnDemand:
         assert {number % 2 for number in drawn} == {parity}
         assert len(set(drawn)) == 20  # as many as wanted, all of this modality
 
-    def test_windows_that_phantoms_are_not_rendered_in_are_told(self, tmp_path: Path) -> None:
+    def test_windows_that_phantoms_are_not_rendered_in_are_reported(self, tmp_path: Path) -> None:
         stage: Stage = replace(STAGES["fine"], shape=(48, 64, 80))
         with pytest.raises(ConfigurationError, match=r"windows of 64 x 64 x 48 voxels .* data\.phantom_share = 0\.$"):
             PhantomSource(tmp_path, 1, 1, 1).case(stage, 0, np.random.default_rng(1))
 
+    @pytest.mark.slow
     def test_two_processes_that_render_the_same_phantom_leave_one_whole_file(self, tmp_path: Path) -> None:
         probe = (
             "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
             "from CoWLandmarksTrainingLib.phantom.case_cache import circle_case\n"
             "print(circle_case(Path(sys.argv[1]), 5, 3).image.sum())"
         )
-        words = [sys.executable, "-c", probe]
+        arguments = [sys.executable, "-c", probe]
         both = [
-            subprocess.Popen([*words, str(tmp_path / "shared")], stdout=subprocess.PIPE, text=True) for _ in range(2)
+            subprocess.Popen([*arguments, str(tmp_path / "shared")], stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
         ]
         sums = {process.communicate()[0] for process in both}
         assert [process.returncode for process in both] == [0, 0]
-        assert [path.name for path in (tmp_path / "shared").iterdir()] == ["circle-v4-5-0000003.npz"]
+        assert [path.name for path in (tmp_path / "shared").iterdir()] == ["circle-5-0000003.npz"]
         shared, alone = circle_case(tmp_path / "shared", 5, 3), circle_case(tmp_path / "alone", 5, 3)
         np.testing.assert_array_equal(shared.image, alone.image)
         np.testing.assert_array_equal(shared.landmarks, alone.landmarks)
@@ -360,12 +363,10 @@ class TestPhantomsOnDemand:
         assert sums == {f"{alone.image.sum()}\n"}
 
     @pytest.mark.skipif(not Path("/proc").exists(), reason="needs a folder that cannot be made")
-    def test_a_phantom_that_cannot_be_kept_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_phantom_that_cannot_be_kept_is_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
         case = render_circle_case(5, 3, torch.device("cpu"))
         monkeypatch.setattr("CoWLandmarksTrainingLib.phantom.case_cache.render_circle_case", lambda *_: case)
-        with pytest.raises(
-            OutputError, match=r"circle-v4-5-0000003\.npz' cannot be written .*; make room on the disk\.$"
-        ):
+        with pytest.raises(OutputError, match=r"circle-5-0000003\.npz' cannot be written .*; make room on the disk\.$"):
             circle_case(Path("/proc/none"), 5, 3)
 
 
@@ -377,6 +378,7 @@ def test_every_tenth_circle_case_of_a_modality_lacks_a_landmark(index: int) -> N
     np.testing.assert_array_equal(np.isfinite(case.landmarks).all(axis=1), case.status != 0)
 
 
+@pytest.mark.slow
 def test_a_circle_case_shows_its_vessels_where_its_landmarks_are() -> None:
     case = render_circle_case(7, 3, torch.device("cpu"))
     again = render_circle_case(7, 3, torch.device("cpu"))

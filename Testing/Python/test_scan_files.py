@@ -38,7 +38,7 @@ def test_earlier_results_are_left_out(tmp_path: Path) -> None:
     assert len(find_scans(tmp_path)) == 2
 
 
-def test_a_folder_without_scans_and_a_missing_one_are_told(tmp_path: Path) -> None:
+def test_a_folder_without_scans_and_a_missing_one_are_reported(tmp_path: Path) -> None:
     touch(tmp_path / "notes.txt")
     with pytest.raises(VolumeError, match="holds no scan"):
         find_scans(tmp_path)

@@ -77,7 +77,7 @@ def test_the_folder_holds_everything_and_goes_with_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_temporary_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_temporary_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="temporary folder"):
         ScanHandover(make_volume(), tmp_path / "missing")
 
@@ -96,10 +96,11 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_behind_goes_and_what_a_living_one_needs_stays(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", HAND_OVER, str(tmp_path)]
+    arguments = [sys.executable, "-c", HAND_OVER, str(tmp_path)]
     mine = ScanHandover(make_volume(), tmp_path)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         theirs = Path(process.stdout.readline().strip())
         assert (theirs / "patient.nrrd").is_file()
@@ -194,10 +195,11 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_unpacked_scenes_and_reports_of_a_killed_process_go_too(tmp_path: Path) -> None:
     pytest.importorskip("slicer", reason="needs slicer-core")
-    words = [sys.executable, "-c", SCENE_AND_REPORT, str(tmp_path)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    arguments = [sys.executable, "-c", SCENE_AND_REPORT, str(tmp_path)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "made"
         left = sorted(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What the warm worker keeps of the last scan: corrections made with it are those of a fresh process, to the byte."""
+"""What the worker keeps of the last scan: corrections made with it are those of a fresh process, to the byte."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beads import bead_model, bead_places, bead_scan
 from CoWLandmarksLib import worker
 from CoWLandmarksLib.__main__ import main
 from CoWLandmarksLib.arteries.costs import CostMap
 from CoWLandmarksLib.arteries.minimal_path import corridor_between
 from CoWLandmarksLib.arteries.surroundings import anchors_at, surroundings_of
 from CoWLandmarksLib.arteries.tracer import ArteryTracer
+from CoWLandmarksLib.core import volume as volume_module
 from CoWLandmarksLib.core.detection import LandmarkEstimate
-from CoWLandmarksLib.core.volume import Modality, Volume
+from CoWLandmarksLib.core.volume import Modality, Volume, axis_aligned_grid
+from CoWLandmarksLib.detect.detector import Detector
 from CoWLandmarksLib.files.markups import write_annotation
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksLib.pipeline import scan_memory
@@ -38,6 +41,7 @@ def moved(points: list[LandmarkEstimate], code: str, shift: float) -> list[Landm
     return [replace(p, position=(r, a, s + shift)) if p.code == code else p for p in points]
 
 
+@pytest.mark.slow
 def test_corrections_in_the_worker_are_those_of_fresh_processes_and_tell_their_progress(
     scan: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,8 +61,15 @@ def test_corrections_in_the_worker_are_those_of_fresh_processes_and_tell_their_p
     requests = []
     for number, points in enumerate(steps):
         write_annotation(tmp_path / f"{number}.mrk.json", points, ANATOMY)
-        words = ["arteries", str(file), str(tmp_path / f"{number}.mrk.json"), "--no-scene", "--no-pictures", "--out"]
-        warm, cold = ([*words, str(tmp_path / kind / str(number))] for kind in ("warm", "cold"))
+        arguments = [
+            "arteries",
+            str(file),
+            str(tmp_path / f"{number}.mrk.json"),
+            "--no-scene",
+            "--no-pictures",
+            "--out",
+        ]
+        warm, cold = ([*arguments, str(tmp_path / kind / str(number))] for kind in ("warm", "cold"))
         if number:
             warm += ["--previous", str(tmp_path / "warm" / str(number - 1) / "head")]
             cold += ["--previous", str(tmp_path / "cold" / str(number - 1) / "head")]
@@ -104,6 +115,7 @@ def test_a_scan_is_read_anew_when_its_file_has_changed(
         assert other.read(file) is not other.read(file)
 
 
+@pytest.mark.slow
 def test_the_cost_map_is_the_same_in_whatever_order_it_was_looked_at(scan: Volume) -> None:
     tracer = ArteryTracer(scan, Modality.MRA, ANATOMY)
     tracer.trace(landmarks())
@@ -121,3 +133,22 @@ def test_the_cost_map_is_the_same_in_whatever_order_it_was_looked_at(scan: Volum
         k, j, i = (slice(f, f + n) for f, n in zip(corridor.first, corridor.inside.shape, strict=True))
         one, other = (m.vesselness[k, j, i][corridor.inside] for m in (at_once, bit_by_bit))
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_scan_is_checked_once_on_its_way_from_the_file_to_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+    check = volume_module._check_geometry
+
+    def counted(matrix: np.ndarray, shape: tuple[int, ...], name: str) -> None:
+        checked.append(name)
+        check(matrix, shape, name)
+
+    monkeypatch.setattr(volume_module, "_check_geometry", counted)
+    grid = axis_aligned_grid(np.array([2.0, 17.0, 1.0]), np.array([1.7, 1.9, 2.1]), (44, 46, 52))
+    write_volume(bead_scan(grid, bead_places()), tmp_path / "head.nrrd")
+    detector = Detector(bead_model(), "cpu", mirror=False)
+    few = ["--no-scene", "--no-pictures", "--no-arteries", "--out", str(tmp_path / "out")]
+    assert main(["detect", str(tmp_path / "head.nrrd"), *few], lambda _: (detector, detector.model.anatomy)) == 0
+    assert checked == ["head"]

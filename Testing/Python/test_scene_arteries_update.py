@@ -65,9 +65,9 @@ def label(code: str) -> int:
 
 
 def modifications(thing: Any, event: Any = vtk.vtkCommand.ModifiedEvent) -> list[str]:
-    told: list[str] = []
-    thing.AddObserver(event, lambda caller, name: told.append(name))
-    return told
+    events: list[str] = []
+    thing.AddObserver(event, lambda caller, name: events.append(name))
+    return events
 
 
 def test_only_the_artery_that_has_changed_gets_another_surface(added: tuple[Volume, Any, ArteryNodes]) -> None:
@@ -93,9 +93,9 @@ def test_only_the_artery_that_has_changed_gets_another_surface(added: tuple[Volu
 def test_what_is_the_same_is_not_touched(added: tuple[Volume, Any, ArteryNodes]) -> None:
     volume, node, nodes = added
     same = arteries_of(volume, 3)
-    told = [modifications(nodes.segmentation.GetSegmentation(), "AnyEvent"), modifications(nodes.table)]
+    events = [modifications(nodes.segmentation.GetSegmentation(), "AnyEvent"), modifications(nodes.table)]
     replace_arteries(nodes.segmentation, nodes.table, node, same, ANATOMY, surfaces=surfaces_of(same))
-    assert told == [[], []]
+    assert events == [[], []]
 
 
 def test_segments_that_a_person_has_changed_are_all_made_anew(added: tuple[Volume, Any, ArteryNodes]) -> None:
@@ -121,13 +121,13 @@ def test_only_the_ball_whose_point_has_moved_moves(added: tuple[Volume, Any, Art
     _, node, _ = added
     markups = add_detection(node.GetScene(), node, detection(), ANATOMY).markups
     model = add_region_balls(markups, ANATOMY)
-    data, told = model.GetPolyData(), modifications(model.GetPolyData())
+    data, events = model.GetPolyData(), modifications(model.GetPolyData())
     before = slicer.util.arrayFromModelPoints(model).copy()
     update_region_balls(markups, ANATOMY)
-    assert told == []
+    assert events == []
     markups.SetNthControlPointPositionWorld(3, 50.0, 60.0, 70.0)
     update_region_balls(markups, ANATOMY)
-    assert model.GetPolyData() is data and told
+    assert model.GetPolyData() is data and events
     balls = slicer.util.arrayFromModelPoints(model).reshape(19, -1, 3)
     np.testing.assert_allclose(balls[3].mean(axis=0), (50.0, 60.0, 70.0), atol=1e-3)
     np.testing.assert_array_equal(np.delete(balls, 3, axis=0), np.delete(before.reshape(19, -1, 3), 3, axis=0))
@@ -140,9 +140,9 @@ def test_a_point_that_tells_its_landmark_already_is_not_changed(added: tuple[Vol
     _, node, _ = added
     made = detection()
     markups = add_detection(node.GetScene(), node, made, ANATOMY).markups
-    told = modifications(markups, "AnyEvent")
+    events = modifications(markups, "AnyEvent")
     for index, estimate in enumerate(made.landmarks):
         show_estimate(markups, index, estimate)
-    assert told == []
+    assert events == []
     show_estimate(markups, 2, replace(made.landmarks[2], state=LandmarkState.UNCERTAIN))
-    assert told and not markups.GetNthControlPointSelected(2)
+    assert events and not markups.GetNthControlPointSelected(2)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +19,15 @@ from CoWLandmarksLib.__main__ import main
 from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.artery_map import ArteryState, cropped_labels
+from CoWLandmarksLib.core.circle_variant import summary_line
 from CoWLandmarksLib.core.detection import LandmarkState
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import Volume
 from CoWLandmarksLib.files.arteries_files import read_label_crop
-from CoWLandmarksLib.files.delivered import Delivered, one_line, read_delivered, summary_of
+from CoWLandmarksLib.files.delivered import Delivered, read_delivered
 from CoWLandmarksLib.files.surfaces import artery_surfaces
 from CoWLandmarksLib.io.volume_io import read_volume
+from CoWLandmarksLib.pipeline.correction import earlier_result
 from CoWLandmarksLib.scene import results as scene_results
 from CoWLandmarksLib.scene.batch_table import BatchRow, add_batch_table, batch_summary
 from CoWLandmarksLib.scene.nodes import add_volume, read_detection, volume_node_of
@@ -30,13 +35,15 @@ from CoWLandmarksLib.scene.results import (
     add_result,
     refresh_summary,
     result_of,
-    result_words,
+    result_texts,
     scans_of,
     set_shown,
     update_arteries,
 )
 from CoWLandmarksLib.scene.scene_files import create_scene, load_scene, save_scene
 from CoWLandmarksLib.scene.views import show_only_result
+
+pytestmark = pytest.mark.slow
 
 ANATOMY = default_anatomy()
 
@@ -47,10 +54,18 @@ def volume() -> Volume:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("out")
-    assert main(["detect", "--sample", "--out", str(out), "--no-scene", "--no-pictures", "--device", "cpu"]) == 0
-    return out / "sample_mra"
+def event(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the command line says of its result."""
+    arguments = ["detect", "--sample", "--out", str(tmp_path_factory.mktemp("out")), "--no-scene", "--no-pictures"]
+    with redirect_stdout(io.StringIO()) as output:
+        assert main([*arguments, "--device", "cpu", "--json-progress"]) == 0
+    last: dict[str, str] = json.loads(output.getvalue().splitlines()[-1])
+    return last
+
+
+@pytest.fixture(scope="module")
+def folder(event: dict[str, str]) -> Path:
+    return Path(event["path"])
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +91,8 @@ def test_the_crop_of_the_labels_is_that_of_the_whole_label_map(folder: Path) -> 
 
 def test_surfaces_are_delivered_only_to_whom_asks_for_them(folder: Path, volume: Volume, tmp_path: Path) -> None:
     assert not list(folder.glob("*.npz"))
-    words = ["arteries", str(SAMPLE_FILE), str(folder / "landmarks.mrk.json"), "--out", str(tmp_path)]
-    assert main([*words, "--previous", str(folder), "--no-scene", "--no-pictures", "--surfaces"]) == 0
+    arguments = ["arteries", str(SAMPLE_FILE), str(folder / "landmarks.mrk.json"), "--out", str(tmp_path)]
+    assert main([*arguments, "--previous", str(folder), "--no-scene", "--no-pictures", "--surfaces"]) == 0
     found = read_delivered(tmp_path / folder.name, volume.grid, ANATOMY)
     made = surfaces_of(found)
     assert list(found.surfaces) == list(made) == [artery.code for artery in ANATOMY.arteries]
@@ -94,7 +109,9 @@ def test_a_result_is_read_back_under_the_name_of_the_volume(delivered: Delivered
 
 
 @pytest.mark.parametrize("damage", ["detection.json", "arteries.seg.nrrd"])
-def test_a_damaged_result_is_told_in_one_sentence(folder: Path, volume: Volume, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_result_is_reported_in_one_sentence(
+    folder: Path, volume: Volume, tmp_path: Path, damage: str
+) -> None:
     broken = shutil.copytree(folder, tmp_path / "result")
     (broken / damage).write_bytes((folder / damage).read_bytes()[:900])
     with pytest.raises(AnnotationError, match=damage):
@@ -206,35 +223,56 @@ def test_a_result_survives_a_saved_scene(delivered: Delivered, volume: Volume, t
     assert read_detection(markups, ANATOMY).scan == "Anna's scan"
 
 
-def test_the_summary_is_one_line_for_people(delivered: Delivered, folder: Path) -> None:
+def test_the_summary_is_one_line_for_people(delivered: Delivered) -> None:
     detection = delivered.detection
     landmarks = tuple(
         replace(e, state=LandmarkState.UNCERTAIN if e.code in ("BA-T", "R-C4-C5") else LandmarkState.FOUND)
         for e in detection.landmarks
     )
-    assert one_line(landmarks, ["R-PCoA"]) == "19 found; right PCoA absent; 2 to check"
-    assert "found; " in summary_of(folder)
+    assert summary_line(landmarks, ["R-PCoA"]) == "17 found; 2 to check; right PCoA absent"
     gone = tuple(
         replace(e, state=LandmarkState.OUTSIDE, position=None) if e.code == "L-A2-A3" else e for e in landmarks
     )
-    assert one_line(gone) == "18 found; L-A2-A3 outside the scan; 2 to check"
+    assert summary_line(gone) == "16 found; 2 to check; L-A2-A3 outside the scan"
 
 
-def test_the_words_of_a_result_are_kept_by_its_point_list_and_renewed(delivered: Delivered, volume: Volume) -> None:
+def test_event_and_scene_say_the_same_line_of_a_result(
+    event: dict[str, str], delivered: Delivered, volume: Volume
+) -> None:
     scene = create_scene()
     nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY)
-    words = result_words(nodes.markups)
-    assert (words.scan, words.verdict) == ("Anna's scan", delivered.detection.verdict)
-    assert words.reasons == delivered.detection.reasons
+    assert event["message"] == f"{delivered.detection.verdict_label}; {result_texts(nodes.markups).summary}"
+
+
+def test_a_result_folder_is_read_with_its_detection_parsed_once(
+    folder: Path, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    loads = json.loads
+    monkeypatch.setattr("json.loads", lambda text: parsed.append(text) or loads(text))
+    found, before = read_delivered(folder, volume.grid, ANATOMY), len(parsed)
+    _, arteries = earlier_result(folder, volume, ANATOMY)
+    assert (before, len(parsed)) == (1, 2)
+    assert found.arteries is not None and found.arteries.summary
+    assert [trace.code for trace in found.arteries.arteries] == [trace.code for trace in arteries.arteries]
+    assert arteries.anchors
+
+
+def test_the_texts_of_a_result_are_kept_by_its_point_list_and_renewed(delivered: Delivered, volume: Volume) -> None:
+    scene = create_scene()
+    nodes = add_result(scene, add_volume(scene, volume), delivered, ANATOMY)
+    arguments = result_texts(nodes.markups)
+    assert (arguments.scan, arguments.verdict) == ("Anna's scan", delivered.detection.verdict)
+    assert arguments.reasons == delivered.detection.reasons
     for row in range(19):
         nodes.states.GetTable().GetColumnByName("state").SetValue(row, "found")
     nodes.table.GetTable().GetColumnByName("state").SetValue(13, "absent")
     assert refresh_summary(nodes.markups, ANATOMY).startswith("19 found; right PCoA")
-    assert "to check" not in result_words(nodes.markups).summary
+    assert "to check" not in result_texts(nodes.markups).summary
     nodes.markups.SetAttribute("CoWLandmarks.verdict", "splendid")
     nodes.markups.SetAttribute("CoWLandmarks.reasons", "no json")
-    assert (result_words(nodes.markups).verdict, result_words(nodes.markups).reasons) == (None, ())
-    assert (result_words(nodes.markups).judged, result_words(nodes.markups).headline) == (None, "")
+    assert (result_texts(nodes.markups).verdict, result_texts(nodes.markups).reasons) == (None, ())
+    assert (result_texts(nodes.markups).judged, result_texts(nodes.markups).headline) == (None, "")
 
 
 def test_a_result_is_hidden_and_drawn_as_a_whole(delivered: Delivered, volume: Volume) -> None:

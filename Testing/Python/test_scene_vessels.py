@@ -70,7 +70,7 @@ def theirs(scene: object, volume_node: object) -> object:
     return display
 
 
-def told(display: object) -> tuple:
+def properties(display: object) -> tuple:
     node = [0.0] * 4
     display.GetVolumePropertyNode().GetScalarOpacity().GetNodeValue(0, node)
     ids = (display.GetVolumePropertyNodeID(), display.GetROINodeID())
@@ -82,9 +82,9 @@ def test_a_volume_rendering_of_a_person_is_left_as_it_is(shown: bool) -> None:
     scene, volume_node, markups = make_scene()
     person = theirs(scene, volume_node)
     person.SetVisibility(shown)
-    before = told(person)
+    before = properties(person)
     ours = show_vessels(rendering_logic(scene), volume_node, markups)
-    assert told(person) == before and bool(person.GetVisibility()) is shown
+    assert properties(person) == before and bool(person.GetVisibility()) is shown
     if shown:
         assert ours is None, "two would hide each other"
     else:
@@ -102,10 +102,10 @@ def test_what_a_person_makes_of_our_volume_rendering_is_theirs_from_then_on() ->
     display = show_vessels(logic, volume_node, markups)
     display.GetVolumePropertyNode().GetScalarOpacity().AddPoint(77.0, 0.9)
     display.SetVisibility(False)
-    before = told(display)
+    before = properties(display)
     another = show_vessels(logic, volume_node, markups)
     assert another is not display and another.GetVisibility()
-    assert told(display) == before and not display.GetVisibility()
+    assert properties(display) == before and not display.GetVisibility()
 
 
 def test_our_volume_rendering_is_found_again_in_a_saved_scene(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong in one section of a panel is told, logged once, and does not starve the other sections."""
+"""An error in one section of a panel is reported, logged once, and does not stop the other sections."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def reached(panel: Any, markups: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("broken", SECTIONS)
-def test_a_section_that_fails_is_told_and_logged_once_and_the_others_get_the_detection(
+def test_a_section_that_fails_is_reported_and_logged_once_and_the_others_get_the_detection(
     application: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
     widget = application.load_module("CoWLandmarks")
@@ -86,15 +86,15 @@ def test_two_different_failures_of_a_section_are_both_logged(application: Any) -
     from CoWLandmarksPanel.section_guard import SectionGuard
 
     guard = SectionGuard(qt.QLabel())
-    told: list[str] = []
+    texts: list[str] = []
 
     def step(kind: type[Exception]) -> None:
-        raise kind(f"number {len(told)}")
+        raise kind(f"number {len(texts)}")
 
     for kind in (ValueError, KeyError, ValueError):
         guard.call("Export", step, kind)
-        told.append(guard._label.text)
-    assert "ValueError: number 0" in told[0] and "number 1" in told[1] and "ValueError: number 2" in told[2]
+        texts.append(guard._label.text)
+    assert "ValueError: number 0" in texts[0] and "number 1" in texts[1] and "ValueError: number 2" in texts[2]
     assert len(application.slot_errors) == 2
     application.slot_errors.clear()
 
@@ -111,7 +111,7 @@ def test_cleaning_up_goes_through_all_sections(application: Any, monkeypatch: py
 
 
 @pytest.mark.parametrize("broken", ["update_region_balls", "refresh_summary"])
-def test_what_fails_after_a_correction_is_told_and_the_arteries_follow_all_the_same(
+def test_what_fails_after_a_correction_is_reported_and_the_arteries_follow_all_the_same(
     application: Any, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     from CoWLandmarksPanel import detection_panel
@@ -130,7 +130,7 @@ def test_what_fails_after_a_correction_is_told_and_the_arteries_follow_all_the_s
     application.slot_errors.clear()
 
 
-def test_a_look_or_a_result_that_fails_in_a_turn_of_its_own_is_told(
+def test_a_look_or_a_result_that_fails_in_a_turn_of_its_own_is_reported(
     application: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from CoWLandmarksPanel.detection_runs import Run
@@ -139,7 +139,7 @@ def test_a_look_or_a_result_that_fails_in_a_turn_of_its_own_is_told(
     panel, markups = widget.panel, detected(application)
     with monkeypatch.context() as patched:
         fail_in(patched, panel, "_display")
-        panel._toDisplay, panel._look = markups, True
+        panel._toDisplay, panel._centreViews = markups, True
         panel._displayTimer.start()
         application.process_events()
         assert "'Result' failed" in widget.ui.sectionErrorLabel.text

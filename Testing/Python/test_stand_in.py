@@ -116,13 +116,13 @@ def test_a_closed_section_hides_what_it_holds_and_opens_it_as_it_was(application
     section.layout().addWidget(hidden)
     hidden.visible = False
     section.show()
-    told: list[bool] = []
-    section.connect("contentsCollapsed(bool)", told.append)
+    received: list[bool] = []
+    section.connect("contentsCollapsed(bool)", received.append)
     section.collapsed = True
     assert not shown.visible
     section.click()
     assert shown.visible and not hidden.visible
-    assert told == [True, False]
+    assert received == [True, False]
 
 
 def test_the_node_box_follows_the_scene(application: Application) -> None:

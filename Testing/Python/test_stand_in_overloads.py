@@ -41,7 +41,7 @@ WITHOUT_OVERLOADS = {"QApplication", "QSortFilterProxyModel", "QTemporaryDir", "
 """Classes of the stand-in that the dump lacks: their methods take what PySide's do."""
 
 METHODS_WITHOUT_OVERLOADS = (
-    # PythonQt's own, slots that the dump left out, and names that are words of Python.
+    # PythonQt's own, slots that the dump left out, and names that are keywords of Python.
     {"className", "delete", "inherits", "close", "deleteLater", "tr", "raise_", "exec", "exec_", "print_", "whatsThis"}
     | {"QProcess.kill", "QProcess.terminate"}
     # Of the class and of an object at once: PySide alone can bind them.

@@ -15,14 +15,18 @@ from CoWLandmarksLib.core.anatomy import anatomy_from_dict
 from CoWLandmarksLib.core.errors import ModelError
 from CoWLandmarksLib.detect.model import Model, load_model, save_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import PRESETS, STAGE_NAMES, trainer_config
+from CoWLandmarksTrainingLib.config.settings import STAGE_NAMES
+from CoWLandmarksTrainingLib.config.trainer_config import trainer_config
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.records.improvement import Improvement
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
 from other_anatomy import seven_points
 from tiny_training import tiny_sections
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 TOY = tiny_sections(
@@ -31,6 +35,7 @@ TOY = tiny_sections(
     circle={"steps": 1},
     fine={"steps": 12, "learning_rate": 5e-3, "adversarial_steps": 0},
     data={"prior": "none"},
+    augmentation={"mirror": False},
 )
 KEPT = {"coarse": {"steps": 0}, "circle": {"steps": 0}}
 NOT_BETTER = {"learning_rate": 50.0, "steps": 1, "gradient_norm": 0.0, "warm_up_steps": 0, "average_decay": 0.0}
@@ -50,8 +55,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(here: Path, cohort: str, out: Path, settings: dict[str, Any], *more: str) -> int:
     out.mkdir(parents=True, exist_ok=True)
     (out / "toy.json").write_text(json.dumps(settings), encoding="utf-8")
-    words = ["train", str(here / cohort), "--out", str(out), "--config", str(out / "toy.json"), "--device", "cpu"]
-    return main([*words, *more])
+    arguments = ["train", str(here / cohort), "--out", str(out), "--config", str(out / "toy.json"), "--device", "cpu"]
+    return main([*arguments, *more])
 
 
 def toy(start: Path | str, **changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -101,7 +106,7 @@ class TestNetworks:
         assert not _same(one, other, "fine")
         assert other.provenance["circle"]["steps"] == 0
         assert not (tmp_path / "coarse" / "checkpoint.pt").exists()
-        assert "steps: fine 1." in other.card
+        assert "steps: fine 1." in other.description
 
     @pytest.mark.parametrize("off_mm", [0.0, 20.0])
     def test_networks_that_know_a_frame_are_taken_where_it_is_this_one(
@@ -174,23 +179,24 @@ class TestComparison:
     def test_a_training_from_a_model_ends_with_new_against_old(
         self, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        start = here / "first" / "model.cow.pt"
-        settings = toy(start, **KEPT, fine=NOT_BETTER)
+        start = model_with(here, tmp_path / "start.cow.pt", circle=None)  # a scan is read in half the time
+        two = {"stages": ["coarse", "fine"]}
+        settings = toy(start, training=two, coarse=KEPT["coarse"], fine=NOT_BETTER)
         assert train(here, "aligned", tmp_path, settings, "--json-progress") == 0
         printed = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-        told = [entry for entry in printed if entry["stage"] == "comparison"][-1]
+        comparison = [entry for entry in printed if entry["stage"] == "comparison"][-1]
         content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
         compared = load_model(tmp_path / "model.cow.pt").provenance["compared_with_start"]
         assert content == {"schema": "cow-comparison/1", **compared}
-        assert told == {"stage": "comparison", "message": told["message"], **compared}
+        assert comparison == {"stage": "comparison", "message": comparison["message"], **compared}
         assert (compared["scans"], compared["landmarks"]) == (2, 2 * 19)
         low, high = compared["interval_mm"]
         assert low <= compared["difference_mm"] <= high
         assert compared["difference_mm"] == pytest.approx(compared["new_mre_mm"] - compared["old_mre_mm"], abs=2e-4)
         assert compared["difference_mm"] > 0.0
         assert compared["better"] is False
-        assert told["message"].startswith("On 2 scans the new model has a mean error of ")
-        assert told["message"].endswith("WARNING: the new model is not better; keep the old one.")
+        assert comparison["message"].startswith("On 2 scans the new model has a mean error of ")
+        assert comparison["message"].endswith("WARNING: the new model is not better; keep the old one.")
         before = load_model(start)
         began = load_model(tmp_path / "model.cow.pt").provenance["started_from"]
         assert began["model"] == before.name
@@ -203,13 +209,13 @@ class TestComparison:
     ) -> None:
         settings = toy(here / "first" / "model.cow.pt", **KEPT, fine={"steps": 1})
         assert train(here, "none-validate", tmp_path, settings) == 0
-        *_, told, last = capsys.readouterr().out.splitlines()
-        assert told.startswith("comparison: There is no validation scan: whether the new model is better")
+        *_, comparison, last = capsys.readouterr().out.splitlines()
+        assert comparison.startswith("comparison: There is no validation scan: whether the new model is better")
         assert last == f"The model is '{tmp_path / 'model.cow.pt'}'."
         assert not (tmp_path / "comparison.json").exists()
         model = load_model(tmp_path / "model.cow.pt")
         assert "compared_with_start" not in model.provenance
-        assert "There was no validation scan: confidences are those of the model it began from." in model.card
+        assert "There was no validation scan: confidences are those of the model it began from." in model.description
         before = load_model(here / "first" / "model.cow.pt").fine.calibration
         np.testing.assert_array_equal(model.fine.calibration.error_mm, before.error_mm)
 
@@ -235,9 +241,9 @@ class TestComparison:
     def test_the_sentence_warns_unless_it_is_surely_better(
         self, old: float, new: float, interval: tuple[float, float] | None, ending: str
     ) -> None:
-        told = Improvement(6, 114, old, new, interval).sentence()
-        assert told.endswith(ending)
-        assert f"{new:.2f} mm, the old one {old:.2f} mm" in told
+        comparison = Improvement(6, 114, old, new, interval).sentence()
+        assert comparison.endswith(ending)
+        assert f"{new:.2f} mm, the old one {old:.2f} mm" in comparison
 
 
 def _same(one: Model, other: Model, name: str) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.core.volume import Modality, Volume, axis_aligned_grid
+from CoWLandmarksTrainingLib.config.settings import PHANTOM_VERSIONS
 from CoWLandmarksTrainingLib.evaluate.evaluation import CaseResult, figures_by_trait
 from CoWLandmarksTrainingLib.evaluate.subgroups import subgroups_of
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case
@@ -24,9 +25,9 @@ def truth(*states: LandmarkState) -> list[LandmarkEstimate]:
 
 
 def test_a_real_case_has_only_what_its_image_and_annotation_tell() -> None:
-    traits = subgroups_of({"modality": "mra"}, scan((0.4, 0.4, 0.8)), truth(LandmarkState.ABSENT))
+    traits = subgroups_of(Modality.MRA, {}, scan((0.4, 0.4, 0.8)), truth(LandmarkState.ABSENT))
     assert traits == {"in-plane voxel": "up to 0.52 mm", "slice": "above 0.75 mm", "coverage": "whole circle"}
-    coarse = subgroups_of({"modality": "mra"}, scan((0.7, 0.6, 0.6)), truth(LandmarkState.OUTSIDE))
+    coarse = subgroups_of(Modality.MRA, {}, scan((0.7, 0.6, 0.6)), truth(LandmarkState.OUTSIDE))
     assert coarse == {"in-plane voxel": "above 0.52 mm", "slice": "up to 0.75 mm", "coverage": "cut"}
 
 
@@ -46,25 +47,21 @@ def test_a_real_case_has_only_what_its_image_and_annotation_tell() -> None:
     ],
 )
 def test_a_phantom_case_tells_its_variants(changes: dict[str, str], trait: str, value: str) -> None:
-    words = {"ACoA": "single", "A2": "paired", "disease": "none"}
+    variants = {"ACoA": "single", "A2": "paired", "disease": "none"}
     for side in "RL":
-        words |= {f"{side}-PCoA": "normal", f"{side}-A1": "normal", f"{side}-MCA": "bifurcation"}
-    record: dict[str, Any] = {"variants": words | changes, "masking": "none", "appearance": {"noise": 10.0}}
-    traits = subgroups_of({"modality": "cta", "phantom": record}, scan((0.5, 0.5, 0.5)), [])
+        variants |= {f"{side}-PCoA": "normal", f"{side}-A1": "normal", f"{side}-MCA": "bifurcation"}
+    record: dict[str, Any] = {"variants": variants | changes, "masking": "none", "appearance": {"noise": 10.0}}
+    traits = subgroups_of(Modality.CTA, record, scan((0.5, 0.5, 0.5)), [])
     assert traits[trait] == value
     assert traits["processing"] == "as scanned"
 
 
-def test_a_case_of_version_3_has_no_branch_patterns() -> None:
-    case = make_case(3, 0, Modality.CTA, version=3)
-    assert "early branches of M1" not in subgroups_of({"phantom": case.record}, case.volume, case.truth)
-
-
-def test_the_record_of_a_phantom_is_understood() -> None:
-    case = make_case(3, 0, Modality.CTA)
-    traits = subgroups_of({"modality": "cta", "phantom": case.record}, case.volume, case.truth)
+@pytest.mark.parametrize("version", PHANTOM_VERSIONS)
+def test_the_record_of_a_phantom_is_understood(version: int) -> None:
+    case = make_case(3, 0, Modality.CTA, version=version)
+    traits = subgroups_of(Modality.CTA, case.record, case.volume, case.truth)
     assert set(traits) > {"disease", "posterior circle", "anterior circle", "M1 division", "noise", "population"}
-    assert set(traits) > {"A2", "early branches of M1", "callosomarginal artery"}
+    assert (set(traits) > {"A2", "early branches of M1", "callosomarginal artery"}) == (version >= 4)
     assert "None" not in traits.values()
 
 

@@ -1,4 +1,4 @@
-"""Alignment by templates: every scan lands in one frame, MRA and CTA through one patient, failures are told."""
+"""Alignment by templates: every scan lands in one frame, MRA and CTA through one patient, failures are reported."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ import SimpleITK as sitk
 from cohort_cases import places, seven_points, tilted, write_case
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
-from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
+from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksTrainingLib.align import scan_registration
 from CoWLandmarksTrainingLib.align.align_cohort import AlignPlan, align_cohort
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.align.template_alignment import aligner_of
 from CoWLandmarksTrainingLib.align.template_choice import Candidates, chosen_template
 from CoWLandmarksTrainingLib.cohort.annotated_cases import AnnotatedScan
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
 from CoWLandmarksTrainingLib.cohort.splits import draw_splits
 from CoWLandmarksTrainingLib.config.training_config import AlignConfig
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from head_images import HEAD_GRID, head_image
 
 sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+pytestmark = pytest.mark.slow
 ANATOMY = default_anatomy()
 CONFIG = AlignConfig(
     by="template", shape=(36, 48, 56), spacing_mm=(1.7, 1.7, 2.0), pitch_starts_deg=(0.0,),
@@ -83,7 +85,7 @@ def test_without_a_patient_of_both_the_report_says_so(tmp_path: Path) -> None:
     assert len(cohort.cases()) == 2
 
 
-def test_a_failed_registration_is_told_and_left_out_or_replaced_by_the_landmarks(tmp_path: Path) -> None:
+def test_a_failed_registration_is_reported_and_left_out_or_replaced_by_the_landmarks(tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
     write_head(folder / "a", tilted(), "mra", role="template")
     write_head(folder / "upside-down", tilted(pitch=150.0), "mra", person=2)
@@ -118,6 +120,24 @@ def test_registrations_are_kept_until_an_image_changes(tmp_path: Path, monkeypat
     write_volume(head_image(points, tilted(pitch=4.0), Modality.MRA, seed=77), folder / "b" / "image.nrrd")
     with pytest.raises(AssertionError, match="registered again"):
         aligned(folder, tmp_path / "out")
+
+
+def test_the_template_is_read_once_for_all_scans_that_are_registered_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cohort"
+    write_head(folder / "a", tilted(), "mra", role="template")
+    for person, name in ((2, "b"), (3, "c")):
+        write_head(folder / name, tilted(pitch=4.0), "mra", person=person)
+    read, original = [], AnnotatedScan.read_volume
+
+    def counted(scan: AnnotatedScan) -> Volume:
+        read.append(scan.name)
+        return original(scan)
+
+    monkeypatch.setattr(AnnotatedScan, "read_volume", counted)
+    aligned(folder, tmp_path / "out")
+    assert {name: read.count(name) for name in "abc"} == {"a": 2, "b": 2, "c": 2}, "to register it and to cut it out"
 
 
 def test_landmarks_alone_come_in_by_their_transform_or_by_a_fit(tmp_path: Path) -> None:
@@ -202,7 +222,7 @@ def test_masked_thresholded_and_zeroed_scans_are_no_template(tmp_path: Path) -> 
     assert "2 scans were refused because they are masked, thresholded or zeroed" in sentence
     every = heads(tmp_path / "all", a=zeroed, b=zeroed, c=zeroed, d=zeroed)
     assert "as all scans looked at are; registrations may fail" in chosen_template(every, "", Modality.MRA, no_trial)[1]
-    assert chosen_template(every, "b", Modality.MRA, no_trial)[0].name == "b"  # the user's word stands
+    assert chosen_template(every, "b", Modality.MRA, no_trial)[0].name == "b"  # the user's choice stands
 
 
 def test_trials_are_registrations_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

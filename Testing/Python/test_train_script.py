@@ -13,8 +13,8 @@ import pytest
 from cohort_cases import write_cohort
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.atomic_files import write_json
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.cli import run_command
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 
 SCRIPT = Path(__file__).resolve().parents[2] / "CoWLandmarksTraining" / "Scripts" / "train.py"
 _LOADED = runpy.run_path(str(SCRIPT), run_name="train")
@@ -26,14 +26,14 @@ for name in ("qt", "ctk", "PythonQt"):
 slicer.app = object()
 codes = []
 slicer.util.exit = codes.append
-sys.argv = [{script!r}, *{words!r}]
+sys.argv = [{script!r}, *{arguments!r}]
 runpy.run_path({script!r}, run_name="__main__")
 print("exit", codes)
 """
 
 
 @pytest.mark.parametrize(
-    ("words", "command"),
+    ("arguments", "command"),
     [
         ([], ["run"]),
         (["--config", "f.toml"], ["run", "--config", "f.toml"]),
@@ -42,31 +42,34 @@ print("exit", codes)
         (["--", "split", "cohort"], ["split", "cohort"]),
     ],
 )
-def test_the_words_behind_the_script_mean_a_command(words: list[str], command: list[str]) -> None:
-    assert COMMAND_OF(words) == command
+def test_the_arguments_behind_the_script_mean_a_command(arguments: list[str], command: list[str]) -> None:
+    assert COMMAND_OF(arguments) == command
 
 
-def outside(code: str, *words: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+def outside(code: str, *arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     left_out = ("PYTHONPATH", "DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM", "XAUTHORITY")
     environment = {name: value for name, value in os.environ.items() if name not in left_out} | more
-    command = [sys.executable, *(["-c", code] if code else [str(SCRIPT)]), *words]
+    command = [sys.executable, *(["-c", code] if code else [str(SCRIPT)]), *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_with_plain_python_the_exit_code_is_that_of_the_command(tmp_path: Path) -> None:
     done = outside("", "--", "check", "missing", folder=tmp_path)
     assert done.returncode == 1
     assert "'missing' does not exist" in done.stderr
 
 
+@pytest.mark.slow
 def test_in_the_application_it_leaves_through_the_application_without_qt(tmp_path: Path) -> None:
     write_cohort(tmp_path / "cohort", default_anatomy(), 2)
-    done = outside(IN_SLICER.format(script=str(SCRIPT), words=["--", "check", "cohort"]), folder=tmp_path)
+    done = outside(IN_SLICER.format(script=str(SCRIPT), arguments=["--", "check", "cohort"]), folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 cases read; 2 without errors" in done.stdout
     assert done.stdout.splitlines()[-1] == "exit [0]"
 
 
+@pytest.mark.slow
 def test_help_says_how_to_run_without_a_display(tmp_path: Path) -> None:
     done = outside("", "--help", folder=tmp_path)
     assert done.returncode == 0
@@ -77,7 +80,7 @@ def test_help_says_how_to_run_without_a_display(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "platform", "told"),
+    ("environment", "platform", "warned"),
     [
         ({"DISPLAY": ":0"}, "linux", True),
         ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", True),
@@ -88,20 +91,21 @@ def test_help_says_how_to_run_without_a_display(tmp_path: Path) -> None:
         ({"DISPLAY": ":0"}, "darwin", False),
     ],
 )
-def test_slicer_with_a_display_is_told_that_it_ends_with_it(
-    environment: dict[str, str], platform: str, told: bool
+def test_slicer_with_a_display_is_warned_that_it_ends_with_it(
+    environment: dict[str, str], platform: str, warned: bool
 ) -> None:
     note = DISPLAY_NOTE(environment, platform)
-    assert ("QT_QPA_PLATFORM=offscreen" in note) == told
-    assert len(note.splitlines()) == told
+    assert ("QT_QPA_PLATFORM=offscreen" in note) == warned
+    assert len(note.splitlines()) == warned
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only there Slicer ends with its display")
 def test_the_note_comes_in_the_application_only(tmp_path: Path) -> None:
-    words = ["--", "check", "missing"]
-    code = IN_SLICER.format(script=str(SCRIPT), words=words)
+    arguments = ["--", "check", "missing"]
+    code = IN_SLICER.format(script=str(SCRIPT), arguments=arguments)
     assert "display ':7'" in outside(code, folder=tmp_path, DISPLAY=":7").stderr
-    assert "display" not in outside("", *words, folder=tmp_path, DISPLAY=":7").stderr
+    assert "display" not in outside("", *arguments, folder=tmp_path, DISPLAY=":7").stderr
     assert "display" not in outside(code, folder=tmp_path).stderr
 
 
@@ -130,9 +134,9 @@ def test_run_stops_where_nothing_could_be_aligned(tmp_path: Path) -> None:
     codes = {"align": 1, "train": 0}
     asked = []
 
-    def main(words: list[str]) -> int:
-        asked.append(words[0])
-        return codes[words[0]]
+    def main(command: list[str]) -> int:
+        asked.append(command[0])
+        return codes[command[0]]
 
     import argparse
 
@@ -146,7 +150,7 @@ def test_run_stops_where_nothing_could_be_aligned(tmp_path: Path) -> None:
     assert asked == ["align", "align", "train"]
 
 
-def test_a_mistake_in_the_configuration_is_told_before_anything_starts(
+def test_a_mistake_in_the_configuration_is_reported_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from CoWLandmarksTrainingLib.__main__ import main

@@ -15,7 +15,7 @@ import torch
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.core.volume import axis_aligned_grid
 from CoWLandmarksLib.networks.generator import GeneratorConfig
-from CoWLandmarksTrainingLib.config.settings import TrainerConfig
+from CoWLandmarksTrainingLib.config.trainer_config import TrainerConfig
 from CoWLandmarksTrainingLib.phantom.tubes import capsules_of_polyline, joined, rasterise
 from CoWLandmarksTrainingLib.train.batches import Batch, Sample, stacked
 from CoWLandmarksTrainingLib.train.checkpoint import previous
@@ -36,8 +36,8 @@ CONFIG = TrainerConfig(
 def bifurcation() -> Sample:
     """A window with a vessel that forks; the landmarks are the fork and an end."""
     fork, ends = np.array([0.3, -0.4, 0.2]), np.array([(-4.0, -4.0, 0.0), (3.0, 3.0, 1.0), (-2.0, 3.5, -2.0)])
-    pieces = [capsules_of_polyline(np.stack([fork, e]), np.full(2, 0.7), np.ones(2), 1) for e in ends]
-    image = rasterise(joined(pieces), GRID, CPU).coverage[None]
+    segments = [capsules_of_polyline(np.stack([fork, e]), np.full(2, 0.7), np.ones(2), 1) for e in ends]
+    image = rasterise(joined(segments), GRID, CPU).coverage[None]
     origin = GRID.ijk_to_ras[:3, 3]
     landmarks = torch.from_numpy((np.stack([fork, ends[1]]) - origin).astype(np.float32))
     return Sample(image, landmarks, torch.ones(2), None, torch.from_numpy(origin.astype(np.float32)), "bifurcation")
@@ -83,6 +83,7 @@ def spoil(sample: Sample) -> Sample:
     return replace(sample, image=sample.image * math.nan)
 
 
+@pytest.mark.slow
 def test_one_window_is_learnt_by_heart(tmp_path: Path) -> None:
     learner = trainer(tmp_path, NoisySamples(noise=0.0), steps=120, checkpoint_seconds=1e9)
     losses: list[float] = []
@@ -155,7 +156,7 @@ def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "another network"])
-def test_a_checkpoint_that_cannot_be_used_is_told(tmp_path: Path, damage: str) -> None:
+def test_a_checkpoint_that_cannot_be_used_is_reported(tmp_path: Path, damage: str) -> None:
     learner = trainer(tmp_path, steps=1)
     learner.run()
     if damage == "truncated":
@@ -193,7 +194,7 @@ def test_the_first_average_is_mostly_the_new_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(learner.averaged_generator().head.weight.detach(), learner.average["head.weight"])
 
 
-def test_used_up_time_ends_a_training_and_counts_over_resumed_pieces(tmp_path: Path) -> None:
+def test_used_up_time_ends_a_training_and_counts_over_resumed_sessions(tmp_path: Path) -> None:
     learner = trainer(tmp_path, time_limit_seconds=100.0)
     learner.seconds_before = 100.0
     learner.run()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from aligned_beads import GRID, bead_image, mean_places, write_bead_cohort
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.__main__ import main as detect_main
 from CoWLandmarksLib.core.anatomy import anatomy_from_dict
 from CoWLandmarksLib.core.errors import ConfigurationError
@@ -22,32 +23,26 @@ from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksLib.io.volume_io import write_volume
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.cli.training_commands import chosen_plan
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import (
-    FORMER_SETTINGS,
-    PRESETS,
-    Objective,
-    TrainerConfig,
-    TrainingPlan,
-    View,
-    trainer_config,
-)
+from CoWLandmarksTrainingLib.config.settings import DiscriminatorView, Objective
+from CoWLandmarksTrainingLib.config.trainer_config import TrainerConfig, trainer_config
 from CoWLandmarksTrainingLib.config.training_config import SECTIONS
+from CoWLandmarksTrainingLib.config.training_plan import FORMER_SETTINGS, PRESETS, TrainingPlan
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
+from CoWLandmarksTrainingLib.records.training_log import LOG_SCHEMA_FILE
 from CoWLandmarksTrainingLib.train.batches import Sample
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
 from CoWLandmarksTrainingLib.train.trainer import Trainer
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
-from CoWLandmarksTrainingLib.train.training_log import LOG_SCHEMA_FILE
 from other_anatomy import seven_points
 from scipy.ndimage import gaussian_filter
 from tiny_training import tiny_sections
 from torch.utils.data import Dataset
 
 CPU = torch.device("cpu")
-TOY = tiny_sections(fine={"steps": 2, "adversarial_steps": 2}, augmentation={"elastic_mm": 0.5})
+TOY = tiny_sections(fine={"steps": 2, "adversarial_steps": 2}, augmentation={"elastic_mm": 0.5, "mirror": False})
 WHOLE = ("coarse", "circle", "fine")
 
 
@@ -81,9 +76,10 @@ def log_of(out: Path, stage: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / stage / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-class TestRoad:
+class TestPipeline:
     """From the command to the model file and on to a detection."""
 
+    @pytest.mark.slow
     def test_a_trained_model_detects(
         self, aligned: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -96,7 +92,8 @@ class TestRoad:
         assert model.provenance["scans"] == 2
         assert model.provenance["landmark_sets"] == 2 + 2 + 3
         assert "mra-0" not in json.dumps(model.provenance)
-        assert "not a medical device" in model.card
+        assert "not a medical device" in model.description
+        assert model.provenance["program"] == PROGRAM and PROGRAM in model.description
         assert [name for name, _ in model.stages] == list(WHOLE)
         assert {name: model.provenance[name]["steps"] for name in WHOLE} == {"coarse": 2, "circle": 2, "fine": 4}
         assert [line["phase"] for line in log_of(out, "fine") if "loss" in line] == [1, 1, 2, 2]
@@ -112,10 +109,19 @@ class TestRoad:
         ]
         image = bead_image(GRID, mean_places(model.anatomy)) * 300
         write_volume(Volume(image.astype(np.int16), GRID.ijk_to_ras, "beads"), tmp_path / "beads.nii.gz")
-        words = ["detect", str(tmp_path / "beads.nii.gz"), "--model", str(out / "model.cow.pt"), "--modality", "mra"]
-        assert detect_main([*words, "--out", str(tmp_path / "found"), "--device", "cpu", "--no-pictures"]) in (0, 3)
+        arguments = [
+            "detect",
+            str(tmp_path / "beads.nii.gz"),
+            "--model",
+            str(out / "model.cow.pt"),
+            "--modality",
+            "mra",
+        ]
+        few = ["--no-pictures", "--no-arteries", "--no-scene", "--device", "cpu"]
+        assert detect_main([*arguments, "--out", str(tmp_path / "found"), *few]) in (0, 3)
         assert (tmp_path / "found" / "beads" / "landmarks.csv").exists()
 
+    @pytest.mark.slow
     def test_the_paper_s_preset_trains_and_detects_at_a_reduced_scale(self, aligned: Path, tmp_path: Path) -> None:
         out = tmp_path / "training"
         settings = {
@@ -133,9 +139,9 @@ class TestRoad:
             "discriminator.base_width": 4,
             "discriminator.layers": 2,
         }
-        changed = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-        words = ["train", str(aligned), "--out", str(out), "--preset", "paper", "--device", "cpu"]
-        assert main([*words, *changed]) == 0
+        changed = [argument for key, value in settings.items() for argument in ("--set", f"{key}={json.dumps(value)}")]
+        arguments = ["train", str(aligned), "--out", str(out), "--preset", "paper", "--device", "cpu"]
+        assert main([*arguments, *changed]) == 0
         model = load_model(out / "model.cow.pt")
         assert [name for name, _ in model.stages] == ["coarse", "fine"]
         assert (model.window, model.reads_priors, model.decode_with_prior) == (GRID.shape, False, False)
@@ -146,7 +152,8 @@ class TestRoad:
         image = bead_image(GRID, mean_places(model.anatomy)) * 300
         write_volume(Volume(image.astype(np.int16), GRID.ijk_to_ras, "beads"), tmp_path / "beads.nii.gz")
         detect = ["detect", str(tmp_path / "beads.nii.gz"), "--model", str(out / "model.cow.pt"), "--modality", "mra"]
-        assert detect_main([*detect, "--out", str(tmp_path / "found"), "--device", "cpu", "--no-pictures"]) in (0, 3)
+        few = ["--no-pictures", "--no-arteries", "--no-scene", "--device", "cpu"]
+        assert detect_main([*detect, "--out", str(tmp_path / "found"), *few]) in (0, 3)
         assert (tmp_path / "found" / "beads" / "landmarks.csv").exists()
 
     def test_all_three_networks_are_trained_by_default(self) -> None:
@@ -156,7 +163,7 @@ class TestRoad:
             assert all(plan.stage(stage).steps > 0 for stage in WHOLE)
 
     @pytest.mark.parametrize(
-        ("words", "scans", "sets"),
+        ("arguments", "scans", "sets"),
         [
             (("--image-modality", "cta", "--prior", "mra"), 2, 7),
             (("--image-modality", "cta"), 2, 7),
@@ -165,9 +172,9 @@ class TestRoad:
         ],
     )
     def test_modalities_are_a_matter_of_options(
-        self, aligned: Path, tmp_path: Path, words: tuple[str, ...], scans: int, sets: int
+        self, aligned: Path, tmp_path: Path, arguments: tuple[str, ...], scans: int, sets: int
     ) -> None:
-        given = dict(zip(words[::2], words[1::2], strict=True))
+        given = dict(zip(arguments[::2], arguments[1::2], strict=True))
         options = argparse.Namespace(
             set=None,
             preset="cpu",
@@ -182,6 +189,7 @@ class TestRoad:
         assert [len(cases) for cases in (data.train_cases, data.real_cases)] == [scans, sets]
         assert {case.modality for case in data.train_cases} == set(data.plan.data.image_modalities)
 
+    @pytest.mark.slow
     def test_another_landmark_set_just_works(self, config: Path, tmp_path: Path) -> None:
         anatomy = anatomy_from_dict(seven_points())
         write_bead_cohort(tmp_path / "seven", mra=1, sets=1, validation=0, anatomy=anatomy)
@@ -190,8 +198,9 @@ class TestRoad:
         assert model.anatomy.codes == anatomy.codes
         assert model.fine.config.out_channels == 7
         assert model.circle is None
-        assert "There was no validation scan" in model.card
+        assert "There was no validation scan" in model.description
 
+    @pytest.mark.slow
     def test_one_case_is_learnt_by_heart_to_a_third_of_a_millimetre(self, tmp_path: Path) -> None:
         grid = axis_aligned_grid(np.zeros(3), np.array([0.9, 0.9, 1.1]), (12, 16, 16))
         points = np.array([[-3.3, -3.1, -2.2], [3.4, -2.7, 1.6], [0.3, 3.6, 2.3], [3.2, 2.4, -2.1]])
@@ -238,9 +247,9 @@ class TestBadCohorts:
         status = np.ones(19, np.int8)
         status[3] = -1
         half = replace(cohort, all_cases=tuple(replace(case, status=status) for case in cohort.all_cases))
-        told = self.problem(half, toy_plan(), tmp_path)
-        assert cohort.anatomy.codes[3] in told
-        assert "annotate it" in told
+        message = self.problem(half, toy_plan(), tmp_path)
+        assert cohort.anatomy.codes[3] in message
+        assert "annotate it" in message
 
     def test_a_crop_that_does_not_fit_the_network(self, aligned: Path, tmp_path: Path) -> None:
         plan = toy_plan(fine={"levels": 5})
@@ -284,7 +293,7 @@ class TestPlans:
         assert {trainer.alpha_at(p) for p in (0.0, 0.5, 1.0)} == {1000.0}
         assert plan.discriminator.learning_rate == 1e-4
         assert plan.discriminator.objective is Objective.LOGISTIC
-        assert plan.discriminator.view is View.PLAIN
+        assert plan.discriminator.view is DiscriminatorView.PLAIN
         assert plan.discriminator.extra_channels == 4
         assert not plan.augmentation.mirror
         assert not plan.augmentation.intensity

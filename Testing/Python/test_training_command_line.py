@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         [],
         ["wash"],
@@ -34,10 +34,10 @@ ROOT = Path(__file__).resolve().parents[2]
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_1(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(words) == 1
+    assert main(arguments) == 1
     written = capsys.readouterr()
     assert written.out == ""
     assert len(written.err.splitlines()) == 1
@@ -59,8 +59,9 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: 
     assert str(tmp_path / "file" / "below") in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("module", "words"),
+    ("module", "arguments"),
     [
         ("CoWLandmarksTrainingLib", ["evaluate", "m.cow.pt", "cohort"]),
         ("CoWLandmarksTrainingLib", ["default", "--preset", "small"]),
@@ -69,8 +70,10 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: 
         ("CoWLandmarksLib", ["info", "m.cow.pt"]),
     ],
 )
-def test_without_torch_one_sentence_says_what_to_install(module: str, words: list[str], tmp_path: Path) -> None:
-    probe = f"import sys; sys.modules['torch'] = None; from {module}.__main__ import main; sys.exit(main({words!r}))"
+def test_without_torch_one_sentence_says_what_to_install(module: str, arguments: list[str], tmp_path: Path) -> None:
+    probe = (
+        f"import sys; sys.modules['torch'] = None; from {module}.__main__ import main; sys.exit(main({arguments!r}))"
+    )
     folders = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
     done = subprocess.run(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from CoWLandmarksTrainingLib.config.settings import PRESETS
-from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, write_job
 
 ROLE = "CoWLandmarksTraining.Role"
 
@@ -24,11 +24,11 @@ def planned(folder: Path, **sections: dict[str, Any]) -> None:
     }
     plan = PRESETS["cpu"].with_values(**(steps | sections))
     (folder / "plan.json").write_text(json.dumps({"plan": plan.to_dict()}), encoding="utf-8")
-    job_as(folder, JobState.RUNNING)
+    job_as(folder, TrainingJobState.RUNNING)
 
 
-def job_as(folder: Path, state: JobState) -> None:
-    write_job(folder, Job("token", ("train", "aligned", "--out", str(folder)), time.time(), state, pid=1))
+def job_as(folder: Path, state: TrainingJobState) -> None:
+    write_job(folder, TrainingJob("token", ("train", "aligned", "--out", str(folder)), time.time(), state, pid=1))
     beat(folder, "token")
 
 
@@ -42,7 +42,7 @@ def log(folder: Path, network: str, entries: dict[int, float], **more: Any) -> N
 
 @pytest.fixture
 def panel(application: Any, tmp_path: Path) -> Any:
-    """The panel's widget with a training in `tmp_path` that has not told anything yet."""
+    """The panel's widget with a training in `tmp_path` that has not reported anything yet."""
     planned(tmp_path)
     widget = application.load_module("CoWLandmarksTraining")
     widget.ui.outputFolderEdit.currentPath = str(tmp_path)
@@ -115,7 +115,7 @@ def test_a_click_before_the_first_figures_shows_the_curve_with_them(
 
 def test_a_training_that_ended_without_such_figures_says_so(application: Any, panel: Any, tmp_path: Path) -> None:
     panel.ui.discriminatorButton.click()
-    job_as(tmp_path, JobState.FINISHED)
+    job_as(tmp_path, TrainingJobState.FINISHED)
     panel.panel.training.advance()
     assert panel.ui.curvesNoteLabel.text == "This training has no figures of 'Discriminator'."
     application.scene.Clear(False)
@@ -184,12 +184,12 @@ def test_what_is_waited_for_is_said_until_figures_come(panel: Any, tmp_path: Pat
     log(tmp_path, "fine", {300: 0.01}, validation={"mre_mm": 2.0})
     training.advance()
     assert "the model is calibrated on validation cases and written" in ui.trainLabel.text
-    job_as(tmp_path, JobState.FINISHED)
+    job_as(tmp_path, TrainingJobState.FINISHED)
     training.advance()
     assert ui.trainLabel.text == "Finished: the model is in the training folder."
 
 
-def test_pace_and_time_left_are_told_for_each_part_and_in_all(panel: Any, tmp_path: Path) -> None:
+def test_pace_and_time_left_are_reported_for_each_part_and_in_all(panel: Any, tmp_path: Path) -> None:
     ui, training = panel.ui, panel.panel.training
     log(tmp_path, "coarse", {1: 0.5}, seconds_per_step=40.0)
     training.advance()
@@ -222,7 +222,7 @@ def test_only_the_parts_of_the_recipe_are_shown(application: Any, tmp_path: Path
 
 
 def test_before_the_plan_is_there_the_cases_are_read(application: Any, tmp_path: Path) -> None:
-    job_as(tmp_path, JobState.RUNNING)
+    job_as(tmp_path, TrainingJobState.RUNNING)
     ui = application.load_module("CoWLandmarksTraining").ui
     ui.outputFolderEdit.currentPath = str(tmp_path)
     assert ui.trainLabel.text.endswith("The aligned cases are read.")

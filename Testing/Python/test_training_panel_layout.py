@@ -12,8 +12,8 @@ import pytest
 from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
 from CoWLandmarksLib.core.anatomy import default_anatomy
-from CoWLandmarksTrainingLib.config.settings import PRESETS
-from CoWLandmarksTrainingLib.jobs.job_files import Job, JobState, beat, write_job
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, write_job
 from tiny_training import PATIENCE_SECONDS
 
 QtCore = pytest.importorskip("PySide6.QtCore")
@@ -39,8 +39,8 @@ def folders(tmp_path: Path) -> Path:
         assert picture.save(str(aligned / "pictures" / f"{case['name']}.png"))
     training = tmp_path / "training"
     training.mkdir()
-    words = ("train", str(aligned), "--out", str(training), "--preset", "cpu", "--set", "training.seed=7")
-    write_job(training, Job("token", words, time.time(), JobState.RUNNING, pid=1))
+    arguments = ("train", str(aligned), "--out", str(training), "--preset", "cpu", "--set", "training.seed=7")
+    write_job(training, TrainingJob("token", arguments, time.time(), TrainingJobState.RUNNING, pid=1))
     plan = PRESETS["cpu"].with_values(circle={"adversarial_steps": 50}, fine={"steps": 200, "adversarial_steps": 100})
     (training / "plan.json").write_text(json.dumps({"plan": plan.to_dict()}), encoding="utf-8")
     return tmp_path
@@ -65,6 +65,7 @@ def full_panel(application: Any, folders: Path) -> Iterator[Any]:
     taken_out(widget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_nothing_is_squeezed_and_nothing_overlaps(application: Any, full_panel: Any, size: tuple[int, int]) -> None:
     area = in_module_panel(application, full_panel, size)
@@ -96,6 +97,7 @@ def test_a_long_path_of_the_last_time_does_not_widen_the_panel(application: Any)
     taken_out(widget)
 
 
+@pytest.mark.slow
 def test_the_panel_follows_when_it_gets_narrower_or_its_texts_longer(application: Any, full_panel: Any) -> None:
     area = in_module_panel(application, full_panel, (700, 900))
     ui = full_panel.ui
@@ -111,6 +113,7 @@ def test_the_panel_follows_when_it_gets_narrower_or_its_texts_longer(application
     assert ui.presetComboBox.height >= needed_height(ui.presetComboBox)
 
 
+@pytest.mark.slow
 def test_a_bar_keeps_its_width_when_the_text_at_it_changes(application: Any, full_panel: Any) -> None:
     in_module_panel(application, full_panel, (400, 700))
     ui = full_panel.ui
@@ -122,6 +125,7 @@ def test_a_bar_keeps_its_width_when_the_text_at_it_changes(application: Any, ful
         assert ui.fineAdversarialProgressBar.width == before
 
 
+@pytest.mark.slow
 def test_a_click_opens_the_picture_large_and_escape_closes_it(application: Any, full_panel: Any) -> None:
     ui, window = full_panel.ui, full_panel.panel.alignment.window
     in_module_panel(application, full_panel, (500, 1200))

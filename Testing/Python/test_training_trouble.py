@@ -22,12 +22,11 @@ from CoWLandmarksLib.core.volume import Modality, Volume, apply_affine
 from CoWLandmarksLib.detect.detector import Detector
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
-from CoWLandmarksTrainingLib.align.aligned_folder import AlignedCohort
-from CoWLandmarksTrainingLib.cohort.annotated_cases import UNKNOWN
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.settings import PRESETS
+from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.records.aligned_folder import UNKNOWN, AlignedCohort
+from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.training import Training
-from CoWLandmarksTrainingLib.train.training_data import CohortData
 from head_images import head_image
 from tiny_training import tiny_sections
 
@@ -69,6 +68,7 @@ def train(aligned: Path, out: Path, config: Path, *more: str) -> int:
     return main(["train", str(aligned), "--out", str(out), "--config", str(config), "--device", "cpu", *more])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["landmarks", "template"])
 def test_a_cohort_of_one_case_goes_from_check_to_a_model(by: str, tmp_path: Path) -> None:
     """Nothing can be validated or tested with it, which the model card says; nothing breaks."""
@@ -78,7 +78,7 @@ def test_a_cohort_of_one_case_goes_from_check_to_a_model(by: str, tmp_path: Path
     settings = written(tmp_path, "align.json", {**ALIGN, "cohort": {"folders": ["cohort"]}})
     assert main(["align", str(settings), "--by", by, "--out", str(tmp_path / "aligned")]) == 0
     assert train(tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)) == 0
-    assert "There was no validation scan" in load_model(tmp_path / "out" / "model.cow.pt").card
+    assert "There was no validation scan" in load_model(tmp_path / "out" / "model.cow.pt").description
 
 
 def test_a_cohort_without_any_landmarks_is_one_sentence_at_every_step(
@@ -87,14 +87,15 @@ def test_a_cohort_without_any_landmarks_is_one_sentence_at_every_step(
     for number in range(3):
         write_case(tmp_path / "cohort" / f"m{number}", ANATOMY, places(ANATOMY, np.random.default_rng(number)))
         (tmp_path / "cohort" / f"m{number}" / "landmarks.mrk.json").unlink()
-    for words in (["check"], ["split"], ["align", "--out", str(tmp_path / "aligned")]):
-        assert main([words[0], str(tmp_path / "cohort"), *words[1:]]) == 1
+    for arguments in (["check"], ["split"], ["align", "--out", str(tmp_path / "aligned")]):
+        assert main([arguments[0], str(tmp_path / "cohort"), *arguments[1:]]) == 1
         output = capsys.readouterr()
         assert "landmarks" in output.out + output.err
         assert "Traceback" not in output.err
     assert not (tmp_path / "aligned").exists()
 
 
+@pytest.mark.slow
 def test_a_case_that_changes_after_align_is_refused_by_train_until_it_is_aligned_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +118,7 @@ def test_a_case_that_changes_after_align_is_refused_by_train_until_it_is_aligned
     assert train(tmp_path / "aligned", tmp_path / "out", toy) == 0
 
 
+@pytest.mark.slow
 def test_values_that_are_no_numbers_stop_a_training_which_names_the_case_and_can_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,7 +138,7 @@ def test_values_that_are_no_numbers_stop_a_training_which_names_the_case_and_can
     assert all(np.isfinite(value.float().numpy()).all() for value in weights.values())
 
 
-def test_a_landmark_that_only_sets_have_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_landmark_that_only_sets_have_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aligned, toy = tmp_path / "aligned", written(tmp_path, "toy.json", TOY)
     cohort = write_bead_cohort(aligned, mra=2, sets=2, validation=0)
     content = json.loads((aligned / "aligned.json").read_text(encoding="utf-8"))
@@ -155,6 +157,7 @@ def test_both_modalities_need_scans_of_both(tmp_path: Path, capsys: pytest.Captu
     assert "no CTA training scan" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_cohort_in_another_frame_is_no_reason_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
     write_bead_cohort(aligned, mra=2, sets=0, validation=0)
@@ -186,6 +189,7 @@ def test_landmarks_of_one_side_alone_are_never_mirrored(tmp_path: Path, caplog: 
         assert places[left, 0] < places[middle, 0]
 
 
+@pytest.mark.slow
 def test_a_training_whose_checkpoints_are_both_damaged_says_what_to_delete(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,7 +204,7 @@ def test_a_training_whose_checkpoints_are_both_damaged_says_what_to_delete(
     assert "delete it to start again" in error
 
 
-def test_two_cases_of_one_patient_in_two_splits_are_told_and_not_used(
+def test_two_cases_of_one_patient_in_two_splits_are_reported_and_not_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_cohort(tmp_path / "cohort" / "train", ANATOMY, 2)
@@ -215,6 +219,7 @@ def test_two_cases_of_one_patient_in_two_splits_are_told_and_not_used(
         assert "same" not in {case.patient for case in AlignedCohort.read(tmp_path / "aligned").all_cases}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
 def test_a_terminated_align_ends_with_code_75_and_goes_on_from_what_it_has(tmp_path: Path) -> None:
     for number in range(3):
@@ -227,20 +232,21 @@ def test_a_terminated_align_ends_with_code_75_and_goes_on_from_what_it_has(tmp_p
     shares = {"folders": ["cohort"], "validation_share": 0.0, "test_share": 0.0}
     config = written(tmp_path, "align.json", {"align": settings, "cohort": shares})
     out = tmp_path / "aligned"
-    words = ["align", str(config), "--out", str(out)]
+    arguments = ["align", str(config), "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", TERMINATED_ALIGN, *words]
+    command = [sys.executable, "-c", TERMINATED_ALIGN, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 75, done.stderr
     assert "the same command goes on" in done.stderr
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*/registration.json")}
     assert kept
     assert not (out / "aligned.json").exists()
-    assert main(words) == 0
+    assert main(arguments) == 0
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
     assert len(AlignedCohort.read(out).cases()) == 3
 
 
+@pytest.mark.slow
 def test_images_replaced_before_resuming_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     aligned, out, toy = tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", TOY)
     write_bead_cohort(aligned, mra=2, sets=0, validation=0)
@@ -250,11 +256,13 @@ def test_images_replaced_before_resuming_are_named(tmp_path: Path, caplog: pytes
     crop = aligned / "mra-1" / "crop.npy"
     np.save(crop, np.load(crop) * np.float16(0.5))
     assert train(aligned, out, toy, "--resume") == 0
-    [told] = [line for line in caplog.messages if "replaced" in line]
-    assert told.endswith(": mra-1.")
+    [message] = [line for line in caplog.messages if "replaced" in line]
+    assert message.endswith(": mra-1.")
 
 
-def test_a_landmark_beyond_the_crop_of_every_scan_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_landmark_beyond_the_crop_of_every_scan_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     aligned, toy = tmp_path / "aligned", written(tmp_path, "toy.json", TOY)
     cohort = write_bead_cohort(aligned, mra=2, sets=0, validation=0)
     content = json.loads((aligned / "aligned.json").read_text(encoding="utf-8"))
@@ -268,7 +276,7 @@ def test_a_landmark_beyond_the_crop_of_every_scan_is_told(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize("which", ["coarse", "circle", "fine"])
-def test_too_little_memory_is_told_with_the_settings_of_that_network(which: str, tmp_path: Path) -> None:
+def test_too_little_memory_is_reported_with_the_settings_of_that_network(which: str, tmp_path: Path) -> None:
     cohort = write_bead_cohort(tmp_path / "aligned", mra=1, sets=0, validation=0)
     training = toy_training(cohort, tmp_path / "out", training={"stages": ["coarse", "circle", "fine"]})
     trainer = training.trainer(training.stage(which))
@@ -288,6 +296,7 @@ def test_a_network_larger_than_the_memory_is_one_sentence(tmp_path: Path, capsys
     assert error.startswith("error: The memory is full;")
 
 
+@pytest.mark.slow
 def test_pictures_that_cannot_be_written_do_not_end_a_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -301,8 +310,8 @@ def test_pictures_that_cannot_be_written_do_not_end_a_training(
     assert load_model(out / "model.cow.pt").provenance["scans"] == 1
 
 
-def test_a_preset_that_changes_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Told before the cohort is read, which is none here."""
+def test_a_preset_that_changes_nothing_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reported before the cohort is read, which is none here."""
     whole = tmp_path / "whole.json"
     assert main(["init", str(whole)]) == 0
     small = written(tmp_path, "toy.json", TOY)
@@ -311,6 +320,7 @@ def test_a_preset_that_changes_nothing_is_told(tmp_path: Path, capsys: pytest.Ca
         assert ("sets everything; --preset gpu changes nothing" in capsys.readouterr().err) == warned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image", "prior", "scans", "sets"), [("cta", "mra", 2, 5), ("both", "none", 5, 5), ("cta", "none", 2, 2)]
 )
@@ -319,8 +329,8 @@ def test_other_modalities_are_trained_to_a_model_that_detects(
 ) -> None:
     toy = toy_with(fine={"adversarial_steps": 2})
     write_bead_cohort(tmp_path / "aligned", mra=3, cta=2, sets=0, validation=0)
-    words = ["--image-modality", image, "--prior", prior]
-    assert train(tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", toy), *words) == 0
+    arguments = ["--image-modality", image, "--prior", prior]
+    assert train(tmp_path / "aligned", tmp_path / "out", written(tmp_path, "toy.json", toy), *arguments) == 0
     model = load_model(tmp_path / "out" / "model.cow.pt")
     assert (model.provenance["scans"], model.provenance["landmark_sets"]) == (scans, sets)
     rng = np.random.default_rng(3)

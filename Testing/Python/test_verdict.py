@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from CoWLandmarksLib.core.alignment import ShapeModel
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState, Verdict
 from CoWLandmarksLib.core.volume import Sides
-from CoWLandmarksLib.detect.verdict import Evidence, gather_evidence, recognition, verdict_of
+from CoWLandmarksLib.detect.verdict import VerdictEvidence, gather_evidence, recognition, verdict_of
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 ATLAS = default_atlas().shape_models["patients"]
 SHAPE = ShapeModel(ATLAS.mean, ATLAS.covariance + 0.25 * np.eye(57))
-SURE = Evidence(landmarks=19, confidence=0.9, sure=1.0, inliers=1.0, strangeness=1.0, tilt_deg=10.0, scale=1.0)
+SURE = VerdictEvidence(landmarks=19, confidence=0.9, sure=1.0, inliers=1.0, mahalanobis=1.0, tilt_deg=10.0, scale=1.0)
 FOUND = LandmarkEstimate("BA-T", (0.0, 0.0, 0.0), LandmarkState.FOUND, 0.9, 0.8)
 
 
-def evidence(positions: np.ndarray, transform: np.ndarray | None = None) -> Evidence:
+def evidence(positions: np.ndarray, transform: np.ndarray | None = None) -> VerdictEvidence:
     matrix = np.eye(4) if transform is None else transform
     return gather_evidence(positions, np.full(19, 0.9), np.full(19, 1.0), matrix, SHAPE)
 
@@ -28,7 +30,7 @@ def test_a_usual_circle_is_not_strange() -> None:
     drawn = (SHAPE.mean.reshape(-1) + np.linalg.cholesky(SHAPE.covariance) @ rng.normal(size=57)).reshape(19, 3)
     found = evidence(drawn)
     assert found.landmarks == 19
-    assert 0.3 < found.strangeness < 2.0
+    assert 0.3 < found.mahalanobis < 2.0
     assert found.inliers > 0.75
     assert found.scale == pytest.approx(1.0, abs=0.1)
 
@@ -37,15 +39,21 @@ def test_scattered_points_are_no_circle() -> None:
     scattered = np.random.default_rng(1).uniform(-40, 40, (19, 3))
     found = evidence(scattered)
     assert found.inliers < 0.6
-    assert found.strangeness > 10
+    assert found.mahalanobis > 10
     assert verdict_of(found, [FOUND])[0] is Verdict.DO_NOT_TRUST
+
+
+def test_evidence_is_kept_under_the_keys_of_version_0_1_0() -> None:
+    former = Path(__file__).resolve().parents[1] / "Fixtures" / "version-0.1.0" / "results" / "scan-mra"
+    kept = json.loads((former / "detection.json").read_text(encoding="utf-8"))["provenance"]["evidence"]
+    assert list(SURE.to_dict()) == list(kept)
 
 
 def test_exchanged_sides_are_strange() -> None:
     left, right = [6, 4, 12], [7, 5, 13]
     exchanged = SHAPE.mean.copy()
     exchanged[left + right] = SHAPE.mean[right + left]
-    assert evidence(exchanged).strangeness > 10
+    assert evidence(exchanged).mahalanobis > 10
 
 
 def test_landmarks_without_a_place_do_not_count() -> None:
@@ -64,24 +72,24 @@ def test_tilt_and_size_are_read_from_the_transform() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "word"),
+    ("change", "reason"),
     [
         ({"landmarks": 4}, "not recognised"),
         ({"confidence": 0.3}, "not recognised"),
         ({"sure": 0.3}, "not recognised"),
         ({"recognition": 1.2, "least_recognition": 1.21}, "not recognised"),
         ({"inliers": 0.4}, "plausible circle"),
-        ({"strangeness": 9.0}, "plausible circle"),
+        ({"mahalanobis": 9.0}, "plausible circle"),
         ({"scale": 0.5}, "voxel size"),
         ({"scale": 1.5}, "voxel size"),
         ({"tilt_deg": 120.0}, "orientation"),
     ],
 )
-def test_each_fault_alone_is_enough_and_is_named(change: dict[str, float], word: str) -> None:
+def test_each_fault_alone_is_enough_and_is_named(change: dict[str, float], reason: str) -> None:
     verdict, reasons = verdict_of(replace(SURE, **change), [FOUND])  # type: ignore[arg-type]
     assert verdict is Verdict.DO_NOT_TRUST
     assert len(reasons) == 1
-    assert word in reasons[0]
+    assert reason in reasons[0]
 
 
 def test_doubtful_points_ask_for_a_review_and_are_named() -> None:

@@ -15,7 +15,7 @@ from CoWLandmarksLib.scene.results import result_of
 from CoWLandmarksPanel.vessel_drawing import VesselDrawing
 
 SCAN = "vtkMRMLScalarVolumeNode"
-CARD = "OpenGL renderer string:  NVIDIA GeForce RTX 3060/PCIe/SSE2"
+GPU = "OpenGL renderer string:  NVIDIA GeForce RTX 3060/PCIe/SSE2"
 SOFTWARE = "OpenGL renderer string:  llvmpipe (LLVM 15.0.7, 256 bits)"
 
 
@@ -59,8 +59,8 @@ def shown(volume: Any) -> bool:
     return any(node.GetVisibility() for node in renderings(volume))
 
 
-def test_on_a_graphics_card_the_vessels_are_rendered(widget: Any) -> None:
-    slicer.app.layoutManager()._windows = [Window(CARD)]
+def test_on_a_gpu_the_vessels_are_rendered(widget: Any) -> None:
+    slicer.app.layoutManager()._windows = [Window(GPU)]
     volume, markups = annotated(widget)
     widget.panel._display(markups)
     assert shown(volume)
@@ -68,7 +68,7 @@ def test_on_a_graphics_card_the_vessels_are_rendered(widget: Any) -> None:
 
 
 def test_in_software_the_surfaces_are_shown_alone_and_the_panel_says_so(widget: Any) -> None:
-    slicer.app.layoutManager()._windows = [Window(CARD), Window(SOFTWARE)]
+    slicer.app.layoutManager()._windows = [Window(GPU), Window(SOFTWARE)]
     volume, markups = annotated(widget)
     widget.panel._choose(markups)
     widget.panel._display(markups)
@@ -123,17 +123,17 @@ def test_where_no_3d_view_is_shown_nothing_is_rendered(widget: Any) -> None:
 
 
 @pytest.mark.parametrize("entered", [True, False])
-def test_a_scene_from_a_graphics_card_is_drawn_as_this_computer_can(
+def test_a_scene_from_a_gpu_is_drawn_as_this_computer_can(
     application: Any, widget: Any, tmp_path: Path, entered: bool
 ) -> None:
-    slicer.app.layoutManager()._windows = [Window(CARD)]
+    slicer.app.layoutManager()._windows = [Window(GPU)]
     volume, markups = annotated(widget)
     widget.panel._choose(markups)
     widget.panel._display(markups)
     application.process_events()
     assert shown(volume)
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
-    for window, drawn in ((Window(SOFTWARE), False), (Window(CARD), True)):
+    for window, drawn in ((Window(SOFTWARE), False), (Window(GPU), True)):
         slicer.mrmlScene.Clear()
         application.process_events()
         slicer.app.layoutManager()._windows = [window]

@@ -224,14 +224,14 @@ class TestUnsuitable:
 
 
 class TestNiftiGeometry:
-    """NIfTI headers that ITK takes without a word, or refuses in its own words."""
+    """NIfTI headers that ITK takes silently, or refuses with a message of its own."""
 
     def test_metres_in_the_header_are_understood(self, tmp_path: Path) -> None:
         path = nifti(tmp_path / "x.nii", sform=np.array(STRAIGHT), units=2)
         np.testing.assert_allclose(read_volume(path).ijk_to_ras[:3], STRAIGHT, rtol=1e-6)
 
     def test_a_header_without_orientation_leaves_a_warning(self, tmp_path: Path) -> None:
-        assert "left and right cannot be told" in read_volume(nifti(tmp_path / "x.nii")).warnings[0]
+        assert "left and right cannot be distinguished" in read_volume(nifti(tmp_path / "x.nii")).warnings[0]
 
     def test_a_sheared_sform_is_refused(self, tmp_path: Path) -> None:
         path = nifti(tmp_path / "x.nii", sform=[[0.5, 0, 0.2, 1], *STRAIGHT[1:]])
@@ -254,26 +254,26 @@ class TestNiftiGeometry:
     def test_an_nrrd_without_space_leaves_a_warning(self, tmp_path: Path) -> None:
         header = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 8 8 8\nspacings: 1 1 1\nencoding: raw\n\n"
         (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(512))
-        assert "left and right cannot be told" in read_volume(tmp_path / "x.nrrd").warnings[0]
+        assert "left and right cannot be distinguished" in read_volume(tmp_path / "x.nrrd").warnings[0]
 
     @pytest.mark.parametrize(
-        ("fields", "told"),
+        ("fields", "warning"),
         [
-            ("space dimension: 3", "left and right cannot be told"),
-            ("space: 3D-right-handed", "left and right cannot be told"),
-            ("space: scanner-xyz", "left and right cannot be told"),
+            ("space dimension: 3", "left and right cannot be distinguished"),
+            ("space: 3D-right-handed", "left and right cannot be distinguished"),
+            ("space: scanner-xyz", "left and right cannot be distinguished"),
             ("space: left-posterior-superior", ""),
         ],
     )
     def test_only_an_anatomical_space_of_an_nrrd_tells_left_from_right(
-        self, tmp_path: Path, fields: str, told: str
+        self, tmp_path: Path, fields: str, warning: str
     ) -> None:
         axes = "space directions: (1,0,0) (0,1,0) (0,0,1)"
         header = f"NRRD0004\ntype: uchar\ndimension: 3\n{fields}\nsizes: 8 8 8\n{axes}\nencoding: raw\n\n"
         (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(512))
         volume = read_volume(tmp_path / "x.nrrd")
-        assert told in " ".join(volume.warnings)
-        assert volume.sides is (Sides.UNRECORDED if told else Sides.RECORDED)
+        assert warning in " ".join(volume.warnings)
+        assert volume.sides is (Sides.UNRECORDED if warning else Sides.RECORDED)
 
     @pytest.mark.parametrize("fields", ["spacings: nan nan nan", "spacings: 2 2 nan", "spacings: -2 2 2"])
     def test_an_impossible_voxel_size_of_an_nrrd_is_refused(self, tmp_path: Path, fields: str) -> None:

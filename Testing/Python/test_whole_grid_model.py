@@ -57,6 +57,7 @@ def test_it_finds_every_point_from_the_image_alone() -> None:
     assert np.linalg.norm(found - places, axis=1).max() < 0.3
 
 
+@pytest.mark.slow
 def test_the_paper_s_decoding_takes_the_highest_peak_wherever_it_is() -> None:
     far = bead_places()
     far[3] += (0.0, 0.0, -11.0)  # 11 mm from where the shape expects it
@@ -119,12 +120,13 @@ def test_a_fine_network_with_some_priors_only_is_refused(tmp_path: Path) -> None
         save_model(wrong, tmp_path / "m.cow.pt")
 
 
+@pytest.mark.slow
 def test_seven_points_go_from_model_file_to_results(tmp_path: Path) -> None:
     anatomy = anatomy_from_dict(seven_points())
     save_model(replace(image_only(tiny_model(), anatomy), circle=None), tmp_path / "seven.cow.pt")
     write_volume(bead_scan(GRID, bead_places()), tmp_path / "beads.nii.gz")
-    words = ["detect", str(tmp_path / "beads.nii.gz"), "--model", str(tmp_path / "seven.cow.pt"), "--device", "cpu"]
-    assert detect_main([*words, "--modality", "cta", "--out", str(tmp_path / "out")]) in (0, 3)
+    arguments = ["detect", str(tmp_path / "beads.nii.gz"), "--model", str(tmp_path / "seven.cow.pt"), "--device", "cpu"]
+    assert detect_main([*arguments, "--modality", "cta", "--out", str(tmp_path / "out")]) in (0, 3)
     detection = json.loads((tmp_path / "out" / "beads" / "detection.json").read_text(encoding="utf-8"))
     assert [landmark["code"] for landmark in detection["landmarks"]] == list(anatomy.codes)
     assert (tmp_path / "out" / "beads" / "scene.mrb").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 API = json.loads(Path(__file__).with_name("slicer_api.json").read_text(encoding="utf-8"))
 
 ALIASES = {"exec": "exec_", "raise": "raise_", "print": "print_"}
-"""Python's words: PythonQt and PySide both put a line behind them."""
+"""Python's keywords: PythonQt and PySide both put a line behind them."""
 
 UNLISTED = {
     "ctkPathLineEdit": frozenset(
@@ -43,7 +43,7 @@ def members(class_name: str) -> Members:
     entry = API["classes"][class_name]
     base = members(entry["base"]) if entry["base"] else Members(frozenset(), frozenset(), frozenset())
     names = set(entry["names"].split())
-    names |= {alias for word, alias in ALIASES.items() if word in names} | UNLISTED.get(class_name, frozenset())
+    names |= {alias for own, alias in ALIASES.items() if own in names} | UNLISTED.get(class_name, frozenset())
     listed = "properties" in entry
     properties = entry["properties"].split() if listed else names
     return Members(

@@ -41,7 +41,7 @@ class _Collapsible:
                 child.setVisible(True)
             self._hidden.clear()
         QtWidgets.QWidget.setMaximumHeight(self, self._header() if closed else _HIGHEST)
-        self._tell(closed)
+        self._emitSignals(closed)
 
     def _settle(self) -> None:
         """Hide children that came meanwhile."""
@@ -54,7 +54,7 @@ class _Collapsible:
     def _header(self) -> int:
         return _HEADER
 
-    def _tell(self, closed: bool) -> None:
+    def _emitSignals(self, closed: bool) -> None:
         pass
 
 
@@ -74,7 +74,7 @@ class CollapsibleButton(_Collapsible, QtWidgets.QAbstractButton):
         QtWidgets.QWidget.setSizePolicy(self, QtWidgets.QSizePolicy.Preferred, QtWidgets.QSizePolicy.Preferred)
         self.toggled.connect(lambda checked: self._collapse(not checked))
 
-    def _tell(self, closed: bool) -> None:
+    def _emitSignals(self, closed: bool) -> None:
         QtWidgets.QAbstractButton.setChecked(self, not closed)
         self.contentsCollapsed.emit(closed)
 
@@ -93,7 +93,7 @@ class CollapsibleButton(_Collapsible, QtWidgets.QAbstractButton):
         return point.y() < _HEADER
 
     def paintEvent(self, event: QtCore.QEvent) -> None:
-        """The header, in the look of Slicer's sections."""
+        """The header, in the style of Slicer's sections."""
         painter = QtGui.QPainter(self)
         width = QtWidgets.QWidget.width(self)
         painter.fillRect(0, 0, width, _HEADER - 2, QtGui.QColor("#dfe3e8"))
@@ -121,7 +121,7 @@ class CollapsibleGroupBox(_Collapsible, QtWidgets.QGroupBox):
         for child in _sections(self):
             QtWidgets.QWidget.setEnabled(child, True)
 
-    def _tell(self, closed: bool) -> None:
+    def _emitSignals(self, closed: bool) -> None:
         QtWidgets.QGroupBox.setChecked(self, not closed)
 
     def event(self, event: QtCore.QEvent) -> bool:

@@ -10,7 +10,7 @@ import slicer
 
 
 class Connector:
-    """Reads and writes one widget and hears of its changes."""
+    """Reads and writes one widget and observes its changes."""
 
     def __init__(self, widget: Any, signal: str, read: Callable[[], Any], write: Callable[[Any], None]) -> None:
         self._widget, self._signal, self.read, self.write = widget, signal, read, write

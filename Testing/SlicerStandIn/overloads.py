@@ -137,7 +137,7 @@ class Checker:
     def checked(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments for PySide, which wants enumerations where PythonQt takes an int too.
 
-        ValueError in PythonQt's words where they do not fit. Types that fitted once fit again, unless they hold others.
+        ValueError as PythonQt's where they do not fit. Types that fitted once fit again, unless they hold others.
         """
         types = tuple(map(type, arguments))
         turned = self._known.get(types)

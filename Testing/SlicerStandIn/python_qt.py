@@ -79,7 +79,7 @@ def qt_property(
 
 
 def _check_value(name: str, kind: str | None, value: Any) -> None:
-    """AttributeError in PythonQt's words where a property does not take a value."""
+    """AttributeError with PythonQt's message where a property does not take a value."""
     if kind is not None and not fits(value, kind):
         raise AttributeError(
             f"Property '{name}' of type '{kind}' does not accept an object of type {type(value).__name__} ({value!r})"
@@ -151,7 +151,7 @@ def _signal(self: Any, signature: str) -> Any:
     signal = getattr(self, name)
     try:
         return (
-            signal[tuple(_TYPES[word] for word in arguments.split(","))]
+            signal[tuple(_TYPES[argument] for argument in arguments.split(","))]
             if "," in arguments
             else signal[_TYPES[arguments]]
         )

@@ -2,7 +2,7 @@
 
     python Testing/SlicerStandIn/reduce_overloads.py FULL-DUMP
 
-The dump comes from the application itself: per class and method the overloads in PythonQt's words, inherited ones too.
+The dump comes from the application itself: the overloads of each method as PythonQt writes them, inherited ones too.
 Here an overload is the types of its arguments; a class names the one it shares the most with and holds the rest.
 """
 

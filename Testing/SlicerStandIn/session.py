@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import slicer
@@ -31,7 +31,7 @@ _LOGICS = {
 
 
 def _qt_application() -> QtWidgets.QApplication:
-    """The one application object of the process, with the same look on every computer."""
+    """The one application object of the process, with the same style on every computer."""
     application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["CoWLandmarks"])
     application.setOrganizationName("CoWLandmarksStandIn")
     application.setApplicationName("Slicer")
@@ -42,6 +42,12 @@ def _qt_application() -> QtWidgets.QApplication:
     font.setPixelSize(12)
     application.setFont(font)
     return application
+
+
+def _modules_of_ours() -> dict[str, ModuleType]:
+    """The modules of the extension's packages that are imported now."""
+    packages = {path.parent.name for path in ROOT.glob("CoWLandmarks*/CoWLandmarks*/__init__.py")}
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in packages}
 
 
 class _LoggedErrors(logging.Handler):
@@ -62,6 +68,7 @@ class Application:
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, str(folder / "settings"))
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.SystemScope, str(folder / "system"))
+        self._imported = _modules_of_ours()
         slot_errors.clear()
         self._logged_errors = _LoggedErrors(logging.ERROR)
         logging.getLogger().addHandler(self._logged_errors)
@@ -200,6 +207,10 @@ class Application:
         self.scene.Clear()
         self.process_events()
         logging.getLogger().removeHandler(self._logged_errors)
+        if any(sys.modules.get(name) is not module for name, module in self._imported.items()):
+            for name in _modules_of_ours():  # a module was reloaded with its packages: only for this application
+                del sys.modules[name]
+            sys.modules.update(self._imported)
         errors, answers = list(slot_errors), list(dialogs.answers)
         slot_errors.clear()
         dialogs.answers.clear()

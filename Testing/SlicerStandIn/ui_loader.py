@@ -29,8 +29,8 @@ def _value(element: Any, owner: type) -> Any:
         return [part.text or "" for part in child]
     if child.tag in ("set", "enum"):
         value = 0
-        for word in filter(None, text.split("|")):
-            value |= int(getattr(owner, word.split("::")[-1]))
+        for flag in filter(None, text.split("|")):
+            value |= int(getattr(owner, flag.split("::")[-1]))
         return value
     if child.tag in ("string", "cstring"):
         return text

@@ -64,7 +64,7 @@ class CostMap:
 
         Away from `start` and `end` the lumens of `taken` cost as much as background.
         """
-        self._look(corridor)
+        self._compute(corridor)
         cost = self.cost if not taken or end is None else self._avoiding(taken, start, end)
         return cheapest_ways(cost, self.spacing_mm, corridor, self.voxel(start))
 
@@ -105,7 +105,7 @@ class CostMap:
         low, high = self._box(point, reach_mm)
         places = self._places(low, high)
         near: np.ndarray = np.less_equal(np.linalg.norm(places - point, axis=-1), reach_mm)
-        self._look(Corridor(near, (int(low[2]), int(low[1]), int(low[0]))))
+        self._compute(Corridor(near, (int(low[2]), int(low[1]), int(low[0]))))
         block, _ = self._block(point, reach_mm)
         return np.where(near, block, np.float32(0.0)), places
 
@@ -135,7 +135,7 @@ class CostMap:
                 _block_within(cost, self.voxel(point), reach / self.spacing_mm)
         return cost
 
-    def _look(self, corridor: Corridor) -> None:
+    def _compute(self, corridor: Corridor) -> None:
         """Compute what a corridor needs and is not known yet; the order of such calls changes no value."""
         window = window_of(corridor)
         if not (corridor.inside & ~self._known[window]).any():

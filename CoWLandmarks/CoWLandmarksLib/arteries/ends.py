@@ -58,13 +58,13 @@ def ends_of(artery: Artery, landmarks: Mapping[str, LandmarkEstimate], positions
             return _at_one_place(artery, codes)
         return Ends(Way.BETWEEN, *codes, by_rule=all(landmarks[code].by_rule for code in codes))
     missing = [(code, state) for code, state in zip(codes, states, strict=True) if state is not None]
-    for wanted, result, words in (
+    for wanted, result, text in (
         (LandmarkState.UNCERTAIN, ArteryState.UNKNOWN, "is not placed"),
         (LandmarkState.ABSENT, ArteryState.ABSENT, "is absent"),
     ):
         codes_so = [code for code, state in missing if state is wanted]
         if codes_so:
-            return Ends(Way.NONE, state=result, reason=f"its end {' and '.join(codes_so)} {words}")
+            return Ends(Way.NONE, state=result, reason=f"its end {' and '.join(codes_so)} {text}")
     if len(missing) == 2:
         return Ends(Way.NONE, state=ArteryState.OUTSIDE, reason="both its ends lie outside the scan")
     if placed[0] == codes[0]:

@@ -95,7 +95,7 @@ class ArteryPairs:
                 if first not in kept and side_by_side:
                     sections[first] = centred(without(self._region, traced), sections[first].points)
                 continue
-            # One vessel for both: an azygos artery, or a second one too near or too thin to be told from the first.
+            # One vessel for both: an azygos artery, or a second one too near or too thin to be separated from it.
             fainter = sorted((code, other), key=lambda c: (c in kept, float(_contrast(sections[c]).mean())))[0]
             del sections[fainter]
             merged[fainter] = other if fainter == code else code

@@ -1,7 +1,8 @@
 """Whether there is a vessel along the best path of an artery, and how sure that is.
 
 A path can always be found; along a vessel it stands out from its surroundings, a wall encloses it all round, it rises
-above the noise and is no detour. The weights come from a logistic regression on phantoms (Docs/arteries.md), rounded.
+above the noise and is no detour. The weights come from a logistic regression on phantoms (Docs/use/arteries.md),
+rounded.
 """
 
 from __future__ import annotations
@@ -29,16 +30,17 @@ MOST_CONTRAST, MOST_SIGNAL_TO_NOISE = 0.8, 6.0
 WEIGHTS = {"contrast": 3.5, "closed": 2.5, "closed_mean": 6.0, "tortuosity": -4.5, "signal_to_noise": 0.33}
 OFFSETS = {"contrast": 0.0, "closed": 0.8, "closed_mean": 0.88, "tortuosity": 1.2, "signal_to_noise": 0.0}
 BIAS, UNSEEN_PENALTY = -2.3, -2.5
-LEANINGS = {"PCoA": 1.0, "PCA-P1": -1.0}
+PRIOR_BIAS = {"PCoA": 1.0, "PCA-P1": -1.0}
 """Added to the score of these arteries: whole numbers at which sensitivity and specificity come near each other (on 80
-phantoms of seed 7400; Docs/arteries.md). A P1 that is there is missed less often than one that is not is made up."""
+phantoms of seed 7400; Docs/use/arteries.md). A P1 that is there is missed less often than one that is not is made
+up."""
 NEEDED_CONTRAST, NEEDED_SIGNAL_TO_NOISE = 0.1, 1.0
 """What an artery needs that is hardly ever absent."""
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What speaks for a vessel along a path.
+class PathEvidence:
+    """Evidence of a vessel along a path.
 
     `own` bool (n,) marks the cross-sections outside the lumens of other arteries, `own_mm` their length. At the weak
     places: `contrast` as a share of that of a typical artery of the scan, `closed` the share of rays
@@ -56,7 +58,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether a vessel is there, how sure that is ([0, 1]), and, where it is not, in words why."""
+    """Whether a vessel is there, how sure that is ([0, 1]), and, where it is not, why (a phrase)."""
 
     present: bool
     confidence: float
@@ -103,14 +105,14 @@ def evidence(
     noise: float,
     *,
     whole: bool = False,
-) -> Evidence:
+) -> PathEvidence:
     """Evidence along the own part of a path (along all of it: `whole`); `others` are all other arteries."""
     own = own_part(sections, others)
     length = float(arc_length(sections.points)[-1])
     chord = max(float(np.linalg.norm(sections.points[-1] - sections.points[0])), 1e-6)
     chosen = own if own.any() and not whole else np.ones(len(own), bool)
     weak = float(np.quantile(np.maximum(sections.lumen - sections.surroundings, 0.0)[chosen], WEAK_SHARE))
-    return Evidence(
+    return PathEvidence(
         own=own,
         own_mm=float(own.sum()) * length / max(len(own) - 1, 1),
         contrast=weak / max(typical_contrast, 1e-6),
@@ -121,17 +123,17 @@ def evidence(
     )
 
 
-def leaning(code: str) -> float:
+def prior_bias(code: str) -> float:
     """What is added to the score of the artery with this code, of either side."""
-    return LEANINGS.get(code.removeprefix("R-").removeprefix("L-"), 0.0)
+    return PRIOR_BIAS.get(code.removeprefix("R-").removeprefix("L-"), 0.0)
 
 
-def judge(found: Evidence, *, optional: bool, unseen: bool = False, lean: float = 0.0) -> Judgement:
+def judge(found: PathEvidence, *, optional: bool, unseen: bool = False, prior_bias: float = 0.0) -> Judgement:
     """Whether there is a vessel.
 
     An artery that is hardly ever absent (not `optional`) only has to stand out from what lies round it. `unseen` says
-    that an annotation has both its ends by rule, because whoever placed them did not see the artery. `lean` is added
-    to the score of an `optional` one (`leaning`).
+    that an annotation has both its ends by rule, because whoever placed them did not see the artery. `prior_bias` is
+    added to the score of an `optional` one.
     """
     if not optional:
         margin = min(found.contrast / NEEDED_CONTRAST, found.signal_to_noise / NEEDED_SIGNAL_TO_NOISE)
@@ -140,7 +142,7 @@ def judge(found: Evidence, *, optional: bool, unseen: bool = False, lean: float 
     if found.own_mm < SHORT_MM:
         needed = float(np.interp(found.own_mm, SHORT_GAPS_MM, SHORT_CONTRASTS))
         score = SHORT_WEIGHT * (found.contrast - needed) + UNSEEN_PENALTY * unseen
-        return _judgement(score + lean, "no more than blur fills the gap between the arteries that it would join")
+        return _judgement(score + prior_bias, "no more than blur fills the gap between the arteries that it would join")
     values = {
         "contrast": min(found.contrast, MOST_CONTRAST),
         "closed": found.closed,
@@ -149,7 +151,7 @@ def judge(found: Evidence, *, optional: bool, unseen: bool = False, lean: float 
         "signal_to_noise": min(found.signal_to_noise, MOST_SIGNAL_TO_NOISE),
     }
     score = BIAS + sum(WEIGHTS[name] * (value - OFFSETS[name]) for name, value in values.items())
-    return _judgement(score + lean + UNSEEN_PENALTY * unseen, _weakest(values, unseen))
+    return _judgement(score + prior_bias + UNSEEN_PENALTY * unseen, _weakest(values, unseen))
 
 
 def _judgement(score: float, why_not: str) -> Judgement:
@@ -159,7 +161,7 @@ def _judgement(score: float, why_not: str) -> Judgement:
 
 
 def _weakest(values: dict[str, float], unseen: bool) -> str:
-    """In words what speaks most against a vessel."""
+    """A phrase for what speaks most against a vessel."""
     if unseen:
         return "no clear vessel along its best path, and both its ends were placed by rule"
     shortfall = {
@@ -168,4 +170,4 @@ def _weakest(values: dict[str, float], unseen: bool) -> str:
         "its best path does not rise above the noise": (2.0 - values["signal_to_noise"]) / 5.0,
         "its best path is a detour": 0.5 * (values["tortuosity"] - 1.5),
     }
-    return max(shortfall, key=lambda words: shortfall[words])
+    return max(shortfall, key=lambda text: shortfall[text])

@@ -20,7 +20,7 @@ TYPICAL_VESSEL_HU = 350.0
 BELOW_TISSUE_HU = 60.0
 BONE_RATIO, BONE_NOISES = 1.35, 4.0
 BONE_MM3 = 120.0
-"""Smaller dense pieces are taken for calcified plaque, which belongs to the vessel."""
+"""Smaller dense components are taken for calcified plaque, which belongs to the vessel."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _bone_limit(vessel: float, background: float, noise: float) -> float:
 
 
 def _bone(image: np.ndarray, grid: Grid, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of large dense pieces (bone) and of small ones (calcified plaque)."""
+    """Masks of large dense components (bone) and of small ones (calcified plaque)."""
     labels, _ = ndimage.label(image > limit)
     large = np.bincount(labels.reshape(-1)) * float(np.prod(grid.spacing)) >= BONE_MM3
     large[0] = False

@@ -18,7 +18,7 @@ from .label_map import Tube, label_map
 from .lumen import CrossSections, arc_length, centred, cross_sections
 from .measures import measured, with_side_ratios
 from .pairs import SHARED, ArteryPairs
-from .presence import Evidence, Judgement, evidence, judge, leaning, own_radius, shared_part
+from .presence import Judgement, PathEvidence, evidence, judge, own_radius, prior_bias, shared_part
 from .region import Region
 from .surroundings import Surroundings, anchors_at, holds, surroundings_of
 
@@ -27,7 +27,7 @@ HYPOPLASTIC_MM = 1.0
 WIDEST_ROOT = 1.25
 """Where an artery leaves a wider one, its lumen counts as at most this many times as wide as its own part."""
 SHORT_WIDTHS, SAME_VESSEL = 1.5, 1.15
-"""A first piece shorter than so many times its width is at most so many times as wide as the next piece."""
+"""A first part shorter than so many times its width is at most so many times as wide as the next part."""
 REPRESENTATIVE = 0.4
 """With a smaller share of its own, an artery that is hardly ever absent is measured over its whole length."""
 CLEAR_NOISES = 5.0
@@ -62,7 +62,7 @@ class ArteryTracer:
         self.surroundings = surroundings
         self._sections: dict[str, CrossSections] = {}
         self._merged: dict[str, str] = {}
-        self.evidence: dict[str, Evidence] = {}
+        self.evidence: dict[str, PathEvidence] = {}
 
     def trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
         """All arteries between these landmarks (RAS mm of the scan)."""
@@ -150,7 +150,7 @@ class ArteryTracer:
             if ends[artery.code] != old_ends[artery.code]
             or any(moved(code) for code in (artery.start, artery.end, ends[artery.code].start, ends[artery.code].end))
         }
-        # One that could not be told from its neighbours gets another try when one of them may have changed.
+        # One that could not be distinguished from its neighbours gets another try when one of them may have changed.
         if hanging:
             hanging |= {
                 trace.code
@@ -162,7 +162,7 @@ class ArteryTracer:
     def _surroundings_of(self, positions: Mapping[str, np.ndarray], before: ArteryMap | None) -> Surroundings:
         """Crop, cost map and router: those for the anchors of the earlier result where they hold all landmarks.
 
-        Which these are must not depend on what happens to be kept, or a warm process would give other results.
+        Which these are must not depend on what happens to be kept, or a persistent process would give other results.
         """
         anchors = {} if before is None else before.anchors or anchors_at(self._ends(before.landmarks)[0])
         if not holds(anchors, self._volume, self._anatomy, positions):
@@ -220,7 +220,7 @@ class ArteryTracer:
                     waiting[code] = path
         return waiting
 
-    def _evidence(self, code: str, own: CrossSections, others: Sequence[CrossSections]) -> Evidence:
+    def _evidence(self, code: str, own: CrossSections, others: Sequence[CrossSections]) -> PathEvidence:
         assert self.surroundings is not None
         region = self.surroundings.region
         typical = max(region.vessel - region.background, CLEAR_NOISES * region.noise)
@@ -228,10 +228,10 @@ class ArteryTracer:
         whole = not self._anatomy.artery(code).optional
         return evidence(own, [other for other in others if other is not own], typical, region.noise, whole=whole)
 
-    def _judged(self, code: str, found: Evidence, ends: Mapping[str, Ends]) -> Judgement:
+    def _judged(self, code: str, found: PathEvidence, ends: Mapping[str, Ends]) -> Judgement:
         # An artery that the other side feeds shows that the midline artery is there.
         optional = self._anatomy.artery(code).optional and ends[code].way is not Way.ACROSS
-        return judge(found, optional=optional, unseen=ends[code].by_rule, lean=leaning(code))
+        return judge(found, optional=optional, unseen=ends[code].by_rule, prior_bias=prior_bias(code))
 
     def _map_of(
         self,
@@ -266,8 +266,8 @@ class ArteryTracer:
             if code in kept:
                 traces.append(kept[code])
             elif code in self._merged:
-                words = f"it could not be told from {self._merged[code]}, which runs along the same vessel"
-                traces.append(ArteryTrace(code, ArteryState.UNKNOWN, words, 0.5))
+                reason = f"it could not be distinguished from {self._merged[code]}, which runs along the same vessel"
+                traces.append(ArteryTrace(code, ArteryState.UNKNOWN, reason, 0.5))
             elif code not in judgements:
                 traces.append(_not_traced(code, ends[code]))
             elif not judgements[code].present:
@@ -275,8 +275,8 @@ class ArteryTracer:
                     ArteryTrace(code, ArteryState.ABSENT, judgements[code].reason, judgements[code].confidence)
                 )
             elif counts[artery.label] == 0:
-                words = "nearly all of its best path lies in the lumens of other arteries"
-                traces.append(ArteryTrace(code, ArteryState.UNKNOWN, words, 0.5))
+                reason = "nearly all of its best path lies in the lumens of other arteries"
+                traces.append(ArteryTrace(code, ArteryState.UNKNOWN, reason, 0.5))
             else:
                 sections, own = self._as_wide_as_it_goes_on(artery), self.evidence[code].own
                 if not artery.optional and own.mean() < REPRESENTATIVE:
@@ -301,7 +301,7 @@ class ArteryTracer:
         return ArteryMap(final, labels, region.start, grid, summary, tuple(landmarks), anchors)
 
     def _as_wide_as_it_goes_on(self, artery: Artery) -> CrossSections:
-        """Its cross-sections; a piece shorter than it is wide (C5) is little wider than the artery it goes on as.
+        """Its cross-sections; a part shorter than it is wide (C5) is little wider than the artery it goes on as.
 
         Its rays meet no wall where the vessel bends at both its ends.
         """
@@ -334,6 +334,6 @@ def _not_traced(code: str, ends: Ends) -> ArteryTrace:
     if ends.way is Way.NONE:
         return ArteryTrace(code, ends.state, ends.reason, 1.0 if ends.state is ArteryState.OUTSIDE else 0.5)
     if ends.way is Way.ACROSS:
-        words = "the junction on its side is absent, and no vessel leads from the other side to its end"
-        return ArteryTrace(code, ArteryState.ABSENT, words, 0.5)
+        reason = "the junction on its side is absent, and no vessel leads from the other side to its end"
+        return ArteryTrace(code, ArteryState.ABSENT, reason, 0.5)
     return ArteryTrace(code, ArteryState.UNKNOWN, "no path could be found between its ends", 0.0)

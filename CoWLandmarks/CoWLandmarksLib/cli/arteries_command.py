@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.anatomy import default_anatomy
 from ..core.errors import AnnotationError, ExitCode
-from ..core.volume import Modality
+from ..files.result_folders import check_free, result_folder, safe_name
 from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink
 from ..pipeline.scan_memory import ScanMemory
@@ -54,13 +56,10 @@ def add_arteries(commands: Any) -> None:
 def _arteries(
     arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption, memory: ScanMemory
 ) -> int:
-    from dataclasses import replace
-
-    from ..core.anatomy import default_anatomy
-    from ..files.markups import read_annotation
-    from ..files.result_folders import check_free, result_folder, safe_name
-    from ..pipeline.correction import retraced
-    from ..pipeline.delivery import Delivery
+    from ..core.volume import Modality  # start-up time
+    from ..files.markups import read_annotation  # start-up time
+    from ..pipeline.correction import retraced  # start-up time
+    from ..pipeline.delivery import Delivery  # start-up time
 
     anatomy = default_anatomy()
     foreign: list[str] = []
@@ -88,14 +87,14 @@ def _arteries(
         left_out = delivery.write(folder, volume, detection, None, found)
     for warning in left_out:
         events(Event(EventKind.WARNING, warning, scan=volume.name))
-    said = f"Landmarks {detection.verdict_word}. {found.summary}"
-    events(Event(EventKind.RESULT, said, fraction=1.0, path=arguments.out / volume.name, scan=volume.name))
+    message = f"Landmarks {detection.verdict_label}. {found.summary}"
+    events(Event(EventKind.RESULT, message, fraction=1.0, path=arguments.out / volume.name, scan=volume.name))
     return ExitCode.DELIVERED
 
 
 def _check_places(path: Path, landmarks: Sequence[LandmarkEstimate], volume: Volume, anatomy: Anatomy) -> None:
     """Raise AnnotationError when no landmark has a position, or none a position in the scan."""
-    import numpy as np
+    import numpy as np  # start-up time
 
     placed = np.array([estimate.position for estimate in landmarks if estimate.position is not None], float)
     if len(placed) == 0:

@@ -32,7 +32,7 @@ def describe_scan(volume: Volume) -> str:
 
 
 def describe_model(model: Model, file_bytes: int) -> str:
-    """What is in a model file of `file_bytes`, where it comes from, its licence and its card."""
+    """What is in a model file of `file_bytes`, where it comes from, its licence and its description."""
     origin = model.provenance
     steps = [f"{name} {_of(_of(origin, name), 'steps')}" for name, _ in model.stages]
     cases = _of(origin, "cases" if "cases" in origin else "scans")
@@ -47,7 +47,7 @@ def describe_model(model: Model, file_bytes: int) -> str:
             f"calibration  {_of(_of(origin, 'calibration'), 'scans')} scans",
             f"licence      {model.licence}",
             "",
-            model.card.strip(),
+            model.description.strip(),
         ]
     )
 

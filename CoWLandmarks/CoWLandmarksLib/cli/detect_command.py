@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigurationError, ExitCode
-from ..core.volume import Modality
 from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink
 from ..pipeline.scan_memory import ScanMemory
@@ -75,9 +74,10 @@ def _detect(
     memory: ScanMemory,
 ) -> int:
     scans = _scans(arguments)
-    from ..pipeline.batch import Batch, BatchOptions
-    from ..pipeline.delivery import Delivery
-    from ..pipeline.outcome import exit_code, overall, summary_table
+    from ..core.volume import Modality  # start-up time
+    from ..pipeline.batch import BatchOptions, ScanBatch  # start-up time
+    from ..pipeline.delivery import Delivery  # start-up time
+    from ..pipeline.outcome import exit_code, overall, summary_table  # start-up time
 
     detector, anatomy = made_detector(make_detector, arguments)
     options = BatchOptions(
@@ -94,7 +94,7 @@ def _detect(
         heatmaps=arguments.heatmaps,
         surfaces=arguments.surfaces,
     )
-    batch = Batch(
+    batch = ScanBatch(
         detector,
         delivery,
         options,
@@ -121,7 +121,7 @@ def _detect(
 
 
 def _artery_finder(anatomy: Anatomy, memory: ScanMemory) -> ArteryFinder:
-    from ..arteries.tracer import ArteryTracer
+    from ..arteries.tracer import ArteryTracer  # start-up time
 
     def find(volume: Volume, detection: Detection) -> ArteryMap:
         tracer = ArteryTracer(volume, detection.modality, anatomy, surroundings=memory.surroundings)
@@ -160,8 +160,8 @@ def _scans(arguments: argparse.Namespace) -> list[Path]:
 
 def load_detector(arguments: argparse.Namespace) -> tuple[LandmarkDetector, Anatomy]:
     """The detector of the model file that the options name, and its landmark set."""
-    from ..detect.detector import Detector
-    from ..detect.model import DEFAULT_MODEL_FILE, load_model
+    from ..detect.detector import Detector  # start-up time
+    from ..detect.model import DEFAULT_MODEL_FILE, load_model  # start-up time
 
     model = load_model(arguments.model or DEFAULT_MODEL_FILE)
     return Detector(model, device=arguments.device, decoding=arguments.decoding), model.anatomy
@@ -172,10 +172,10 @@ def _read_hint(path: Path, anatomy: Anatomy, events: EventSink) -> dict[str, Any
 
     Points that the program found itself do not count: they would only confirm what it thought before.
     """
-    import numpy as np
+    import numpy as np  # start-up time
 
-    from ..detect.detector import MIN_HINTS
-    from ..files.markups import read_annotation, read_placed_by_person
+    from ..detect.hint import MIN_HINTS  # start-up time
+    from ..files.markups import read_annotation, read_placed_by_person  # start-up time
 
     foreign: list[str] = []
     chosen = read_placed_by_person(path, anatomy, foreign)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.anatomy import default_anatomy
 from ..core.consent import CONSENT_LINE
 from ..core.errors import AnnotationError, ConfigurationError
 from ..jobs.progress import Event, EventKind, EventSink
@@ -29,7 +30,7 @@ def add_export(commands: Any) -> argparse.ArgumentParser:
     )
     export.add_argument("--case", metavar="NAME", help="pseudonym of the case (default: the next of case-001, ...)")
     export.add_argument("--patient", metavar="NAME", help="pseudonym of the patient (default: that of the case)")
-    export.add_argument("--annotator", metavar="INITIALS", default="", help="where the review tells none")
+    export.add_argument("--annotator", metavar="INITIALS", default="", help="used where the review names none")
     export.add_argument("--landmarks", metavar="NODE", help="name of the point list, where the scene holds several")
     export.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
     export.add_argument("--debug", action="store_true", help="show where an error comes from")
@@ -41,14 +42,13 @@ def run_export(
     arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption, *_unused: object
 ) -> int:
     """Write the case; tells what it wrote, and warns where nobody has reviewed all landmarks."""
-    from ..core.anatomy import default_anatomy
-    from ..files.case_folder import free_pseudonym
-    from ..pipeline.delivery import scene_support_missing
+    from ..files.case_folder import free_pseudonym  # start-up time
+    from ..pipeline.delivery import scene_support_missing  # start-up time
 
     if scene_support_missing():
         raise ConfigurationError("Reading a scene needs the package 'slicer-core'; run 'pip install slicer-core'.")
-    from ..scene.annotation_export import adding_to_cohort, annotation_of
-    from ..scene.scene_files import load_scene
+    from ..scene.annotation_export import adding_to_cohort, annotation_of  # optional
+    from ..scene.scene_files import load_scene  # optional
 
     anatomy = default_anatomy()
     events = interruption.watching(events)
@@ -65,15 +65,15 @@ def run_export(
     if reviewed < len(landmarks):
         warning = f"Only {reviewed} of {len(landmarks)} landmarks are reviewed by a person; case.json says so."
         events(Event(EventKind.WARNING, warning, scan=case))
-    told = f"{case}: {reviewed} of {len(landmarks)} landmarks reviewed"
-    events(Event(EventKind.RESULT, told, fraction=1.0, path=arguments.to / case))
+    message = f"{case}: {reviewed} of {len(landmarks)} landmarks reviewed"
+    events(Event(EventKind.RESULT, message, fraction=1.0, path=arguments.to / case))
     return 0
 
 
 def _chosen(scene: Any, path: Path, name: str | None, anatomy: Anatomy) -> Any:
     """The detection to export: the named one, else the only one, else the only one that is reviewed at all."""
-    from ..scene.nodes import detection_nodes
-    from ..scene.review import Review
+    from ..scene.nodes import detection_nodes  # optional
+    from ..scene.review import Review  # optional
 
     nodes = detection_nodes(scene)
     if name is not None:

@@ -15,7 +15,7 @@ def add_info(commands: Any) -> None:
     info = commands.add_parser(
         "info",
         help="show a model card, or what the program understands of a scan",
-        description="Show the card of a model file, or what the program understands of a scan (no patient data).",
+        description="Show the model card of a model file, or what the program understands of a scan (no patient data).",
     )
     info.add_argument(
         "path", metavar="MODEL-or-SCAN", type=path_argument, help="model file (.pt), scan file or DICOM folder"
@@ -27,17 +27,16 @@ def add_info(commands: Any) -> None:
 
 
 def _info(arguments: argparse.Namespace, events: EventSink, *_: object) -> int:
-    from .description import describe_model, describe_scan
+    from .description import describe_model, describe_scan  # start-up time
 
     if arguments.path.suffix == ".pt":
-        from ..detect.model import load_model
+        from ..detect.model import load_model  # start-up time
 
         text = describe_model(load_model(arguments.path), arguments.path.stat().st_size)
     else:
-        from ..core.volume import validated
-        from ..io.volume_io import read_volume
+        from ..io.volume_io import read_scan  # start-up time
 
-        text = describe_scan(validated(read_volume(arguments.path, arguments.series)))
+        text = describe_scan(read_scan(arguments.path, arguments.series))
     if arguments.json_progress:
         events(Event(EventKind.RESULT, text, fraction=1.0))
     else:

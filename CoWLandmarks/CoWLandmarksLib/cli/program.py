@@ -25,19 +25,19 @@ from .info_command import add_info
 
 
 def main(argv: Sequence[str] | None = None, make_detector: DetectorFactory | None = None) -> int:
-    """Run the command line; returns the exit code of Docs/conventions.md (0, 1, 2, 3).
+    """Run the command line; returns the exit code of Docs/use/conventions.md (0, 1, 2, 3).
 
     `make_detector` takes the place of the one that loads a model file. Without `argv` the process is taken to end
     with the call.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    command_line = list(sys.argv[1:] if argv is None else argv)
     _survive_any_file_name(sys.stdout, sys.stderr)
-    events = JsonLines(sys.stdout, sys.stderr) if "--json-progress" in words else terminal_progress(sys.stderr)
-    return run(words, events, make_detector or load_detector, last=argv is None)
+    events = JsonLines(sys.stdout, sys.stderr) if "--json-progress" in command_line else terminal_progress(sys.stderr)
+    return run(command_line, events, make_detector or load_detector, last=argv is None)
 
 
 def run(
-    words: Sequence[str],
+    argv: Sequence[str],
     events: EventSink,
     make_detector: DetectorFactory,
     memory: ScanMemory | None = None,
@@ -45,15 +45,15 @@ def run(
     only_load: bool = False,
     last: bool = False,
 ) -> int:
-    """Run the command line `words`, telling `events`; returns the exit code.
+    """Run the command line `argv` and report to `events`; returns the exit code.
 
-    `memory` keeps the last scan for the next call. `only_load`: make the detector that a `detect` with these words
+    `memory` keeps the last scan for the next call. `only_load`: make the detector that a `detect` with these arguments
     would use, and nothing else. `last`: the process ends after this call, so that signals that come after the work
     are ignored.
     """
     try:
         with Interruption(last=last) as interruption:
-            arguments = _parser().parse_args(words)
+            arguments = _parser().parse_args(argv)
             if arguments.debug:
                 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
             if only_load:

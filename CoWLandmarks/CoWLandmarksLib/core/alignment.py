@@ -12,6 +12,8 @@ from .volume import Grid, apply_affine, axis_aligned_grid
 REFERENCE_SHAPE = (96, 160, 192)
 REFERENCE_SPACING_MM = np.array([0.513, 0.513, 0.8])
 REFERENCE_CENTRE_MM = np.array([0.0, 14.0, 2.5])
+CIRCLE_SHAPE, CIRCLE_SPACING_MM = (80, 80, 96), 1.0
+"""What the circle network reads, about the same centre."""
 
 
 def reference_grid() -> Grid:

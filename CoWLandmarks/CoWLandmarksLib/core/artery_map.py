@@ -13,7 +13,7 @@ from .volume import Grid, Volume
 
 
 class ArteryState(str, Enum):
-    """What is known of an artery (Docs/arteries.md)."""
+    """What is known of an artery (Docs/use/arteries.md)."""
 
     PRESENT = "present"
     HYPOPLASTIC = "hypoplastic"
@@ -47,7 +47,7 @@ class ArteryTrace:
     """One artery of one scan.
 
     `centerline` (n, 3) RAS mm from its start to its end landmark, `radii` (n,) mm; both empty unless the state is
-    PRESENT or HYPOPLASTIC. `reason` says in words why the state is what it is; `confidence` in [0, 1].
+    PRESENT or HYPOPLASTIC. `reason` is a phrase that says why the state is what it is; `confidence` in [0, 1].
     """
 
     code: str
@@ -69,8 +69,8 @@ class ArteryMap:
     """All arteries of a scan in the order of the anatomy.
 
     `labels` uint8 [k, j, i] is a crop of the scan's own grid that begins at voxel `start` (i, j, k); beyond it there is
-    no label. `summary` is the variant of the circle in plain words, `landmarks` are those it was traced between.
-    `anchors` (RAS mm by code) are those that crop and cost map were made for (arteries_surroundings.py).
+    no label. `summary` is the variant of the circle as text, `landmarks` are those it was traced between.
+    `anchors` (RAS mm by code) are those that crop and cost map were made for (arteries/surroundings.py).
     """
 
     arteries: tuple[ArteryTrace, ...]
@@ -80,6 +80,11 @@ class ArteryMap:
     summary: str
     landmarks: tuple[LandmarkEstimate, ...] = ()
     anchors: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Codes of the arteries that are not there."""
+        return tuple(trace.code for trace in self.arteries if trace.state is ArteryState.ABSENT)
 
     def artery(self, code: str) -> ArteryTrace:
         """Trace with this code; raises KeyError."""

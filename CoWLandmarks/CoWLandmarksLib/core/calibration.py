@@ -127,8 +127,8 @@ def corrected_by_landmark(
     for index in range(count):
         pair = sorted({index, partner[index]})
         known = np.isfinite(errors[:, pair])
-        measured, told = errors[:, pair][known], expected[:, pair][known]
-        factor[index] = (measured.sum() + PRIOR_COUNT * typical) / (told.sum() + PRIOR_COUNT * typical)
+        measured, predicted = errors[:, pair][known], expected[:, pair][known]
+        factor[index] = (measured.sum() + PRIOR_COUNT * typical) / (predicted.sum() + PRIOR_COUNT * typical)
         right, claimed = (measured <= CONFIDENT_WITHIN_MM).sum(), sure[:, pair][known]
         logit[index] = _logit_shift(claimed, float(right), PRIOR_COUNT)
     return replace(calibration, error_factor=factor, confidence_logit=logit)
@@ -174,10 +174,10 @@ def _logit_shift(claimed: np.ndarray, right: float, prior_count: float) -> float
     low, high = -6.0, 6.0
     for _ in range(40):
         middle = (low + high) / 2.0
-        told = float(
+        predicted = float(
             _with_odds(claimed, np.array(middle)).sum() + prior_count * _with_odds(np.array(0.5), np.array(middle))
         )
-        low, high = (middle, high) if told < target else (low, middle)
+        low, high = (middle, high) if predicted < target else (low, middle)
     return (low + high) / 2.0
 
 
@@ -188,7 +188,10 @@ def _with_odds(share: np.ndarray, logit: np.ndarray) -> np.ndarray:
 
 
 def _isotonic(values: np.ndarray) -> np.ndarray:
-    """Least-squares non-decreasing fit of equally weighted values."""
+    """Least-squares non-decreasing fit of equally weighted values.
+
+    scipy.optimize.isotonic_regression (SciPy 1.12) differs in the last bits, and the core imports numpy alone.
+    """
     level: list[float] = []
     weight: list[int] = []
     for value in values:

@@ -1,15 +1,37 @@
-"""The variant of a circle in plain words."""
+"""A circle as text: its variant, and a whole result in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from .artery_map import ArteryState, ArteryTrace
+from .detection import LandmarkEstimate, LandmarkState
 
-_WORDS = {"R": "right", "L": "left"}
+_SIDES = {"R": "right", "L": "left"}
 _RING = ("ACoA", "ACA-A1", "PCoA", "PCA-P1")
 FETAL_RATIO = 1.0
 """A PCoA at least this many times as wide as the P1 of its side feeds the posterior cerebral artery ("fetal")."""
+
+
+def summary_line(landmarks: Sequence[LandmarkEstimate], absent_arteries: Sequence[str] = ()) -> str:
+    """One line for people: '16 found; 2 to check; L-A1-A2 absent; right PCoA absent'.
+
+    *Found* are those in that state; the uncertain ones are to check. `absent_arteries` are codes. Command line,
+    progress events, panels, table of many scans and report say this of a result.
+    """
+
+    def codes(state: LandmarkState) -> list[str]:
+        return [estimate.code for estimate in landmarks if estimate.state is state]
+
+    parts = [f"{len(codes(LandmarkState.FOUND))} found"]
+    if codes(LandmarkState.UNCERTAIN):
+        parts.append(f"{len(codes(LandmarkState.UNCERTAIN))} to check")
+    for state, meaning in ((LandmarkState.ABSENT, "absent"), (LandmarkState.OUTSIDE, "outside the scan")):
+        if codes(state):
+            parts.append(f"{', '.join(codes(state))} {meaning}")
+    if absent_arteries:
+        parts.append(f"{', '.join(spoken_name(code) for code in absent_arteries)} absent")
+    return "; ".join(parts)
 
 
 def summary_of(traces: Sequence[ArteryTrace]) -> str:
@@ -18,14 +40,14 @@ def summary_of(traces: Sequence[ArteryTrace]) -> str:
     ring = [trace for trace in traces if _part(trace.code)[1] in _RING]
     remarks = [f"{spoken_name(code)} fetal ({detail})" for code, detail in _fetal(by_code)]
     fetal_sides = {code.split("-")[0] for code, _ in _fetal(by_code)}
-    for state, words in (
+    for state, text in (
         (ArteryState.ABSENT, "absent"),
         (ArteryState.HYPOPLASTIC, "hypoplastic"),
     ):
         for trace in traces:
             side, name = _part(trace.code)
             if trace.state is state and not (name == "PCA-P1" and side in fetal_sides):
-                remarks.append(f"{spoken_name(trace.code)} {words}")
+                remarks.append(f"{spoken_name(trace.code)} {text}")
     unseen = [trace for trace in traces if trace.state in (ArteryState.OUTSIDE, ArteryState.UNKNOWN)]
     if unseen:
         remarks.append(f"not judged: {', '.join(spoken_name(trace.code) for trace in unseen)}")
@@ -57,10 +79,10 @@ def _fetal(by_code: dict[str, ArteryTrace]) -> list[tuple[str, str]]:
 def _part(code: str) -> tuple[str, str]:
     """Side ("" for the midline) and code without the side."""
     side, dash, name = code.partition("-")
-    return (side, name) if dash and side in _WORDS else ("", code)
+    return (side, name) if dash and side in _SIDES else ("", code)
 
 
 def spoken_name(code: str) -> str:
-    """An artery's code in words: 'right PCoA'."""
+    """An artery's code written out: 'right PCoA'."""
     side, name = _part(code)
-    return f"{_WORDS[side]} {name.split('-')[-1]}" if side else name
+    return f"{_SIDES[side]} {name.split('-')[-1]}" if side else name

@@ -146,7 +146,7 @@ def compare(
     """
     sides = [{estimate.code: estimate for estimate in side} for side in (first, second)]
     for side, name in zip(sides, names, strict=True):
-        if not any(_word(side.get(code)) != NOT_ANNOTATED for code in anatomy.codes):
+        if not any(_state_text(side.get(code)) != NOT_ANNOTATED for code in anatomy.codes):
             raise AnnotationError(f"'{name}' holds no landmark of '{anatomy.name}'; choose another annotation.")
     rows = []
     for landmark in anatomy.landmarks:
@@ -156,7 +156,12 @@ def compare(
             distance = math.dist(one.position, other.position)
         rows.append(
             ComparedLandmark(
-                landmark.code, landmark.name, _word(one), _word(other), distance, landmark.expected_two_annotator_mm
+                landmark.code,
+                landmark.name,
+                _state_text(one),
+                _state_text(other),
+                distance,
+                landmark.expected_two_annotator_mm,
             )
         )
     return Comparison(*names, tuple(rows))
@@ -176,7 +181,7 @@ def column_title(column: str, comparison: Comparison) -> str:
     return {"state_1": f"state: {comparison.first}", "state_2": f"state: {comparison.second}"}.get(column, column)
 
 
-def _word(estimate: LandmarkEstimate | None) -> str:
+def _state_text(estimate: LandmarkEstimate | None) -> str:
     if estimate is None or (estimate.position is None and estimate.note == NOT_PLACED):
         return NOT_ANNOTATED
     if estimate.position is not None:

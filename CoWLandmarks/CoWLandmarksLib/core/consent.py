@@ -1,4 +1,4 @@
-"""What a person is told before a scan goes into a training cohort. Imports nothing, so that --help answers at once."""
+"""What a person reads before a scan goes into a training cohort. Imports nothing, so that --help answers at once."""
 
 CONSENT_LINE = (
     "Only the image, the landmarks and the mask of the vessels are written, under the pseudonym. Names, IDs and dates "

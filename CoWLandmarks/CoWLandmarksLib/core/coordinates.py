@@ -1,4 +1,4 @@
-"""LPS <-> RAS: SimpleITK, DICOM and .mrk.json files speak LPS, everything else in this program RAS."""
+"""LPS <-> RAS: SimpleITK, DICOM and .mrk.json files use LPS, everything else in this program RAS."""
 
 from __future__ import annotations
 

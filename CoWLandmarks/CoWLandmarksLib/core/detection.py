@@ -21,7 +21,7 @@ NOT_JUDGED = "from a file, not judged"
 
 
 class LandmarkState(str, Enum):
-    """What is known of a landmark (Docs/conventions.md)."""
+    """What is known of a landmark (Docs/use/conventions.md)."""
 
     FOUND = "found"
     UNCERTAIN = "uncertain"
@@ -38,7 +38,7 @@ class Verdict(str, Enum):
 
     @property
     def headline(self) -> str:
-        """The verdict in words, for people."""
+        """The verdict as a sentence, for people."""
         return _HEADLINES[self]
 
 
@@ -49,18 +49,18 @@ _HEADLINES = {
 }
 
 
-def verdict_word(verdict: Verdict | None) -> str:
-    """The verdict in the word that tables show; None is that of landmarks that a file gave."""
+def verdict_label(verdict: Verdict | None) -> str:
+    """The verdict as tables show it; None is that of landmarks that a file gave."""
     return NOT_JUDGED if verdict is None else verdict.value
 
 
 def verdict_headline(verdict: Verdict | None) -> str:
-    """The verdict in words, for people; None is that of landmarks that a file gave."""
+    """The verdict as a sentence, for people; None is that of landmarks that a file gave."""
     return NOT_JUDGED.capitalize() if verdict is None else verdict.headline
 
 
 def read_verdict(text: str | None, provenance: Mapping[str, Any]) -> Verdict | None:
-    """The verdict that a file or a scene keeps; raises ValueError for another word.
+    """The verdict that a file or a scene keeps; raises ValueError for another value.
 
     Earlier versions wrote one for landmarks that a file gave, although nothing had judged them: it does not count.
     """
@@ -166,13 +166,13 @@ class Detection:
     heatmaps: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
 
     @property
-    def verdict_word(self) -> str:
-        """The verdict in the word that tables show."""
-        return verdict_word(self.verdict)
+    def verdict_label(self) -> str:
+        """The verdict as tables show it."""
+        return verdict_label(self.verdict)
 
     @property
     def headline(self) -> str:
-        """The verdict in words, for people."""
+        """The verdict as a sentence, for people."""
         return verdict_headline(self.verdict)
 
     def landmark(self, code: str) -> LandmarkEstimate:
@@ -189,15 +189,3 @@ class Detection:
     def count(self, state: LandmarkState) -> int:
         """Number of landmarks in this state."""
         return sum(estimate.state is state for estimate in self.landmarks)
-
-    def summary(self) -> str:
-        """One line for people: '17 found; 2 to check (R-P1-P2A, BA-T); absent: L-A1-A2'."""
-        parts = [f"{self.count(LandmarkState.FOUND)} found"]
-        uncertain = [e.code for e in self.landmarks if e.state is LandmarkState.UNCERTAIN]
-        if uncertain:
-            parts.append(f"{len(uncertain)} to check ({', '.join(uncertain)})")
-        for state in (LandmarkState.ABSENT, LandmarkState.OUTSIDE):
-            codes = [e.code for e in self.landmarks if e.state is state]
-            if codes:
-                parts.append(f"{state.value}: {', '.join(codes)}")
-        return "; ".join(parts)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 
 _LONGEST_PATH = 300
-_MEMORY_WORDS = (
+_MEMORY_MESSAGES = (
     "out of memory",
     "alloc_failed",
     "not_initialized",
@@ -17,7 +21,7 @@ _MEMORY_WORDS = (
 
 
 def short_path(path: Path) -> str:
-    """A path as it is told in a sentence: very long ones without their middle."""
+    """A path as sentences show it: very long ones without their middle."""
     text = str(path)
     half = _LONGEST_PATH // 2
     return text if len(text) <= _LONGEST_PATH else f"{text[:half]}...{text[-half:]}"
@@ -27,8 +31,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether more memory was asked for than there is: Python, or torch, cuDNN, cuBLAS or Apple's backend."""
     if isinstance(error, MemoryError):
         return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(said in words for said in _MEMORY_WORDS)
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(known in message for known in _MEMORY_MESSAGES)
 
 
 class ExitCode(IntEnum):
@@ -83,3 +87,27 @@ def unexpected_problem(error: Exception, stopped: str = "the program") -> str:
     if logging.getLogger(__package__).isEnabledFor(logging.DEBUG):
         return f"{what}; please report it with the log, which says where (in 3D Slicer: Help > Report a Bug)."
     return f"{what}; run again with --debug to see where."
+
+
+@contextmanager
+def libraries_silenced() -> Iterator[None]:
+    """Nothing that is written to the process's standard error inside the block appears.
+
+    ITK, MetaIO, niftilib and VNL describe damaged files there, over many lines, before they raise; what they raise
+    is put into one sentence elsewhere. Where there is no standard error (windowed programs) nothing is done.
+    """
+    with suppress(AttributeError, ValueError, OSError):
+        sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import __version__
+from .. import PROGRAM
 from .anatomy import Anatomy
 from .detection import GIVEN, NOT_PLACED, Detection, LandmarkEstimate, LandmarkState
 from .errors import AnnotationError
@@ -45,5 +45,5 @@ def given_detection(
         landmarks=estimates,
         ras_to_reference=np.linalg.inv(reference_to_scan(positions)),
         warnings=warnings,
-        provenance={"program": f"CoW Landmarks {__version__}", "model": GIVEN},
+        provenance={"program": PROGRAM, "model": GIVEN},
     )

@@ -1,4 +1,4 @@
-"""From scanner units to network units, and telling MRA from CTA."""
+"""From scanner units to network units, and distinguishing MRA from CTA."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ FINEST_MM, COARSEST_MM = 0.05, 10.0
 MOST_SHEAR = 0.01
 """Largest cosine between two axes (0.6 degrees off a right angle)."""
 LARGEST_FIELD_MM3 = 1e9
-NO_ORIENTATION = "The file records no orientation; left and right cannot be told for sure."
+NO_ORIENTATION = "The file records no orientation; left and right cannot be distinguished."
 SMALLEST_EXTENT_MM, LARGEST_EXTENT_MM = 8.0, 2500.0
 FARTHEST_MM = 1e5
 MOST_NOT_A_NUMBER_PERCENT = 1.0

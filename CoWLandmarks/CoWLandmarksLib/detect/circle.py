@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.alignment import REFERENCE_CENTRE_MM
+from ..core.alignment import CIRCLE_SHAPE, CIRCLE_SPACING_MM, REFERENCE_CENTRE_MM
 from ..core.volume import Grid, apply_affine, axis_aligned_grid
 from ..networks.generator import HeatmapReader
 from ..networks.heatmap import decode_subvoxel
 from ..networks.network_image import NetworkImage
 from .coarse import RoughLandmarks, pool_for_localizer
-
-CIRCLE_SPACING_MM = 1.0
-CIRCLE_SHAPE = (80, 80, 96)
 
 
 def circle_grid(centre: np.ndarray = REFERENCE_CENTRE_MM) -> Grid:

@@ -3,46 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
 import numpy as np
 import torch
 
-from .. import __version__
-from ..core.alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly, side_turn_deg
+from .. import PROGRAM
+from ..core.alignment import ShapePosterior, SimilarityFit, fit_similarity_robustly
 from ..core.calibration import Calibration
+from ..core.circle_variant import summary_line
 from ..core.detection import Detection, LandmarkEstimate, LandmarkState
 from ..core.errors import ConfigurationError, is_out_of_memory
 from ..core.intensity import hounsfield_offset, recognise_modality
-from ..core.volume import EDGE_MM, Grid, Modality, Volume, apply_affine, validated
+from ..core.volume import Modality, Volume, apply_affine
 from ..networks.generator import HeatmapReader, MirroredPair, SingleReading
 from ..networks.network_image import NetworkImage
 from .circle import read_circle
 from .coarse import RoughLandmarks, localise, read_aligned
 from .fine import DECODING_SLACK_MM, FineLandmarks, refine
+from .hint import checked_hint
 from .model import Model, NetworkPart
 from .orientation import stored_along_ras
-from .verdict import LARGEST_TILT_DEG, gather_evidence, recognition, verdict_of
+from .states import LandmarkReadings, beyond_scan, estimates_of, sought, unseen
+from .verdict import gather_evidence, recognition, verdict_of
 
 Decoding = Literal["argmax", "subvoxel"]
 ProgressCallback = Callable[[str, float, str], None]
-SEARCH_BEYOND_MM = 6.0
 REFINEMENT_PASSES = 2
 COARSE_TURNS = 1
 CIRCLE_READINGS = 1
 CIRCLE_SURE, CIRCLE_SLACK_MM = 0.8, 2.5
 """From this confidence on the fine step looks where the circle network saw a landmark, and this near it."""
 _TURNED_AT_LEAST = 0.9
-MIN_HINTS = 3
-HINT_SPREAD_MM = 6.0
-HINT_RESIDUAL_MM = 15.0
 HINT_REACH_MM = 15.0
-HINT_BEYOND_MM = 20.0
 
 
-class Stage(str, Enum):
+class DetectionStage(str, Enum):
     """The steps a person waits for."""
 
     PREPARE = "prepare"
@@ -67,7 +65,7 @@ class Alignment:
     slack_mm: float | np.ndarray = DECODING_SLACK_MM
 
 
-CARD_FULL = "The graphics card has too little memory; the CPU was used."
+GPU_FULL = "The graphics card has too little memory; the CPU was used."
 
 
 def choose_device(name: str) -> torch.device:
@@ -117,7 +115,7 @@ class Detector:
         turns: int = COARSE_TURNS,
         circle_readings: int = CIRCLE_READINGS,
     ) -> None:
-        """`passes` over a fine network that is told where to look (another needs one); `mirror`: also read the mirror
+        """`passes` over a fine network that gets expected positions (another needs one); `mirror`: also read the mirror
         image and average (twice the time), where the model allows it; `turns`: how often the coarse network reads
         again with the head turned upright by what it found before; `circle_readings` of the circle network, where the
         model has one, each aligned by the one before."""
@@ -136,7 +134,7 @@ class Detector:
             if not full:
                 raise
         if full:
-            self._leave_card()
+            self._leave_gpu()
 
     def detect(
         self,
@@ -150,13 +148,14 @@ class Detector:
 
         `modality` overrides what the volume says; `hint` maps landmark codes to (3,) RAS mm placed by a
         person, which replace the coarse step where they are given (three or more: the alignment too).
-        Raises VolumeError when the scan cannot be used, ConfigurationError for an unusable hint.
+        The scan is one that `validated` has checked, as `read_scan` does. Raises ConfigurationError for an unusable
+        hint.
         """
-        tell = progress or (lambda stage, fraction, message: None)
-        measurement = self.measure(volume, modality=modality, hint=hint, progress=tell)
-        tell(Stage.JUDGE.value, 0.95, "judging the result")
+        report = progress or (lambda stage, fraction, message: None)
+        measurement = self.measure(volume, modality=modality, hint=hint, progress=report)
+        report(DetectionStage.JUDGE.value, 0.95, "judging the result")
         detection = self.judge(measurement, hint or {})
-        tell(Stage.JUDGE.value, 1.0, detection.summary())
+        report(DetectionStage.JUDGE.value, 1.0, summary_line(detection.landmarks))
         return detection
 
     def measure(
@@ -175,13 +174,13 @@ class Detector:
                 raise
             measurement = None
         if measurement is None:
-            self._leave_card()
+            self._leave_gpu()
             measurement = self._measure(volume, modality, hint, progress)
         return replace(measurement, warnings=(*measurement.warnings, *self._warnings))
 
-    def _leave_card(self) -> None:
-        """Go on with the CPU; call it outside the handler, whose traceback holds the tensors on the card."""
-        self._warnings = (CARD_FULL,)
+    def _leave_gpu(self) -> None:
+        """Go on with the CPU; call it outside the handler, whose traceback holds the tensors on the GPU."""
+        self._warnings = (GPU_FULL,)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self._load_networks(torch.device("cpu"))
@@ -195,8 +194,8 @@ class Detector:
         for name, network in networks.items():
             last = name == "fine"
             if self.mirror and (self.model.read_mirrored or not last):
-                told = last and self.model.reads_priors
-                self._readers[name] = MirroredPair(network, permutation, with_priors=told)
+                with_priors = last and self.model.reads_priors
+                self._readers[name] = MirroredPair(network, permutation, with_priors=with_priors)
             else:
                 self._readers[name] = SingleReading(network)
 
@@ -207,23 +206,23 @@ class Detector:
         hint: Mapping[str, np.ndarray] | None,
         progress: ProgressCallback | None,
     ) -> Measurement:
-        tell = progress or (lambda stage, fraction, message: None)
-        tell(Stage.PREPARE.value, 0.0, "checking the scan")
-        volume = stored_along_ras(validated(volume))
+        report = progress or (lambda stage, fraction, message: None)
+        report(DetectionStage.PREPARE.value, 0.0, "checking the scan")
+        volume = stored_along_ras(volume)
         kind, image, warnings = self._prepared(volume, modality)
-        tell(Stage.LOCALISE.value, 0.15, "looking for the circle of Willis")
+        report(DetectionStage.LOCALISE.value, 0.15, "looking for the circle of Willis")
         alignment = self._align(image, hint)
         for name, part in self.model.stages[1:-1]:
-            tell(Stage.LOCALISE.value, 0.4, f"reading the whole {name}")
+            report(DetectionStage.LOCALISE.value, 0.4, f"reading the whole {name}")
             alignment = self._align_by_circle(self._readers[name], part, image, alignment, hint)
-        tell(Stage.REFINE.value, 0.5, "placing the landmarks")
+        report(DetectionStage.REFINE.value, 0.5, "placing the landmarks")
         to_reference = alignment.fit.transform
         expected = apply_affine(np.linalg.inv(to_reference), alignment.prior.mean)
-        wanted = volume.grid.depth_mm(expected) > -SEARCH_BEYOND_MM
+        wanted = sought(volume.grid.depth_mm(expected))
         prior = alignment.prior
         for _ in range(self.passes - 1):
             prior = self._updated_prior(refine(self._readers["fine"], self.model, image, to_reference, prior, wanted))
-            tell(Stage.REFINE.value, 0.65, "looking again with what was learned")
+            report(DetectionStage.REFINE.value, 0.65, "looking again with what was learned")
         fine = refine(self._readers["fine"], self.model, image, to_reference, prior, wanted, alignment.slack_mm)
         return Measurement(volume, kind, alignment, fine, warnings)
 
@@ -247,7 +246,7 @@ class Detector:
 
     def _align(self, image: NetworkImage, hint: Mapping[str, np.ndarray] | None) -> Alignment:
         """Rough landmarks, robust similarity fit to the mean shape, expected places of all landmarks."""
-        placed = self._hinted(hint, image.grid)
+        placed = checked_hint(hint, image.grid, self.model.shape, self.model.anatomy)
         sigma_mm = self.model.coarse.sigma_mm
         coarse = localise(self._search, self._readers["coarse"], image, sigma_mm)
         alignment = self._fitted(coarse, placed)
@@ -270,7 +269,8 @@ class Detector:
         hint: Mapping[str, np.ndarray] | None,
     ) -> Alignment:
         """Alignment and expected places by what the circle network reads with the scan aligned as in `coarse`."""
-        placed, alignment = self._hinted(hint, image.grid), coarse
+        placed = checked_hint(hint, image.grid, self.model.shape, self.model.anatomy)
+        alignment = coarse
         for _ in range(self.circle_readings):
             circle = read_circle(read, image, alignment.fit.transform, np.array(self.model.grid.centre), part.sigma_mm)
             fitted, prior, confidence = self._fit(circle, placed, part.calibration)
@@ -311,19 +311,6 @@ class Detector:
         prior = model.shape.posterior(np.where(confidence[:, None] > 0.02, observed, np.nan), noise)
         return fit, prior, confidence
 
-    def _not_seen(self, measurement: Measurement, hint: Mapping[str, np.ndarray]) -> np.ndarray:
-        """(n,) landmarks with a peak too low for one that is there.
-
-        The circle network tells more than the fine one, whose window is small and always shows some vessel. It has no
-        say where the fine one has a limit (older models), nor about points that a person gave.
-        """
-        fine, circle = measurement.fine, measurement.alignment.circle
-        limit, part = self.model.fine.calibration.absent_below, self.model.circle
-        if limit > 0.0 or part is None or circle is None:
-            return np.asarray(fine.peaks < limit)
-        given = [code in hint for code in self.model.anatomy.codes]
-        return np.asarray((circle.peaks < part.calibration.absent_below) & ~np.array(given))
-
     def _circle_confidence(self, alignment: Alignment) -> np.ndarray | None:
         """(n,) how sure the circle network was of each landmark; None where the model has none."""
         if self.model.circle is None or alignment.circle is None:
@@ -335,71 +322,37 @@ class Detector:
         error = self.model.fine.calibration.expected_error_mm(fine.peaks)
         return self.model.shape.posterior(fine.positions, np.maximum(error, 0.5) / np.sqrt(3.0))
 
-    def _hinted(self, hint: Mapping[str, np.ndarray] | None, grid: Grid) -> dict[int, np.ndarray]:
-        """Hinted points by channel, checked: enough, in the scan, spread out, shaped like a circle, sides right."""
-        if not hint:
-            return {}
-        if len(hint) < MIN_HINTS:
-            raise ConfigurationError(f"A hint needs at least {MIN_HINTS} placed points, not {len(hint)}.")
-        placed = {self.model.anatomy.index(code): np.asarray(point, float) for code, point in hint.items()}
-        points = np.array(list(placed.values()))
-        beyond = -float(grid.depth_mm(points).min())
-        if beyond > HINT_BEYOND_MM:
-            raise ConfigurationError(
-                f"A point of the hint lies {beyond:.0f} mm outside the scan; was it placed on another scan?"
-            )
-        if np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1] < HINT_SPREAD_MM:
-            raise ConfigurationError("The points of the hint lie on one line; add a point away from it.")
-        source = np.full_like(self.model.shape.mean, np.nan)
-        source[list(placed)] = points
-        fit = fit_similarity_robustly(source, self.model.shape.mean)
-        if side_turn_deg(fit.transform) > LARGEST_TILT_DEG or np.nanmax(fit.residual_mm) > HINT_RESIDUAL_MM:
-            raise ConfigurationError(
-                "The points of the hint do not lie like these landmarks in a head; were right and left exchanged?"
-            )
-        return placed
-
     def judge(self, measurement: Measurement, hint: Mapping[str, np.ndarray]) -> Detection:
         """States, confidences and the verdict."""
         model, fine, volume = self.model, measurement.fine, measurement.volume
         alignment = measurement.alignment
         in_scan = measurement.positions(self.decoding)
-        depth = volume.grid.depth_mm(in_scan)
-        expected_depth = volume.grid.depth_mm(measurement.expected_positions())
-        table = model.fine.calibration
+        table, circle = model.fine.calibration, alignment.circle
         confidence, error = table.confidence_of(fine.peaks), table.expected_error_mm(fine.peaks)
-        not_seen = self._not_seen(measurement, hint)
         circle_confidence = self._circle_confidence(alignment)
+        readings = LandmarkReadings(
+            in_scan,
+            volume.grid.depth_mm(in_scan),
+            volume.grid.depth_mm(measurement.expected_positions()),
+            confidence,
+            error,
+            unseen(
+                fine.peaks,
+                table,
+                None if circle is None else circle.peaks,
+                None if model.circle is None else model.circle.calibration,
+                np.array([code in hint for code in model.anatomy.codes]),
+            ),
+            circle_confidence,
+        )
         coarse_confidence = None if hint else alignment.coarse_confidence
-        # What is not seen where it is expected at the edge lies beyond it.
-        outside = (expected_depth < -SEARCH_BEYOND_MM) | (depth < EDGE_MM) | (not_seen & (expected_depth < EDGE_MM))
         by_circle = None
         if circle_confidence is not None:
-            coarse = np.ones(len(outside)) if coarse_confidence is None else coarse_confidence
-            by_circle = recognition(coarse[~outside], circle_confidence[~outside])
-        # Of what is no clear circle of Willis nothing can be said to be missing.
+            inside = ~beyond_scan(readings)
+            coarse = np.ones(len(inside)) if coarse_confidence is None else coarse_confidence
+            by_circle = recognition(coarse[inside], circle_confidence[inside])
         recognised = by_circle is None or by_circle >= model.least_recognition
-        estimates = []
-        for index, code in enumerate(model.anatomy.codes):
-            position: tuple[float, float, float] | None = (
-                float(in_scan[index, 0]),
-                float(in_scan[index, 1]),
-                float(in_scan[index, 2]),
-            )
-            if outside[index]:
-                state, position = LandmarkState.OUTSIDE, None
-            elif not_seen[index] and recognised:
-                state, position = LandmarkState.ABSENT, None
-            elif not_seen[index] or confidence[index] < table.uncertain_below:
-                state = LandmarkState.UNCERTAIN
-            else:
-                state = LandmarkState.FOUND
-            sure = 0.0 if state is LandmarkState.OUTSIDE else float(confidence[index])
-            if not_seen[index] and circle_confidence is not None:
-                sure = min(sure, float(circle_confidence[index]))
-            estimates.append(
-                LandmarkEstimate(code, position, state, sure, 0.0 if position is None else float(error[index]))
-            )
+        estimates = estimates_of(model.anatomy.codes, readings, table.uncertain_below, recognised=recognised)
         placed = np.array([estimate.position is not None for estimate in estimates])
         reference = apply_affine(alignment.fit.transform, in_scan)
         evidence = gather_evidence(
@@ -415,20 +368,20 @@ class Detector:
         )
         verdict, reasons = verdict_of(replace(evidence, sides=volume.sides), estimates)
         provenance = {
-            "program": f"CoW Landmarks {__version__}",
+            "program": PROGRAM,
             "model": model.name,
             "model_provenance": model.provenance,
             "device": self.device.type,
             "decoding": self.decoding,
             "hinted": sorted(hint),
-            "evidence": asdict(evidence),
+            "evidence": evidence.to_dict(),
         }
         return Detection(
             scan=volume.name,
             modality=measurement.modality,
             verdict=verdict,
             reasons=reasons,
-            landmarks=tuple(estimates),
+            landmarks=estimates,
             ras_to_reference=alignment.fit.transform,
             warnings=measurement.warnings,
             provenance=provenance,

@@ -1,4 +1,4 @@
-"""A Model: two networks and everything that inference needs, in one file that is safe to load."""
+"""A Model: its networks and everything that inference needs, in one file that is safe to load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..core.alignment import ShapeModel, shape_model_from_dict, shape_model_to_dict
+from ..core.alignment import CIRCLE_SHAPE, ShapeModel, shape_model_from_dict, shape_model_to_dict
 from ..core.anatomy import Anatomy, anatomy_from_dict
 from ..core.atomic_files import atomic_path
 from ..core.calibration import Calibration, calibration_from_dict
@@ -20,7 +20,6 @@ from ..core.intensity import IntensityRule
 from ..core.volume import Grid, Modality, axis_aligned_grid
 from ..networks.generator import Generator, GeneratorConfig
 from ..networks.packed_weights import pack_weights, unpack_weights
-from .circle import CIRCLE_SHAPE
 from .coarse import WINDOW as COARSE_WINDOW
 from .verdict import LEAST_RECOGNITION
 
@@ -87,7 +86,7 @@ class Model:
     intensity: dict[Modality, IntensityRule]
     provenance: dict[str, Any]
     licence: str
-    card: str
+    description: str
     format_version: int = FORMAT_VERSION
     decode_with_prior: bool = True
     read_mirrored: bool = True
@@ -107,7 +106,7 @@ class Model:
 
     @property
     def reads_priors(self) -> bool:
-        """Whether the fine network is told where the landmarks are expected."""
+        """Whether the fine network reads where the landmarks are expected."""
         return self.fine.config.in_channels > 1
 
 
@@ -134,7 +133,7 @@ def save_model(model: Model, path: Path, *, eight_bit: bool = False) -> None:
         "intensity": {modality.value: rule.to_dict() for modality, rule in model.intensity.items()},
         "provenance": model.provenance,
         "licence": model.licence,
-        "card": model.card,
+        "card": model.description,
     }
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
@@ -195,7 +194,7 @@ def _model_from_dict(content: dict[str, Any]) -> Model:
         intensity={Modality(name): IntensityRule(**rule) for name, rule in content["intensity"].items()},
         provenance=dict(content["provenance"]),
         licence=str(content["licence"]),
-        card=str(content["card"]),
+        description=str(content["card"]),
         decode_with_prior=bool(content.get("decode_with_prior", True)),
         read_mirrored=bool(content.get("read_mirrored", True)),
         least_recognition=float(content.get("least_recognition", LEAST_RECOGNITION)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -18,20 +19,20 @@ LEAST_SURE = 0.35
 LEAST_RECOGNITION = 1.0
 """For models whose file sets no limit of its own; arteries of knees and mirrored heads reached up to 1.04."""
 LEAST_INLIERS = 0.6
-LARGEST_STRANGENESS = 4.0
+LARGEST_MAHALANOBIS = 4.0
 LARGEST_TILT_DEG = 65.0
 PLAUSIBLE_SCALE = (0.82, 1.22)
 _INLIER_WEIGHT = 0.25
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What speaks for or against a result.
+class VerdictEvidence:
+    """Evidence for or against a result.
 
     `landmarks` placed inside the scan; `confidence` their mean; `sure` share of them that need no check; `inliers`
     share of them that fits one configuration;
     `recognition` how sure both networks are (see there); `least_recognition` what the model asks of a circle of Willis;
-    `strangeness` squared Mahalanobis distance of the configuration per coordinate (about 1 for a usual one);
+    `mahalanobis` squared Mahalanobis distance of the configuration per coordinate (about 1 for a usual one);
     `sides` what the file says of left and right;
     `tilt_deg` rotation of the head against the axes of the scan (with a hint: of its sides alone); `scale` mean circle
     over this circle.
@@ -41,12 +42,16 @@ class Evidence:
     confidence: float
     sure: float
     inliers: float
-    strangeness: float
+    mahalanobis: float
     tilt_deg: float
     scale: float
     recognition: float = 2.0
     least_recognition: float = LEAST_RECOGNITION
     sides: Sides = Sides.RECORDED
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the provenance of a result keeps it; the distance has the key that version 0.1.0 wrote."""
+        return {"strangeness" if name == "mahalanobis" else name: value for name, value in asdict(self).items()}
 
 
 def recognition(coarse_confidence: np.ndarray, second: np.ndarray) -> float:
@@ -70,7 +75,7 @@ def gather_evidence(
     coarse_confidence: np.ndarray | None = None,
     least_recognition: float = LEAST_RECOGNITION,
     by_circle: float | None = None,
-) -> Evidence:
+) -> VerdictEvidence:
     """Evidence from a detection.
 
     `positions` (n, 3) mm in the reference frame, NaN for landmarks that are absent or outside; `confidence`,
@@ -83,7 +88,7 @@ def gather_evidence(
     tilt = side_turn_deg(ras_to_reference) if coarse_confidence is None else rotation_deg(ras_to_reference)
     scale = float(np.cbrt(np.linalg.det(ras_to_reference[:3, :3])))
     if placed.sum() < FEWEST_LANDMARKS:
-        return Evidence(int(placed.sum()), 0.0, 0.0, 0.0, np.inf, tilt, scale, 0.0, least_recognition)
+        return VerdictEvidence(int(placed.sum()), 0.0, 0.0, 0.0, np.inf, tilt, scale, 0.0, least_recognition)
     fit = fit_similarity_robustly(positions, shape.mean)
     flat = np.repeat(placed, 3)
     residual = (positions - shape.mean)[placed].reshape(-1)
@@ -92,13 +97,13 @@ def gather_evidence(
     sure = confidence[placed] >= uncertain_below
     coarse = np.ones(len(placed)) if coarse_confidence is None else coarse_confidence
     seen = recognition(coarse[placed], sure) if by_circle is None else by_circle
-    strangeness = float(residual @ np.linalg.solve(covariance, residual) / len(residual))
-    return Evidence(
+    mahalanobis = float(residual @ np.linalg.solve(covariance, residual) / len(residual))
+    return VerdictEvidence(
         landmarks=int(placed.sum()),
         confidence=float(confidence[placed].mean()),
         sure=float(sure.mean()),
         inliers=float((fit.weights[placed] > _INLIER_WEIGHT).mean()),
-        strangeness=strangeness,
+        mahalanobis=mahalanobis,
         tilt_deg=tilt,
         scale=scale * fit.scale,
         recognition=seen,
@@ -106,7 +111,7 @@ def gather_evidence(
     )
 
 
-def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tuple[Verdict, tuple[str, ...]]:
+def verdict_of(evidence: VerdictEvidence, estimates: Sequence[LandmarkEstimate]) -> tuple[Verdict, tuple[str, ...]]:
     """Verdict and the sentences behind it."""
     reasons = []
     if evidence.sides is Sides.CONTRADICTORY:
@@ -121,7 +126,7 @@ def verdict_of(evidence: Evidence, estimates: Sequence[LandmarkEstimate]) -> tup
             "The circle of Willis was not recognised in this scan; if it is a brain angiogram, place three or four "
             "points as a hint and try again."
         )
-    elif evidence.inliers < LEAST_INLIERS or evidence.strangeness > LARGEST_STRANGENESS:
+    elif evidence.inliers < LEAST_INLIERS or evidence.mahalanobis > LARGEST_MAHALANOBIS:
         reasons.append("The points do not form a plausible circle of Willis; check every point, or try with a hint.")
     if not reasons and not PLAUSIBLE_SCALE[0] <= evidence.scale <= PLAUSIBLE_SCALE[1]:
         reasons.append("The circle has an implausible size; check the voxel size of the scan.")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import zlib
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,8 @@ import numpy as np
 from ..core.anatomy import Anatomy, Artery
 from ..core.artery_map import MEASURES, ArteryMap, ArteryMeasures, ArteryState, ArteryTrace
 from ..core.atomic_files import write_text
-from ..core.errors import AnnotationError
-from .nrrd_file import packing_nrrd
+from ..core.errors import AnnotationError, VolumeError
+from .nrrd_file import packing_nrrd, read_own_nrrd
 
 COLUMNS = ("code", "name", "state", *MEASURES, "confidence")
 _DECIMALS = {"tortuosity": 3, "side_ratio": 3}
@@ -96,21 +94,18 @@ def read_label_crop(path: str | PathLike[str]) -> tuple[np.ndarray, tuple[int, i
     Needs neither SimpleITK nor the whole label map twice. Raises AnnotationError for any other file.
     """
     try:
-        head, _, packed = Path(path).read_bytes().partition(b"\n\n")
-        fields = dict(line.split(":", 1) for line in head.decode("utf-8").splitlines()[1:] if line[:1] != "#")
-        width, height, depth = (int(word) for word in fields["sizes"].split())
-        if fields["encoding"].strip() != "gzip" or fields["type"].strip() != "unsigned char":
-            raise ValueError(f"{fields['type']}, {fields['encoding']}")
-        voxels = np.frombuffer(zlib.decompress(packed, zlib.MAX_WBITS | 32), np.uint8).reshape(depth, height, width)
+        voxels, header = read_own_nrrd(path)
+        if voxels.dtype != np.uint8:
+            raise VolumeError(f"'{path}' holds {voxels.dtype} values and no label map; run the detection again.")
         extents = [
-            [int(word) for word in value.lstrip("=").split()]
-            for key, value in fields.items()
+            [int(number) for number in value.split()]
+            for key, value in header.pairs.items()
             if key.startswith("Segment") and key.endswith("_Extent")
         ]
-    except (OSError, ValueError, KeyError, zlib.error) as error:
-        raise AnnotationError(
-            f"The segmentation '{path}' cannot be read ({error!r}); run the detection again."
-        ) from error
+    except VolumeError as error:
+        raise AnnotationError(f"The segmentation {error}") from error
+    except ValueError as error:
+        raise AnnotationError(f"The segmentation '{path}' is damaged ({error}); run the detection again.") from error
     filled = np.array([extent for extent in extents if extent[1] >= extent[0]], int).reshape(-1, 6)
     if len(filled) == 0:
         return np.zeros((0, 0, 0), np.uint8), (0, 0, 0)
@@ -144,31 +139,26 @@ def _trace_to_dict(trace: ArteryTrace) -> dict[str, Any]:
     }
 
 
-def read_summary(path: str | PathLike[str]) -> str:
-    """The variant of the circle in words, from a detection.json; empty where it holds no arteries."""
-    try:
-        return str(json.loads(Path(path).read_text(encoding="utf-8")).get("arteries", {}).get("summary", ""))
-    except (OSError, ValueError, AttributeError) as error:
-        raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
+@dataclass(frozen=True)
+class RecordedArteries:
+    """What a detection.json keeps of the arteries, empty where they were not traced; the label map is a file apart.
+
+    `summary` is the variant of the circle in plain text, `anchors` are RAS mm by code of the landmarks that the
+    arteries were first traced for.
+    """
+
+    traces: tuple[ArteryTrace, ...] = ()
+    summary: str = ""
+    anchors: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
 
-def read_anchors(path: str | PathLike[str]) -> dict[str, tuple[float, float, float]]:
-    """RAS mm by code of the landmarks that the arteries of a detection.json were first traced for; may be empty."""
-    try:
-        anchors = json.loads(Path(path).read_text(encoding="utf-8")).get("arteries", {}).get("anchors", {})
-        return {str(code): (float(r), float(a), float(s)) for code, (r, a, s) in anchors.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
-
-
-def read_traces(path: str | PathLike[str]) -> tuple[ArteryTrace, ...]:
-    """Arteries of a detection.json; empty where it holds none. Raises AnnotationError."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        segments = content.get("arteries", {}).get("segments", [])
-        return tuple(_trace_from_dict(entry) for entry in segments)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
+def arteries_from_dict(entry: Mapping[str, Any]) -> RecordedArteries:
+    """What `arteries_to_dict` made; raises KeyError, TypeError, ValueError or AttributeError for anything else."""
+    return RecordedArteries(
+        tuple(_trace_from_dict(segment) for segment in entry.get("segments", [])),
+        str(entry.get("summary", "")),
+        {str(code): (float(r), float(a), float(s)) for code, (r, a, s) in entry.get("anchors", {}).items()},
+    )
 
 
 def _trace_from_dict(entry: dict[str, Any]) -> ArteryTrace:

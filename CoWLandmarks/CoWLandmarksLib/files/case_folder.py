@@ -9,38 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..core.anatomy import Anatomy
-from ..core.atomic_files import write_json
 from ..core.detection import NOT_PLACED, LandmarkEstimate
 from ..core.errors import ConfigurationError, OutputError
-from ..core.volume import Modality, Volume
+from ..core.volume import Volume
+from .case_description import CASE_FILE, CaseDescription, write_case_json
 from .markups import write_annotation
 from .nrrd_file import packing_nrrd
 from .result_folders import result_folder
 
-SCHEMA = "cow-case/1"
-CASE_FILE, IMAGE_FILE, LANDMARKS_FILE, MASK_FILE = "case.json", "scan.nrrd", "landmarks.mrk.json", "vessels.nrrd"
+IMAGE_FILE, LANDMARKS_FILE, MASK_FILE = "scan.nrrd", "landmarks.mrk.json", "vessels.nrrd"
 _PSEUDONYM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 _NUMBERED = "case-{:03d}"
-
-
-@dataclass(frozen=True)
-class CaseDescription:
-    """What case.json says; `case` and `patient` are pseudonyms that the user chose.
-
-    `reviewed_at` is UTC. A transform to the reference frame is left to the training, which makes it of the landmarks.
-    """
-
-    case: str
-    patient: str
-    modality: Modality
-    annotator: str = ""
-    reviewed: bool = False
-    reviewed_at: str = ""
-    role: str = "case"
 
 
 def check_pseudonym(text: str, known: Sequence[str] = ()) -> str:
@@ -60,9 +43,9 @@ def check_pseudonym(text: str, known: Sequence[str] = ()) -> str:
 
 
 def identifying_parts(known: Sequence[str]) -> set[str]:
-    """The words of names and IDs that are long enough to identify somebody, folded."""
-    words = (word for text in known for word in (text, *re.split(r"[\s^,;=]+", text)))
-    return {word.strip().casefold() for word in words if len(word.strip()) >= 3}
+    """The parts of names and IDs that are long enough to identify somebody, folded."""
+    parts = (part for text in known for part in (text, *re.split(r"[\s^,;=]+", text)))
+    return {part.strip().casefold() for part in parts if len(part.strip()) >= 3}
 
 
 def free_pseudonym(cohort: Path) -> str:
@@ -89,6 +72,8 @@ def writing_case(
 ) -> Iterator[float]:
     """Write the case folder `cohort/<case>`, a little at each step; yields the part that is done.
 
+    `description` has the pseudonyms and the review; names of files and of the landmark set are filled in here, and a
+    transform to the reference frame is left to the training, which makes it of the landmarks.
     The folder appears, complete, when the last step is taken, and not at all if the iterator is closed before.
     Raises OutputError where there is such a folder already, and ConfigurationError for an unusable pseudonym.
     """
@@ -107,19 +92,13 @@ def writing_case(
                 yield (number + done) / len(parts)
         without_texts = [replace(estimate, note="") for estimate in landmarks if estimate.note != NOT_PLACED]
         write_annotation(folder / LANDMARKS_FILE, without_texts, anatomy)
-        content = {
-            "schema": SCHEMA,
-            "case": description.case,
-            "patient": description.patient,
-            "modality": description.modality.value,
-            "role": description.role,
-            "image": IMAGE_FILE,
-            "landmarks": LANDMARKS_FILE,
-            "vessel_mask": None if mask is None else MASK_FILE,
-            "anatomy": anatomy.name,
-            "annotator": description.annotator,
-            "reviewed": description.reviewed,
-            "reviewed_at": description.reviewed_at,
-        }
-        write_json(folder / CASE_FILE, {key: value for key, value in content.items() if value is not None})
+        described = replace(
+            description,
+            image=IMAGE_FILE,
+            landmarks=LANDMARKS_FILE,
+            vessel_mask=None if mask is None else MASK_FILE,
+            anatomy=anatomy.name,
+            reviewed_at=description.reviewed_at or "",
+        )
+        write_case_json(folder / CASE_FILE, described)
     yield 1.0

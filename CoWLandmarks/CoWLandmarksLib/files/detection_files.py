@@ -18,7 +18,7 @@ from ..core.atomic_files import write_json, write_text
 from ..core.detection import Detection, LandmarkEstimate, LandmarkState, read_verdict
 from ..core.errors import AnnotationError
 from ..core.volume import Modality
-from .arteries_files import arteries_to_dict
+from .arteries_files import RecordedArteries, arteries_from_dict, arteries_to_dict
 
 SCHEMA = "cow-detection/2"
 READABLE = ("cow-detection/1", SCHEMA)
@@ -84,6 +84,21 @@ def write_detection_json(path: str | PathLike[str], detection: Detection, arteri
 
 def read_detection_json(path: str | PathLike[str]) -> Detection:
     """Read what `write_detection_json` wrote; raises AnnotationError in one sentence for anything else."""
+    return _detection_from_dict(_content(path), path)
+
+
+def read_detection_and_arteries(path: str | PathLike[str]) -> tuple[Detection, RecordedArteries]:
+    """The same with what the file keeps of the arteries; it is read once. Raises AnnotationError."""
+    content = _content(path)
+    try:
+        arteries = arteries_from_dict(content.get("arteries", {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise AnnotationError(f"The arteries of '{path}' cannot be read ({error!r}); trace them again.") from error
+    return _detection_from_dict(content, path), arteries
+
+
+def _content(path: str | PathLike[str]) -> dict[str, Any]:
+    """The file's JSON object, of a schema that can be read."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -95,8 +110,12 @@ def read_detection_json(path: str | PathLike[str]) -> Detection:
             f"The detection '{path}' cannot be read (it is damaged); run the detection again."
         ) from error
     version = content.get("schema") if isinstance(content, dict) else None
-    if version not in READABLE:
+    if not isinstance(content, dict) or version not in READABLE:
         raise AnnotationError(f"'{path}' is no detection of this version: its schema is '{version}', not '{SCHEMA}'.")
+    return content
+
+
+def _detection_from_dict(content: Mapping[str, Any], path: str | PathLike[str]) -> Detection:
     try:
         return Detection(
             scan=content["scan"],

@@ -1,4 +1,4 @@
-"""Scans and label maps written as NRRD without SimpleITK, plain or packed: 3D Slicer's own process uses this.
+"""Scans and label maps as NRRD without SimpleITK, plain or packed: 3D Slicer's own process uses this.
 
 The header holds type, size and geometry, and what the caller adds: nothing of the file that a scan came from.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -29,9 +30,12 @@ _TYPES = {
     ("f", 4): "float",
     ("f", 8): "double",
 }
+_NUMPY_TYPES = {text: f"{kind}{size}" for (kind, size), text in _TYPES.items()} | {"unsigned char": "u1"}
+"""The last is how SimpleITK calls it, which wrote the label maps of version 0.1.0."""
 _CHUNK_BYTES = 1 << 20
 """Packed at a time: some ten milliseconds."""
 _GZIP = zlib.MAX_WBITS | 16
+_SPACE = "right-anterior-superior"
 
 
 def write_plain_nrrd(path: Path, volume: Volume) -> None:
@@ -48,19 +52,59 @@ def write_plain_nrrd(path: Path, volume: Volume) -> None:
         ) from error
 
 
+@dataclass(frozen=True)
+class NrrdHeader:
+    """`fields` by their names in lower case without blanks; `pairs` (key:=value) are what the writer added to them."""
+
+    fields: Mapping[str, str]
+    pairs: Mapping[str, str]
+
+
+def parse_nrrd_header(lines: Iterable[str]) -> NrrdHeader:
+    """The header in the lines between the first one ("NRRD000x") and the blank one; what is neither is passed over."""
+    fields, pairs = {}, {}
+    for line in lines:
+        key, colon, value = line.partition(":")
+        if not colon or line.startswith("#"):
+            continue
+        if value.startswith("="):
+            pairs[key] = value[1:]
+        else:
+            fields["".join(key.lower().split())] = value.strip()
+    return NrrdHeader(fields, pairs)
+
+
+def read_own_nrrd(path: str | PathLike[str]) -> tuple[np.ndarray, NrrdHeader]:
+    """Voxels [k, j, i], read-only, and header of a file that this module wrote; raises VolumeError for most others.
+
+    Packed label maps of SimpleITK are read as well. No copy of the voxels is made.
+    """
+    try:
+        head, _, data = Path(path).read_bytes().partition(b"\n\n")
+        header = parse_nrrd_header(head.decode("utf-8").splitlines()[1:])
+        kind = np.dtype(_NUMPY_TYPES[header.fields["type"]])
+        if kind.itemsize > 1:
+            kind = kind.newbyteorder(">" if header.fields["endian"] == "big" else "<")
+        encoding = header.fields["encoding"]
+        if encoding not in ("raw", "gzip"):
+            raise ValueError(f"encoding {encoding}")
+        width, height, depth = (int(text) for text in header.fields["sizes"].split())
+        unpacked = data if encoding == "raw" else zlib.decompress(data, zlib.MAX_WBITS | 32)
+        return np.frombuffer(unpacked, kind).reshape(depth, height, width), header
+    except (OSError, ValueError, KeyError, zlib.error) as error:
+        raise VolumeError(f"'{path}' cannot be read ({error!r}); run the detection again.") from error
+
+
 def read_plain_nrrd(path: Path, name: str) -> Volume:
     """Read a file that `write_plain_nrrd` wrote; raises VolumeError for any other."""
+    voxels, header = read_own_nrrd(path)
+    matrix = np.eye(4)
     try:
-        head, _, data = path.read_bytes().partition(b"\n\n")
-        fields = dict(line.split(": ", 1) for line in head.decode("utf-8").splitlines()[1:] if ": " in line)
-        kind, size = next(key for key, word in _TYPES.items() if word == fields["type"])
-        order = ">" if fields["endian"] == "big" else "<"
-        shape = [int(word) for word in fields["sizes"].split()][::-1]
-        voxels = np.frombuffer(data, np.dtype(f"{order}{kind}{size}")).reshape(shape)
-        matrix = np.eye(4)
-        for column, vector in enumerate([*fields["space directions"].split(), fields["space origin"]]):
-            matrix[:3, column] = [float(word) for word in vector.strip("()").split(",")]
-    except (OSError, ValueError, KeyError, StopIteration) as error:
+        if header.fields["space"] != _SPACE:
+            raise ValueError(f"space {header.fields['space']}")
+        for column, vector in enumerate([*header.fields["spacedirections"].split(), header.fields["spaceorigin"]]):
+            matrix[:3, column] = [float(text) for text in vector.strip("()").split(",")]
+    except (ValueError, KeyError, IndexError) as error:
         raise VolumeError(f"'{path}' cannot be read ({error!r}); run the detection again.") from error
     return Volume(voxels, matrix, name)
 
@@ -99,7 +143,7 @@ def _header(volume: Volume, voxels: np.ndarray, encoding: str, fields: Mapping[s
         "NRRD0004",
         f"type: {_TYPES[voxels.dtype.kind, voxels.dtype.itemsize]}",
         "dimension: 3",
-        "space: right-anterior-superior",
+        f"space: {_SPACE}",
         f"sizes: {' '.join(str(n) for n in voxels.shape[::-1])}",
         f"space directions: {' '.join(vectors[:3])}",
         "kinds: domain domain domain",

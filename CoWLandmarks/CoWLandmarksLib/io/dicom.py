@@ -11,7 +11,8 @@ import numpy as np
 
 from ..core.errors import VolumeError
 from ..core.volume import MOST_VOXELS, Modality, Volume
-from .dicom_frames import DicomFile, Frame, compact, frames_of, is_dicom, read_header, read_pixels
+from .dicom_frames import Frame, compact, damaged, frames_of, read_pixels
+from .dicom_header import DicomFile, is_dicom, read_header
 from .slice_stack import arrange_slices, straightened
 
 MINIMUM_SLICES = 16
@@ -109,19 +110,15 @@ def read_dicom(path: str | Path, series: str | None = None) -> Volume:
         np.stack([frame.spacing for frame in frames]),
         where,
     )
-    voxels = compact(read_pixels([frames[index] for index in stack.order]), widest=2)
+    voxels = compact(read_pixels([frames[index] for index in stack.order], str(chosen)), widest=2)
     voxels, ijk_to_ras, warnings = straightened(voxels, stack)
     return Volume(voxels, ijk_to_ras, chosen.name, _MODALITIES.get(chosen.modality), warnings)
 
 
 def _images(series: Series, where: str) -> list[Frame]:
     """The frames of a series that belong to its volume."""
-    damaged = [file.path for file in series.files if file.damaged]
-    if damaged:
-        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
-        raise VolumeError(
-            f"'{damaged[0]}'{more} is damaged, cut off or packed in an unknown way; export series {series} again."
-        )
+    if paths := [file.path for file in series.files if file.damaged]:
+        raise damaged(paths, str(series))
     rows, columns = series.files[0].shape
     if rows * columns * series.slices > MOST_VOXELS:
         raise VolumeError(f"{where} claims {columns}x{rows}x{series.slices} voxels; it is damaged or too large.")

@@ -1,65 +1,29 @@
-"""Headers, frames and pixels of single DICOM files, classic and enhanced multi-frame, through SimpleITK (GDCM)."""
+"""Frames and pixels of single DICOM files, classic and enhanced multi-frame.
+
+Pixels are decoded by GDCM (SimpleITK), which needs no further packages for JPEG, JPEG-LS, JPEG 2000 and RLE.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..core.coordinates import swap_lps_ras
-from ..core.errors import VolumeError
-from ..core.native_output import libraries_silenced
-from ..core.scan_files import check_readable_name, is_readable_name
-from .dicom_sequences import PIXEL_DATA, Item, read_sequences, read_what_is_there
+from ..core.errors import VolumeError, libraries_silenced
+from ..core.scan_files import check_readable_name
+from .dicom_header import DicomFile, damage_reported, read_elements, values_of
 
-_SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
-_PLANE_POSITION, _PLANE_ORIENTATION = 0x00209113, 0x00209116
-_PIXEL_MEASURES, _VALUE_TRANSFORMATION = 0x00289110, 0x00289145
-_MR_FRAME_TYPE, _CT_FRAME_TYPE = 0x00189226, 0x00189329
-_OPENED = (
-    _SHARED_GROUPS,
-    _FRAME_GROUPS,
-    _PLANE_POSITION,
-    _PLANE_ORIENTATION,
-    _PIXEL_MEASURES,
-    _VALUE_TRANSFORMATION,
-    _MR_FRAME_TYPE,
-    _CT_FRAME_TYPE,
-)
-_POSITION, _ORIENTATION, _PIXEL_SPACING = 0x00200032, 0x00200037, 0x00280030
-_INTERCEPT, _SLOPE, _FRAME_TYPE = 0x00281052, 0x00281053, 0x00080007
-_IMAGE_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("2", "2.1", "2.2", "4", "4.1", "4.4")}
-"""CT and MR images, classic, enhanced and converted (DICOM PS3.4 B.5)."""
-_DICOM_SUFFIXES = {"", ".dcm", ".ima", ".dicom", ".img"}
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
-
-@dataclass(frozen=True)
-class DicomFile:
-    """What is needed of a file's header; nothing in it identifies the patient."""
-
-    path: Path
-    instance: str
-    series_uid: str
-    series_number: int | None
-    modality: str
-    description: str
-    image_type: tuple[str, ...]
-    position: tuple[float, ...]
-    orientation: tuple[float, ...]
-    pixel_spacing: tuple[float, ...]
-    shape: tuple[int, int] = (0, 0)
-    frames: int = 1
-    grayscale: bool = True
-    damaged: bool = False
-
-    @property
-    def classic(self) -> bool:
-        """One image that knows its own place (otherwise its frames know theirs)."""
-        return self.frames == 1 and len(self.position) == 3
+_FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -83,128 +47,55 @@ class Frame:
         return "LOCALIZER" in self.image_type
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its preamble, or, without one, by its name and GDCM's opinion.
-
-    Raises OSError when the file cannot be opened.
-    """
-    with path.open("rb") as file:
-        start = file.read(132)
-    if start[128:] == b"DICM":
-        return True
-    suffix = path.suffix.lower()
-    named_so = suffix in _DICOM_SUFFIXES or suffix[1:].isdigit()
-    return bool(len(start) == 132 and named_so and start.strip(b"\0") and _gdcm_can_read(path))
-
-
-def _gdcm_can_read(path: Path) -> bool:
-    """Whether GDCM takes the file for a DICOM image."""
-    if not is_readable_name(path):
-        return False
-    with libraries_silenced():
-        return bool(sitk.ImageFileReader.GetImageIOFromFileName(str(path)) == "GDCMImageIO")
-
-
-def read_header(path: Path) -> DicomFile | None:
-    """Header of a DICOM image; None for DICOM files that hold no image (reports, plans, DICOMDIR).
-
-    An image that GDCM cannot read comes back with `damaged` set, so that no slice is lost without a word; its
-    `series_uid` is empty where the file is cut off before that.
-    """
-    reader = _reader(path)
-    try:
-        with libraries_silenced():
-            reader.ReadImageInformation()
-    except RuntimeError:
-        return _damaged_header(path)
-    size = reader.GetSize()
-    header = _file(path, lambda tag: reader.GetMetaData(tag) if reader.HasMetaDataKey(tag) else "")
-    return replace(
-        header,
-        shape=(int(size[1]), int(size[0])),
-        frames=int(size[2]) if len(size) > 2 else 1,
-        grayscale=reader.GetNumberOfComponents() == 1,
-    )
-
-
-def _damaged_header(path: Path) -> DicomFile | None:
-    item, whole = read_what_is_there(path)
-
-    def text(tag: str) -> str:
-        value = item.get(int(tag.replace("|", ""), 16), b"")
-        return value.decode("latin-1") if isinstance(value, bytes) else ""
-
-    # An image whose end is missing has no pixels either; what kind of file it was stands near its beginning.
-    kind = (text("0008|0016") or text("0002|0002")).strip(" \0")
-    image = PIXEL_DATA in item or (not whole and (not kind or kind in _IMAGE_CLASSES))
-    return replace(_file(path, text), damaged=True) if image else None
-
-
-def _file(path: Path, raw_text: Callable[[str], str]) -> DicomFile:
-    def text(tag: str) -> str:
-        return raw_text(tag).strip(" \0")
-
-    number = _numbers(text("0020|0011"))
-    return DicomFile(
-        path=path,
-        instance=text("0008|0018") or str(path),
-        series_uid=text("0020|000e"),
-        series_number=int(number[0]) if number and math.isfinite(number[0]) else None,
-        modality=text("0008|0060").upper() or "DICOM",
-        description=" ".join(text("0008|103e").split()),
-        image_type=tuple(part.strip().upper() for part in text("0008|0008").split("\\")),
-        position=_numbers(text("0020|0032")),
-        orientation=_numbers(text("0020|0037")),
-        pixel_spacing=_numbers(text("0028|0030")),
-    )
-
-
 def frames_of(file: DicomFile) -> list[Frame]:
     """The images of a file with their places. Raises VolumeError where a place is not recorded."""
     if file.classic:
         return [_frame(file, 0, file.position, file.orientation, file.pixel_spacing, file.image_type)]
-    header = read_sequences(file.path, _OPENED)
-    shared, each = _items(header, _SHARED_GROUPS), _items(header, _FRAME_GROUPS)
-    if file.frames == 1 and not each:
-        return [_frame(file, 0, file.position, file.orientation, file.pixel_spacing, file.image_type)]
-    if len(each) != file.frames:
-        raise VolumeError(
-            f"'{file.path}' holds {file.frames} frames without the place of each; export it as single slices."
-        )
-    frames = []
-    first_scale = _scale([*each[:1], *shared])
-    for index, own in enumerate(each):
-        groups = [own, *shared]
-        kind = _value(groups, (_MR_FRAME_TYPE, _CT_FRAME_TYPE), _FRAME_TYPE)
-        slope, intercept = _scale(groups)
-        factor = slope / first_scale[0]
-        frames.append(
-            _frame(
-                file,
-                index,
-                _numbers(_value(groups, (_PLANE_POSITION,), _POSITION)),
-                _numbers(_value(groups, (_PLANE_ORIENTATION,), _ORIENTATION)),
-                _numbers(_value(groups, (_PIXEL_MEASURES,), _PIXEL_SPACING)),
-                tuple(kind.upper().split("\\")) if kind else file.image_type,
-                (factor, intercept - factor * first_scale[1]),
+    with damage_reported(file.path):
+        data, *_ = read_elements(file.path, _FUNCTIONAL_GROUPS)
+        if data.file_meta.get("TransferSyntaxUID") == _BIG_ENDIAN:
+            raise VolumeError(f"'{file.path}' is stored big-endian; export it again as explicit little-endian DICOM.")
+        shared, each = (list(data.get(keyword) or ()) for keyword in _FUNCTIONAL_GROUPS)
+        if file.frames == 1 and not each:
+            return [_frame(file, 0, file.position, file.orientation, file.pixel_spacing, file.image_type)]
+        if len(each) != file.frames:
+            raise VolumeError(
+                f"'{file.path}' holds {file.frames} frames without the place of each; export it as single slices."
             )
-        )
-    return frames
+        first = _scale([*each[:1], *shared])
+        return [_frame_of_groups(file, index, [own, *shared], first) for index, own in enumerate(each)]
 
 
-def read_pixels(frames: Sequence[Frame]) -> np.ndarray:
+def _frame_of_groups(file: DicomFile, index: int, groups: Sequence[Dataset], first: tuple[float, float]) -> Frame:
+    """A frame as its own and the shared functional groups (PS3.3 C.7.6.16) say; `first` is the first one's scale."""
+    kind = _in_group(groups, "MRImageFrameTypeSequence", "FrameType", str)
+    kind = kind or _in_group(groups, "CTImageFrameTypeSequence", "FrameType", str)
+    slope, intercept = _scale(groups)
+    factor = slope / first[0]
+    return _frame(
+        file,
+        index,
+        _in_group(groups, "PlanePositionSequence", "ImagePositionPatient", float),
+        _in_group(groups, "PlaneOrientationSequence", "ImageOrientationPatient", float),
+        _in_group(groups, "PixelMeasuresSequence", "PixelSpacing", float),
+        tuple(part.upper() for part in kind) or file.image_type,
+        (factor, intercept - factor * first[1]),
+    )
+
+
+def read_pixels(frames: Sequence[Frame], series: str) -> np.ndarray:
     """Rescaled values [k, j, i] of `frames` in their order, in the smallest type that holds them.
 
-    Raises VolumeError naming the file that cannot be read.
+    Raises VolumeError naming the file that cannot be read, and its series.
     """
     voxels = np.empty((0, 0, 0))
     multi_frame: dict[Path, np.ndarray] = {}
     for k, frame in enumerate(frames):
         if frame.file.frames == 1:
-            plane = _pixels(frame.file.path)[0]
+            plane = _pixels(frame.file, series)[0]
         else:
             if frame.file.path not in multi_frame:
-                multi_frame[frame.file.path] = _pixels(frame.file.path)
+                multi_frame[frame.file.path] = _pixels(frame.file, series)
             plane = multi_frame[frame.file.path][frame.index]
         factor, offset = frame.correction
         if (factor, offset) != (1.0, 0.0):
@@ -230,25 +121,26 @@ def compact(voxels: np.ndarray, widest: int = 4) -> np.ndarray:
     return voxels.astype(np.float32)
 
 
-def _reader(path: Path) -> sitk.ImageFileReader:
-    check_readable_name(path)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    return reader
-
-
-def _pixels(path: Path) -> np.ndarray:
+def _pixels(file: DicomFile, series: str) -> np.ndarray:
     """All frames of a file as [k, j, i], rescaled by GDCM."""
+    check_readable_name(file.path)
     try:
         with libraries_silenced():
-            pixels = sitk.GetArrayFromImage(_reader(path).Execute())
+            pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(file.path), imageIO="GDCMImageIO"))
+        if pixels.size != file.frames * file.shape[0] * file.shape[1]:
+            raise RuntimeError("other pixels than the header says")
     except RuntimeError as error:
-        raise VolumeError(
-            f"'{path}' is damaged, cut off or packed in an unknown way; export the series again."
-        ) from error
+        raise damaged([file.path], series) from error
     # GDCM rescales 16-bit images into 32 bits, which they seldom need.
-    return compact(pixels if pixels.ndim == 3 else pixels[None], widest=2)
+    return compact(pixels.reshape(file.frames, *file.shape), widest=2)
+
+
+def damaged(paths: Sequence[Path], series: str) -> VolumeError:
+    """The error about files of which the pixels cannot be read."""
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return VolumeError(
+        f"'{paths[0]}'{more} is damaged, cut off or packed in an unknown way; export series {series} again."
+    )
 
 
 def _frame(
@@ -279,31 +171,17 @@ def _frame(
     )
 
 
-def _items(item: Item, tag: int) -> list[Item]:
-    value = item.get(tag, [])
-    return value if isinstance(value, list) else []
-
-
-def _value(groups: Sequence[Item], sequences: Sequence[int], tag: int) -> str:
-    """Text of `tag` in the first item of one of `sequences`, in the first of `groups` that has it."""
-    for group in groups:
-        for sequence in sequences:
-            for item in _items(group, sequence)[:1]:
-                value = item.get(tag)
-                if isinstance(value, bytes):
-                    return value.decode("latin-1").strip(" \0")
-    return ""
-
-
-def _scale(groups: Sequence[Item]) -> tuple[float, float]:
+def _scale(groups: Sequence[Dataset]) -> tuple[float, float]:
     """Rescale slope and intercept of a frame."""
-    slope = _numbers(_value(groups, (_VALUE_TRANSFORMATION,), _SLOPE))
-    intercept = _numbers(_value(groups, (_VALUE_TRANSFORMATION,), _INTERCEPT))
+    slope = _in_group(groups, "PixelValueTransformationSequence", "RescaleSlope", float)
+    intercept = _in_group(groups, "PixelValueTransformationSequence", "RescaleIntercept", float)
     return (slope[0], intercept[0]) if slope and intercept and slope[0] != 0 else (1.0, 0.0)
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split("\\")) if text else ()
-    except ValueError:
-        return ()
+def _in_group(groups: Sequence[Dataset], sequence: str, keyword: str, kind: Callable[[Any], T]) -> tuple[T, ...]:
+    """Values of an element in the first item of `sequence`, in the first of `groups` that has it."""
+    for group in groups:
+        for item in (group.get(sequence) or ())[:1]:
+            if keyword in item:
+                return values_of(item, keyword, kind)
+    return ()

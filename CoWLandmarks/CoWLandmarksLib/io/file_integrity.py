@@ -1,4 +1,4 @@
-"""What ITK passes over without a word: cut-off NIfTI, damage in packed voxels, and what it reads as something else."""
+"""What ITK passes over silently: cut-off NIfTI, damage in packed voxels, and what it reads as something else."""
 
 from __future__ import annotations
 

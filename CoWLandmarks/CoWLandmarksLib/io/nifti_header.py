@@ -1,4 +1,8 @@
-"""What a NIfTI-1 header says, contradictions included, which ITK settles without a word."""
+"""What a NIfTI-1 header says, contradictions included, which ITK settles silently.
+
+ITK's metadata show the header as mended: voxel sizes of zero or NaN are 1, a NaN in the quaternion is 0, numbers have
+six digits, and the sign of the third axis (qfac) is missing; so the bytes are read here.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +170,7 @@ def check_nifti_header(header: NiftiHeader, path: Path) -> None:
 def _refuse_contradiction(columns: np.ndarray, sizes: np.ndarray, header: NiftiHeader, path: Path) -> None:
     axes = header.srow[:, :3] / np.where(columns > 0, columns, 1.0)
     if abs(np.linalg.det(axes)) < 0.99:
-        return  # sheared or lost axes: there are better words for that
+        return  # sheared or lost axes: there is a better message for that
     both = (" x ".join(f"{size * header.unit_mm:.4g}" for size in some) for some in (columns, sizes))
     raise VolumeError(
         f"'{path}' records two voxel sizes, {next(both)} mm (sform) and {next(both)} mm (pixdim); convert it again "

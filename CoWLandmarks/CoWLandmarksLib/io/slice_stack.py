@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..core.errors import VolumeError
 from ..core.volume import Grid
-from ..networks.resampling import resample
 
 EVEN_MM = 0.05
 """Slices this close to even places are even; a sideways drift of twice this over the whole stack is none."""
@@ -157,6 +155,10 @@ def straightened(voxels: np.ndarray, stack: SliceStack) -> tuple[np.ndarray, np.
     if stack.tilted:
         source = Grid((voxels.shape[0], voxels.shape[1], voxels.shape[2]), matrix)
         target = _orthogonal_grid(source, stack)
+        import torch  # start-up time
+
+        from ..networks.resampling import resample  # start-up time
+
         straight = resample(torch.from_numpy(voxels), source, target, padding=float(voxels.min()))
         voxels, matrix = _as_type(straight.numpy(), voxels.dtype), target.ijk_to_ras
         warnings.append(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files.nrrd_file import parse_nrrd_header
+
 _LONGEST_LINE = 1 << 16
 _MOST_LINES = 10_000
 _NRRD_ITEM_BYTES = {
@@ -44,11 +46,7 @@ def read_nrrd_header(path: Path) -> TextHeader | None:
     lines, start = _lines(path, lambda line: not line.strip())
     if lines is None or not lines[0].startswith("NRRD"):
         return None
-    fields = {}
-    for line in lines[1:]:
-        key, colon, value = line.partition(":")
-        if colon and not line.startswith("#") and not value.startswith("="):
-            fields["".join(key.lower().split())] = value.strip()
+    fields = dict(parse_nrrd_header(lines[1:]).fields)
     kind = fields.get("type", "").lower()
     kind = kind.removeprefix("unsigned ").removeprefix("signed ").removesuffix("_t").split(" ")[0]
     kind = "char" if kind == "uchar" else kind.removeprefix("u")

@@ -10,12 +10,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.coordinates import swap_lps_ras_matrix
-from ..core.errors import OutputError, VolumeError, short_path
-from ..core.native_output import libraries_silenced
+from ..core.errors import OutputError, VolumeError, libraries_silenced, short_path
 from ..core.scan_files import check_readable_name
-from ..core.volume import MOST_VOXELS, NO_ORIENTATION, Sides, Volume
+from ..core.volume import MOST_VOXELS, NO_ORIENTATION, Sides, Volume, validated
 from .dicom import read_dicom
-from .dicom_frames import compact, is_dicom
+from .dicom_frames import compact
+from .dicom_header import is_dicom
 from .file_integrity import check_complete
 from .nifti_header import geometry_doubts, header_file, read_nifti_header
 
@@ -49,6 +49,14 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
         raise VolumeError(f"'{path}' does not fit into memory; close other programs or crop the scan.") from error
 
 
+def read_scan(path: str | Path, series: str | None = None) -> Volume:
+    """`read_volume`, and checked that it can be used: whatever takes scans relies on it and checks no more.
+
+    Raises VolumeError with one sentence.
+    """
+    return validated(read_volume(path, series))
+
+
 def write_volume(volume: Volume, path: str | Path, compress: bool = True) -> None:
     """Write a scan or, with integer voxels, a label map as NIfTI, NRRD or MHA.
 
@@ -64,7 +72,7 @@ def write_volume(volume: Volume, path: str | Path, compress: bool = True) -> Non
             raise OutputError(f"'{path}' cannot be written: the folder '{path.parent}' does not exist.")
         with libraries_silenced():
             sitk.WriteImage(image_from_volume(volume), str(temporary), compress)
-        check_complete(temporary)  # ITK writes NIfTI onto a full disk without a word: the file is just shorter
+        check_complete(temporary)  # ITK writes NIfTI onto a full disk silently: the file is just shorter
         temporary.replace(path)
     except (OSError, RuntimeError, VolumeError) as error:
         raise OutputError(
@@ -123,7 +131,7 @@ def _read_image_file(path: Path) -> Volume:
         with libraries_silenced():
             reader.ReadImageInformation()
     except RuntimeError as error:
-        check_complete(path)  # has better words where a file is cut off
+        check_complete(path)  # has a better message where a file is cut off
         raise VolumeError(_unreadable(path, str(error))) from error
     _refuse_unsuitable(path, reader)
     if float(np.prod(reader.GetSize(), dtype=float)) > MOST_VOXELS:

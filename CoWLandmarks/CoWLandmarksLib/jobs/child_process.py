@@ -45,7 +45,7 @@ class JobEvent:
 
 
 class Worker:
-    """A child process that keeps torch and the model loaded between jobs (worker.py is its other side).
+    """A child process that keeps torch and the model loaded between jobs (worker.py runs in it).
 
     It starts with the first job, or with `warm`, and again by itself after it was cancelled or died. `python` is the
     interpreter (in 3D Slicer: its PythonSlicer); `environment` is added to this process's. All methods return at once.
@@ -142,7 +142,9 @@ class Worker:
         assert self._process is not None and self._process.stdin is not None
         self._count += 1
         try:
-            self._process.stdin.write(json.dumps({"job": self._count, key: [str(word) for word in arguments]}) + "\n")
+            self._process.stdin.write(
+                json.dumps({"job": self._count, key: [str(argument) for argument in arguments]}) + "\n"
+            )
             self._process.stdin.flush()
         except OSError as error:
             raise JobError(f"The worker process does not take a job ({error}); try again.") from error

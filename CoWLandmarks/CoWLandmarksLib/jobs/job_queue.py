@@ -1,4 +1,4 @@
-"""Jobs of the warm worker one after the other, watched from a timer: nothing here waits.
+"""Jobs of the persistent worker one after the other, watched from a timer: nothing here waits.
 
 The owner calls `JobQueue.advance` again and again (in 3D Slicer from a QTimer). Slow steps of this side, such as
 writing the scan for the child process or reading its result, run in a thread.
@@ -22,6 +22,9 @@ from .progress import Event, EventKind
 
 logger = logging.getLogger(__name__)
 
+MODALITIES = ("auto", "mra", "cta")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DECODINGS = ("subvoxel", "argmax")
 _DELIVERED_CODES = (0, 2, 3)
 _YIELD_SECONDS = 0.002
 _OVER = object()
@@ -29,7 +32,30 @@ _FINISHING_SECONDS = 0.015
 """Of each advance, at most, but for the length of one step."""
 
 
-class JobState(str, Enum):
+@dataclass(frozen=True)
+class DetectOptions:
+    """Options of one detection; the defaults are those of the command line."""
+
+    modality: str = "auto"
+    device: str = "auto"
+    decoding: str = "subvoxel"
+    model: Path | None = None
+    arteries: bool = True
+    heatmaps: bool = False
+
+    def arguments(self) -> list[str]:
+        """The command line's arguments for them."""
+        arguments = ["--modality", self.modality, "--device", self.device, "--decoding", self.decoding]
+        if self.model is not None:
+            arguments += ["--model", str(self.model)]
+        if not self.arteries:
+            arguments.append("--no-arteries")
+        if self.heatmaps:
+            arguments.append("--heatmaps")
+        return arguments
+
+
+class WorkerJobState(str, Enum):
     """Where a job stands; the last three are final."""
 
     WAITING = "waiting"
@@ -52,24 +78,24 @@ def _nothing_more(result: Any) -> Iterator[None]:
 
 
 @dataclass(eq=False)
-class Job:
+class WorkerJob:
     """One command line for the worker.
 
     `prepare` runs before it and `read` takes the path that it delivered; both in a thread. What `finish` makes of the
     read result is done in short steps in the calling thread. A job that is no longer `wanted` (asked often) is
-    cancelled. `on_event` sees what the worker tells, `on_end` the job in a final state;
+    cancelled. `on_event` sees what the worker reports, `on_end` the job in a final state;
     both are called from `JobQueue.advance`. A cancelled worker gets `grace_seconds` to tidy up after itself.
     """
 
-    words: Sequence[str]
+    arguments: Sequence[str]
     read: Callable[[Path], Any] = lambda path: path
     prepare: Callable[[], None] | None = None
     finish: Callable[[Any], Iterator[None]] = _nothing_more
     wanted: Callable[[], bool] = _always
     on_event: Callable[[Event], None] = lambda event: None
-    on_end: Callable[[Job], None] = lambda job: None
+    on_end: Callable[[WorkerJob], None] = lambda job: None
     grace_seconds: float = 0.0
-    state: JobState = JobState.WAITING
+    state: WorkerJobState = WorkerJobState.WAITING
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
     result: Any = None
@@ -77,14 +103,14 @@ class Job:
 
     def let_go(self) -> None:
         """Drop the callbacks, and what they keep alive; called when the job has ended."""
-        idle = Job(())
+        idle = WorkerJob(())
         self.read, self.prepare, self.finish, self.wanted = idle.read, idle.prepare, idle.finish, idle.wanted
         self.on_event, self.on_end = idle.on_event, idle.on_end
 
     @property
     def ended(self) -> bool:
         """Whether the state is final."""
-        return self.state in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+        return self.state in (WorkerJobState.DONE, WorkerJobState.FAILED, WorkerJobState.CANCELLED)
 
 
 class JobQueue:
@@ -93,8 +119,8 @@ class JobQueue:
     def __init__(self, make_worker: Callable[[], Worker]) -> None:
         self._make_worker = make_worker
         self._worker: Worker | None = None
-        self._waiting: list[Job] = []
-        self._running: Job | None = None
+        self._waiting: list[WorkerJob] = []
+        self._running: WorkerJob | None = None
         self._number: int | None = None
         self._background: _Background | None = None
         self._ending: _Background | None = None
@@ -110,22 +136,22 @@ class JobQueue:
         """Of the child process, None where there is none."""
         return None if self._worker is None else self._worker.process_id
 
-    def add(self, job: Job) -> Job:
+    def add(self, job: WorkerJob) -> WorkerJob:
         """Queue a job; it starts with one of the next calls of `advance`."""
         self._waiting.append(job)
         return job
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: WorkerJob) -> None:
         """Stop a job; its `on_end` is called when nothing of it is left."""
         if job in self._waiting:
             self._waiting.remove(job)
-            self._finish(job, JobState.CANCELLED)
-        elif job is self._running and job.state is not JobState.CANCELLING:
-            if job.state is JobState.WORKING:
+            self._finish(job, WorkerJobState.CANCELLED)
+        elif job is self._running and job.state is not WorkerJobState.CANCELLING:
+            if job.state is WorkerJobState.WORKING:
                 worker, self._worker = self._worker, None
                 if worker is not None:
                     self._ending = _Background(lambda: worker.cancel(job.grace_seconds))
-            job.state = JobState.CANCELLING
+            job.state = WorkerJobState.CANCELLING
 
     def close(self) -> None:
         """End everything at once, the worker included; jobs that had not ended are cancelled. Waits a moment."""
@@ -140,7 +166,7 @@ class JobQueue:
         self._running = self._number = self._background = self._ending = None
         self._finishing = iter(())
         for job in jobs:
-            self._finish(job, JobState.CANCELLED)
+            self._finish(job, WorkerJobState.CANCELLED)
 
     def advance(self) -> None:
         """Take the next step where one is due."""
@@ -161,45 +187,45 @@ class JobQueue:
         except CoWLandmarksError as error:
             self._fail(job, str(error))
 
-    def _begin(self, job: Job) -> None:
-        job.state = JobState.PREPARING
+    def _begin(self, job: WorkerJob) -> None:
+        job.state = WorkerJobState.PREPARING
         self._background = _Background(job.prepare or (lambda: None))
 
-    def _step(self, job: Job) -> None:
-        if job.state is JobState.CANCELLING:
+    def _step(self, job: WorkerJob) -> None:
+        if job.state is WorkerJobState.CANCELLING:
             if _over(self._background) and _over(self._ending):
                 self._background = self._ending = None
-                self._end(job, JobState.CANCELLED)
+                self._end(job, WorkerJobState.CANCELLED)
             return
-        if job.state is JobState.PREPARING and _over(self._background):
+        if job.state is WorkerJobState.PREPARING and _over(self._background):
             assert self._background is not None
             background, self._background = self._background, None
             background.result()
             if self._worker is None:
                 self._worker = self._make_worker()
-            self._number = self._worker.submit(job.words)
-            job.state = JobState.WORKING
-        if job.state is JobState.WORKING:
+            self._number = self._worker.submit(job.arguments)
+            job.state = WorkerJobState.WORKING
+        if job.state is WorkerJobState.WORKING:
             self._take_events(job)
-        if job.state is JobState.READING and _over(self._background):
+        if job.state is WorkerJobState.READING and _over(self._background):
             assert self._background is not None
             background, self._background = self._background, None
             job.result = background.result()
             self._finishing = job.finish(job.result)
-            job.state = JobState.FINISHING
-        elif job.state is JobState.FINISHING:
+            job.state = WorkerJobState.FINISHING
+        elif job.state is WorkerJobState.FINISHING:
             started = time.monotonic()
             while time.monotonic() - started < _FINISHING_SECONDS:
                 if next(self._finishing, _OVER) is _OVER:
-                    self._end(job, JobState.DONE)
+                    self._end(job, WorkerJobState.DONE)
                     return
 
-    def _take_events(self, job: Job | None) -> None:
+    def _take_events(self, job: WorkerJob | None) -> None:
         for event in self._worker.events() if self._worker is not None else []:
-            if job is not None and event.job == self._number and job.state is JobState.WORKING:
+            if job is not None and event.job == self._number and job.state is WorkerJobState.WORKING:
                 self._take(job, event)
 
-    def _take(self, job: Job, event: JobEvent) -> None:
+    def _take(self, job: WorkerJob, event: JobEvent) -> None:
         if not event.ends:
             if event.event.kind is EventKind.WARNING:
                 job.warnings.append(event.event.message)
@@ -212,23 +238,23 @@ class JobQueue:
             self._fail(job, event.event.message)
             return
         path = event.event.path or Path()
-        job.state = JobState.READING
+        job.state = WorkerJobState.READING
         self._background = _Background(lambda: job.read(path))
 
-    def _fail(self, job: Job, sentence: str) -> None:
+    def _fail(self, job: WorkerJob, sentence: str) -> None:
         job.error = sentence
-        self._end(job, JobState.FAILED)
+        self._end(job, WorkerJobState.FAILED)
 
-    def _end(self, job: Job, state: JobState) -> None:
+    def _end(self, job: WorkerJob, state: WorkerJobState) -> None:
         self._running = self._number = None
         self._finishing = iter(())
         self._finish(job, state)
 
-    def _finish(self, job: Job, state: JobState) -> None:
+    def _finish(self, job: WorkerJob, state: WorkerJobState) -> None:
         job.state = state
-        told = job.on_end
+        callback = job.on_end
         job.let_go()
-        told(job)
+        callback(job)
 
 
 class _Background:

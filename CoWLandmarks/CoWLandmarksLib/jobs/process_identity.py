@@ -18,19 +18,19 @@ _ENDED = ("Z", "X", "x")
 """States in /proc of processes that only wait to be forgotten."""
 _QUERY_LIMITED_INFORMATION, _STILL_ACTIVE, _INVALID_PARAMETER = 0x1000, 259, 87
 """Of the Windows API."""
-_CANNOT_BE_TOLD = (OSError, ValueError, IndexError, subprocess.SubprocessError)
+_CANNOT_BE_KNOWN = (OSError, ValueError, IndexError, subprocess.SubprocessError)
 
 
 def this_process() -> dict[str, Any]:
     """What tells this process from all others, to be kept as JSON; `started` is None where the system hides it."""
     started = None
-    with suppress(*_CANNOT_BE_TOLD):
+    with suppress(*_CANNOT_BE_KNOWN):
         started = _started(os.getpid())
     return {"host": _host(), "pid": os.getpid(), "started": started}
 
 
 def still_lives(identity: dict[str, Any]) -> bool | None:
-    """Whether the process with this identity lives; None where that cannot be told, as for another computer."""
+    """Whether the process with this identity lives; None where that cannot be known, as for another computer."""
     pid, started = identity.get("pid"), identity.get("started")
     if identity.get("host") != _host() or not isinstance(pid, int) or pid <= 0 or not isinstance(started, str):
         return None
@@ -38,7 +38,7 @@ def still_lives(identity: dict[str, Any]) -> bool | None:
         return _started(pid) == started
     except ProcessLookupError:
         return False
-    except _CANNOT_BE_TOLD:
+    except _CANNOT_BE_KNOWN:
         return None
 
 
@@ -51,7 +51,7 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in the words of the system. Raises ProcessLookupError where there is no such process."""
+    """When a process began, as the system writes it. Raises ProcessLookupError where there is no such process."""
     if sys.platform == "win32":
         return _started_on_windows(pid)
     if (_PROC / "self" / "stat").is_file():
@@ -73,20 +73,20 @@ def _started_on_linux(pid: int) -> str:
 
 def _started_by_ps(pid: int) -> str:
     """On macOS. In UTC, so that a journey does not change it."""
-    words = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
+    command = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
-    told = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=10.0)
-    state, _, started = told.stdout.strip().partition(" ")
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=10.0)
+    state, _, started = completed.stdout.strip().partition(" ")
     if not started or state[0] in _ENDED:
-        if told.stderr.strip():
-            raise OSError(told.stderr.strip())
+        if completed.stderr.strip():
+            raise OSError(completed.stderr.strip())
         raise ProcessLookupError(pid)
     return " ".join(started.split())
 
 
 def _started_on_windows(pid: int) -> str:
-    import ctypes
-    from ctypes import wintypes
+    import ctypes  # Windows only
+    from ctypes import wintypes  # Windows only
 
     kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
     kernel.OpenProcess.restype = wintypes.HANDLE

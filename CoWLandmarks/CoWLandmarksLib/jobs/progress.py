@@ -12,7 +12,7 @@ from typing import Protocol, TextIO
 
 SCHEMA = "cow-progress/1"
 END = "end"
-"""Stage of the line that ends a job of the warm worker (worker.py)."""
+"""Stage of the line that ends a job of the persistent worker (worker.py)."""
 PROGRESS_SCHEMA_FILE = Path(__file__).parent.parent / "Resources" / "Schemas" / "progress.schema.json"
 
 

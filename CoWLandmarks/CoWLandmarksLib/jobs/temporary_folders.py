@@ -60,7 +60,7 @@ class OwnedFolder:
 def remove_orphans(parent: Path, now: float | None = None) -> list[Path]:
     """Remove the folders below `parent` whose process is gone without having removed them; returns those.
 
-    Where that cannot be told (another computer, a folder of an earlier version) those go in which nothing changed for
+    Where that cannot be known (another computer, a folder of an earlier version) those go in which nothing changed for
     MOST_DAYS. Folders of living processes, of other users, and whatever is not ours, stay. Raises nothing.
     """
     removed = []

@@ -1,4 +1,4 @@
-"""A scan in network units that is converted piece by piece, so that large scans cost little memory."""
+"""A scan in network units that is converted in chunks, so that large scans cost little memory."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class NetworkImage:
 
         Beyond the scan it is `padding`.
         """
-        pieces = []
+        chunks = []
         first = 0
         while first < target.shape[0]:
             rows = target.shape[0] - first
             while rows > 1 and self._needed(target, first, rows)[0] > _MOST_VOXELS:
                 rows = -(-rows // 2)
-            pieces.append(self._sampled_rows(target, first, rows))
+            chunks.append(self._sampled_rows(target, first, rows))
             first += rows
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
     def _sampled_rows(self, target: Grid, first: int, rows: int) -> torch.Tensor:
         _, low, high = self._needed(target, first, rows)

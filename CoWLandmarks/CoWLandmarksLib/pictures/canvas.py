@@ -1,4 +1,8 @@
-"""A picture drawn without a display: numpy for shapes, VTK's fonts for text; needs no OpenGL and no X."""
+"""A picture drawn without a display: numpy for shapes, VTK's fonts for text; needs no OpenGL and no X.
+
+Pillow's built-in font has neither bold nor accented letters (names of scans may have them), and its shapes are not
+anti-aliased.
+"""
 
 from __future__ import annotations
 
@@ -79,9 +83,9 @@ class Canvas:
 
     def write_png(self, path: str | PathLike[str]) -> None:
         """Write the picture as a PNG file, all at once; raises OutputError."""
-        from vtkmodules.util.numpy_support import numpy_to_vtk
-        from vtkmodules.vtkCommonDataModel import vtkImageData
-        from vtkmodules.vtkIOImage import vtkPNGWriter
+        from vtkmodules.util.numpy_support import numpy_to_vtk  # optional
+        from vtkmodules.vtkCommonDataModel import vtkImageData  # optional
+        from vtkmodules.vtkIOImage import vtkPNGWriter  # optional
 
         height, width = self.pixels.shape[:2]
         rows = np.ascontiguousarray(np.clip(np.rint(self.pixels[::-1]), 0, 255).astype(np.uint8)).reshape(-1, 3)
@@ -125,11 +129,11 @@ def text_width(text: str, size: int, bold: bool = False) -> int:
 def wrapped(text: str, size: int, width: float) -> list[str]:
     """The text as lines no wider than `width` pixels, broken at spaces (a longer word stands alone)."""
     lines: list[str] = []
-    for word in text.split():
-        if lines and text_width(f"{lines[-1]} {word}", size) <= width:
-            lines[-1] += f" {word}"
+    for token in text.split():
+        if lines and text_width(f"{lines[-1]} {token}", size) <= width:
+            lines[-1] += f" {token}"
         else:
-            lines.append(word)
+            lines.append(token)
     return lines
 
 
@@ -145,10 +149,10 @@ def shortened(text: str, size: int, width: float, bold: bool = False) -> str:
 @lru_cache(maxsize=1024)
 def _text_mask(text: str, size: int, bold: bool) -> tuple[np.ndarray, int]:
     """Coverage [row, column] (0..1) of a line of text, and the number of its rows below the baseline."""
-    from vtkmodules.util.numpy_support import vtk_to_numpy
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkRenderingCore import vtkTextProperty
-    from vtkmodules.vtkRenderingFreeType import vtkFreeTypeTools
+    from vtkmodules.util.numpy_support import vtk_to_numpy  # optional
+    from vtkmodules.vtkCommonDataModel import vtkImageData  # optional
+    from vtkmodules.vtkRenderingCore import vtkTextProperty  # optional
+    from vtkmodules.vtkRenderingFreeType import vtkFreeTypeTools  # optional
 
     line = " ".join(text.split())
     if not line:

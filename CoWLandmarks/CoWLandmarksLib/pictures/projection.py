@@ -26,7 +26,7 @@ _MAX_REGION_MM = 90.0
 
 
 @dataclass(frozen=True)
-class View:
+class Projection:
     """One picture: `image` [row, column] in [0, 1], `outside` [row, column] where no ray meets the scan.
 
     `across` and `down` are reference axes (0 R, 1 A, 2 S); both run against the picture: R, A and S grow towards
@@ -55,7 +55,7 @@ def maximum_intensity_views(
     anatomy: Anatomy,
     sample_mm: float = SAMPLE_MM,
     arteries: ArteryMap | None = None,
-) -> tuple[View, View, View]:
+) -> tuple[Projection, Projection, Projection]:
     """Axial, coronal and sagittal view, each of the slab that holds the landmarks.
 
     What lies away from the arteries (straight lines between the landmarks) is dimmed, because fat in MRA and bone in
@@ -104,7 +104,7 @@ def maximum_intensity_views(
         coloured = _brightest_label(labels[cut], windowed[cut], along)
         upper_left = (float(region[across, 1]), float(region[down, 1]))
         pixels = (image[::-1, ::-1], ~seen[::-1, ::-1])
-        views.append(View(title, *pixels, across, down, upper_left, letters, sample_mm, coloured[::-1, ::-1]))
+        views.append(Projection(title, *pixels, across, down, upper_left, letters, sample_mm, coloured[::-1, ::-1]))
     return views[0], views[1], views[2]
 
 

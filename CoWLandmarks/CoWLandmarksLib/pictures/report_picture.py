@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -10,11 +11,12 @@ from scipy import ndimage
 
 from ..core.anatomy import Anatomy
 from ..core.artery_map import ArteryMap
+from ..core.circle_variant import summary_line
 from ..core.detection import Detection, LandmarkEstimate, LandmarkState, Verdict
 from ..core.volume import Modality, Volume, apply_affine
 from .canvas import Canvas, Colour, shortened, text_width, wrapped
 from .label_placement import place_labels
-from .projection import SAMPLE_MM, View, maximum_intensity_views
+from .projection import SAMPLE_MM, Projection, maximum_intensity_views
 
 PAGE_WIDTH = 1800
 _MARGIN, _GAP, _HEADER, _FOOTER = 28, 16, 104, 58
@@ -67,7 +69,7 @@ def draw_picture(
     below = top + round(axial.image.shape[0] * scale) + _GAP
     height = below + round(coronal.image.shape[0] * scale) + _FOOTER
     canvas = Canvas(PAGE_WIDTH, height, _BACKGROUND)
-    _draw_header(canvas, detection)
+    _draw_header(canvas, detection, () if arteries is None else arteries.absent)
     for view, x, y in ((axial, left, top), (coronal, left, below), (sagittal, right, below)):
         _draw_view(canvas, view, x, y, scale, detection, anatomy)
     _draw_table(canvas, right, top, PAGE_WIDTH - _MARGIN - right, below - _GAP - top, detection, anatomy)
@@ -75,13 +77,14 @@ def draw_picture(
     return canvas
 
 
-def _draw_header(canvas: Canvas, detection: Detection) -> None:
-    words, colour = detection.headline, _VERDICTS[detection.verdict]
+def _draw_header(canvas: Canvas, detection: Detection, absent: Sequence[str]) -> None:
+    headline, colour = detection.headline, _VERDICTS[detection.verdict]
     canvas.rectangle(0, 0, PAGE_WIDTH, _HEADER - _GAP, colour)
-    canvas.text(_MARGIN, 31, words, 34, _WHITE, bold=True)
-    canvas.text(_MARGIN, 67, shortened(detection.summary(), 20, PAGE_WIDTH - 2 * _MARGIN), 20, _WHITE)
+    canvas.text(_MARGIN, 31, headline, 34, _WHITE, bold=True)
+    summary = summary_line(detection.landmarks, absent)
+    canvas.text(_MARGIN, 67, shortened(summary, 20, PAGE_WIDTH - 2 * _MARGIN), 20, _WHITE)
     scan = f"{detection.scan}  ({_MODALITIES[detection.modality]})"
-    free = PAGE_WIDTH - 3 * _MARGIN - text_width(words, 34, bold=True)
+    free = PAGE_WIDTH - 3 * _MARGIN - text_width(headline, 34, bold=True)
     canvas.text(PAGE_WIDTH - _MARGIN, 31, shortened(scan, 26, free), 26, _WHITE, align=1.0)
 
 
@@ -101,7 +104,7 @@ def _model_name(model: Any) -> str:
 
 
 def _draw_view(
-    canvas: Canvas, view: View, x: int, y: int, scale: float, detection: Detection, anatomy: Anatomy
+    canvas: Canvas, view: Projection, x: int, y: int, scale: float, detection: Detection, anatomy: Anatomy
 ) -> None:
     """One view with its frame of letters, points and labels; (x, y) is its upper left corner, `scale` px/sample."""
     width, height = round(view.image.shape[1] * scale), round(view.image.shape[0] * scale)
@@ -156,7 +159,7 @@ def _coloured(image: np.ndarray, outside: np.ndarray) -> np.ndarray:
     return rgb
 
 
-def _tinted(rgb: np.ndarray, view: View, image: np.ndarray, anatomy: Anatomy) -> np.ndarray:
+def _tinted(rgb: np.ndarray, view: Projection, image: np.ndarray, anatomy: Anatomy) -> np.ndarray:
     """The picture with the lumens of the arteries in their colours, as bright as the image is there."""
     if not view.labels.any():
         return rgb
@@ -172,7 +175,7 @@ def _tinted(rgb: np.ndarray, view: View, image: np.ndarray, anatomy: Anatomy) ->
 
 
 def _draw_letters(
-    canvas: Canvas, view: View, x: int, y: int, width: int, height: int
+    canvas: Canvas, view: Projection, x: int, y: int, width: int, height: int
 ) -> list[tuple[int, int, int, int]]:
     """Title and the letters of the four edges; returns their boxes (x, y, width, height) within the view."""
     title_width = text_width(view.title, 20, bold=True)
@@ -232,9 +235,9 @@ def _draw_table(
     left, line, line_height = x + 20, y + 28.0, 24
     remarks = [wrapped(remark, 18, width - 60) for remark in (*detection.reasons, *detection.warnings)]
     lines = [(text, number == 0) for remark in remarks for number, text in enumerate(remark)]
-    room = int((height - 120 - 24 * len(detection.landmarks)) // line_height)
-    if len(lines) > room:
-        lines = [*lines[: max(0, room - 1)], ("more in detection.json ...", True)]
+    lines_left = int((height - 120 - 24 * len(detection.landmarks)) // line_height)
+    if len(lines) > lines_left:
+        lines = [*lines[: max(0, lines_left - 1)], ("more in detection.json ...", True)]
     for text, is_first in lines or [("No remarks.", False)]:
         if is_first:
             canvas.disc((left + 5, line + 1), 3, _WHITE)
@@ -255,7 +258,7 @@ def _draw_table(
         else:
             canvas.line((left + 4, middle), (left + 14, middle), _GREY, 2.0)
         canvas.text(columns[0], middle, estimate.code, 19, colour, bold=True)
-        canvas.text(columns[1], middle, _state_words(estimate), 18, colour)
+        canvas.text(columns[1], middle, _state_text(estimate), 18, colour)
         if placed:
             canvas.text(columns[2], middle, f"{100 * estimate.confidence:.0f} %", 18, colour)
             canvas.text(columns[3], middle, f"{estimate.error_mm:.1f} mm", 18, colour)
@@ -264,8 +267,8 @@ def _draw_table(
     canvas.text(left, y + height - 22, legend, 15, _GREY)
 
 
-def _state_words(estimate: LandmarkEstimate) -> str:
-    words = {LandmarkState.UNCERTAIN: "uncertain", LandmarkState.OUTSIDE: "outside the scan"}
-    text = words.get(estimate.state, estimate.state.value)
-    details = [word for word, true in (("by rule", estimate.by_rule), ("corrected", estimate.corrected)) if true]
+def _state_text(estimate: LandmarkEstimate) -> str:
+    names = {LandmarkState.UNCERTAIN: "uncertain", LandmarkState.OUTSIDE: "outside the scan"}
+    text = names.get(estimate.state, estimate.state.value)
+    details = [label for label, true in (("by rule", estimate.by_rule), ("corrected", estimate.corrected)) if true]
     return ", ".join([text, *details])

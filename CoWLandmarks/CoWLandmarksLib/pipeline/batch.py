@@ -1,4 +1,4 @@
-"""The road for several scans: read, validate, detect, deliver; one bad scan does not stop the others."""
+"""The pipeline for several scans: read, validate, detect, deliver; one bad scan does not stop the others."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import Protocol
 import numpy as np
 
 from ..core.artery_map import ArteryMap
+from ..core.circle_variant import summary_line
 from ..core.detection import Detection
 from ..core.errors import CoWLandmarksError, is_out_of_memory, unexpected_problem
-from ..core.volume import Modality, Volume, validated
+from ..core.volume import Modality, Volume
 from ..files.result_folders import PICTURE_FILE, ResultNames, check_free, result_folder
-from ..io.dicom_frames import is_dicom
-from ..io.volume_io import read_volume, scan_name
+from ..io.dicom_header import is_dicom
+from ..io.volume_io import read_scan, scan_name
 from ..jobs.progress import Event, EventKind, EventSink
 from .delivery import Delivery
 from .outcome import ScanOutcome
@@ -26,7 +27,7 @@ from .outcome import ScanOutcome
 logger = logging.getLogger(__name__)
 
 ScanReader = Callable[[Path, str | None], Volume]
-"""Reads a scan file or DICOM folder, of which the series with this name; raises VolumeError."""
+"""Reads a scan file or DICOM folder, of which the series with this name; checked (`validated`). Raises VolumeError."""
 
 ArteryFinder = Callable[[Volume, Detection], ArteryMap]
 """Traces the arteries between the landmarks of a detection."""
@@ -59,8 +60,8 @@ class BatchOptions:
     force: bool = False
 
 
-class Batch:
-    """Takes scans one after the other down the road from file to result folder.
+class ScanBatch:
+    """Takes scans one after the other through the pipeline from file to result folder.
 
     `uninterrupted` makes the context in which a result is delivered; an interrupt should wait until it ends.
     Without `find_arteries` only landmarks are delivered.
@@ -72,7 +73,7 @@ class Batch:
         delivery: Delivery,
         options: BatchOptions,
         events: EventSink,
-        read: ScanReader = read_volume,
+        read: ScanReader = read_scan,
         uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext,
         find_arteries: ArteryFinder | None = None,
     ) -> None:
@@ -95,57 +96,58 @@ class Batch:
         claimed = [names.claim(scan_name(scan)) if _names_its_result(scan) else None for scan in scans]
         self.outcomes = []
         for number, (scan, label, name) in enumerate(zip(scans, _labels(scans), claimed, strict=True)):
-            road = _ScanProgress(self._events, label, number / len(scans), 1 / len(scans))
+            progress = _ScanProgress(self._events, label, number / len(scans), 1 / len(scans))
             started = time.monotonic()
             try:
                 with ExitStack() as delivering:  # ends when the delivery is on record
-                    folder, detection = self._one(scan, name, names, road, delivering)
+                    folder, detection, summary = self._one(scan, name, names, progress, delivering)
                     picture = folder / PICTURE_FILE if self._delivery.pictures else None
                     seconds = time.monotonic() - started
-                    self.outcomes.append(ScanOutcome(road.scan, seconds, folder, picture, detection))
+                    self.outcomes.append(ScanOutcome(progress.scan, seconds, folder, picture, detection, summary))
             except Exception as error:
                 logger.debug("%s failed", scan, exc_info=True)
                 sentence = sentence_of(error)
-                self.outcomes.append(ScanOutcome(road.scan, time.monotonic() - started, error=sentence))
-                road.error(sentence)
+                self.outcomes.append(ScanOutcome(progress.scan, time.monotonic() - started, error=sentence))
+                progress.error(sentence)
             else:
-                road.result(f"{detection.verdict_word}; {detection.summary()}", folder)
+                progress.result(f"{detection.verdict_label}; {summary}", folder)
         return self.outcomes
 
     def _one(
-        self, scan: Path, name: str | None, names: ResultNames, road: _ScanProgress, delivering: ExitStack
-    ) -> tuple[Path, Detection]:
+        self, scan: Path, name: str | None, names: ResultNames, progress: _ScanProgress, delivering: ExitStack
+    ) -> tuple[Path, Detection, str]:
         options = self._options
         if name is not None:
             check_free(options.out, name, options.force)
-        road.stage("read", 0.0, "reading the scan")
+        progress.stage("read", 0.0, "reading the scan")
         volume = self._read(scan, options.series)
         name = name or names.claim(volume.name)
-        volume = replace(validated(volume), name=name)
+        volume = replace(volume, name=name)
         for warning in volume.warnings:
-            road.warning(warning)
+            progress.warning(warning)
         with result_folder(options.out, name, options.force, self._uninterrupted) as folder:
             detection = self._detector.detect(
-                volume, modality=options.modality, hint=options.hint, progress=road.detecting
+                volume, modality=options.modality, hint=options.hint, progress=progress.detecting
             )
-            arteries = self._arteries(volume, detection, road)
+            arteries = self._arteries(volume, detection, progress)
             delivering.enter_context(self._uninterrupted())
-            left_out = self._delivery.write(folder, volume, detection, road.writing, arteries)
+            left_out = self._delivery.write(folder, volume, detection, progress.writing, arteries)
         for warning in dict.fromkeys((*detection.warnings, *left_out)):
             if warning not in volume.warnings:
-                road.warning(warning)
-        return options.out / name, detection
+                progress.warning(warning)
+        summary = summary_line(detection.landmarks, () if arteries is None else arteries.absent)
+        return options.out / name, detection, summary
 
-    def _arteries(self, volume: Volume, detection: Detection, road: _ScanProgress) -> ArteryMap | None:
+    def _arteries(self, volume: Volume, detection: Detection, progress: _ScanProgress) -> ArteryMap | None:
         """The arteries; None, with a warning, where tracing fails: the landmarks are worth delivering without them."""
         if self._find_arteries is None:
             return None
-        road.stage("arteries", _DETECT_END, "tracing the arteries")
+        progress.stage("arteries", _DETECT_END, "tracing the arteries")
         try:
             return self._find_arteries(volume, detection)
         except Exception as error:
-            logger.debug("tracing the arteries of %s failed", road.scan, exc_info=True)
-            road.warning(f"The arteries could not be traced; only landmarks are delivered. {sentence_of(error)}")
+            logger.debug("tracing the arteries of %s failed", progress.scan, exc_info=True)
+            progress.warning(f"The arteries could not be traced; only landmarks are delivered. {sentence_of(error)}")
             return None
 
 

@@ -14,8 +14,7 @@ from ..core.detection import Detection, LandmarkEstimate
 from ..core.errors import AnnotationError, VolumeError
 from ..core.given_landmarks import given_detection
 from ..core.volume import Modality, Volume
-from ..files.arteries_files import read_anchors, read_traces
-from ..files.detection_files import read_detection_json
+from ..files.detection_files import read_detection_and_arteries
 from ..files.result_folders import DETECTION_FILE, SEGMENTATION_FILE
 from ..io.volume_io import read_volume
 from .scan_memory import ScanMemory
@@ -26,9 +25,8 @@ def earlier_result(folder: Path, volume: Volume, anatomy: Anatomy) -> tuple[Dete
 
     Raises AnnotationError where the folder holds no arteries, VolumeError where they lie on another grid.
     """
-    detection = read_detection_json(folder / DETECTION_FILE)
-    traces = read_traces(folder / DETECTION_FILE)
-    if tuple(trace.code for trace in traces) != tuple(artery.code for artery in anatomy.arteries):
+    detection, recorded = read_detection_and_arteries(folder / DETECTION_FILE)
+    if tuple(trace.code for trace in recorded.traces) != tuple(artery.code for artery in anatomy.arteries):
         raise AnnotationError(f"'{folder}' holds no arteries of '{anatomy.name}'; leave out --previous.")
     labels = read_volume(folder / SEGMENTATION_FILE)
     same = labels.voxels.shape == volume.voxels.shape and np.allclose(
@@ -37,8 +35,7 @@ def earlier_result(folder: Path, volume: Volume, anatomy: Anatomy) -> tuple[Dete
     if not same:
         raise VolumeError(f"'{folder / SEGMENTATION_FILE}' does not lie on the grid of the scan; leave out --previous.")
     part, start = cropped_labels(labels.voxels)
-    anchors = read_anchors(folder / DETECTION_FILE)
-    return detection, ArteryMap(traces, part, start, volume.grid, "", detection.landmarks, anchors)
+    return detection, ArteryMap(recorded.traces, part, start, volume.grid, "", detection.landmarks, recorded.anchors)
 
 
 def retraced(

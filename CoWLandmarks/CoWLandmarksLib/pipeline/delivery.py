@@ -11,6 +11,11 @@ from ..core.anatomy import Anatomy
 from ..core.artery_map import ArteryMap
 from ..core.detection import Detection
 from ..core.volume import Volume
+from ..files.arteries_files import write_arteries_csv, write_segmentation
+from ..files.delivered import Delivered
+from ..files.detection_files import write_detection_json, write_landmarks_csv
+from ..files.markups import write_annotation
+from ..files.nrrd_file import write_plain_nrrd
 from ..files.result_folders import (
     ARTERIES_FILE,
     DETECTION_FILE,
@@ -49,11 +54,6 @@ class Delivery:
 
         Raises OutputError where a file cannot be written.
         """
-        from ..files.arteries_files import write_arteries_csv, write_segmentation
-        from ..files.detection_files import write_detection_json, write_landmarks_csv
-        from ..files.markups import write_annotation
-        from ..files.nrrd_file import write_plain_nrrd
-        from ..pictures.report_picture import write_picture
 
         warnings: list[str] = []
         steps: list[tuple[str, Callable[[Path], None]]] = [
@@ -68,13 +68,15 @@ class Delivery:
             if (
                 self.surfaces and importlib.util.find_spec("vtkmodules") is not None
             ):  # else whoever shows them makes them
-                from ..files.surfaces import write_surfaces
+                from ..files.surfaces import write_surfaces  # optional
 
                 steps.append((SURFACES_FILE, lambda path: write_surfaces(path, found, self.anatomy)))
         for heatmap in detection.heatmaps if self.heatmaps else ():
             name = HEATMAP_FILE.format(code=heatmap.name)
             steps.append((name, lambda path, heatmap=heatmap: write_plain_nrrd(path, heatmap)))  # type: ignore[misc]
         if self.pictures:
+            from ..pictures.report_picture import write_picture  # start-up time
+
             steps.append((PICTURE_FILE, lambda path: write_picture(path, volume, detection, self.anatomy, arteries)))
         if self.scene and scene_support_missing():
             warnings.append(
@@ -89,10 +91,9 @@ class Delivery:
         return tuple(warnings)
 
     def _write_scene(self, path: Path, volume: Volume, detection: Detection, arteries: ArteryMap | None) -> None:
-        from ..files.delivered import Delivered
-        from ..scene.nodes import add_volume
-        from ..scene.results import add_result
-        from ..scene.scene_files import create_scene, save_scene
+        from ..scene.nodes import add_volume  # optional
+        from ..scene.results import add_result  # optional
+        from ..scene.scene_files import create_scene, save_scene  # optional
 
         scene = create_scene()
         node = add_volume(scene, volume)

@@ -12,13 +12,17 @@ from ..core.errors import ExitCode
 
 @dataclass(frozen=True)
 class ScanOutcome:
-    """What became of one scan: delivered to `folder` with a `detection`, or failed with an `error` sentence."""
+    """What became of one scan: delivered to `folder` with a `detection`, or failed with an `error` sentence.
+
+    `summary` is the result in one line.
+    """
 
     scan: str
     seconds: float
     folder: Path | None = None
     picture: Path | None = None
     detection: Detection | None = None
+    summary: str = ""
     error: str | None = None
 
     @property
@@ -54,7 +58,7 @@ def summary_table(outcomes: Sequence[ScanOutcome]) -> str:
             below.append([])
             continue
         name = _shortened(outcome.folder.name)
-        rows.append((name, detection.verdict_word, f"{outcome.seconds:.1f}", detection.summary()))
+        rows.append((name, detection.verdict_label, f"{outcome.seconds:.1f}", outcome.summary))
         shown = outcome.picture if outcome.picture is not None else outcome.folder
         below.append([*detection.reasons, f"{'picture' if outcome.picture is not None else 'files'}: {shown}"])
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

@@ -29,14 +29,13 @@ class ScanMemory:
 
     def read(self, path: Path, series: str | None = None) -> Volume:
         """The validated scan of a file or DICOM folder; raises VolumeError."""
-        from ..core.volume import validated
-        from ..io.volume_io import read_volume
+        from ..io.volume_io import read_scan  # start-up time
 
         identity = _identity(path) if self._keeps else None
         if identity is not None and identity == self._identity and self._volume is not None:
             return self._volume
         self._identity = self._volume = self.surroundings = None  # not two scans in memory at once
-        volume = validated(read_volume(path, series))
+        volume = read_scan(path, series)
         if identity is not None and identity == _identity(path):  # not written to meanwhile
             self._identity, self._volume = identity, volume
         return volume

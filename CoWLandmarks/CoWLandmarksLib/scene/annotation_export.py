@@ -17,7 +17,8 @@ from ..core.artery_map import MEASURES, ArteryMap, ArteryMeasures, ArteryState, 
 from ..core.errors import AnnotationError, VolumeError
 from ..core.volume import Grid, Volume
 from ..files.annotation_files import Annotation
-from ..files.case_folder import CaseDescription, check_pseudonym, writing_case
+from ..files.case_description import CaseDescription
+from ..files.case_folder import check_pseudonym, writing_case
 from .artery_nodes import lay_on_grid
 from .nodes import ATTRIBUTE, VOLUME_ROLE, volume_from_node, volume_node_of
 from .results import result_of

@@ -1,6 +1,6 @@
 """Arteries in a MRML scene: one segmentation of named, coloured, coded segments, a table, and curves on request.
 
-Works where `scene.py` does; no Qt.
+Works in Slicer and without it, as nodes.py does; no Qt.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..core.artery_map import MEASURES, ArteryMap, ArteryTrace
 from ..core.volume import Grid, apply_affine
 from .nodes import ATTRIBUTE, VOLUME_ROLE, add_node, all_or_nothing
 
-_WORDS = ("code", "name", "state", "reason")
+_TEXT_COLUMNS = ("code", "name", "state", "reason")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def add_arteries(
 
     The segmentation has one segment for every artery of the anatomy, also for those without voxels, on the reference
     geometry of the volume. `folder` is the subject-hierarchy item to put the nodes in. `surfaces` are the
-    closed surfaces by code (scene_surfaces.py); `curves` makes a curve node for every traced artery.
+    closed surfaces by code (files/surfaces.py); `curves` makes a curve node for every traced artery.
     """
     name = volume_node.GetName()
     with all_or_nothing(scene) as undo:
@@ -196,14 +196,14 @@ def lay_on_grid(image: Any, grid: Grid) -> None:
 
 
 def _columns(arteries: ArteryMap, anatomy: Anatomy) -> dict[str, Any]:
-    columns: dict[str, Any] = {name: vtk.vtkStringArray() for name in _WORDS}
+    columns: dict[str, Any] = {name: vtk.vtkStringArray() for name in _TEXT_COLUMNS}
     columns |= {name: vtk.vtkDoubleArray() for name in (*MEASURES, "confidence")}
     for name, column in columns.items():
         column.SetName(name)
     for trace in arteries.arteries:
-        words = (trace.code, anatomy.artery(trace.code).name, trace.state.value, trace.reason)
-        for name, word in zip(_WORDS, words, strict=True):
-            columns[name].InsertNextValue(word)
+        texts = (trace.code, anatomy.artery(trace.code).name, trace.state.value, trace.reason)
+        for name, text in zip(_TEXT_COLUMNS, texts, strict=True):
+            columns[name].InsertNextValue(text)
         measures = asdict(trace.measures) if trace.measures is not None else {}
         for name in MEASURES:
             value = measures.get(name)

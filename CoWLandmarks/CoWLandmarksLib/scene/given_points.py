@@ -30,8 +30,8 @@ def add_given_file(
     landmark or whose points all lie outside the scan, VolumeError for a volume that is no scan.
     """
     path = Path(path)
-    told: list[str] = [] if warnings is None else warnings
-    landmarks = read_annotation(path, anatomy, told)
+    messages: list[str] = [] if warnings is None else warnings
+    landmarks = read_annotation(path, anatomy, messages)
     if not landmarks:
         raise AnnotationError(
             f"'{path}' holds no landmark of '{anatomy.name}'; label its points {anatomy.codes[0]}, {anatomy.codes[1]} "

@@ -61,7 +61,7 @@ def _display_in_3d(markups_node: Any) -> Any:
     display.SetVisibility2D(False)
     display.SetTextScale(TEXT_SCALE)
     scene.AddNode(display)
-    markups_node.AddAndObserveDisplayNodeID(display.GetID())  # first: whoever is told of what follows finds it
+    markups_node.AddAndObserveDisplayNodeID(display.GetID())  # first: observers of what follows find it
     in_slices.SetVisibility3D(False)
     return display
 

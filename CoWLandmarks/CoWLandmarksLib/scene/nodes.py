@@ -1,7 +1,5 @@
 """The bridge to Slicer: MRML nodes to Volume and Detection, and back. No Qt.
 
-With `scene_arteries.py` and `scene_files.py` the only place that speaks MRML.
-
 Works in the Slicer application (`slicer.mrmlScene`) and, without it, on the `slicer-core` package; scenes for the
 latter come from `scene_files.py`. Everything that is read is in world coordinates (RAS mm); nodes that are made
 carry no transform.
@@ -10,7 +8,7 @@ A detection is four things beside its volume in the subject hierarchy: a folder,
 codes) and a table with the state of every landmark, and, as attributes of the point list, what holds for the
 whole scan. A markups display node has one colour for all its points, so the points show their state and not their
 region: found points are "selected" (green), uncertain ones are not (orange). The colours of the regions are added by
-scene_regions.py.
+region_balls.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A delivered result in a MRML scene: landmarks, arteries and tables together, found again, and brought up to date.
 
-Works where `scene.py` does; no Qt.
+Works in Slicer and without it, as nodes.py does; no Qt.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import slicer
 
 from ..core.anatomy import Anatomy
 from ..core.artery_map import ArteryMap, ArteryState
-from ..core.detection import Verdict, read_verdict, verdict_headline, verdict_word
-from ..files.delivered import Delivered, one_line
+from ..core.circle_variant import summary_line
+from ..core.detection import Verdict, read_verdict, verdict_headline, verdict_label
+from ..files.delivered import Delivered
 from .artery_nodes import add_arteries, replace_arteries
 from .nodes import (
     ATTRIBUTE,
@@ -56,7 +57,7 @@ def add_result(
 ) -> ResultNodes:
     """Add a result beside its volume, in one folder and one batch: everything or nothing.
 
-    `surfaces` are those of the arteries, as `scene_surfaces.artery_surfaces` makes them, by code.
+    `surfaces` are those of the arteries, as `surfaces.artery_surfaces` makes them, by code.
     """
     with all_or_nothing(scene) as undo:
         nodes = add_detection(scene, volume_node, delivered.detection, anatomy)
@@ -97,8 +98,8 @@ def result_of(markups_node: Any) -> ResultNodes:
 
 
 @dataclass(frozen=True)
-class ResultWords:
-    """What is said of a result before anything else; the verdict is None where there is none.
+class ResultTexts:
+    """What is shown of a result before anything else; the verdict is None where there is none.
 
     `judged` is False where the landmarks come from a file and nothing judged them, None where the point list has lost
     its verdict.
@@ -112,18 +113,18 @@ class ResultWords:
     summary: str
 
     @property
-    def verdict_word(self) -> str:
-        """The verdict in the word that tables show; empty where it is lost."""
-        return "" if self.judged is None else verdict_word(self.verdict)
+    def verdict_label(self) -> str:
+        """The verdict as tables show it; empty where it is lost."""
+        return "" if self.judged is None else verdict_label(self.verdict)
 
     @property
     def headline(self) -> str:
-        """The verdict in words, for people; empty where it is lost."""
+        """The verdict as a sentence, for people; empty where it is lost."""
         return "" if self.judged is None else verdict_headline(self.verdict)
 
 
-def result_words(markups_node: Any) -> ResultWords:
-    """The words of a result, as its point list keeps them."""
+def result_texts(markups_node: Any) -> ResultTexts:
+    """The texts of a result, as its point list keeps them."""
 
     def kept(key: str, otherwise: Any) -> Any:
         try:
@@ -133,17 +134,17 @@ def result_words(markups_node: Any) -> ResultWords:
         return value if isinstance(value, type(otherwise)) else otherwise
 
     def listed(key: str) -> tuple[str, ...]:
-        return tuple(str(word) for word in kept(key, []))
+        return tuple(str(entry) for entry in kept(key, []))
 
     def text(key: str) -> str:
         return markups_node.GetAttribute(key) or ""
 
     verdict, judged = None, None
     with suppress(ValueError):
-        word = text(ATTRIBUTE + "verdict")
-        verdict = read_verdict(None if word == "null" else word, kept("provenance", {}))
+        entry = text(ATTRIBUTE + "verdict")
+        verdict = read_verdict(None if entry == "null" else entry, kept("provenance", {}))
         judged = verdict is not None
-    return ResultWords(
+    return ResultTexts(
         text(ATTRIBUTE + "scan") or markups_node.GetName(),
         verdict,
         judged,
@@ -163,7 +164,7 @@ def refresh_summary(markups_node: Any, anatomy: Anatomy) -> str:
         if codes is not None and states is not None:
             rows = range(codes.GetNumberOfValues())
             absent = [codes.GetValue(row) for row in rows if states.GetValue(row) == ArteryState.ABSENT.value]
-    summary = one_line(landmarks, absent)
+    summary = summary_line(landmarks, absent)
     markups_node.SetAttribute(SUMMARY, summary)
     return summary
 

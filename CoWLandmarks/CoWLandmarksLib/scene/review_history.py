@@ -20,11 +20,11 @@ from .nodes import ATTRIBUTE
 HISTORY_ROLE = ATTRIBUTE + "history"
 FIRST = "before the review"
 """Action of a landmark's first step."""
-_WORDS = ("code", "action", "position", "state", "reviewer", "time")
+_TEXT_COLUMNS = ("code", "action", "position", "state", "reviewer", "time")
 _FLAGS = ("by_rule", "corrected", "reviewed")
 _NUMBERS = ("confidence", "error_mm")
 _COLUMN_CLASS = {
-    **dict.fromkeys(_WORDS, vtk.vtkStringArray),
+    **dict.fromkeys(_TEXT_COLUMNS, vtk.vtkStringArray),
     **dict.fromkeys(_FLAGS, vtk.vtkIntArray),
     **dict.fromkeys(_NUMBERS, vtk.vtkDoubleArray),
 }

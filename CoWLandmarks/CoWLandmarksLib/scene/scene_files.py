@@ -18,8 +18,7 @@ import slicer
 import vtk
 
 from ..core.atomic_files import atomic_path
-from ..core.errors import AnnotationError, OutputError
-from ..core.native_output import libraries_silenced
+from ..core.errors import AnnotationError, OutputError, libraries_silenced
 from ..jobs.temporary_folders import SCENE, OwnedFolder, remove_orphans
 
 logger = logging.getLogger(__name__)

@@ -74,13 +74,13 @@ def write_state(states: Any, estimate: LandmarkEstimate, reviewer: str, reviewed
             value = estimate.state.value if name == "state" else float(getattr(estimate, name))
             # A table that was loaded may hold its numbers in other types.
             table.GetColumnByName(name).SetVariantValue(row, vtk.vtkVariant(value))
-    for name, word in ((REVIEWER, reviewer), (REVIEWED_AT, reviewed_at)):
+    for name, text in ((REVIEWER, reviewer), (REVIEWED_AT, reviewed_at)):
         if table.GetColumnByName(name) is None:
             column = vtk.vtkStringArray()
             column.SetName(name)
             column.SetNumberOfValues(table.GetNumberOfRows())
             states.AddColumn(column)
-        table.GetColumnByName(name).SetValue(row, word)
+        table.GetColumnByName(name).SetValue(row, text)
     table.Modified()
     states.Modified()
 

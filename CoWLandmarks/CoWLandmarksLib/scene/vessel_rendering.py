@@ -184,7 +184,7 @@ def fill_vessel_property(property_node: Any, level: float, is_cta: bool) -> None
 
 
 def renderer_name(capabilities: str) -> str:
-    """Name of the renderer in what vtkRenderWindow.ReportCapabilities() returns; empty where it is not told."""
+    """Name of the renderer in what vtkRenderWindow.ReportCapabilities() returns; empty where it is not given."""
     for line in (capabilities or "").splitlines():
         key, _, value = line.partition(":")
         if key.strip().lower() == "opengl renderer string":

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from CoWLandmarksLib import __version__
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
 from CoWLandmarksLib.core.volume import EDGE_MM, Modality, apply_affine, axis_aligned_grid
 
-from ..cohort.annotated_cases import INSIDE, UNKNOWN, AnnotatedScan, Cohort, placed_landmarks
+from ..cohort.annotated_cases import AnnotatedScan, Cohort, placed_landmarks
 from ..cohort.parallel import in_processes
 from ..cohort.splits import Splits
 from ..config.training_config import AlignConfig
+from ..records.aligned_folder import INSIDE, UNKNOWN, AlignedCase, AlignedCohort, AlignedFrame
 from ..records.input_files import InputFile
 from ..records.rejection import rejected_names
-from .aligned_folder import AlignedCase, AlignedCohort, AlignedFrame
 from .case_alignment import CaseAlignment, CohortAligner, CohortAlignment
 from .crops import CropJob, MadeCrop, make_crop
 
 OnCase = Callable[[str, str], None]
-"""Told (stage, name of the case) as cases get done."""
+"""Called with (stage, name of the case) as cases get done."""
 
 
 @dataclass(frozen=True)
@@ -139,4 +139,4 @@ def _case(
 
 
 def _provenance(plan: AlignPlan) -> dict[str, Any]:
-    return {"program": f"cowlandmarks {__version__}", "splits_seed": plan.splits.seed, "test_seal": plan.splits.seal}
+    return {"program": PROGRAM, "splits_seed": plan.splits.seed, "test_seal": plan.splits.seal}

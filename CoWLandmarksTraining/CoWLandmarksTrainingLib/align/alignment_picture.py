@@ -13,7 +13,7 @@ from CoWLandmarksLib.core.volume import Grid, Modality
 from CoWLandmarksLib.pictures.canvas import Canvas, Colour, shortened
 from scipy import ndimage
 
-from .aligned_folder import AlignedCase, AlignedCohort
+from ..records.aligned_folder import AlignedCase, AlignedCohort
 
 _HEIGHT, _GAP, _HEADER = 420, 8, 34
 _BACKGROUND: Colour = (18, 22, 28)

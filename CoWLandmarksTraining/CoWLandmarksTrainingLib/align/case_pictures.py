@@ -8,14 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..figures.error_picture import write_error_picture
-from .aligned_folder import AlignedCase, AlignedCohort
-
-PICTURE_FOLDER = "pictures"
-
-
-def case_picture(folder: Path, name: str) -> Path:
-    """Where the picture of a case is."""
-    return folder / PICTURE_FOLDER / f"{name}.png"
+from ..records.aligned_folder import PICTURE_FOLDER, AlignedCase, AlignedCohort, case_picture
 
 
 def write_case_pictures(cohort: AlignedCohort, folder: Path, on_case: Callable[[str], None] = lambda _: None) -> None:

@@ -18,8 +18,8 @@ from CoWLandmarksLib.detect.coarse import field_of_view_grid
 from CoWLandmarksLib.networks.resampling import resample
 
 from ..cohort.annotated_cases import AnnotatedScan
+from ..records.aligned_folder import COARSE_FILE, CROP_FILE, REGION_FILE, write_arrays
 from ..records.input_files import InputFile
-from .aligned_folder import COARSE_FILE, CROP_FILE, REGION_FILE, write_arrays
 
 LARGEST_COARSE_MM = 200
 _VERSION = 2

@@ -19,7 +19,7 @@ _FOCUS_MM = 30.0
 _BLUR = 1.6
 """Vessels are blurred by this many voxels of the level, so that they attract each other from afar."""
 _VESSEL_WEIGHT, _VESSEL_FLOOR = 0.5, 0.15
-"""Found on phantoms (Docs/training.md). The floor keeps scans without a common vessel comparable."""
+"""Found on phantoms (Docs/use/training.md). The floor keeps scans without a common vessel comparable."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from CoWLandmarksLib.core.atomic_files import plain, write_json
@@ -70,11 +71,12 @@ def network_volume(scan: AnnotatedScan) -> Volume:
 def register_scan(job: RegistrationJob) -> Registered:
     """Register one scan, or take what an earlier call found for the same images and settings."""
     try:
-        key = _key(job)
+        template_content, scan_content = (_content_of(scan) for scan in (job.template, job.scan))
+        key = _key(job, [template_content, scan_content])
         kept = _kept(job.record, key)
         if kept is not None:
             return kept
-        template, focus = network_volume(job.template), job.focus
+        template, focus = _template_volume(job.template, template_content), job.focus
         found = register(
             replace(template, ijk_to_ras=job.upright @ template.ijk_to_ras),
             network_volume(job.scan),
@@ -101,8 +103,23 @@ def upright_turn(to_reference: np.ndarray) -> np.ndarray:
     return turn
 
 
-def _key(job: RegistrationJob) -> str:
-    files = [[sha256_of(file) for file in scan.image_files()] for scan in (job.template, job.scan)]
+def _content_of(scan: AnnotatedScan) -> list[str]:
+    return [sha256_of(file) for file in scan.image_files()]
+
+
+_TEMPLATES: dict[tuple[Any, ...], Volume] = {}
+"""The template that this process registers to, so that it is read once and not for each scan."""
+
+
+def _template_volume(template: AnnotatedScan, content: list[str]) -> Volume:
+    key = (template.image, template.modality, *content)
+    if key not in _TEMPLATES:
+        _TEMPLATES.clear()
+        _TEMPLATES[key] = network_volume(template)
+    return _TEMPLATES[key]
+
+
+def _key(job: RegistrationJob, files: list[list[str]]) -> str:
     focus = None if job.focus is None else np.round(job.focus, 2)
     content = plain([_VERSION, files, np.round(job.upright, 6), focus, job.pitch_starts_deg, job.finest_mm])
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -10,8 +10,9 @@ from CoWLandmarksLib.core.alignment import fit_similarity_robustly
 from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, CoWLandmarksError
 from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine
+from CoWLandmarksLib.files.case_description import Role
 
-from ..cohort.annotated_cases import AnnotatedScan, Role, placed_landmarks
+from ..cohort.annotated_cases import AnnotatedScan, placed_landmarks
 from ..cohort.reference_shape import FEWEST_POINTS
 from .crops import overlap_of
 from .vessel_image import blank_of
@@ -48,24 +49,24 @@ def chosen_template(
     Raises ConfigurationError for a name that no case of the cohort has, AnnotationError when there is no candidate.
     """
     scans = candidates.scans
-    word = f"The {modality.value.upper()} template is"
+    subject = f"The {modality.value.upper()} template is"
     if named:
         for scan in scans:
             if scan.name == named:
-                return scan, f"{word} '{named}', as the configuration says."
+                return scan, f"{subject} '{named}', as the configuration says."
         raise ConfigurationError(
             f"'{named}' is no {modality.value.upper()} case for training with an image; it cannot be the template."
         )
     for role in (Role.TEMPLATE, Role.TEMPLATE_PAIR):
         for scan in scans:
             if scan.role is role:
-                return scan, f"{word} '{scan.name}' by its role."
+                return scan, f"{subject} '{scan.name}' by its role."
     own = [scan for scan in scans if scan.patient == patient]
-    return _by_trials(candidates, own or scans, word, trial)
+    return _by_trials(candidates, own or scans, subject, trial)
 
 
 def _by_trials(
-    candidates: Candidates, scans: Sequence[AnnotatedScan], word: str, trial: Trial
+    candidates: Candidates, scans: Sequence[AnnotatedScan], subject: str, trial: Trial
 ) -> tuple[AnnotatedScan, str]:
     """Of a few scans that show tissue and most of the crop, the one to which other scans are registered best."""
     typical = _typical_first(candidates, scans)
@@ -73,16 +74,16 @@ def _by_trials(
     shown = {scan.name: _shown(candidates, scan) for scan in looked}
     good = [scan for scan in looked if shown[scan.name][1] >= LEAST_TISSUE]
     refused = len(looked) - len(good)
-    told = f" {refused} scans were refused because they are masked, thresholded or zeroed." if refused else ""
+    note = f" {refused} scans were refused because they are masked, thresholded or zeroed." if refused else ""
     if not good:
         return looked[0], (
-            f"{word} '{looked[0].name}', though it is masked, thresholded or zeroed as all scans looked at are; "
+            f"{subject} '{looked[0].name}', though it is masked, thresholded or zeroed as all scans looked at are; "
             "registrations may fail."
         )
     best = sorted(good, key=lambda scan: -shown[scan.name][0])[:_MOST_CANDIDATES]
     others = [scan for scan in _typical_first(candidates, candidates.scans) if scan not in best[:1]]
     if len(best) == 1 or not others:
-        return best[0], f"{word} '{best[0].name}', the only one that could be.{told}"
+        return best[0], f"{subject} '{best[0].name}', the only one that could be.{note}"
     step = max(1.0, len(others) / _MOST_PROBES)
     probes = [others[int(n * step)] for n in range(min(_MOST_PROBES, len(others)))]
     pairs = [(template, scan) for template in best for scan in probes if scan.name != template.name]
@@ -96,8 +97,8 @@ def _by_trials(
     _, middle, number, count, tried = min(ranked)
     reached = f" (landmarks {middle:.1f} mm off)" if count else ""
     return best[number], (
-        f"{word} '{best[number].name}', chosen among {len(best)} by trials: {count} of {tried} other scans were "
-        f"registered to it well{reached}.{told}"
+        f"{subject} '{best[number].name}', chosen among {len(best)} by trials: {count} of {tried} other scans were "
+        f"registered to it well{reached}.{note}"
     )
 
 

@@ -8,7 +8,7 @@ from CoWLandmarksLib.core.alignment import fit_similarity_robustly
 from scipy.spatial.transform import Rotation
 
 CIRCLE_ERRORS_SHARE = 0.6
-"""How often the fine network is told where the circle network would put the points, instead of the coarse one."""
+"""How often the fine network gets the points of the circle network, instead of the coarse one."""
 _TURN_DEG, _STRONG_TURN_DEG, _STRONG_TURN_SHARE = 3.0, 8.0, 0.15
 _SCALE_SD = 0.03
 

@@ -19,7 +19,7 @@ _SHARE = 0.4
 
 
 def varied(image: torch.Tensor, rng: np.random.Generator, modality: Modality) -> torch.Tensor:
-    """`image` (C, K, J, I) in network units (an artery is about 1) with random changes of its look.
+    """`image` (C, K, J, I) in network units (an artery is about 1) with random changes of its appearance.
 
     Landmarks stay where they are, and the same change is made to all channels. Voxels that are exactly 0 (masked, or
     beyond the scan) stay so in half the cases.

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.errors import (
     AnnotationError,
     ConfigurationError,
@@ -20,7 +19,14 @@ from CoWLandmarksLib.core.errors import (
     StoppedError,
 )
 
-from ..config.settings import DEFAULT_PRESET, PRESETS
+from ..cohort.annotation_check import with_checked_annotations
+from ..cohort.check import check_cohort
+from ..cohort.problems import Severity
+from ..cohort.splits import Splits, draw_splits
+from ..config.training_config import AlignConfig, CohortConfig, read_config, write_initial_config
+from ..config.training_plan import DEFAULT_PRESET, PRESETS
+from ..records.aligned_folder import OVERVIEW_PICTURE, SPLITS, AlignedCohort
+from ..records.rejection import rejected_names, write_rejected
 from .training_commands import StopRequest
 
 
@@ -88,8 +94,6 @@ class _Setting:
 
 
 def _setting(arguments: argparse.Namespace) -> _Setting:
-    from ..config.training_config import AlignConfig, CohortConfig, read_config
-
     paths: Sequence[Path] = arguments.cohort
     if len(paths) == 1 and paths[0].suffix.lower() in (".toml", ".json"):
         file = paths[0].absolute()
@@ -107,25 +111,20 @@ def _setting(arguments: argparse.Namespace) -> _Setting:
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    from ..config.training_config import write_initial_config
-
     write_initial_config(arguments.config, replace=arguments.force, preset=arguments.preset)
     print(f"'{arguments.config}' holds every setting with its default; change what you need.")
     return ExitCode.DELIVERED
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from ..cohort.check import check_cohort
-    from ..cohort.problems import Severity
-    from ..cohort.reading import read_cohort
-    from ..cohort.splits import Splits
+    from ..cohort.reading import read_cohort  # start-up time
 
     setting = _setting(arguments)
     cohort = read_cohort(setting.cohort.folders, setting.cohort.read_anatomy())
     report = check_cohort(cohort, on_case=lambda name: print(f"checked {name}", flush=True) if arguments.json else None)
     print(report.text())
     if arguments.json is not None:
-        write_json(arguments.json, report.to_dict())
+        report.write(arguments.json)
     if setting.splits_file.exists():
         Splits.read(setting.splits_file).check(report.cohort.scans)
         print(f"'{setting.splits_file}' knows every patient; the seal of its test split holds.")
@@ -135,15 +134,13 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from ..cohort.annotated_cases import SPLITS
-    from ..cohort.reading import read_cohort
-    from ..cohort.splits import Splits, draw_splits
+    from ..cohort.reading import read_cohort  # start-up time
 
     setting = _setting(arguments)
     out = arguments.out or setting.splits_file
     cohort = read_cohort(setting.cohort.folders, setting.cohort.read_anatomy())
     if not cohort.scans:
-        _tell(cohort.problems)
+        _print_problems(cohort.problems)
         raise AnnotationError("No case of the cohort can be read, so there is nothing to split; run check to see why.")
     keep = None
     if out.exists() and not arguments.force:
@@ -159,7 +156,7 @@ def _split(arguments: argparse.Namespace) -> int:
         keep,
     )
     splits.write(out)
-    _tell(cohort.problems)
+    _print_problems(cohort.problems)
     print("| split | patients | MRA | CTA | landmarks only |\n|---|---|---|---|---|")
     for split in SPLITS:
         members = [scan for scan in cohort.scans if splits.of(scan) == split]
@@ -171,11 +168,9 @@ def _split(arguments: argparse.Namespace) -> int:
 
 
 def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
-    from ..align.align_cohort import AlignPlan, align_cohort
-    from ..align.template_alignment import aligner_of
-    from ..cohort.check import with_checked_annotations
-    from ..cohort.reading import read_cohort
-    from ..cohort.splits import Splits, draw_splits
+    from ..align.align_cohort import AlignPlan, align_cohort  # start-up time
+    from ..align.template_alignment import aligner_of  # start-up time
+    from ..cohort.reading import read_cohort  # start-up time
 
     setting = _setting(arguments)
     config = setting.align
@@ -190,7 +185,7 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
         raise CoWLandmarksError("--out is missing; name a folder for the aligned cohort.")
     # A case of which check says that it cannot be used as it is must not be trained on.
     cohort = with_checked_annotations(read_cohort(setting.cohort.folders, setting.cohort.read_anatomy()))
-    _tell(cohort.problems)
+    _print_problems(cohort.problems)
     if setting.splits_file.exists():
         splits = Splits.read(setting.splits_file)
         splits.check(cohort.scans)
@@ -209,10 +204,10 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
 
         aligned = align_cohort(plan, on_case)
     if aligned.cases():
-        from ..align.alignment_picture import write_alignment_picture
+        from ..align.alignment_picture import write_alignment_picture  # start-up time
 
-        write_alignment_picture(out / "aligned.png", aligned)
-    from ..align.case_pictures import write_case_pictures
+        write_alignment_picture(out / OVERVIEW_PICTURE, aligned)
+    from ..align.case_pictures import write_case_pictures  # start-up time
 
     write_case_pictures(aligned, out, on_case=lambda name: print(f"picture {name}", flush=True))
     print(f"\n{_alignment_table(aligned)}")
@@ -230,8 +225,6 @@ def _align(arguments: argparse.Namespace, stop_request: Callable[[], AbstractCon
 
 
 def _reject(arguments: argparse.Namespace) -> int:
-    from ..align.aligned_folder import AlignedCohort
-    from ..records.rejection import rejected_names, write_rejected
 
     known = {case.name for case in AlignedCohort.read(arguments.aligned, check_inputs=False).all_cases}
     unknown = sorted(set(arguments.cases) - known)
@@ -256,9 +249,7 @@ def _alignment_table(aligned: Any) -> str:
     return "\n".join(lines)
 
 
-def _tell(problems: Sequence[Any]) -> None:
-    from ..cohort.problems import Severity
-
+def _print_problems(problems: Sequence[Any]) -> None:
     for problem in problems:
         if problem.severity is not Severity.NOTE:
             print(problem, file=sys.stderr)

@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.core.errors import ExitCode
+from CoWLandmarksLib.core.errors import ConfigurationError, ExitCode
+from CoWLandmarksLib.core.volume import Modality
 
 from ..config.settings import PHANTOM_VERSION, PHANTOM_VERSIONS
+from ..phantom.patterns import ANATOMIES
 
 
 def add_phantom_command(commands: Any) -> None:
@@ -24,22 +26,23 @@ def add_phantom_command(commands: Any) -> None:
         "--family",
         choices=families,
         default="training",
-        help="family of appearances; training (the default) has the four that follow in equal shares",
+        help="family of appearances; training (the default) has in version 4 the four that follow in equal shares, "
+        "which version 3 does not know",
     )
     phantom.add_argument(
         "--phantom-version",
         type=int,
         choices=list(PHANTOM_VERSIONS),
         default=PHANTOM_VERSION,
-        help="default: the newest",
+        help=f"default: {PHANTOM_VERSION}; 4 is under construction",
     )
     phantom.add_argument("--pose", choices=["clinical", "training"], default="clinical", help="distribution of poses")
     phantom.add_argument("--enrich", type=float, default=1.0, metavar="F", help="uncommon variants F times as likely")
     phantom.add_argument(
         "--anatomy",
-        choices=["development", "held-out"],
+        choices=list(ANATOMIES),
         default="development",
-        help="branch patterns: held-out has other rates and forms, for tests alone",
+        help="branch patterns of version 4: held-out has other rates and forms, for tests alone",
     )
     phantom.add_argument(
         "--scenes", action="store_true", help="write a Slicer scene (scene.mrb) for every case as well"
@@ -48,7 +51,9 @@ def add_phantom_command(commands: Any) -> None:
     target.add_argument("--out", type=Path, metavar="DIR", help="folder for the cohort; made if needed")
     target.add_argument("--sample", type=Path, metavar="FILE.nii.gz", help="only write a plain sample scan")
     phantom.add_argument("--modality", choices=["mra", "cta"], default="mra", help="of the --sample (default: mra)")
-    target.add_argument("--variants", type=Path, metavar="FILE.png", help="only draw every variant by name")
+    target.add_argument(
+        "--variants", type=Path, metavar="FILE.png", help="only draw every variant of version 4 by name"
+    )
     target.add_argument(
         "--page",
         type=Path,
@@ -78,19 +83,14 @@ def _count(text: str) -> int:
 
 
 def _phantom(arguments: argparse.Namespace) -> int:
+    from ..phantom.appearance import Family  # start-up time
+    from ..phantom.phantom_cohort import CohortPlan, make_sample, write_cohort  # start-up time
+
     if arguments.variants:
-        from ..phantom.patterns import ANATOMIES
-        from ..phantom.variant_page import variant_page
-
-        variant_page(ANATOMIES[arguments.anatomy]).write_png(arguments.variants)
+        _draw_variants(arguments)
         return ExitCode.DELIVERED
-    from CoWLandmarksLib.core.volume import Modality
-
-    from ..phantom.appearance import Family
-    from ..phantom.phantom_cohort import CohortPlan, make_sample, write_cohort
-
     if arguments.sample:
-        from CoWLandmarksLib.io.volume_io import write_volume
+        from CoWLandmarksLib.io.volume_io import write_volume  # start-up time
 
         write_volume(make_sample(Modality(arguments.modality)).volume, arguments.sample)
         return ExitCode.DELIVERED
@@ -119,9 +119,26 @@ def _phantom(arguments: argparse.Namespace) -> int:
     return ExitCode.DELIVERED
 
 
-def _fill_cache(arguments: argparse.Namespace, seed: int) -> None:
-    from ..phantom.case_cache import CaseKind, fill
+def _draw_variants(arguments: argparse.Namespace) -> None:
+    """Raises ConfigurationError where the version has no branch patterns."""
+    from ..phantom.variant_page import variant_page  # start-up time
 
+    if arguments.phantom_version < 4:
+        raise ConfigurationError(
+            f"Phantom version {arguments.phantom_version} has no branch patterns to draw; add --phantom-version 4."
+        )
+    variant_page(ANATOMIES[arguments.anatomy]).write_png(arguments.variants)
+
+
+def _fill_cache(arguments: argparse.Namespace, seed: int) -> None:
+    """Raises ConfigurationError for cases that no training renders."""
+    from ..phantom.case_cache import CaseKind, fill  # start-up time
+
+    if (arguments.family, arguments.anatomy) != ("training", "development"):
+        raise ConfigurationError(
+            "Training cases are of the training family and the development anatomy; leave --family and --anatomy out "
+            "with --cache."
+        )
     kinds = (CaseKind(arguments.only),) if arguments.only else tuple(CaseKind)
     total = 0
     for there, rendered in fill(arguments.cache, seed, arguments.count, arguments.phantom_version, kinds):
@@ -132,11 +149,10 @@ def _fill_cache(arguments: argparse.Namespace, seed: int) -> None:
 
 
 def _draw_page(arguments: argparse.Namespace) -> None:
-    from CoWLandmarksLib.core.volume import Modality
-    from CoWLandmarksLib.io.volume_io import read_volume
+    from CoWLandmarksLib.io.volume_io import read_volume  # start-up time
 
-    from ..phantom.appearance import Family
-    from ..phantom.contact_sheet import CASES, SHEET_SEED, Tile, contact_sheet, random_tiles
+    from ..phantom.appearance import Family  # start-up time
+    from ..phantom.contact_sheet import CASES, SHEET_SEED, Tile, contact_sheet, random_tiles  # start-up time
 
     wanted = {Modality.MRA: arguments.mra, Modality.CTA: arguments.cta}
     modalities = tuple(modality for modality in Modality if wanted[modality]) or tuple(Modality)
@@ -146,6 +162,7 @@ def _draw_page(arguments: argparse.Namespace) -> None:
         modalities=modalities,
         family=Family(arguments.family),
         version=arguments.phantom_version,
+        anatomy=arguments.anatomy,
     )
     if arguments.beside:
         volume = read_volume(arguments.beside)

@@ -9,7 +9,8 @@ from typing import Any
 
 from CoWLandmarksLib.core.errors import ExitCode
 
-from ..config.settings import DEFAULT_PRESET, PRESETS
+from ..config.training_config import AlignConfig, read_config
+from ..config.training_plan import DEFAULT_PRESET, PRESETS
 
 
 def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None:
@@ -25,16 +26,14 @@ def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None
 
 
 def _run(arguments: argparse.Namespace, main: Callable[[Sequence[str]], int]) -> int:
-    from ..config.training_config import AlignConfig, read_config
-
     config: Path = arguments.config.absolute()
     aligned = config.parent / read_config(config).section("align", AlignConfig).folder
     aligning = main(["align", str(config)])
     if aligning not in (ExitCode.DELIVERED, ExitCode.PARTLY_FAILED):
         return aligning
     out = arguments.out or config.parent / "training"
-    words = ["train", str(aligned), "--out", str(out), "--config", str(config), "--preset", arguments.preset]
-    words += ["--device", arguments.device]
-    words += ["--resume"] if arguments.resume else []
-    words += ["--json-progress"] if arguments.json_progress else []
-    return main(words) or aligning
+    command = ["train", str(aligned), "--out", str(out), "--config", str(config), "--preset", arguments.preset]
+    command += ["--device", arguments.device]
+    command += ["--resume"] if arguments.resume else []
+    command += ["--json-progress"] if arguments.json_progress else []
+    return main(command) or aligning

@@ -12,21 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, CoWLandmarksError, ExitCode, StoppedError
 
+from ..cohort.splits import SPLITS_FILE
 from ..config.config_file import settings_of_options
-from ..config.settings import (
-    DEFAULT_PRESET,
-    DEFAULT_START,
-    OWN_PLAN,
-    PRESETS,
-    STAGE_NAMES,
-    TRAINING_SECTIONS,
-    TrainingPlan,
-)
+from ..config.settings import DEFAULT_START, STAGE_NAMES
 from ..config.training_config import read_config
+from ..config.training_plan import DEFAULT_PRESET, OWN_PLAN, PRESETS, TRAINING_SECTIONS, TrainingPlan
+from ..records.aligned_folder import AlignedCohort
+from ..records.improvement import improvement_of_reports
 
-_DEFAULT_CARD = "CoW Landmarks default model."
+_DEFAULT_DESCRIPTION = "CoW Landmarks default model."
 _DEFAULT_LICENCE = "Apache-2.0"
 
 
@@ -128,10 +125,10 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
-    from CoWLandmarksLib.detect.detector import choose_device
+    from CoWLandmarksLib.detect.detector import choose_device  # start-up time
 
-    from ..train.processes import joined
-    from ..train.training import train
+    from ..train.processes import joined  # start-up time
+    from ..train.training import train  # start-up time
 
     plan = chosen_plan(arguments)
     with stop_request() as stop, joined(choose_device(arguments.device)) as (processes, device):
@@ -159,25 +156,24 @@ def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
 
 def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, processes: Any) -> Any:
     """The training that the arguments ask for: on an aligned cohort, or on phantoms alone."""
-    from ..align.aligned_folder import AlignedCohort
-    from ..train.training import Training
-    from ..train.training_data import CohortData, PhantomData
+    from ..train.cohort_data import CohortData  # start-up time
+    from ..train.phantom_data import PhantomData  # start-up time
+    from ..train.training import Training  # start-up time
 
     if arguments.aligned is not None:
         data = CohortData(AlignedCohort.read(arguments.aligned), plan)
         return Training(data, plan, arguments.out, device, processes)
     own = Training(PhantomData(plan), plan, arguments.out, device, processes)
-    return replace(own, name=f"default-{plan.name}", licence=_DEFAULT_LICENCE, card=_DEFAULT_CARD)
+    return replace(own, name=f"default-{plan.name}", licence=_DEFAULT_LICENCE, description=_DEFAULT_DESCRIPTION)
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    from CoWLandmarksLib.detect.detector import Detector
-    from CoWLandmarksLib.detect.model import load_model, save_model
+    from CoWLandmarksLib.detect.detector import Detector  # start-up time
+    from CoWLandmarksLib.detect.model import load_model, save_model  # start-up time
 
-    from ..cohort.splits import SPLITS_FILE
-    from ..evaluate.evaluation import CaseResult, evaluate
-    from ..evaluate.evaluation_cases import annotated_volume, evaluation_cases
-    from ..evaluate.fit_calibration import calibrated
+    from ..evaluate.evaluation import CaseResult, evaluate  # start-up time
+    from ..evaluate.evaluation_cases import annotated_volume, evaluation_cases  # start-up time
+    from ..evaluate.fit_calibration import calibrated  # start-up time
 
     model = load_model(arguments.model)
     if not arguments.out.name.endswith(".cow.pt"):
@@ -220,8 +216,6 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from ..records.improvement import improvement_of_reports
-
     found = improvement_of_reports(arguments.old, arguments.new)
     if found is None:
         raise AnnotationError("The two reports have no scan in common; evaluate both models on the same cohort.")
@@ -230,12 +224,11 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from CoWLandmarksLib.core.atomic_files import write_json
-    from CoWLandmarksLib.detect.detector import Detector
-    from CoWLandmarksLib.detect.model import load_model
+    from CoWLandmarksLib.detect.detector import Detector  # start-up time
+    from CoWLandmarksLib.detect.model import load_model  # start-up time
 
-    from ..evaluate.evaluation_cases import evaluation_cases
-    from ..evaluate.evaluation_report import evaluation_report, markdown_table, write_report
+    from ..evaluate.evaluation_cases import evaluation_cases  # start-up time
+    from ..evaluate.evaluation_report import evaluation_report, markdown_table, write_report  # start-up time
 
     if arguments.debug:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
@@ -335,12 +328,12 @@ class _Show:
             print(f"{stage}: {entry['message']}", flush=True)
             return
         values = entry.get("validation") or {name: entry[name] for name in self._SHOWN if name in entry}
-        told = "  ".join(f"{name} {_number(value)}" for name, value in values.items() if value is not None)
+        figures = "  ".join(f"{name} {_number(value)}" for name, value in values.items() if value is not None)
         label = "validation  " if "validation" in entry else ""
         steps = f"{entry['step']}/{entry['steps']}" if "steps" in entry else str(entry["step"])
         done = entry["step"] / entry["steps"] if "steps" in entry else None
         bar = "" if done is None else "[" + ("#" * round(20 * done)).ljust(20, ".") + "] "
-        print(f"{stage} {bar}{steps}  {label}{told}", flush=True)
+        print(f"{stage} {bar}{steps}  {label}{figures}", flush=True)
 
 
 def _number(value: Any) -> str:

@@ -18,7 +18,7 @@ from .training_commands import add_training_commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code of Docs/conventions.md.
+    """Run the command line; returns the exit code of Docs/use/conventions.md.
 
     0 all delivered, 1 nothing or wrong usage, 2 some cases failed, 75 stopped with a checkpoint to resume from.
     """
@@ -48,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return ExitCode.FAILED
 
 
-class _StopRequest:
+class _StopOnSignal:
     """Turns Ctrl-C and a scheduler's SIGTERM into a request that training heeds between two steps."""
 
     def __init__(self) -> None:
         self.made = False
 
-    def __enter__(self) -> _StopRequest:
+    def __enter__(self) -> _StopOnSignal:
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     add_phantom_command(commands)
-    add_cohort_commands(commands, _StopRequest)
-    add_training_commands(commands, _StopRequest)
+    add_cohort_commands(commands, _StopOnSignal)
+    add_training_commands(commands, _StopOnSignal)
     add_run_command(commands, main)
     return parser

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import Modality, Volume, validated
+from CoWLandmarksLib.files.case_description import Role
 from CoWLandmarksLib.io.file_integrity import files_of_image
 
+from ..records.aligned_folder import ABSENT, INSIDE, UNKNOWN
 from .problems import Problem, cases_with_errors, error
-
-ALIGNED_FILE = "aligned.json"
-"""What `align` writes; a folder that holds it holds no cases."""
-SPLITS = ("train", "validation", "test")
-INSIDE, ABSENT, UNKNOWN = 1, 0, -1
-"""Status of a landmark: placed inside the scan; no such point exists; beyond the scan or not annotated (masked)."""
-
-
-class Role(str, Enum):
-    """What a case is for: template-pair is the other modality of the template's patient."""
-
-    CASE = "case"
-    TEMPLATE = "template"
-    TEMPLATE_PAIR = "template-pair"
 
 
 @dataclass(frozen=True)
@@ -45,7 +33,7 @@ class AnnotatedScan:
 
     `landmarks` in the anatomy's order, possibly only some of them; `transform` (4, 4) RAS mm of the scan -> reference
     frame where the case carries one; `split` "train", "validation" or "test" where the folder it lies in says so;
-    `files` everything it was read from.
+    `files` everything it was read from; `phantom` how a synthetic case was drawn, empty for any other.
     """
 
     name: str
@@ -60,6 +48,7 @@ class AnnotatedScan:
     split: str | None = None
     annotator: str = ""
     reviewed: bool = False
+    phantom: Mapping[str, Any] = field(default_factory=dict)
 
     def positions(self, anatomy: Anatomy) -> np.ndarray:
         """(n, 3) RAS mm of the scan, NaN where there is no point."""
@@ -94,10 +83,10 @@ class AnnotatedScan:
 
 def _read(source: ImageSource) -> Volume:
     if source.node:
-        from CoWLandmarksLib.scene.annotations import read_volume_in_scene
+        from CoWLandmarksLib.scene.annotations import read_volume_in_scene  # optional
 
         return read_volume_in_scene(source.path, source.node)
-    from CoWLandmarksLib.io.volume_io import read_volume
+    from CoWLandmarksLib.io.volume_io import read_volume  # start-up time
 
     return read_volume(source.path)
 

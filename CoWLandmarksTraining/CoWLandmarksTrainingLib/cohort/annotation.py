@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.detection import LandmarkEstimate
 from CoWLandmarksLib.core.errors import AnnotationError
-from CoWLandmarksLib.core.volume import Modality
 from CoWLandmarksLib.files.markups import LabelledPoint, estimate_from_point
 
-from .annotated_cases import Role
 from .problems import Problem, error, warning
 
 
@@ -53,29 +49,3 @@ def _foreign_sentence(label: str, anatomy: Anatomy) -> str:
     close = difflib.get_close_matches(label.casefold(), list(folded), n=1, cutoff=0.6)
     meant = f"; is '{folded[close[0]]}' meant?" if close else "."
     return f"point '{label}' is no landmark of '{anatomy.name}' and is not used{meant}"
-
-
-def transform_of(value: Any) -> np.ndarray | None:
-    """(4, 4) matrix, RAS mm of the scan -> reference frame, from nested or flat lists; raises ValueError."""
-    if value is None:
-        return None
-    matrix = np.array(value, float).reshape(4, 4)
-    if not np.isfinite(matrix).all() or not np.allclose(matrix[3], (0, 0, 0, 1)) or np.linalg.det(matrix[:3, :3]) <= 0:
-        raise ValueError("the transform is not a 4 x 4 matrix that keeps left and right apart")
-    return matrix
-
-
-def described_modality(description: Mapping[str, Any]) -> Modality | None:
-    """Modality that a case.json or scene attribute names; raises ValueError for an unknown one."""
-    value = description.get("modality")
-    return None if value in (None, "") else Modality(str(value).lower())
-
-
-def described_role(description: Mapping[str, Any]) -> Role:
-    """Role that a case.json or scene attribute names; raises ValueError for an unknown one."""
-    return Role(str(description.get("role") or "case").lower())
-
-
-def described_reviewed(description: Mapping[str, Any]) -> bool:
-    """Whether a person has reviewed the annotation."""
-    return str(description.get("reviewed", "")).lower() in ("1", "true")

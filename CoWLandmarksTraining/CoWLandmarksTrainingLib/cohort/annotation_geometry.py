@@ -10,7 +10,7 @@ import numpy as np
 from CoWLandmarksLib.core.anatomy import Anatomy
 
 APART_MM = 4.0
-"""A pair closer than this may lie on either side of the middle: its sides cannot be told by geometry."""
+"""A pair closer than this may lie on either side of the middle: its sides cannot be determined by geometry."""
 COINCIDE_MM = 0.3
 ABSURD_Z = 5.0
 ABSURD_MM = 8.0

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from CoWLandmarksLib.core.anatomy import Anatomy
-from CoWLandmarksLib.core.errors import CoWLandmarksError
+from CoWLandmarksLib.core.errors import AnnotationError, CoWLandmarksError
 from CoWLandmarksLib.core.intensity import recognise_modality
 from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.case_description import CaseDescription, read_case_json
 from CoWLandmarksLib.files.markups import read_points
 from CoWLandmarksLib.io.file_integrity import files_of_image
+from CoWLandmarksLib.io.volume_io import read_volume
 
 from .annotated_cases import AnnotatedScan, ImageSource
-from .annotation import described_modality, described_reviewed, described_role, landmarks_of_points, transform_of
+from .annotation import landmarks_of_points
 from .discovery import CasePlace, safe_name
 from .problems import Problem, error, note, warning
 
@@ -23,43 +22,25 @@ Reading = tuple[list[AnnotatedScan], list[Problem]]
 
 
 def read_folder_case(place: CasePlace, anatomy: Anatomy) -> Reading:
-    """A case folder with a case.json; what cannot be read is told as problems."""
+    """A case folder with a case.json; what cannot be read is reported as problems."""
     folder = place.file.parent
     try:
-        description = json.loads(place.file.read_text(encoding="utf-8-sig"))
-        name = safe_name(str(description.get("case") or place.name))
-        annotation = _member(folder, description, "landmarks")
-        image, mask = _member(folder, description, "image"), _member(folder, description, "vessel_mask")
-        modality, role = described_modality(description), described_role(description)
-        transform = transform_of(description.get("transform"))
-    except (OSError, ValueError, TypeError, AttributeError) as wrong:
-        reason = " ".join(str(wrong).split())
-        return [], [error(safe_name(place.name), f"'{place.file}' is no readable case description ({reason}).")]
-    if annotation is None:
+        description = read_case_json(place.file)
+    except AnnotationError as wrong:
+        return [], [error(safe_name(place.name), str(wrong))]
+    name = safe_name(description.case or place.name)
+    if description.landmarks is None:
         return [], [error(name, f"'{place.file}' names no landmarks; add \"landmarks\": the name of a .mrk.json.")]
+    image, mask = (None if own is None else folder / own for own in (description.image, description.vessel_mask))
     problems: list[Problem] = []
     if image is not None and not image.exists():
         problems.append(error(name, f"the image '{image}' does not exist; correct case.json or copy the file."))
     if mask is not None and not mask.exists():
         problems.append(warning(name, f"the vessel mask '{mask}' does not exist and is not used."))
         mask = None
-    return _read(
-        place,
-        anatomy,
-        name,
-        annotation,
-        image,
-        mask,
-        problems,
-        modality=modality or _named_modality(place, name, image, problems),
-        fields={
-            "patient": str(description.get("patient") or place.patient()),
-            "role": role,
-            "transform": transform,
-            "annotator": str(description.get("annotator") or ""),
-            "reviewed": described_reviewed(description),
-        },
-    )
+    modality = description.modality or _named_modality(place, name, image, problems)
+    annotation = folder / description.landmarks
+    return _read(place, anatomy, name, description, annotation, image, mask, problems, modality)
 
 
 def read_plain_case(place: CasePlace, anatomy: Anatomy) -> Reading:
@@ -67,27 +48,25 @@ def read_plain_case(place: CasePlace, anatomy: Anatomy) -> Reading:
     name = safe_name(place.name)
     problems: list[Problem] = []
     modality = _named_modality(place, name, place.image, problems)
-    return _read(
-        place, anatomy, name, place.file, place.image, place.mask, problems, modality, {"patient": place.patient()}
-    )
+    return _read(place, anatomy, name, CaseDescription(), place.file, place.image, place.mask, problems, modality)
 
 
 def _read(
     place: CasePlace,
     anatomy: Anatomy,
     name: str,
+    description: CaseDescription,
     annotation: Path,
     image: Path | None,
     mask: Path | None,
     problems: list[Problem],
     modality: Modality | None,
-    fields: Mapping[str, Any],
 ) -> Reading:
     try:
-        landmarks, told = landmarks_of_points(read_points(annotation), anatomy, name)
+        landmarks, point_problems = landmarks_of_points(read_points(annotation), anatomy, name)
     except CoWLandmarksError as wrong:
         return [], [*problems, error(name, str(wrong))]
-    problems += told
+    problems += point_problems
     if modality is None:
         return [], [*problems, error(name, "whether it is MRA or CTA is said nowhere; write it into case.json.")]
     files = [
@@ -97,32 +76,30 @@ def _read(
     ]
     scan = AnnotatedScan(
         name=name,
+        patient=description.patient or place.patient(),
         modality=modality,
         landmarks=landmarks,
         files=tuple(dict.fromkeys(files)),
+        role=description.role,
         image=None if image is None else ImageSource(image),
         vessel_mask=None if mask is None else ImageSource(mask),
+        transform=description.transform,
         split=place.split(),
-        **fields,
+        annotator=description.annotator,
+        reviewed=description.reviewed,
+        phantom=description.phantom,
     )
     return [scan], problems
 
 
-def _member(folder: Path, description: Mapping[str, Any], key: str) -> Path | None:
-    """A file that a case.json names; it may not leave the folder upwards by an absolute path on another machine."""
-    value = description.get(key)
-    return folder / str(value) if value else None
-
-
 def _named_modality(place: CasePlace, name: str, image: Path | None, problems: list[Problem]) -> Modality | None:
-    """The modality by names, else by the look of the image; what was assumed is told."""
+    """The modality by names, else by the intensities of the image; what was assumed is reported."""
     modality = place.modality()
     if modality is not None:
         problems.append(note(name, f"taken for {modality.value.upper()} by its name; case.json can say it."))
         return modality
     if image is None:
         return None
-    from CoWLandmarksLib.io.volume_io import read_volume
 
     try:
         modality, certain = recognise_modality(read_volume(image).voxels)

@@ -1,4 +1,4 @@
-"""Cases that are Slicer scenes (.mrb, .mrml); MRML is spoken by `CoWLandmarksLib.scene.annotations` alone."""
+"""Cases that are Slicer scenes (.mrb, .mrml); their nodes are read by `CoWLandmarksLib.scene.annotations`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.core.intensity import recognise_modality
 from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.case_description import case_description
 
 from .annotated_cases import AnnotatedScan, ImageSource
-from .annotation import described_modality, described_reviewed, described_role, landmarks_of_points, transform_of
+from .annotation import landmarks_of_points
 from .discovery import CasePlace, safe_name
 from .problems import Problem, error, note, warning
 
 
 def read_scene_cases(place: CasePlace, anatomy: Anatomy) -> tuple[list[AnnotatedScan], list[Problem]]:
-    """All cases of one scene file; what cannot be read is told as problems."""
-    from CoWLandmarksLib.scene.annotations import annotations_in_scene, data_files
-    from CoWLandmarksLib.scene.scene_files import load_scene
+    """All cases of one scene file; what cannot be read is reported as problems."""
+    from CoWLandmarksLib.scene.annotations import annotations_in_scene, data_files  # optional
+    from CoWLandmarksLib.scene.scene_files import load_scene  # optional
 
     whole = safe_name(place.name)
     try:
@@ -50,40 +51,41 @@ def read_scene_cases(place: CasePlace, anatomy: Anatomy) -> tuple[list[Annotated
 def _scan_of(
     annotation: Any, place: CasePlace, anatomy: Anatomy, name: str, files: tuple[Path, ...], problems: list[Problem]
 ) -> AnnotatedScan | None:
-    from CoWLandmarksLib.scene.nodes import with_table_states
+    from CoWLandmarksLib.scene.nodes import with_table_states  # optional
 
     attributes = annotation.attributes
     problems += [error(name, doubt) for doubt in annotation.doubts]
-    landmarks, told = landmarks_of_points(annotation.points, anatomy, name)
-    problems += told
+    landmarks, point_problems = landmarks_of_points(annotation.points, anatomy, name)
+    problems += point_problems
     landmarks = with_table_states(annotation.markups, landmarks)
-    modality = described_modality(attributes) or _assumed_modality(annotation, place, name, problems)
+    transform = attributes.get("transform")
+    described = case_description({**attributes, "transform": None if transform is None else json.loads(transform)})
+    modality = described.modality or _assumed_modality(annotation, place, name, problems)
     if modality is None:
         problems.append(error(name, "whether it is MRA or CTA is said nowhere; put 'mra' or 'cta' into its name."))
         return None
-    transform = attributes.get("transform")
     image, mask = (
         None if node is None else ImageSource(place.file, node.GetID())
         for node in (annotation.volume, annotation.segmentation)
     )
     return AnnotatedScan(
         name=name,
-        patient=attributes.get("patient") or place.patient(),
+        patient=described.patient or place.patient(),
         modality=modality,
         landmarks=landmarks,
         files=files,
-        role=described_role(attributes),
+        role=described.role,
         image=image,
         vessel_mask=mask,
-        transform=None if transform is None else transform_of(json.loads(transform)),
+        transform=described.transform,
         split=place.split(),
-        annotator=attributes.get("annotator", ""),
-        reviewed=described_reviewed(attributes),
+        annotator=described.annotator,
+        reviewed=described.reviewed,
     )
 
 
 def _assumed_modality(annotation: Any, place: CasePlace, name: str, problems: list[Problem]) -> Modality | None:
-    from CoWLandmarksLib.scene.nodes import volume_from_node
+    from CoWLandmarksLib.scene.nodes import volume_from_node  # optional
 
     volume_name = "" if annotation.volume is None else annotation.volume.GetName()
     modality = place.modality(volume_name, annotation.markups.GetName())

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.files.case_description import CASE_FILE
 from CoWLandmarksLib.io.volume_io import scan_name
 
-from .annotated_cases import ALIGNED_FILE, SPLITS
+from ..records.aligned_folder import ALIGNED_FILE, SPLITS
 
 logger = logging.getLogger(__name__)
 
-CASE_FILE = "case.json"
 _SCENES = (".mrb", ".mrml")
 _ANNOTATIONS = (".mrk.json", ".fcsv")
 _VOLUMES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-_MASK_WORDS = {"mask", "vessel", "vessels", "seg", "segmentation", "arteries", "label", "labels", "labelmap"}
-_MODALITY_WORDS = {
+_MASK_NAMES = {"mask", "vessel", "vessels", "seg", "segmentation", "arteries", "label", "labels", "labelmap"}
+_MODALITY_NAMES = {
     "mra": Modality.MRA,
     "tof": Modality.MRA,
     "mr": Modality.MRA,
@@ -69,20 +69,20 @@ class CasePlace:
         return named[-1] if named else None
 
     def modality(self, *more_names: str) -> Modality | None:
-        """The modality that the nearest name with such a word tells; None where no name or a name of both does."""
+        """The modality that the nearest name with such a part tells; None where no name or a name of both does."""
         for part in (*reversed(more_names), *reversed(self.parts)):
-            told = {_MODALITY_WORDS[word] for word in _words(part) if word in _MODALITY_WORDS}
-            if told:
-                return told.pop() if len(told) == 1 else None
+            modalities = {_MODALITY_NAMES[name_part] for name_part in _name_parts(part) if name_part in _MODALITY_NAMES}
+            if modalities:
+                return modalities.pop() if len(modalities) == 1 else None
         return None
 
     def patient(self) -> str:
-        """The patient that names tell: a BIDS subject, else the name of the case without words of modality."""
+        """The patient that names tell: a BIDS subject, else the name of the case without the modality."""
         for part in self.parts:
             subject = re.match(r"sub-[A-Za-z0-9]+", part)
             if subject:
                 return subject.group()
-        kept = [word for word in re.split(r"[_\s-]+", self.name) if word.lower() not in _MODALITY_WORDS]
+        kept = [name_part for name_part in re.split(r"[_\s-]+", self.name) if name_part.lower() not in _MODALITY_NAMES]
         return "-".join(kept) or self.name
 
 
@@ -144,7 +144,7 @@ def _plain_cases(folder: Path, files: Sequence[Path], root: Path, scene_stems: s
             if file.name.lower().endswith(ending) and (stem := file.name[: -len(ending)]) not in scene_stems:
                 annotations.setdefault(stem, file)
     volumes = [file for file in files if file.name.lower().endswith(_VOLUMES)]
-    masks = [file for file in volumes if set(_words(file.name)) & _MASK_WORDS]
+    masks = [file for file in volumes if set(_name_parts(file.name)) & _MASK_NAMES]
     images = [file for file in volumes if file not in masks]
     for stem, file in sorted(annotations.items()):
         if len(annotations) == 1 and len(images) <= 1:
@@ -157,8 +157,8 @@ def _plain_cases(folder: Path, files: Sequence[Path], root: Path, scene_stems: s
         yield CasePlace(file, root, stem, image, mask)
 
 
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in re.split(r"[^A-Za-z0-9]+", name)]
+def _name_parts(name: str) -> list[str]:
+    return [part.lower() for part in re.split(r"[^A-Za-z0-9]+", name)]
 
 
 def safe_name(name: str) -> str:

@@ -75,11 +75,11 @@ def begin_worker(number: int = 0) -> None:
 
 
 def _begin() -> None:
-    import torch
+    import torch  # start-up time
 
     end_with_parent()
     torch.set_num_threads(1)
     with suppress(ImportError):  # training of the default model does without SimpleITK
-        import SimpleITK as sitk
+        import SimpleITK as sitk  # optional
 
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

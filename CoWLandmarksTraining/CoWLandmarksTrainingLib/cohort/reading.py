@@ -24,12 +24,12 @@ def read_cohort(folders: Sequence[Path], anatomy: Anatomy) -> Cohort:
     problems: list[Problem] = []
     for place in find_cases(folders):
         if place.is_scene:
-            found, told = read_scene_cases(place, anatomy)
+            found, new_problems = read_scene_cases(place, anatomy)
         else:
-            found, told = (read_folder_case if place.described else read_plain_case)(place, anatomy)
-        found, told = _with_unique_names(found, told, {scan.name for scan in scans})
+            found, new_problems = (read_folder_case if place.described else read_plain_case)(place, anatomy)
+        found, new_problems = _with_unique_names(found, new_problems, {scan.name for scan in scans})
         scans += found
-        problems += told
+        problems += new_problems
     scans.sort(key=lambda scan: scan.name)
     return Cohort(anatomy, tuple(scans), tuple(problems))
 
@@ -39,14 +39,14 @@ def _with_unique_names(
 ) -> tuple[list[AnnotatedScan], list[Problem]]:
     renamed: dict[str, str] = {}
     unique: list[AnnotatedScan] = []
-    told: list[Problem] = []
+    warnings: list[Problem] = []
     for scan in scans:
         name, number = scan.name, 2
         while name in taken:
             name, number = f"{scan.name}-{number}", number + 1
         if name != scan.name:
-            told.append(warning(name, f"another case is called '{scan.name}' too; this one is now '{name}'."))
+            warnings.append(warning(name, f"another case is called '{scan.name}' too; this one is now '{name}'."))
             renamed[scan.name] = name
         taken.add(name)
         unique.append(replace(scan, name=name))
-    return unique, [replace(p, case=renamed.get(p.case, p.case)) for p in problems] + told
+    return unique, [replace(p, case=renamed.get(p.case, p.case)) for p in problems] + warnings

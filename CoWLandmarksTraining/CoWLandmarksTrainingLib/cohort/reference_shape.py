@@ -10,6 +10,8 @@ from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import AnnotationError
 from CoWLandmarksLib.core.volume import apply_affine
 
+from ..phantom.atlas import default_atlas
+
 _EXTRA_SD_MM = 0.5
 FEWEST_POINTS = 4
 """Fewer placed landmarks do not say how a head lies."""
@@ -52,8 +54,6 @@ def reference_shape(
 def _start(
     points: Sequence[np.ndarray], matrices: Sequence[np.ndarray | None], anatomy: Anatomy
 ) -> tuple[np.ndarray, str]:
-    from ..phantom.atlas import default_atlas
-
     atlas = default_atlas()
     if set(anatomy.codes) <= set(atlas.landmarks):
         order = [atlas.landmarks.index(code) for code in anatomy.codes]
@@ -70,6 +70,7 @@ def _start(
 
 def _from_scan_axes(points: Sequence[np.ndarray], anatomy: Anatomy) -> np.ndarray:
     """Mean of the configurations laid onto the most complete one, its left-right axis turned to R, centred at 0."""
+
     counts = [int(np.isfinite(p).all(axis=1).sum()) for p in points]
     first = points[int(np.argmax(counts))]
     laid = [first]

@@ -14,8 +14,9 @@ import numpy as np
 from CoWLandmarksLib.core.atomic_files import write_json
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
 
+from ..records.aligned_folder import SPLITS
 from ..records.input_files import sha256_of
-from .annotated_cases import SPLITS, AnnotatedScan
+from .annotated_cases import AnnotatedScan
 
 SCHEMA = "cow-splits/1"
 SPLITS_FILE = "splits.json"

@@ -252,9 +252,9 @@ def _toml(value: Any) -> str:
 
 def _wrapped(text: str) -> list[str]:
     lines: list[str] = []
-    for word in text.split():
-        if lines and len(lines[-1]) + len(word) < _WIDTH:
-            lines[-1] += f" {word}"
+    for token in text.split():
+        if lines and len(lines[-1]) + len(token) < _WIDTH:
+            lines[-1] += f" {token}"
         else:
-            lines.append(word)
+            lines.append(token)
     return lines

@@ -1,27 +1,24 @@
-"""All settings of a training, without torch: the sections of the configuration file, and the presets."""
+"""The settings of a training: a dataclass for each section of the configuration file."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
-from CoWLandmarksLib.core.atomic_files import plain
-from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.core.volume import Modality
 
-from .config_file import ConfigFile, setting
+from .config_file import setting
 
 ImageModality = Literal["mra", "cta", "both"]
 PriorModality = Literal["mra", "cta", "both", "none"]
 DEFAULT_START = "default"
 PHANTOM_VERSIONS = (3, 4)
-"""Versions that can still be drawn: 3 for tables made before, 4 with the branch patterns and scans that mislead."""
-PHANTOM_VERSION = PHANTOM_VERSIONS[-1]
-"""Raised whenever the same seed gives another case; belongs to every record of a synthetic cohort."""
+"""Versions that can be drawn: 3, which the shipped model was trained on; 4, under construction, with the branch
+patterns and scans that mislead. Raised whenever the same seed gives another case; every record of a synthetic cohort
+has it."""
+PHANTOM_VERSION = 3
+"""The one drawn where none is asked for."""
 STAGE_NAMES = ("coarse", "circle", "fine")
 """Stages in the order in which a detector runs them."""
 
@@ -39,7 +36,7 @@ class Objective(str, Enum):
         return 0.5 if self is Objective.LEAST_SQUARES else 0.0
 
 
-class View(str, Enum):
+class DiscriminatorView(str, Enum):
     """How the discriminator sees heatmaps: as they are (paper); squared, which hides the background floor; or
     as Gaussians drawn again at the soft-argmax coordinates, which leaves nothing but the layout."""
 
@@ -61,7 +58,7 @@ class DataSettings:
     )
     phantom_cases: int = setting(1600, "Different phantoms at most; each is rendered once and kept.")
     phantom_reuse: int = setting(4, "A phantom is used about so often before the next one is rendered.")
-    phantom_version: int = setting(PHANTOM_VERSION, "Version of the phantoms; an older one to repeat a table.")
+    phantom_version: int = setting(PHANTOM_VERSION, "Version of the phantoms, 3 or 4; 4 is under construction.")
     phantom_seed: int = setting(0, "Seed of the phantoms; 0: one that no model before this one has learnt from.")
 
     def __post_init__(self) -> None:
@@ -228,8 +225,9 @@ class DiscriminatorSettings:
     coordinates: bool = setting(True, "Three input channels with normalised R, A, S coordinates, as in the paper.")
     distance: bool = setting(True, "One input channel with the distance to the grid's centre, as in the paper.")
     objective: Objective = setting(Objective.LEAST_SQUARES, "logistic (the paper's) or lsgan.")
-    view: View = setting(
-        View.SQUARED, "What it sees: plain heatmaps (the paper's), squared, or rendered again from coordinates."
+    view: DiscriminatorView = setting(
+        DiscriminatorView.SQUARED,
+        "What it sees: plain heatmaps (the paper's), squared, or rendered again from coordinates.",
     )
     base_width: int = setting(16, "Channels of the first layer; doubled with every layer, up to 8 times.")
     layers: int = setting(4, "Convolutions of stride 2.")
@@ -242,7 +240,7 @@ class DiscriminatorSettings:
     instance_noise: float = setting(0.0, "SD of noise added to annotated heatmaps.")
     label_smoothing: float = setting(0.0, "Annotated sets get the label 1 minus this.")
     r1: float = setting(0.1, "Weight of the R1 gradient penalty on annotated sets.")
-    sharpness: float = setting(4.0, "View rendered: the power of the heatmaps before the soft-argmax.")
+    sharpness: float = setting(4.0, "DiscriminatorView rendered: the power of the heatmaps before the soft-argmax.")
 
     def __post_init__(self) -> None:
         if min(self.base_width, self.layers, self.steps_per_update) < 1 or min(self.learning_rate, self.sharpness) <= 0:
@@ -298,210 +296,3 @@ ONLY_TRANSLATIONS = AugmentationSettings(
     intensity=False,
 )
 """The paper's."""
-
-TRAINING_SECTIONS: dict[str, type] = {
-    "data": DataSettings,
-    "training": TrainingSettings,
-    "coarse": CoarseSettings,
-    "circle": CircleSettings,
-    "fine": FineSettings,
-    "discriminator": DiscriminatorSettings,
-    "augmentation": AugmentationSettings,
-}
-FORMER_SETTINGS: dict[str, tuple[str, ...]] = {
-    "generator": (),
-    "training": ("image_modality", "prior", "pretrain_steps", "adversarial_steps", "batch_size", "alpha", "log_every"),
-    "coarse": ("start_from",),
-}
-"""Sections and keys that tell a configuration file of an earlier version."""
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """All settings of a training; `name` is that of the preset they came from."""
-
-    data: DataSettings = field(default_factory=DataSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    coarse: CoarseSettings = field(default_factory=CoarseSettings)
-    circle: CircleSettings = field(default_factory=CircleSettings)
-    fine: FineSettings = field(default_factory=FineSettings)
-    discriminator: DiscriminatorSettings = field(default_factory=DiscriminatorSettings)
-    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    name: str = "cpu"
-
-    def stage(self, name: str) -> StageSettings:
-        """The settings of a stage; raises KeyError."""
-        stages: dict[str, StageSettings] = {"coarse": self.coarse, "circle": self.circle, "fine": self.fine}
-        return stages[name]
-
-    @property
-    def adversarial(self) -> bool:
-        """Whether a stage has an adversarial phase."""
-        return any(self.stage(name).adversarial_steps for name in self.training.stages)
-
-    def value(self, name: str) -> Any:
-        """The value of a setting such as "fine.batch_size"; raises AttributeError."""
-        section, _, key = name.partition(".")
-        return getattr(getattr(self, section), key)
-
-    def with_file(self, file: ConfigFile) -> TrainingPlan:
-        """This plan with the values that a configuration file gives; raises ConfigurationError."""
-        changed = {}
-        for name, kind in TRAINING_SECTIONS.items():
-            given: Mapping[str, Any] = file.tables.get(name, {})
-            read: Any = file.section(name, kind)
-            values = {key: getattr(read, key) for key in given}
-            if values.get("start_from") not in (None, "", DEFAULT_START):
-                values["start_from"] = str(file.path.parent / values["start_from"])
-            changed[name] = self._replaced(name, values, f"'{file.path}'")
-        return replace(self, **changed)
-
-    def with_values(self, **sections: Mapping[str, Any]) -> TrainingPlan:
-        """This plan with some values of some sections changed; raises ConfigurationError."""
-        return replace(self, **{n: self._replaced(n, v, "this combination") for n, v in sections.items()})
-
-    def _replaced(self, name: str, values: Mapping[str, Any], where: str) -> Any:
-        try:
-            return replace(getattr(self, name), **values)
-        except ValueError as error:
-            raise ConfigurationError(f"[{name}] of {where} cannot be used: {error}") from error
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as kept beside the training and in the model."""
-        content: dict[str, Any] = plain(json.loads(json.dumps(asdict(self), default=str)))
-        return content
-
-
-def explanation(name: str) -> str:
-    """What a setting such as "fine.batch_size" means; raises KeyError."""
-    section, _, key = name.partition(".")
-    entries = {entry.name: entry for entry in fields(TRAINING_SECTIONS[section])}
-    return str(entries[key].metadata.get("help", ""))
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """What a trainer needs of the settings of its stage (see `trainer_config`).
-
-    `adversarial_from` is the step at which the discriminator comes in (None: never).
-    """
-
-    steps: int
-    learning_rate: float = 1e-4
-    final_learning_rate: float = 1e-5
-    warm_up_steps: int = 100
-    alpha: float = 1000.0
-    final_alpha: float = 0.0
-    average_decay: float = 0.995
-    gradient_norm: float = 1.0
-    mixed_precision: bool = True
-    checkpoint_seconds: float = 60.0
-    log_seconds: float = 5.0
-    time_limit_seconds: float = math.inf
-    seed: int = 0
-    adversarial_from: int | None = None
-    accumulate: int = 1
-    checkpoint_activations: bool = False
-    validate_every: int = 0
-
-    def alpha_at(self, progress: float) -> float:
-        """Base of the weight of Eq. 2: `alpha`, falling from 40 to 70 % of the training to `final_alpha` (0: it stays).
-
-        With alpha = 1000 the best answer to a landmark that lies at a place with probability p is a peak of
-        1000 p / (1000 p + 1 - p) there: 0.91 where p is 1 %. Such peaks find landmarks soon, but do not tell which of
-        two places is the more likely, nor that a landmark is absent; with a smaller alpha they do.
-        """
-        if not self.final_alpha:
-            return self.alpha
-        share = min(1.0, max(0.0, (progress - _ALPHA_FALLS[0]) / (_ALPHA_FALLS[1] - _ALPHA_FALLS[0])))
-        return float(self.alpha ** (1.0 - share) * self.final_alpha**share)
-
-    def learning_rate_at(self, progress: float, step: int) -> float:
-        """Cosine decay over `progress` in [0, 1] after a linear warm-up."""
-        decay = self.final_learning_rate + 0.5 * (self.learning_rate - self.final_learning_rate) * (
-            1 + math.cos(math.pi * progress)
-        )
-        return decay * min(1.0, (step + 1) / max(1, self.warm_up_steps))
-
-
-_ALPHA_FALLS = (0.4, 0.7)
-"""Parts of a training between which alpha falls to its last value."""
-
-
-def trainer_config(plan: TrainingPlan, name: str, *, continued: bool) -> TrainerConfig:
-    """Settings of the trainer of a stage; `continued`: it begins with trained weights."""
-    own, common = plan.stage(name), plan.training
-    rate = common.continued_rate if continued else 1.0
-    return TrainerConfig(
-        steps=own.all_steps,
-        learning_rate=rate * own.learning_rate,
-        final_learning_rate=min(own.final_learning_rate, rate * own.learning_rate),
-        warm_up_steps=min(own.warm_up_steps, own.all_steps // 4),
-        alpha=own.final_alpha if continued and own.final_alpha else own.alpha,
-        final_alpha=own.final_alpha,
-        average_decay=own.average_decay,
-        gradient_norm=own.gradient_norm or math.inf,
-        mixed_precision=common.mixed_precision,
-        checkpoint_seconds=common.checkpoint_seconds,
-        log_seconds=common.log_seconds,
-        time_limit_seconds=60.0 * own.minutes or math.inf,
-        seed=common.seed,
-        adversarial_from=own.steps if own.adversarial_steps else None,
-        accumulate=own.accumulate,
-        checkpoint_activations=common.checkpoint_activations,
-        validate_every=common.validate_every,
-    )
-
-
-_CPU = TrainingPlan()
-_GPU = TrainingPlan(
-    name="gpu",
-    data=DataSettings(phantom_cases=12000),
-    training=TrainingSettings(workers=12, validate_every=1000, calibration_scans=128),
-    coarse=CoarseSettings(steps=12000, batch_size=16),
-    circle=CircleSettings(steps=40000, batch_size=8),
-    fine=FineSettings(steps=40000, batch_size=16),
-)
-_PAPER = TrainingPlan(
-    name="paper",
-    training=TrainingSettings(
-        stages=("coarse", "fine"), continued_rate=1.0, mixed_precision=False, workers=8, validate_every=500
-    ),
-    coarse=CoarseSettings(steps=12000, batch_size=8),
-    fine=FineSettings(
-        steps=20000,
-        adversarial_steps=10000,
-        learning_rate=1e-4,
-        final_learning_rate=1e-4,
-        warm_up_steps=0,
-        final_alpha=0.0,
-        average_decay=0.0,
-        gradient_norm=0.0,
-        base_width=16,
-        levels=5,
-        max_width=192,
-        fold=1,
-        window=(0, 0, 0),
-        priors=False,
-        decode_with_prior=False,
-        subvoxel_targets=False,
-    ),
-    discriminator=DiscriminatorSettings(objective=Objective.LOGISTIC, view=View.PLAIN, r1=0.0),
-    augmentation=ONLY_TRANSLATIONS,
-)
-_SMALL = TrainingPlan(
-    name="small",
-    data=DataSettings(phantom_cases=4),
-    training=TrainingSettings(workers=0, validate_every=0, log_seconds=0.0, calibration_scans=2),
-    coarse=CoarseSettings(steps=4, batch_size=1, base_width=8, levels=2),
-    circle=CircleSettings(steps=4, batch_size=1, base_width=8, levels=2),
-    fine=FineSettings(steps=4, batch_size=1, base_width=8, levels=2),
-)
-PRESETS = {plan.name: plan for plan in (_CPU, _GPU, _PAPER, _SMALL)}
-"""cpu: about an hour on one core, from the model that ships or from nothing. gpu: the same networks and batches for a
-graphics card. paper: the paper where it is explicit (whole crop as the only input after registration to a template,
-Eqs. 2 to 4, alpha, Adam 1e-4, coordinate and distance channels, tiny translations), after a coarse network. small: a
-few steps, to try the commands."""
-DEFAULT_PRESET = "cpu"
-OWN_PLAN = "own"
-"""Name of a plan of which a configuration file sets everything."""

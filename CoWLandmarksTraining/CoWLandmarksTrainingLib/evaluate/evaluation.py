@@ -95,7 +95,7 @@ def _result_of(case: AnnotatedVolume, measurement: Measurement, detector: Detect
         coarse=measurement.alignment.coarse.positions,
         coarse_peaks=measurement.alignment.coarse.peaks,
         states=tuple(e.state.value for e in detection.landmarks),
-        verdict=detection.verdict_word,
+        verdict=detection.verdict_label,
         placed=_positions(detection.landmarks),
         traits=case.traits,
         circle=None if circle is None else circle.positions,
@@ -146,7 +146,7 @@ def _intervals(errors: np.ndarray) -> dict[str, tuple[float, float] | None]:
 
 
 def presence_figures(results: list[CaseResult]) -> dict[str, Any]:
-    """How well absent landmarks are told from present ones (inside the field of view)."""
+    """How well absent landmarks are distinguished from present ones (inside the field of view)."""
     absent_called = present_called = absent = present = 0
     for result in results:
         placed = np.array([state in ("found", "uncertain") for state in result.states])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
 
 from ..cohort.annotated_cases import AnnotatedScan
-from ..cohort.check import annotation_problems, with_checked_annotations
-from ..cohort.discovery import CASE_FILE
+from ..cohort.annotation_check import annotation_problems, with_checked_annotations
 from ..cohort.problems import Severity
 from ..cohort.reading import read_cohort
 from ..cohort.splits import SPLITS_FILE, Splits
@@ -55,13 +53,13 @@ def evaluation_cases(
         )
     names = {scan.name for scan in chosen}
     known = {scan.name for scan in read.scans}
-    told: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for problem in read.problems:
         if problem.severity is Severity.ERROR and (problem.case in names or problem.case not in known):
-            told.setdefault(problem.case, problem.sentence)
-    usable = [scan for scan in chosen if scan.name not in told]
+            errors.setdefault(problem.case, problem.sentence)
+    usable = [scan for scan in chosen if scan.name not in errors]
     with_image = tuple(scan for scan in usable if scan.image is not None)
-    failed = tuple({"case": case, "error": sentence} for case, sentence in told.items())
+    failed = tuple({"case": case, "error": sentence} for case, sentence in errors.items())
     seal = None if splits is None else splits.seal
     return EvaluationCases(with_image, failed, len(usable) - len(with_image), seal)
 
@@ -72,16 +70,14 @@ def annotated_volume(scan: AnnotatedScan, anatomy: Anatomy) -> AnnotatedVolume:
     for problem in annotation_problems(scan, anatomy, volume.grid):
         if problem.severity is Severity.ERROR:
             raise AnnotationError(f"'{scan.name}': {problem.sentence}")
-    description = _description(scan.files)
-    traits = subgroups_of(description, volume, scan.landmarks)
-    return AnnotatedVolume(volume, scan.landmarks, scan.modality.value, traits, _alternatives(description))
+    traits = subgroups_of(scan.modality, scan.phantom, volume, scan.landmarks)
+    return AnnotatedVolume(volume, scan.landmarks, scan.modality.value, traits, _alternatives(scan.phantom))
 
 
-def _alternatives(description: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _alternatives(phantom: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The runners-up (k, 3) RAS mm that a phantom records, by landmark code."""
-    phantom = description.get("phantom")
-    many = phantom.get("alternatives", {}) if isinstance(phantom, Mapping) else {}
-    return {code: np.array([one["position"] for one in found], float) for code, found in many.items() if found}
+    alternatives = phantom.get("alternatives") or {}
+    return {code: np.array([one["position"] for one in found], float) for code, found in alternatives.items() if found}
 
 
 def _splits(cohort: Path, given: Path | None) -> Splits | None:
@@ -95,12 +91,3 @@ def _splits(cohort: Path, given: Path | None) -> Splits | None:
 
 def _split_of(scan: AnnotatedScan, splits: Splits | None) -> str | None:
     return (splits.of(scan) if splits is not None else None) or scan.split
-
-
-def _description(files: Sequence[Path]) -> Mapping[str, Any]:
-    """Content of the case.json among the files of a case; empty where there is none."""
-    for file in files:
-        if file.name == CASE_FILE:
-            content = json.loads(file.read_text(encoding="utf-8-sig"))
-            return content if isinstance(content, dict) else {}
-    return {}

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.core.anatomy import Anatomy
-from CoWLandmarksLib.core.atomic_files import write_json, write_text
+from CoWLandmarksLib.core.atomic_files import write_text
 from CoWLandmarksLib.core.errors import OutputError
 from CoWLandmarksLib.core.volume import axis_aligned_grid
 from CoWLandmarksLib.detect.detector import Detector
@@ -23,6 +24,7 @@ from ..cohort.annotated_cases import AnnotatedScan
 from ..figures.bar_figure import write_bars
 from ..figures.error_picture import write_error_picture
 from ..figures.reliability_figure import write_reliability
+from ..records.evaluation_file import SCHEMA, title_of, write_evaluation
 from ..records.metrics import SUCCESS_RADII_MM, confused_with, radial_errors
 from .evaluation import (
     FAR_MM,
@@ -86,7 +88,8 @@ def evaluation_report(
     members = {"all": results} if results else {}
     members |= {group: [r for r in results if r.group == group] for group in groups}
     return {
-        "schema": "cow-evaluation/1",
+        "schema": SCHEMA,
+        "program": PROGRAM,
         "model": detector.model.name,
         "cohort": cohort,
         "split": split,
@@ -169,13 +172,12 @@ class _Pictures:
 
 def write_report(report: dict[str, Any], folder: Path, anatomy: Anatomy) -> None:
     """Write evaluation.json and .md, per_landmark.csv and .png, reliability.png; raises OutputError."""
-    write_json(folder / "evaluation.json", report)
+    write_evaluation(folder, report)
     write_text(folder / "evaluation.md", markdown_report(report))
     write_text(folder / "per_landmark.csv", landmark_table(report))
     if report["per_landmark"]:
-        title = f"{report['model']} on {report['cohort']}" + (f", {report['split']}" if report["split"] else "")
-        write_bars(folder / "per_landmark.png", report["per_landmark"], anatomy, title)
-        write_reliability(folder / "reliability.png", report["reliability"], title)
+        write_bars(folder / "per_landmark.png", report["per_landmark"], anatomy, title_of(report))
+        write_reliability(folder / "reliability.png", report["reliability"], title_of(report))
 
 
 def landmark_table(report: dict[str, Any]) -> str:
@@ -191,15 +193,15 @@ def landmark_table(report: dict[str, Any]) -> str:
 def markdown_report(report: dict[str, Any]) -> str:
     """The report for people."""
     split = f", split {report['split']}" if report["split"] else ""
-    lines = [f"# {report['model']} on {report['cohort']}{split}", ""]
+    lines = [f"# {report['model']} on {report['cohort']}{split}", "", f"Made with {report['program']}.", ""]
     for which in ("subvoxel", "argmax"):
         if rows := report["figures"].get(which):
             lines += [f"## {which}", "", markdown_table(rows)]
     if rows := report["figures"].get("subvoxel"):
         lines += ["95 % bootstrap intervals over scans (sub-voxel):", ""]
         for name, row in rows.items():
-            told = [f"{key} {_range(value)}" for key, value in row["interval"].items() if value]
-            lines.append(f"- {name}: {', '.join(told) or 'too few scans'}")
+            details = [f"{key} {_range(value)}" for key, value in row["interval"].items() if value]
+            lines.append(f"- {name}: {', '.join(details) or 'too few scans'}")
         lines += ["", "## Presence", ""]
         for name, row in report["presence"].items():
             specificity = "-" if row["specificity"] is None else f"{100 * row['specificity']:.1f} %"
@@ -271,9 +273,9 @@ def _range(interval: Sequence[float]) -> str:
 
 
 def _failure(entry: dict[str, Any]) -> str:
-    told = ", ".join(
+    details = ", ".join(
         f"{point['landmark']} {point['error_mm']:.1f} mm"
         + (f" (taken for {point['taken_for']})" if "taken_for" in point else "")
         for point in entry["landmarks"]
     )
-    return f"- {entry['case']} ({entry['verdict']}): {told}"
+    return f"- {entry['case']} ({entry['verdict']}): {details}"

@@ -60,8 +60,8 @@ def calibrated(model: Model, read: ReadCases, absent: ReadCases | None = None, b
             table, prior = model.circle.calibration, tables.get("circle")
             measured = replace(table, absent_below=ABSENCE_MARGIN * limit)
             weight = count / (count + PRIOR_LANDMARKS)
-            told = measured if prior is None else blended(prior, measured, weight)
-            model = _with_table(model, "circle", replace(table, absent_below=told.absent_below))
+            fitted = measured if prior is None else blended(prior, measured, weight)
+            model = _with_table(model, "circle", replace(table, absent_below=fitted.absent_below))
         fine = replace(fine, absent_below=0.0)
     model = _with_table(model, "fine", fine)
     if len(results) < FEWEST_FOR_RECOGNITION:

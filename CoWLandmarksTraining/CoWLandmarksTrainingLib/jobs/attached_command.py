@@ -24,11 +24,11 @@ from .detached_job import child_environment
 class AttachedCommand:
     """One running command. All methods but `wait` return at once; one thread may use it."""
 
-    def __init__(self, words: Sequence[str], python: str = sys.executable) -> None:
+    def __init__(self, arguments: Sequence[str], python: str = sys.executable) -> None:
         """Start it; raises JobError."""
         try:
             self._process = subprocess.Popen(
-                [python, "-m", "CoWLandmarksTrainingLib.jobs.attached_command", *words],
+                [python, "-m", "CoWLandmarksTrainingLib.jobs.attached_command", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -76,9 +76,9 @@ class AttachedCommand:
 
     @property
     def error(self) -> str:
-        """The last error it told, as a sentence; empty where there is none."""
-        told = [line for line in self.complaints if line.startswith("error: ")]
-        return (told or self.complaints or [""])[-1].removeprefix("error: ")
+        """The last error it reported, as a sentence; empty where there is none."""
+        errors = [line for line in self.complaints if line.startswith("error: ")]
+        return (errors or self.complaints or [""])[-1].removeprefix("error: ")
 
     def cancel(self) -> None:
         """End it with all its children, in the background."""

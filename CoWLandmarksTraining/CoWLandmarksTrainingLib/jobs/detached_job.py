@@ -16,13 +16,13 @@ import CoWLandmarksLib
 from CoWLandmarksLib.core.errors import JobError, OutputError
 from CoWLandmarksLib.jobs.child_process import NEW_GROUP_WITHOUT_WINDOW, environment_with
 
-from .job_files import OUTPUT_FILE, STOP_FILE, Job, JobState, read_job, write_job
+from .job_files import OUTPUT_FILE, STOP_FILE, TrainingJob, TrainingJobState, read_job, write_job
 
 _PACKAGES = (Path(__file__).resolve().parents[2], Path(CoWLandmarksLib.__file__).resolve().parent.parent)
 
 
-def start_job(folder: Path, words: Sequence[str], python: str = sys.executable) -> Job:
-    """Start `cowlandmarks-train WORDS` detached, with its job files in `folder`; returns at once.
+def start_job(folder: Path, arguments: Sequence[str], python: str = sys.executable) -> TrainingJob:
+    """Start `cowlandmarks-train ARGUMENTS` detached, with its job files in `folder`; returns at once.
 
     `python` is the interpreter (in 3D Slicer: its PythonSlicer). Raises JobError when a training runs in the folder
     already or the process cannot be started, OutputError when the folder cannot be written.
@@ -30,13 +30,20 @@ def start_job(folder: Path, words: Sequence[str], python: str = sys.executable) 
     before = read_job(folder)
     if before is not None and before.state.active:
         raise JobError(f"A training runs in '{folder}' already; stop it, or choose another output folder.")
-    job = Job(token=uuid.uuid4().hex, words=tuple(words), started=time.time())
+    job = TrainingJob(token=uuid.uuid4().hex, arguments=tuple(arguments), started=time.time())
     write_job(folder, job)
     try:
         (folder / STOP_FILE).unlink(missing_ok=True)
         with (folder / OUTPUT_FILE).open("ab") as output:
             process = subprocess.Popen(
-                [python, "-m", "CoWLandmarksTrainingLib.jobs.job_process", str(folder.absolute()), job.token, *words],
+                [
+                    python,
+                    "-m",
+                    "CoWLandmarksTrainingLib.jobs.job_process",
+                    str(folder.absolute()),
+                    job.token,
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -58,14 +65,16 @@ def child_environment() -> dict[str, str]:
     return {**environment_with(*dict.fromkeys(_PACKAGES)), "PYTHONIOENCODING": "utf-8"}
 
 
-def _reap(process: subprocess.Popen[bytes], folder: Path, job: Job) -> None:
+def _reap(process: subprocess.Popen[bytes], folder: Path, job: TrainingJob) -> None:
     """Take the end of the process over, and tell of one that could not even begin."""
     code = process.wait()
     try:
         left = read_job(folder)
         if left is not None and left.token == job.token and left.state.active:
-            state = JobState.STOPPING is left.state
-            sentence = f"The process ended without a word (exit code {code}); '{OUTPUT_FILE}' may tell more."
-            write_job(folder, replace(left, state=JobState.RUNNING).ended_with(code or 1, sentence, stopped=state))
+            state = TrainingJobState.STOPPING is left.state
+            sentence = f"The process ended without a message (exit code {code}); '{OUTPUT_FILE}' may tell more."
+            write_job(
+                folder, replace(left, state=TrainingJobState.RUNNING).ended_with(code or 1, sentence, stopped=state)
+            )
     except (JobError, OutputError):
         return  # the folder was taken away meanwhile: nobody is left to tell

@@ -25,11 +25,11 @@ OUTPUT_FILE = "job.log"
 
 BEAT_SECONDS = 2.0
 STALE_SECONDS = 20.0
-"""A heartbeat older than this is that of a process which ended without a word (killed, computer switched off)."""
+"""A heartbeat older than this is that of a process which ended without a message (killed, computer switched off)."""
 _START_SECONDS = 60.0
 
 
-class JobState(str, Enum):
+class TrainingJobState(str, Enum):
     """`LOST`: it was running, and its heartbeat has stopped."""
 
     STARTING = "starting"
@@ -43,40 +43,42 @@ class JobState(str, Enum):
     @property
     def active(self) -> bool:
         """Whether a process is at work, or is about to be."""
-        return self in (JobState.STARTING, JobState.RUNNING, JobState.STOPPING)
+        return self in (TrainingJobState.STARTING, TrainingJobState.RUNNING, TrainingJobState.STOPPING)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training: the `words` of its command, its process, times in seconds since 1970, and how it ended.
+class TrainingJob:
+    """One training: the `arguments` of its command, its process, times in seconds since 1970, and how it ended.
 
     `token` tells one start in a folder from the next. `code` is the exit code and `message` its last sentence.
     """
 
     token: str
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     started: float
-    state: JobState = JobState.STARTING
+    state: TrainingJobState = TrainingJobState.STARTING
     pid: int = 0
     ended: float = 0.0
     code: int | None = None
     message: str = ""
 
-    def ended_with(self, code: int, message: str, *, stopped: bool) -> Job:
+    def ended_with(self, code: int, message: str, *, stopped: bool) -> TrainingJob:
         """This job after its end."""
         if code in (0, 2):
-            state = JobState.FINISHED
+            state = TrainingJobState.FINISHED
         else:
-            state = JobState.STOPPED if stopped or code == ExitCode.RESUMABLE else JobState.FAILED
+            state = TrainingJobState.STOPPED if stopped or code == ExitCode.RESUMABLE else TrainingJobState.FAILED
         return replace(self, state=state, code=code, message=message, ended=time.time())
 
 
-def write_job(folder: Path, job: Job) -> None:
+def write_job(folder: Path, job: TrainingJob) -> None:
     """Write `job.json`; raises OutputError."""
-    write_json(folder / JOB_FILE, {"schema": SCHEMA, **asdict(job)})
+    content = asdict(job)
+    content["words"] = content.pop("arguments")  # the key of cow-job/1
+    write_json(folder / JOB_FILE, {"schema": SCHEMA, **content})
 
 
-def read_job(folder: Path, now: float | None = None) -> Job | None:
+def read_job(folder: Path, now: float | None = None) -> TrainingJob | None:
     """The last job of an output folder with the state it is in `now`; None where there is none.
 
     Raises JobError when `job.json` is damaged.
@@ -87,11 +89,11 @@ def read_job(folder: Path, now: float | None = None) -> Job | None:
     try:
         if content["schema"] != SCHEMA:
             raise ValueError(f"schema {content['schema']!r}")
-        job = Job(
+        job = TrainingJob(
             token=str(content["token"]),
-            words=tuple(str(word) for word in content["words"]),
+            arguments=tuple(str(argument) for argument in content["words"]),
             started=float(content["started"]),
-            state=JobState(content["state"]),
+            state=TrainingJobState(content["state"]),
             pid=int(content["pid"]),
             ended=float(content["ended"]),
             code=None if content["code"] is None else int(content["code"]),
@@ -125,17 +127,17 @@ def stop_requested(folder: Path, token: str) -> bool:
     return owner is not None and owner != token
 
 
-def _state_now(folder: Path, job: Job, now: float) -> JobState:
+def _state_now(folder: Path, job: TrainingJob, now: float) -> TrainingJobState:
     if not job.state.active:
         return job.state
     last, patience = job.started, _START_SECONDS
-    if job.state is not JobState.STARTING:
+    if job.state is not TrainingJobState.STARTING:
         pulse = _content(folder / HEARTBEAT_FILE) or {}
         if pulse.get("token") == job.token and isinstance(pulse.get("time"), int | float):
             last, patience = float(pulse["time"]), STALE_SECONDS
     if now - last > patience:
-        return JobState.LOST
-    return JobState.STOPPING if _token(folder / STOP_FILE) == job.token else job.state
+        return TrainingJobState.LOST
+    return TrainingJobState.STOPPING if _token(folder / STOP_FILE) == job.token else job.state
 
 
 def _token(path: Path) -> str | None:

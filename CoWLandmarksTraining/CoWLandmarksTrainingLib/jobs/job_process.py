@@ -20,7 +20,7 @@ from typing import TextIO
 
 from CoWLandmarksLib.core.errors import OutputError
 
-from .job_files import BEAT_SECONDS, JOB_FILE, JobState, beat, read_job, stop_requested, write_job
+from .job_files import BEAT_SECONDS, JOB_FILE, TrainingJobState, beat, read_job, stop_requested, write_job
 
 _FAILED = 1
 _BEATS_WITHOUT_FOLDER = 30
@@ -93,33 +93,33 @@ class LastLine(io.TextIOBase):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and keep the job files; returns its exit code."""
-    folder, token, *words = argv
+    folder, token, *arguments = argv
     place = Path(folder)
     job = read_job(place)
     if job is None or job.token != token:
         return _FAILED  # another start took the folder over
     # Until the command handles it, SIGTERM ends it like Ctrl-C: with a sentence, and with the files tidied up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    write_job(place, replace(job, state=JobState.RUNNING, pid=os.getpid()))
+    write_job(place, replace(job, state=TrainingJobState.RUNNING, pid=os.getpid()))
     complaints = LastLine(sys.stderr)
     sys.stderr = complaints
     code = _FAILED
     with Heartbeat(place, token) as heartbeat:
         try:
-            from ..__main__ import main as command
+            from ..__main__ import main as command  # start-up time
 
-            code = command(words)
+            code = command(arguments)
         except KeyboardInterrupt:
             complaints.write("error: Stopped before all was delivered.\n")
         except BaseException as error:
             complaints.write(f"error: {type(error).__name__}: {error}\n")
             raise
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is told in any case
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is reported in any case
             message = complaints.text.removeprefix("error: ").removeprefix("stopped: ")
             now = read_job(place)
             if now is not None and now.token == token:
-                done = replace(job, pid=os.getpid(), state=JobState.RUNNING)
+                done = replace(job, pid=os.getpid(), state=TrainingJobState.RUNNING)
                 write_job(place, done.ended_with(code, "" if code == 0 else message, stopped=heartbeat.stopped))
     return code
 

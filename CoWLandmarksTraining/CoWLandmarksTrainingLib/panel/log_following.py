@@ -1,8 +1,7 @@
-"""Following the logs of a training while it writes them: a little at a time, without torch."""
+"""How far a training is, by its plan and by the logs that it writes, without torch."""
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from bisect import bisect_right
@@ -11,55 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..config.settings import STAGE_NAMES
+from CoWLandmarksLib.core.errors import ConfigurationError
 
-LOG_FILE = "log.jsonl"
-_BYTES_AT_ONCE = 200_000
+from ..config.settings import STAGE_NAMES
+from ..records.training_folder import read_plan
+from ..records.training_log import LOG_FILE, FollowedLog
+
 _LOOKED_BACK = 200
 """Entries among which the last figures are looked for; validations are rarer than other lines."""
 _PACED = 5
 """So many last entries tell the pace, by their median: the first after a start or a validation tells another one."""
-
-
-class FollowedLog:
-    """The entries of one `log.jsonl`; `update` reads what is new and notices when the file was cut (a resumed
-    training forgets what came after its checkpoint)."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.entries: list[dict[str, Any]] = []
-        self._read = 0
-        self._head = b""
-
-    def update(self) -> bool:
-        """Read on, at most 200 kB; returns whether there are other entries now than before."""
-        try:
-            with self.path.open("rb") as stream:
-                head = stream.read(len(self._head))
-                size = stream.seek(0, 2)
-                cut = head != self._head or size < self._read or not self._ends_line(stream)
-                if cut:
-                    self.entries, self._read = [], 0
-                stream.seek(self._read)
-                block = stream.read(_BYTES_AT_ONCE)
-        except OSError:
-            gone = bool(self.entries)
-            self.entries, self._read, self._head = [], 0, b""
-            return gone
-        whole = block[: block.rfind(b"\n") + 1]
-        if self._read == 0:
-            self._head = whole[:200]
-        self._read += len(whole)
-        new = [entry for line in whole.splitlines() if (entry := _parsed(line)) is not None]
-        self.entries += new
-        return cut or bool(new)
-
-    def _ends_line(self, stream: Any) -> bool:
-        """Whether what was read last still ends a line: not so after the file was written anew with other lengths."""
-        if self._read == 0:
-            return True
-        stream.seek(self._read - 1)
-        return bool(stream.read(1) == b"\n")
 
 
 @dataclass(frozen=True)
@@ -111,13 +71,15 @@ def planned_parts(plan: Mapping[str, Any]) -> tuple[Part, ...]:
 
 
 def begun_plan(folder: Path) -> dict[str, Any] | None:
-    """The settings that a training was begun with (`plan.json`); None before it has begun, or of another version."""
+    """The settings that a training was begun with; None before it has begun, or of another version."""
     try:
-        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["plan"]
-        planned_parts(plan)
-    except (OSError, ValueError, KeyError, TypeError):
+        content = read_plan(folder)
+        if content is None:
+            return None
+        planned_parts(content["plan"])
+    except (ConfigurationError, ValueError, KeyError, TypeError):
         return None
-    return dict(plan)
+    return dict(content["plan"])
 
 
 class FollowedTraining:
@@ -173,12 +135,3 @@ def _figures(entry: Mapping[str, Any]) -> dict[str, float]:
 def _number(entry: Mapping[str, Any], name: str) -> float:
     value = entry.get(name)
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-        int(entry["step"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    return entry if isinstance(entry, dict) else None

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..config.settings import PRESETS
+from ..config.training_plan import PRESETS
 
 PROGRAM = "cowlandmarks-train"
 MODALITIES: Mapping[str, tuple[str, str]] = {
@@ -59,21 +59,21 @@ class TrainingChoices:
     device: str = "auto"
     values: Mapping[str, Any] = field(default_factory=dict)
 
-    def words(self, *, resume: bool = False) -> list[str]:
+    def arguments(self, *, resume: bool = False) -> list[str]:
         """The command `train` with its arguments; a setting appears where it differs from the preset."""
         image, prior = MODALITIES[self.modality]
-        words = ["train", str(self.aligned), "--out", str(self.out), "--preset", self.preset]
-        words += ["--image-modality", image, "--prior", prior]
+        arguments = ["train", str(self.aligned), "--out", str(self.out), "--preset", self.preset]
+        arguments += ["--image-modality", image, "--prior", prior]
         others: list[str] = []
         for setting, value in self.values.items():
             if same_value(value, _plain(PRESETS[self.preset].value(setting))):
                 continue
             if setting in _OPTIONS:
-                words += [_OPTIONS[setting], str(value) or NOTHING]
+                arguments += [_OPTIONS[setting], str(value) or NOTHING]
             else:
                 others += ["--set", f"{setting}={json.dumps(value)}"]
-        words += ["--device", self.device, *others]
-        return [*words, "--resume"] if resume else words
+        arguments += ["--device", self.device, *others]
+        return [*arguments, "--resume"] if resume else arguments
 
     def plan(self) -> dict[str, Any]:
         """All settings, as a training keeps them in its plan.json; unchecked."""
@@ -96,12 +96,12 @@ def same_value(value: Any, other: Any) -> bool:
     return isinstance(other, int | float) and abs(value - other) <= 1e-9 * max(abs(value), abs(other), 1e-3)
 
 
-def resuming_words(words: Sequence[str]) -> list[str]:
+def resuming_arguments(arguments: Sequence[str]) -> list[str]:
     """The command of a job that goes on where this one was stopped."""
-    return [*words] if "--resume" in words else [*words, "--resume"]
+    return [*arguments] if "--resume" in arguments else [*arguments, "--resume"]
 
 
-def shown(words: Sequence[str]) -> str:
+def shown(arguments: Sequence[str]) -> str:
     """A command line to copy into a terminal of this system."""
-    line = [PROGRAM, *words]
+    line = [PROGRAM, *arguments]
     return subprocess.list2cmdline(line) if os.name == "nt" else shlex.join(line)

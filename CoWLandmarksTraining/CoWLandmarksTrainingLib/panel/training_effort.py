@@ -1,6 +1,9 @@
 """What a training will take, roughly: time and disk space, from figures that were measured, all of them here. No torch.
 
-A training that runs tells its own seconds per step, which then take the place of these.
+The processor's are those of `Testing/Benchmarks/training_speed.py` on two quiet cores of an AMD EPYC
+(Docs/use/training.md): 0.58, 1.04 and 0.54 s for the network's step of the coarse, circle and fine stage with
+2, 1 and 2 samples, and 0.88 s for the fine one in phase 2, while another process makes the batches; a sample of the
+circle stage takes 0.35 s there. A running training shows its own seconds per step instead.
 """
 
 from __future__ import annotations
@@ -23,13 +26,13 @@ class Machine:
     network_seconds: Mapping[str, float]
 
 
-PROCESSOR = Machine("one core of an AMD EPYC", {"coarse": 0.25, "circle": 0.60, "fine": 0.27})
-CARD = Machine("NVIDIA H200", {"coarse": 0.0021, "circle": 0.0050, "fine": 0.0015})
-SAMPLE_SECONDS = {"coarse": 0.05, "circle": 0.65, "fine": 0.03}
+PROCESSOR = Machine("two cores of an AMD EPYC", {"coarse": 0.29, "circle": 1.04, "fine": 0.27})
+GPU = Machine("NVIDIA H200", {"coarse": 0.0021, "circle": 0.0050, "fine": 0.0015})
+SAMPLE_SECONDS = {"coarse": 0.05, "circle": 0.35, "fine": 0.03}
 """To make one sample of a cohort, on one core of the processor."""
-PHANTOM_SECONDS, PHANTOM_MB = 1.6, 2.9
+PHANTOM_SECONDS, PHANTOM_MB = 1.7, 2.9
 """To render one phantom for all stages, once, on one core; and its size."""
-PHASE_2 = 1.9
+PHASE_2 = 1.6
 """The same step with the discriminator takes so many times as long."""
 FULL_PRECISION = 1.8
 """The same without bfloat16."""
@@ -42,10 +45,10 @@ _MEASURED_WIDTH, _MEASURED_FOLD, _MEASURED_WINDOW = 32, 2, (48, 64, 64)
 
 @dataclass(frozen=True)
 class Effort:
-    """Time on one core of the processor and on a card, and disk space at most."""
+    """Time on two cores of the processor and on a GPU, and disk space at most."""
 
     processor_seconds: float
-    card_seconds: float
+    gpu_seconds: float
     disk_mb: float
 
 
@@ -54,7 +57,7 @@ def effort(plan: Mapping[str, Any]) -> Effort:
     parts, phantoms = planned_parts(plan), phantom_count(plan)
     stages = {part.stage for part in parts if part.steps}
     disk = CHECKPOINT_MB * (CHECKPOINTS * len(stages) + 1) + MODEL_MB + PHANTOM_MB * phantoms
-    return Effort(_seconds(plan, parts, phantoms, PROCESSOR), _seconds(plan, parts, phantoms, CARD), disk)
+    return Effort(_seconds(plan, parts, phantoms, PROCESSOR), _seconds(plan, parts, phantoms, GPU), disk)
 
 
 def phantom_count(plan: Mapping[str, Any]) -> int:
@@ -70,12 +73,12 @@ def phantom_count(plan: Mapping[str, Any]) -> int:
 
 
 def step_seconds(plan: Mapping[str, Any], part: Part, machine: Machine) -> float:
-    """Of one step of a part; on a card other processes make the batches meanwhile."""
+    """Of one step of a part; other processes make the batches meanwhile, where there are some."""
     own, batch = plan[part.stage], int(plan[part.stage]["batch_size"])
     network = batch * machine.network_seconds[part.stage] * _size(part.stage, own)
     network *= (PHASE_2 if part.phase == 2 else 1.0) * (1.0 if plan["training"]["mixed_precision"] else FULL_PRECISION)
     making = batch * SAMPLE_SECONDS[part.stage] / _makers(plan, machine)
-    return network + making if machine is PROCESSOR else max(network, making)
+    return max(network, making) if int(plan["training"]["workers"]) else network + making
 
 
 def seconds_left(plan: Mapping[str, Any], parts: Sequence[Part]) -> float | None:
@@ -110,13 +113,13 @@ def _pace(plan: Mapping[str, Any], parts: Sequence[Part]) -> tuple[Machine, floa
     if not known:
         return None
     last, seconds = known[-1], float(known[-1].seconds_per_step or 0.0)
-    factors = [(machine, seconds / step_seconds(plan, last, machine)) for machine in (PROCESSOR, CARD)]
+    factors = [(machine, seconds / step_seconds(plan, last, machine)) for machine in (PROCESSOR, GPU)]
     return min(factors, key=lambda pair: abs(math.log(pair[1])))
 
 
 def _makers(plan: Mapping[str, Any], machine: Machine) -> int:
-    """Processes that make batches; the one core of the processor does everything."""
-    return max(1, int(plan["training"]["workers"])) if machine is CARD else 1
+    """Processes that make batches at the same time; beside the network there is room for one on the processor."""
+    return max(1, int(plan["training"]["workers"])) if machine is GPU else 1
 
 
 def _size(stage: str, own: Mapping[str, Any]) -> float:

@@ -6,8 +6,8 @@ import numpy as np
 from CoWLandmarksLib.core.anatomy import default_anatomy
 
 from .branches import Tree
+from .patterns import SIDES
 from .skeleton import Candidate, Skeleton
-from .variants import SIDES
 from .vessel import Alternative
 
 APART_MM = 3.0
@@ -44,6 +44,6 @@ def _of_branches(tree: Tree, code: str) -> list[Candidate]:
     if code == "BA-T":
         names = [(f"{side}-SCA", "origin of the superior cerebellar artery") for side in SIDES]
     else:
-        names = [(f"{code[0]}-{name}", words) for name, words in _BRANCHES.get(code[2:], ())]
-    vessels = [(tree.vessels[name], words) for name, words in names if name in tree.vessels]
-    return [Candidate(vessel.name, vessel.points[0], words) for vessel, words in vessels]
+        names = [(f"{code[0]}-{name}", reason) for name, reason in _BRANCHES.get(code[2:], ())]
+    vessels = [(tree.vessels[name], reason) for name, reason in names if name in tree.vessels]
+    return [Candidate(vessel.name, vessel.points[0], reason) for vessel, reason in vessels]

@@ -26,8 +26,8 @@ from .curves import (
 )
 from .drawn_patterns import AnteriorPattern, Callosomarginal, FrontalBranch
 from .head_shape import point_index
+from .patterns import SIDES
 from .skeleton import Offshoot
-from .variants import SIDES
 
 A2_CHORD_MM = 29.0
 GENU_MEAN_MM = np.array([0.8, 41.6, 23.0])
@@ -239,8 +239,8 @@ def _communicating(builder: ArteryBuilder, joints: dict[str, int], trunks: dict[
             second = 0.5 * (ends["R"] + ends["L"]) + (0.0, rng.uniform(0.0, 1.0), rng.normal(0, 0.3))
             curves["ACoA-2"] = spline(np.stack([ends["R"], second, ends["L"]]), 0.3)
             for side in SIDES:
-                words = f"second contact of a double anterior communicating artery, {away:.0f} mm up the A2"
-                skeleton.suggest(f"{side}-A1-A2", "ACoA-2", ends[side], words)
+                reason = f"second contact of a double anterior communicating artery, {away:.0f} mm up the A2"
+                skeleton.suggest(f"{side}-A1-A2", "ACoA-2", ends[side], reason)
     if builder.variants.a2 == "three":
         start = curves["ACoA"][len(curves["ACoA"]) // 2]
         sides = [joined(curves[f"{side}-ACA-A2"], curves[f"{side}-ACA-A3"]) for side in SIDES]
@@ -287,8 +287,8 @@ def _branches(builder: ArteryBuilder, side: str, pattern: AnteriorPattern) -> No
                 points, parent, at_mm, branch.ratio, (f"{side}-ACA-A3",), 0.65
             )
             if branch.ratio >= 0.4:
-                words = f"origin of a thick {name.lower()} artery"
-                skeleton.suggest(f"{side}-A2-A3", parent, points[0], words)
+                reason = f"origin of a thick {name.lower()} artery"
+                skeleton.suggest(f"{side}-A2-A3", parent, points[0], reason)
 
 
 def _callosomarginal(builder: ArteryBuilder, side: str, a2: np.ndarray, a3: np.ndarray, drawn: Callosomarginal) -> None:
@@ -305,8 +305,8 @@ def _callosomarginal(builder: ArteryBuilder, side: str, a2: np.ndarray, a3: np.n
         points, parent, at_mm, drawn.ratio, (f"{side}-ACA-A3",), 0.7, narrows=drawn.ratio >= 0.6 and drawn.at_mm > 3.0
     )
     most = int(np.argmax(points[:, 1]))
-    words = "genu of the callosomarginal artery" if most > 0 else "origin of the callosomarginal artery"
-    skeleton.suggest(f"{side}-A2-A3", f"{side}-Callosomarginal", points[most], words)
+    reason = "genu of the callosomarginal artery" if most > 0 else "origin of the callosomarginal artery"
+    skeleton.suggest(f"{side}-A2-A3", f"{side}-Callosomarginal", points[most], reason)
 
 
 def _frontal_course(

@@ -1,7 +1,7 @@
 """The arteries between the landmarks: hung, joined, and split where the definitions put the landmarks.
 
-Curves that are continuous in the body (siphon, cerebral trunks) are built in one piece. Landmarks that a rule
-defines are looked for on the finished piece, so that labels and landmarks agree to the vertex.
+Curves that are continuous in the body (siphon, cerebral trunks) are built as one. Landmarks that a rule
+defines are looked for on the finished curve, so that labels and landmarks agree to the vertex.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from .curves import (
     with_vertex,
 )
 from .head_shape import point_index
+from .patterns import SIDES
 from .skeleton import Skeleton
-from .variants import SIDES, Variants
+from .variants import Variants
 
 SIGN = {"R": 1.0, "L": -1.0}
 PCA_RULE_MM = 7.0

@@ -14,7 +14,7 @@ ATLAS_FILE = Path(__file__).parent.parent / "Resources" / "atlas.json"
 
 
 @dataclass(frozen=True)
-class ShapeModel:
+class AtlasShapeModel:
     """Gaussian model of the landmarks: `mean` (n, 3) mm, `factor` (3n, 3n) the Cholesky factor of the covariance."""
 
     mean: np.ndarray
@@ -44,7 +44,7 @@ class Atlas:
     """Landmark shape models and mean curves; `source` is the whole file, for bones and provenance."""
 
     landmarks: tuple[str, ...]
-    shape_models: dict[str, ShapeModel]
+    shape_models: dict[str, AtlasShapeModel]
     arteries: dict[str, Template]
     branches: dict[str, Template]
     veins: dict[str, Template]
@@ -72,12 +72,12 @@ def default_atlas() -> Atlas:
     )
 
 
-def _shape_model(entry: dict[str, Any]) -> ShapeModel:
+def _shape_model(entry: dict[str, Any]) -> AtlasShapeModel:
     covariance = np.array(entry["covariance"], dtype=float)
     covariance = 0.5 * (covariance + covariance.T)
     # The basilar tip does not vary (it is the origin) and the rest was rounded: keep the matrix positive definite.
     factor = np.linalg.cholesky(covariance + 0.02 * np.eye(len(covariance)))
-    return ShapeModel(np.array(entry["mean"], dtype=float), covariance, factor)
+    return AtlasShapeModel(np.array(entry["mean"], dtype=float), covariance, factor)
 
 
 def _template(entry: dict[str, Any]) -> Template:

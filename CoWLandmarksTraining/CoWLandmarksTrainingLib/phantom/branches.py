@@ -9,7 +9,8 @@ import numpy as np
 from .atlas import Atlas, Template
 from .calibre import radius_profile
 from .curves import arc_length, length, spline, warp
-from .variants import SIDES, Variants
+from .patterns import SIDES
+from .variants import Variants
 from .vessel import Vessel, VesselKind
 
 BRAIN_CENTRE_MM = np.array([0.0, -2.0, 25.0])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .curves import arc_length
-from .variants import SIDES, Variants
+from .patterns import SIDES
+from .variants import Variants
 
 DIAMETERS_MM: dict[str, tuple[float, float]] = {
     "ICA-C4": (5.0, 4.7),

@@ -141,7 +141,7 @@ def _write(path: Path, **arrays: np.ndarray) -> None:
 
 
 def _mark(version: int) -> str:
-    """What the name of a file tells of the version; files from before it was told are of version 3."""
+    """What the name of a file says of the version: nothing for version 3, as it was before there were others."""
     return "" if version == 3 else f"-v{version}"
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from CoWLandmarksLib.core.alignment import CIRCLE_SHAPE
 from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES, IntensityRule
 from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid
-from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE, circle_grid, halved
+from CoWLandmarksLib.detect.circle import circle_grid, halved
 from CoWLandmarksLib.detect.coarse import pool_for_localizer
 from CoWLandmarksLib.networks.resampling import resample
 

@@ -45,17 +45,18 @@ def random_tiles(
     modalities: tuple[Modality, ...] = tuple(Modality),
     family: Family = Family.TRAINING,
     version: int = PHANTOM_VERSION,
+    anatomy: str = "development",
 ) -> list[Tile]:
     """`count` cases of one seed, the modalities in turn."""
     tiles = []
     for number in range(count):
         modality = modalities[number % len(modalities)]
-        case = make_case(seed, number // len(modalities), modality, family=family, version=version)
+        case = make_case(seed, number // len(modalities), modality, family=family, version=version, anatomy=anatomy)
         points = np.array([e.position for e in case.truth if e.position is not None], float)
         name = "TOF-MRA" if modality is Modality.MRA else "CTA"
         acquisition = case.scene.appearance.acquisition
-        words = [case.record["family"] if acquisition else "", case.record["masking"]]
-        title = ", ".join([name, *(word for word in words if word not in ("", "none"))])
+        properties = [case.record["family"] if acquisition else "", case.record["masking"]]
+        title = ", ".join([name, *(value for value in properties if value not in ("", "none"))])
         window = (0.0, 255.0) if acquisition and acquisition.eight_bit else None
         tiles.append(Tile(title, case.volume, modality, points.mean(axis=0), window))
     return tiles

@@ -113,16 +113,16 @@ class Patterns:
     fenestration_mm: float
 
     def described(self) -> dict[str, str]:
-        """What was drawn, in words of few values, to group errors by."""
+        """What was drawn, as text of few values, to group errors by."""
         front = self.anterior
-        words = {
+        described = {
             "anatomy": self.anatomy,
             "A2 calibres": "unequal" if front.a2_ratio < 1 else "equal",
             "BA": "dolichoectatic" if self.basilar_bow_mm else "fenestrated" if self.fenestration_mm else "plain",
         }
         for side in SIDES:
-            words |= {f"{side}-{name}": value for name, value in self._of_side(side).items()}
-        return words
+            described |= {f"{side}-{name}": value for name, value in self._of_side(side).items()}
+        return described
 
     def _of_side(self, side: str) -> dict[str, str]:
         front, middle = self.anterior, self.middle[side]

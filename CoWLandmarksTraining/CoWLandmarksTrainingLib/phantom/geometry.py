@@ -114,12 +114,15 @@ def sample_phantom(
     if variants.aneurysm:
         diseases.append(bulge(tree, rng, landmarks))
 
-    words = variants.described() | {"population": population, "disease": "; ".join(filter(None, diseases)) or "none"}
+    described = variants.described() | {
+        "population": population,
+        "disease": "; ".join(filter(None, diseases)) or "none",
+    }
     return Phantom(
         vessels=tuple(tree.vessels.values()),
         landmarks=landmarks,
         by_rule=skeleton.by_rule,
-        variants=words,
+        variants=described,
         artery_present={artery.code: artery.code in skeleton.curves for artery in default_anatomy().arteries},
         population=population,
         mirrored=mirror,

@@ -139,12 +139,12 @@ def _next_division(
     skeleton.offshoots[f"{side}-{name}"] = Offshoot(branch, f"{side}-{trunk}", at_mm, ratio, narrows=True)
     form = builder.variants.mca[side]
     where = {"MCA-M2a": "lower", "MCA-M2b": "upper"}[trunk]
-    words = (
+    reason = (
         f"first division of the single trunk, {at_mm:.0f} mm beyond its knee"
         if form == "single"
         else f"next division, {at_mm:.0f} mm further along the {where} trunk"
     )
-    skeleton.suggest(f"{side}-M1-M2", f"{side}-{trunk}", points[first], words)
+    skeleton.suggest(f"{side}-M1-M2", f"{side}-{trunk}", points[first], reason)
 
 
 def _dividing(
@@ -180,10 +180,10 @@ def _early_branches(
         )
         if branch.ratio >= THICK_EARLY:
             before = total - along[vertex]
-            words = (
+            reason = (
                 f"origin of an early {branch.course.split(',')[0]} branch of {branch.ratio:.2f}, {before:.0f} mm before"
             )
-            thick.append((branch.ratio, Candidate(f"{side}-MCA-M1", m1[vertex], words)))
+            thick.append((branch.ratio, Candidate(f"{side}-MCA-M1", m1[vertex], reason)))
     # The thickest branch is the likeliest mistake, then the next divisions.
     origins = [candidate for _, candidate in sorted(thick, key=lambda entry: -entry[0])]
     divisions = skeleton.candidates.get(f"{side}-M1-M2", [])

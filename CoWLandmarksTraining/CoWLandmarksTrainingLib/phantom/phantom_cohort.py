@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
 from CoWLandmarksLib.core.detection import Detection, LandmarkEstimate, LandmarkState
-from CoWLandmarksLib.core.errors import OutputError
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.core.volume import Grid, Modality, Volume, apply_affine, axis_aligned_grid
+from CoWLandmarksLib.files.case_description import CASE_FILE, CaseDescription, write_case_json
+from CoWLandmarksLib.files.markups import write_annotation
 
 from ..config.settings import PHANTOM_VERSION
 from .acquisition import Acquisition
@@ -63,8 +65,11 @@ def make_case(
     """Case `index` of the cohort `seed`: the same for the same numbers and phantom version, on the CPU.
 
     `enrichment` makes uncommon variants and disease that many times as likely; `anatomy` names the branch patterns
-    that they are drawn from (`patterns.ANATOMIES`; version 3 has one anatomy only).
+    that they are drawn from (`patterns.ANATOMIES`). Raises ConfigurationError where version 3 lacks the family or the
+    anatomy.
     """
+    if version == 3 and anatomy != "development":
+        raise ConfigurationError(f"Phantom version 3 has no anatomy '{anatomy}'; use version 4.")
     stream = [seed + COHORT_SEED_OFFSET, 2 * index + (modality is Modality.CTA)]
     rng = np.random.Generator(np.random.Philox(key=stream))
     rates = VariantRates(patterns=ANATOMIES[anatomy])
@@ -230,9 +235,7 @@ def write_case(case: PhantomCase, folder: Path, *, with_scene: bool = False) -> 
 
 
 def _write_files(case: PhantomCase, folder: Path, with_scene: bool) -> None:
-    from CoWLandmarksLib.core.atomic_files import write_json
-    from CoWLandmarksLib.files.markups import write_annotation
-    from CoWLandmarksLib.io.volume_io import write_volume
+    from CoWLandmarksLib.io.volume_io import write_volume  # optional
 
     anatomy = default_anatomy()
     write_volume(case.volume, folder / "image.nii.gz")
@@ -240,29 +243,25 @@ def _write_files(case: PhantomCase, folder: Path, with_scene: bool) -> None:
     write_annotation(folder / "landmarks.mrk.json", case.truth, anatomy)
     if with_scene:
         write_scene(case, folder / "scene.mrb")
-    write_json(
-        folder / "case.json",
-        {
-            "schema": "cow-case/1",
-            "case": case.name,
-            "patient": case.name,
-            "modality": (case.volume.modality or Modality.MRA).value,
-            "role": "case",
-            "image": "image.nii.gz",
-            "landmarks": "landmarks.mrk.json",
-            "vessel_mask": "arteries.nii.gz",
-            "transform": np.linalg.inv(case.scene.pose).tolist(),
-            "annotator": "phantom",
-            "reviewed": True,
-            "phantom": case.record,
-        },
+    description = CaseDescription(
+        case=case.name,
+        patient=case.name,
+        modality=case.volume.modality or Modality.MRA,
+        image="image.nii.gz",
+        landmarks="landmarks.mrk.json",
+        vessel_mask="arteries.nii.gz",
+        transform=np.linalg.inv(case.scene.pose),
+        annotator="phantom",
+        reviewed=True,
+        phantom=case.record,
     )
+    write_case_json(folder / CASE_FILE, description)
 
 
 def write_scene(case: PhantomCase, path: Path) -> None:
     """Write the case as an annotated Slicer scene (.mrb)."""
-    from CoWLandmarksLib.scene.nodes import ATTRIBUTE, add_detection, add_volume
-    from CoWLandmarksLib.scene.scene_files import create_scene, save_scene
+    from CoWLandmarksLib.scene.nodes import ATTRIBUTE, add_detection, add_volume  # optional
+    from CoWLandmarksLib.scene.scene_files import create_scene, save_scene  # optional
 
     scene = create_scene()
     node = add_volume(scene, case.volume)

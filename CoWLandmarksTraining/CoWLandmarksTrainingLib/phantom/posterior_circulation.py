@@ -131,8 +131,8 @@ def _early_split(builder: ArteryBuilder, side: str, pattern: PosteriorPattern) -
     )
     skeleton.factors[f"{side}-PCA-P2P"] = 0.9
     before = along[-1] - along[vertex]
-    words = f"early split of the P2, {before:.0f} mm before"
-    skeleton.suggest(f"{side}-P2A-P2P", f"{side}-PCA-P2A", origin, words)
+    reason = f"early split of the P2, {before:.0f} mm before"
+    skeleton.suggest(f"{side}-P2A-P2P", f"{side}-PCA-P2A", origin, reason)
     skeleton.suggest(f"{side}-P1-P2A", f"{side}-PCA-P2A", origin, "early split of the P2")
 
 
@@ -145,5 +145,5 @@ def _rule_place(builder: ArteryBuilder, side: str) -> None:
         (f"{side}-PCA-P1", p1, PCA_RULE_MM) if first > PCA_RULE_MM else (f"{side}-PCA-P2A", p2a, PCA_RULE_MM - first)
     )
     vertex = int(np.argmin(np.abs(arc_length(part) - position)))
-    words = "7 mm along, where it would be without a posterior communicating artery"
-    builder.skeleton.suggest(f"{side}-P1-P2A", name, part[vertex], words)
+    reason = "7 mm along, where it would be without a posterior communicating artery"
+    builder.skeleton.suggest(f"{side}-P1-P2A", name, part[vertex], reason)

@@ -18,7 +18,7 @@ from .acquisition import Acquisition, doubled, sharpened, slab_gain, stored
 from .appearance import Appearance, Masking
 from .fields import gaussian_blur, smooth_noise
 from .head import HeadShape, tissue_image
-from .siphon_surroundings import Surroundings, surroundings
+from .siphon_surroundings import SiphonSurroundings, surroundings
 from .skull_base import bones_of
 from .tubes import Capsules, TubeImage, capsules_of_polyline, joined, rasterise
 from .vessel import Phantom, Vessel, VesselKind
@@ -64,7 +64,7 @@ class Scene:
         return bones_of(self.phantom, self.head.skull_base, self.pose, near=near)
 
     @cached_property
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> SiphonSurroundings:
         """What lies against the siphon and in it (from version 4 on)."""
         return surroundings(self.phantom, self.head.skull_base, self.appearance, self.pose)
 
@@ -190,17 +190,19 @@ def _plaque(part: Capsules, appearance: Appearance, rng: np.random.Generator) ->
     plates: list[Capsules] = []
     for _ in range(int(rng.poisson(count / 8.0 * appearance.plaque))):
         first = int(rng.integers(count))
-        piece = np.arange(first, min(count, first + int(rng.integers(1, 9))))
+        segments = np.arange(first, min(count, first + int(rng.integers(1, 9))))
         side = rng.normal(size=3)
         for angle in np.arange(int(rng.integers(1, 4))) * 0.5:
-            across = side - (tangent[piece] @ side)[:, None] * tangent[piece]
+            across = side - (tangent[segments] @ side)[:, None] * tangent[segments]
             across /= np.linalg.norm(across, axis=1, keepdims=True).clip(1e-6)
-            turned = np.cos(angle) * across + np.sin(angle) * np.cross(tangent[piece], across)
-            shift = turned * part.start_radius[piece, None]
-            radius = np.full(len(piece), rng.uniform(0.25, 0.8))
-            signal = np.full(len(piece), rng.uniform(1.2, 3.5) * appearance.artery)
-            empty = np.zeros(len(piece), dtype=np.int64)
-            plates.append(Capsules(part.start[piece] + shift, part.end[piece] + shift, radius, radius, signal, empty))
+            turned = np.cos(angle) * across + np.sin(angle) * np.cross(tangent[segments], across)
+            shift = turned * part.start_radius[segments, None]
+            radius = np.full(len(segments), rng.uniform(0.25, 0.8))
+            signal = np.full(len(segments), rng.uniform(1.2, 3.5) * appearance.artery)
+            empty = np.zeros(len(segments), dtype=np.int64)
+            plates.append(
+                Capsules(part.start[segments] + shift, part.end[segments] + shift, radius, radius, signal, empty)
+            )
     return joined(plates) if plates else replace(part, **{f.name: getattr(part, f.name)[:0] for f in fields(part)})
 
 

@@ -31,7 +31,7 @@ _DIVISIONS = ("ICA-T", "M1-M2", "BA-T", "A1-A2")
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SiphonSurroundings:
     """Capsules in scan RAS: `cortex` and `marrow` of thin bones, `sinuses` (veins), and `voids`, whose signal is the
     share of the lumen's that is lost."""
 
@@ -41,7 +41,7 @@ class Surroundings:
     voids: Capsules
 
 
-def surroundings(phantom: Phantom, build: SkullBase, appearance: Appearance, pose: np.ndarray) -> Surroundings:
+def surroundings(phantom: Phantom, build: SkullBase, appearance: Appearance, pose: np.ndarray) -> SiphonSurroundings:
     """The surroundings of one head, drawn from the appearance's seed."""
     rng = np.random.Generator(np.random.Philox(key=[appearance.seed, 1]))
     acquisition = appearance.acquisition
@@ -66,7 +66,7 @@ def surroundings(phantom: Phantom, build: SkullBase, appearance: Appearance, pos
         voids += _siphon_voids(carotids, acquisition.siphon_void, rng) if acquisition.siphon_void else []
         voids += _division_voids(phantom, acquisition.division_void, rng) if acquisition.division_void else []
     placed = [_placed(joined([none(), *parts]), pose) for parts in (cortex, [marrow], sinuses, voids)]
-    return Surroundings(*placed)
+    return SiphonSurroundings(*placed)
 
 
 def none() -> Capsules:

@@ -110,7 +110,7 @@ def _carried(bones: Capsules, build: SkullBase, factor: float, phantom: Phantom)
 
 def _canal_walls(phantom: Phantom, wall_mm: float) -> Capsules:
     """Petrous bone round the carotid where it comes up through the skull base."""
-    pieces = []
+    segments = []
     for vessel in phantom.vessels:
         if not vessel.name.endswith(("ICA-C4", "ICA-C4-stump")):
             continue
@@ -119,31 +119,31 @@ def _canal_walls(phantom: Phantom, wall_mm: float) -> Capsules:
         # The apex is thin where the artery leaves it for the cavernous sinus.
         wall = wall_mm * np.clip((_CANAL_TOP_MM - vessel.points[index, 2]) / 4.0, 0.1, 1.0)
         radius = vessel.radii[index] + wall
-        pieces += [
+        segments += [
             (vessel.points[a], vessel.points[b], radius[n], radius[n + 1])
             for n, (a, b) in enumerate(itertools.pairwise(index))
         ]
-    return _capsules(pieces)
+    return _capsules(segments)
 
 
 def _mirrored_pairs(paths: list[tuple[list[list[float]], list[float]]]) -> Capsules:
-    pieces: list[tuple[np.ndarray, np.ndarray, float, float]] = []
+    segments: list[tuple[np.ndarray, np.ndarray, float, float]] = []
     for points, radii in paths:
         for mirror in (1.0, -1.0):
             line = np.array(points, float) * np.array([mirror, 1.0, 1.0])
-            pieces += [(line[n], line[n + 1], radii[n], radii[n + 1]) for n in range(len(line) - 1)]
-    return _capsules(pieces)
+            segments += [(line[n], line[n + 1], radii[n], radii[n + 1]) for n in range(len(line) - 1)]
+    return _capsules(segments)
 
 
-def _capsules(pieces: list[tuple[np.ndarray, np.ndarray, float, float]]) -> Capsules:
-    start = np.array([p[0] for p in pieces], float).reshape(-1, 3)
-    end = np.array([p[1] for p in pieces], float).reshape(-1, 3)
-    ones = np.ones(len(pieces))
+def _capsules(segments: list[tuple[np.ndarray, np.ndarray, float, float]]) -> Capsules:
+    start = np.array([p[0] for p in segments], float).reshape(-1, 3)
+    end = np.array([p[1] for p in segments], float).reshape(-1, 3)
+    ones = np.ones(len(segments))
     return Capsules(
         start,
         end,
-        np.array([p[2] for p in pieces], float),
-        np.array([p[3] for p in pieces], float),
+        np.array([p[2] for p in segments], float),
+        np.array([p[3] for p in segments], float),
         ones,
         ones.astype(np.int64),
     )

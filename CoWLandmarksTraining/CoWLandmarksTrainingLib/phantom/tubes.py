@@ -14,7 +14,7 @@ _ELEMENTS_PER_BATCH = 4_000_000
 
 @dataclass(frozen=True)
 class Capsules:
-    """Straight tube pieces: `start`, `end` (n, 3) RAS mm of the grid's world; radii (n,) mm at both ends.
+    """Straight tube segments: `start`, `end` (n, 3) RAS mm of the grid's world; radii (n,) mm at both ends.
 
     `signal` (n,) is the brightness of the content, `label` (n,) the value for label maps (0: none).
     """

@@ -18,7 +18,7 @@ from .vessel import Phantom, VesselKind
 
 PAGE_SEED = 2028
 COLUMNS = 5
-PIXEL_MM, BOX_MM, DEPTH_MM = 0.3, 60.0, 44.0
+PIXEL_MM, BOX_MM, DEPTH_MM = 0.4, 60.0, 44.0
 _MOST_DRAWS = 20_000
 _GAP, _TITLE, _MARGIN = 4, 20, 12
 _BACKGROUND: Colour = (18, 22, 28)
@@ -40,32 +40,32 @@ _VIEWS: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[int, int]], ...] = (
     (("BA", "R-SCA"), ("BA-T",), (2, 1)),
     (("R-siphon", "R-carotid entry", "R-OphA origin"), ("R-C4-C5",), (0, 1)),
 )
-"""Words of `Variants.described`, the landmarks in the middle of the picture, and the two axes looked along."""
+"""Keys of `Variants.described`, the landmarks in the middle of the picture, and the two axes looked along."""
 _COMMON = ("plain", "usual", "equal", "none", "normal", "visible", "from the basilar artery")
 
 
 @dataclass(frozen=True)
 class NamedVariant:
-    """One value of one word of a description."""
+    """One value of one key of a description."""
 
-    word: str
+    trait: str
     value: str
     centre: tuple[str, ...]
     axes: tuple[int, int]
 
 
 def named_variants(rates: PatternRates) -> list[NamedVariant]:
-    """Everything uncommon that the rates can draw, by its words."""
+    """Everything uncommon that the rates can draw, by its names."""
     found: dict[tuple[str, str], NamedVariant] = {}
     for seed in range(600):
-        words = _draw(seed, rates).described()
+        described = _draw(seed, rates).described()
         for names, centre, axes in _VIEWS:
-            for word in names:
-                value = words[word]
+            for trait in names:
+                value = described[trait]
                 if value not in _COMMON and ", " not in value.replace("temporal, along", "").replace("thick, ", ""):
-                    found.setdefault((word, value), NamedVariant(word, value, centre, axes))
-    order = [word for names, _, _ in _VIEWS for word in names]
-    return sorted(found.values(), key=lambda variant: (order.index(variant.word), variant.value))
+                    found.setdefault((trait, value), NamedVariant(trait, value, centre, axes))
+    order = [trait for names, _, _ in _VIEWS for trait in names]
+    return sorted(found.values(), key=lambda variant: (order.index(variant.trait), variant.value))
 
 
 def variant_page(rates: PatternRates) -> Canvas:
@@ -82,7 +82,7 @@ def variant_page(rates: PatternRates) -> Canvas:
     for number, variant in enumerate(variants):
         row, column = divmod(number, COLUMNS)
         x, y = _MARGIN + column * (width + 3 * _GAP), _MARGIN + row * (height + 2 * _GAP)
-        canvas.text(x, y + _TITLE / 2, f"{variant.word.removeprefix(_PER_SIDE)}: {variant.value}", 13, _WHITE)
+        canvas.text(x, y + _TITLE / 2, f"{variant.trait.removeprefix(_PER_SIDE)}: {variant.value}", 13, _WHITE)
         phantom = phantom_with(variant, rates)
         for place, axis in enumerate(variant.axes):
             _picture(canvas, x + place * (size + _GAP), y + _TITLE, phantom, variant.centre, axis)
@@ -93,9 +93,10 @@ def phantom_with(variant: NamedVariant, rates: PatternRates) -> Phantom:
     """The first head without disease that has it."""
     for seed in range(_MOST_DRAWS):
         drawn = _draw(seed, rates)
-        if drawn.described()[variant.word] == variant.value:
-            return sample_phantom(np.random.Generator(np.random.Philox(key=[PAGE_SEED, seed])), variants=drawn)
-    raise ValueError(f"no head with {variant.word}: {variant.value}")
+        if drawn.described()[variant.trait] == variant.value:
+            rng = np.random.Generator(np.random.Philox(key=[PAGE_SEED, seed]))
+            return sample_phantom(rng, variants=drawn, version=4)
+    raise ValueError(f"no head with {variant.trait}: {variant.value}")
 
 
 def _draw(seed: int, rates: PatternRates) -> Variants:

@@ -1,4 +1,4 @@
-"""Which anatomical variants and diseases a phantom has, at their prevalence in the literature (phantom.md)."""
+"""Which anatomical variants and diseases a phantom has, at published prevalences (Docs/model/phantom.md)."""
 
 from __future__ import annotations
 
@@ -110,20 +110,20 @@ class Variants:
     patterns: Patterns | None = None
 
     def described(self) -> dict[str, str]:
-        """What was drawn, in words, for records and evaluation by subgroup."""
-        words: dict[str, str] = {"ACoA": self.acoa, "A2": self.a2}
+        """What was drawn, as text, for records and evaluation by subgroup."""
+        described: dict[str, str] = {"ACoA": self.acoa, "A2": self.a2}
         if self.patterns is not None:
-            words |= self.patterns.described()
+            described |= self.patterns.described()
         for side in SIDES:
-            words[f"{side}-PCoA"] = self.pcoa[side]
-            words[f"{side}-A1"] = self.a1[side]
-            words[f"{side}-P1"] = {"fetal-full": "absent", "fetal-partial": "hypoplastic"}.get(
+            described[f"{side}-PCoA"] = self.pcoa[side]
+            described[f"{side}-A1"] = self.a1[side]
+            described[f"{side}-P1"] = {"fetal-full": "absent", "fetal-partial": "hypoplastic"}.get(
                 self.pcoa[side], "normal"
             )
-            words[f"{side}-MCA"] = self.mca[side]
-            words[f"{side}-VA"] = self.va[side]
-            words[f"{side}-OphA"] = "visible" if self.ophthalmic[side] else "not visible"
-        return words
+            described[f"{side}-MCA"] = self.mca[side]
+            described[f"{side}-VA"] = self.va[side]
+            described[f"{side}-OphA"] = "visible" if self.ophthalmic[side] else "not visible"
+        return described
 
 
 def sample_variants(rng: np.random.Generator, rates: VariantRates) -> Variants:
@@ -154,7 +154,7 @@ def sample_variants(rng: np.random.Generator, rates: VariantRates) -> Variants:
     if a1[affected] == "absent":
         a2 = "paired"
     if occluded and occlusion == "ICA":
-        # The middle cerebral artery then lives on the anterior communicating artery.
+        # The middle cerebral artery is then fed by the anterior communicating artery.
         pcoa[occlusion_side] = "absent"
         a1 = dict.fromkeys(SIDES, "normal")
         acoa, a2 = "single", "paired"

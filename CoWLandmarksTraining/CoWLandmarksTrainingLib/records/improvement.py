@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from CoWLandmarksLib.core.errors import ConfigurationError
+from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
 
+from .evaluation_file import read_errors
 from .metrics import bootstrap_interval, radial_errors
 
 if TYPE_CHECKING:  # the panel reads what is written here, without torch
     from ..evaluate.evaluation import CaseResult
 
 
+SCHEMA = "cow-comparison/1"
+COMPARISON_FILE = "comparison.json"
 FEWEST_SCANS = 6
 """With fewer scans an interval drawn from them lies on one side of zero by chance too often."""
 
@@ -49,24 +53,24 @@ class Improvement:
 
     def sentence(self) -> str:
         """For people, with a plain warning where the new model is not shown to be better."""
-        told = (
+        text = (
             f"On {self.scans} scan{'s' * (self.scans != 1)} the new model has a mean error of "
             f"{self.new_mre_mm:.2f} mm, the old one {self.old_mre_mm:.2f} mm (difference "
             f"{self.difference_mm:+.2f} mm"
         )
-        told += (
+        text += (
             ")."
             if self.interval_mm is None
             else f", 95 % interval {self.interval_mm[0]:+.2f} to {self.interval_mm[1]:+.2f})."
         )
         if not self.better:
-            return f"{told} WARNING: the new model is not better; keep the old one."
+            return f"{text} WARNING: the new model is not better; keep the old one."
         if not self.sure:
-            return f"{told} WARNING: so few scans do not show that it is better; evaluate both on more scans."
-        return told
+            return f"{text} WARNING: so few scans do not show that it is better; evaluate both on more scans."
+        return text
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for the log and the provenance of the model."""
+        """Plain values, as in `comparison.json`, in the log and in the provenance of the model."""
         return {
             "scans": self.scans,
             "landmarks": self.landmarks,
@@ -77,6 +81,33 @@ class Improvement:
             "better": self.better,
             "sure": self.sure,
         }
+
+
+def write_comparison(folder: Path, compared: Improvement) -> None:
+    """Write `comparison.json` into the folder of a training; raises OutputError."""
+    write_json(folder / COMPARISON_FILE, {"schema": SCHEMA, **compared.to_dict()})
+
+
+def read_comparison(folder: Path) -> Improvement | None:
+    """What a training has found against the model it began from; None where nothing was compared.
+
+    Raises AnnotationError.
+    """
+    file = folder / COMPARISON_FILE
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        interval = content["interval_mm"]
+        return Improvement(
+            int(content["scans"]),
+            int(content["landmarks"]),
+            float(content["old_mre_mm"]),
+            float(content["new_mre_mm"]),
+            None if interval is None else (float(interval[0]), float(interval[1])),
+        )
+    except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise AnnotationError(f"'{file}' cannot be read ({error!r}); run the step again.") from error
 
 
 def improvement(old: Sequence[CaseResult], new: Sequence[CaseResult]) -> Improvement | None:
@@ -90,20 +121,9 @@ def improvement_of_reports(old: Path, new: Path) -> Improvement | None:
 
     Raises ConfigurationError where a report cannot be read or has no errors by scan.
     """
-    before, after = _errors_of(old), _errors_of(new)
+    before, after = read_errors(old), read_errors(new)
     names = [name for name in before if name in after]
     return paired(np.array([before[name] for name in names]), np.array([after[name] for name in names]))
-
-
-def _errors_of(report: Path) -> dict[str, list[float]]:
-    path = report / "evaluation.json" if report.is_dir() else report
-    try:
-        scans = json.loads(path.read_text(encoding="utf-8"))["errors_mm"]
-        return {str(name): [float("nan" if e is None else e) for e in errors] for name, errors in scans.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(
-            f"'{path}' is no report with errors by scan ({type(error).__name__}); run evaluate again."
-        ) from error
 
 
 def paired(before: np.ndarray, after: np.ndarray) -> Improvement | None:

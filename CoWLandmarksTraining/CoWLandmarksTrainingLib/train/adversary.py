@@ -11,7 +11,7 @@ import torch
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.detect.model import GridSpec
 
-from ..config.settings import DiscriminatorSettings, View
+from ..config.settings import DiscriminatorSettings, DiscriminatorView
 from ..records.metrics import confusions
 from .batches import Batch, RealSampler
 from .checkpoint import random_state, set_random_state
@@ -190,7 +190,7 @@ class Adversary:
 
     def _visible(self, mask: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """(B, n): what may be judged; re-rendered heatmaps of points beyond the window would be nonsense."""
-        if self.config.view is not View.RENDERED:
+        if self.config.view is not DiscriminatorView.RENDERED:
             return mask
         return mask * (truth.flatten(2).amax(dim=2) > _IN_WINDOW)
 

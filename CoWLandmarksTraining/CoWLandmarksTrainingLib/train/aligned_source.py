@@ -14,11 +14,10 @@ from CoWLandmarksLib.detect.coarse import SAMPLING_SPACING_MM, WINDOW, pool_for_
 from CoWLandmarksLib.networks.resampling import resample
 from scipy.spatial.transform import Rotation
 
-from ..align.aligned_folder import AlignedCase, AlignedFrame
 from ..augment.augmentation import Deformation, draw_deformation, sample_image
 from ..augment.earlier_errors import simulated_alignment, simulated_estimate
-from ..cohort.annotated_cases import INSIDE, UNKNOWN
 from ..config.settings import AugmentationSettings, CoarseSettings
+from ..records.aligned_folder import INSIDE, UNKNOWN, AlignedCase, AlignedFrame
 from .posed_case import LandmarkSet, PosedCase
 from .stages import Posing, Stage
 

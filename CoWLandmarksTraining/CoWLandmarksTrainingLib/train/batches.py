@@ -16,7 +16,7 @@ class Sample:
 
     `image` (C, K, J, I) in network units; `landmarks` (n, 3) mm from the first voxel along i, j, k, NaN where a
     landmark is absent or unknown; `mask` (n,) 0 for landmarks that do not count; `expected` (n, 3), like `landmarks`,
-    where the stages before expect them (None: the network is not told); `origin_mm` (3,) place of the first voxel in
+    where the stages before expect them (None: it is not read); `origin_mm` (3,) place of the first voxel in
     the reference frame, NaN where the stage knows none; `name` of the case, for messages.
     """
 

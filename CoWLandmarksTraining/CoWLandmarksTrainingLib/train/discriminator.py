@@ -8,7 +8,7 @@ from CoWLandmarksLib.detect.model import GridSpec
 from torch import nn
 from torch.nn import functional
 
-from ..config.settings import DiscriminatorSettings, View
+from ..config.settings import DiscriminatorSettings, DiscriminatorView
 
 _SUMMARY = (3, 4, 4)
 
@@ -53,9 +53,9 @@ def discriminator_input(
     frame (None: that of `grid`), the voxels being those of `grid`; the heatmaps may be a window of it.
     """
     view = config.view
-    if view is View.SQUARED:
+    if view is DiscriminatorView.SQUARED:
         heatmaps = heatmaps * heatmaps
-    elif view is View.RENDERED:
+    elif view is DiscriminatorView.RENDERED:
         heatmaps = rendered_again(heatmaps, grid.spacing, sigma_mm, config.sharpness)
     shown = [heatmaps * keep[:, :, None, None, None]]
     if config.extra_channels:

@@ -15,6 +15,7 @@ import torch
 from CoWLandmarksLib.core.atomic_files import atomic_path, write_text
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
 
+from ..records.training_log import LOG_FILE
 from .checkpoint import read_checkpoint
 from .trainer import CHECKPOINT_NAME, Trainer
 
@@ -48,7 +49,7 @@ def write_light_states(folder: Path, out: Path, stages: Sequence[str]) -> None:
             size = temporary.stat().st_size
             if size >= LARGEST_FILE:
                 raise OutputError(f"'{path}' would have {size / 2**20:.1f} MiB, too much to travel.")
-        log = folder / name / "log.jsonl"
+        log = folder / name / LOG_FILE
         if log.exists():
             lines = log.read_text(encoding="utf-8").splitlines()[-_LOG_LINES:]
             (out / f"log-{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -85,6 +86,6 @@ def take_over(trainer: Trainer, folder: Path, stage: str) -> bool:
     trainer.folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"log-{stage}.jsonl"
     if log.exists() and trainer.processes.first:
-        write_text(trainer.folder / "log.jsonl", log.read_text(encoding="utf-8"))
+        write_text(trainer.folder / LOG_FILE, log.read_text(encoding="utf-8"))
     trainer.save_checkpoint(seconds)
     return True

@@ -45,7 +45,7 @@ class Method(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Positions (n, 3) RAS mm on `grid` and scores (n,) of one sample, (n, ...).
 
-        `expected` (n, 3) RAS mm: where the stages before expect the landmarks, if they were told.
+        `expected` (n, 3) RAS mm: where the stages before expect the landmarks, if that is known.
         """
 
 
@@ -66,7 +66,7 @@ def method_loss(
 class HeatmapRegression:
     """Tan et al. 2023: targets exp(-|x - x_i|^2 / (2 sigma^2)), the weighted L2 of Eq. 2, the maximum as position.
 
-    `shape` (K, J, I) and `spacing` (3,) mm (R, A, S) of the grid; `prior_sigma_mm` None: the network is not told
+    `shape` (K, J, I) and `spacing` (3,) mm (R, A, S) of the grid; `prior_sigma_mm` None: it does not read
     where the landmarks are expected. `subvoxel` False: targets are centred on voxels, and so is the decoding.
     """
 

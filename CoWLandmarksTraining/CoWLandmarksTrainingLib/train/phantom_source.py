@@ -7,20 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from CoWLandmarksLib.core.alignment import REFERENCE_SPACING_MM, fit_similarity_robustly
+from CoWLandmarksLib.core.alignment import (
+    CIRCLE_SHAPE,
+    CIRCLE_SPACING_MM,
+    REFERENCE_SPACING_MM,
+    fit_similarity_robustly,
+)
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.core.volume import Grid, Modality, apply_affine, axis_aligned_grid
-from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE, CIRCLE_SPACING_MM
 from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM, crop_or_pad
 
 from ..augment.earlier_errors import simulated_estimate
-from ..cohort.annotated_cases import INSIDE
 from ..config.settings import PHANTOM_VERSION
 from ..phantom.atlas import default_atlas
 from ..phantom.case_cache import circle_case, coarse_case, fine_case
 from ..phantom.circle_cases import MARGIN, case_grid
 from ..phantom.geometry import sample_phantom
 from ..phantom.training_cases import FINE_WINDOW, FINE_WINDOWS_PER_CASE, dequantise
+from ..records.aligned_folder import INSIDE
 from .aligned_source import FIELD_SHIFT_MM, OFF_TARGET_SHARE
 from .posed_case import LandmarkSet, PosedCase
 from .stages import Posing, Stage

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from CoWLandmarksLib.core.volume import Grid, Modality
 
-from ..cohort.annotated_cases import INSIDE
+from ..records.aligned_folder import INSIDE
 from .stages import Stage
 
 
@@ -20,7 +20,7 @@ class PosedCase:
     `image` (C, K, J, I) float32 in network units, one channel for each of the stage's; `grid` its voxels, axes along
     R, A, S, in mm of the reference frame (or, for a stage that knows none, of a frame of its own); `landmarks` (n, 3)
     mm in that frame, NaN unless their `status` (n,) is 1 (0: absent; -1: beyond the image or not annotated);
-    `expected` (n, 3) where the stages before would expect them, where the stage is told.
+    `expected` (n, 3) where the stages before would expect them, where the stage reads it.
     """
 
     image: torch.Tensor

@@ -1,4 +1,4 @@
-"""Training in several processes (torchrun): who am I, and what do all of us say?"""
+"""Training in several processes (torchrun): rank of this one, and sums over all."""
 
 from __future__ import annotations
 
@@ -55,8 +55,10 @@ class Processes:
         """Whether any process wants to stop, and the first process's clock."""
         if self.world == 1:
             return stop, seconds
-        said = self.sum(torch.tensor([float(stop), seconds if self.first else 0.0], dtype=torch.float64, device=device))
-        return bool(said[0] > 0), float(said[1])
+        summed = self.sum(
+            torch.tensor([float(stop), seconds if self.first else 0.0], dtype=torch.float64, device=device)
+        )
+        return bool(summed[0] > 0), float(summed[1])
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -16,12 +16,11 @@ from CoWLandmarksLib.core.volume import Modality
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data import Sampler as IndexSampler
 
-from ..align.aligned_folder import AlignedFrame
 from ..augment.augmentation import jittered, mirrored
 from ..augment.intensity_variation import varied
-from ..cohort.annotated_cases import ABSENT, INSIDE
 from ..cohort.parallel import begin_worker
 from ..config.settings import AugmentationSettings
+from ..records.aligned_folder import ABSENT, INSIDE, AlignedFrame
 from .aligned_source import drawn_deformation, drawn_window, status_on
 from .batches import Batch, RealSets, Sample, stacked
 from .posed_case import CaseSource, LandmarkSet, PosedCase
@@ -53,7 +52,7 @@ class StageSamples(Dataset):  # type: ignore[type-arg]
         return self.finished(self._source(rng).case(self.stage, number, rng), rng)
 
     def finished(self, case: PosedCase, rng: np.random.Generator) -> Sample:
-        """A sample of a case, its look changed and mirrored at random."""
+        """A sample of a case, its intensities changed and mirrored at random."""
         own = self.augmentation
         image = varied(case.image, rng, case.modality) if own.intensity else case.image
         image = jittered(image, rng, own.gain, own.gamma, own.noise)
@@ -158,7 +157,7 @@ class _Consecutive(IndexSampler[list[int]]):
 
 
 @dataclass(frozen=True)
-class _Told(Dataset):  # type: ignore[type-arg]
+class _ErrorsAsSamples(Dataset):  # type: ignore[type-arg]
     """Samples, or the error in the place of one: a worker would wrap it in a report for programmers."""
 
     samples: Dataset  # type: ignore[type-arg]
@@ -231,7 +230,7 @@ def batches(
             f"A batch of {batch_size} cannot be shared by {us.world} processes; change batch_size."
         )
     loader = DataLoader(
-        _Told(samples),
+        _ErrorsAsSamples(samples),
         batch_sampler=_Consecutive(first, batch_size, us),
         num_workers=workers,
         collate_fn=_collated,

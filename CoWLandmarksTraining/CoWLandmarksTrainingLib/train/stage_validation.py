@@ -14,11 +14,11 @@ from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import OutputError
 from CoWLandmarksLib.detect.fine import choose_windows
 
-from ..align.aligned_folder import AlignedCase
 from ..augment.augmentation import draw_deformation
 from ..augment.earlier_errors import simulated_estimate
 from ..config.settings import ONLY_TRANSLATIONS
 from ..figures.error_picture import write_error_picture
+from ..records.aligned_folder import AlignedCase
 from ..records.metrics import confusions, mean_radial_error, radial_errors, successful_detection_rate
 from .aligned_source import AlignedSource, central_field_window, status_on
 from .batches import stacked
@@ -80,10 +80,10 @@ class StageValidation:
         status = status_on(stage.grid, case.landmarks, case.status)
         mean = self.source.frame.mean_landmarks
         expected = simulated_estimate(case.landmarks, rng, mean, with_circle=stage.after_circle)
-        told = expected if stage.priors else None
+        prior_points = expected if stage.priors else None
         for window in choose_windows(expected, stage.grid, stage.shape):
             grid = stage.grid.window(window.start, stage.shape)
-            yield plain.laid(case, stage, grid, deformation, status, told), list(window.landmarks)
+            yield plain.laid(case, stage, grid, deformation, status, prior_points), list(window.landmarks)
 
     def _draw(self, path: Path, found: np.ndarray, truth: np.ndarray, step: int) -> None:
         first = self.cases[0]

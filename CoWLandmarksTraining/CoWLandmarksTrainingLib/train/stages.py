@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+from CoWLandmarksLib.core.alignment import CIRCLE_SHAPE, CIRCLE_SPACING_MM
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.core.volume import Grid
-from CoWLandmarksLib.detect.circle import CIRCLE_SHAPE, CIRCLE_SPACING_MM, circle_grid
+from CoWLandmarksLib.detect.circle import circle_grid
 from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM, WINDOW
-from CoWLandmarksLib.detect.model import NetworkPart
+from CoWLandmarksLib.detect.model import GridSpec, NetworkPart
 from CoWLandmarksLib.networks.generator import GeneratorConfig
 
-from ..align.aligned_folder import AlignedFrame
-from ..config.settings import STAGE_NAMES, FineSettings, StageSettings, TrainingPlan
+from ..config.settings import STAGE_NAMES, FineSettings, StageSettings
+from ..config.training_plan import TrainingPlan
+from ..records.aligned_folder import AlignedFrame
 from .methods import HeatmapRegression, Method
 
 METHODS = ("heatmaps",)
@@ -38,7 +40,7 @@ class Stage:
 
     `grid` is the reference grid that its window moves in (FIELD: unused); `shape` (K, J, I) and `spacing_mm` (3,)
     (R, A, S) are of what it reads; `channels` say what of the image: "mean" and "maximum" over finer voxels, or the
-    "image" itself. `priors`: it is told where the stages before expect the landmarks; `after_circle`: these are the
+    "image" itself. `priors`: it reads where the stages before expect the landmarks; `after_circle`: these are the
     errors of a circle stage as well. `start` are trained weights to begin with (None: random ones).
     """
 
@@ -137,3 +139,9 @@ def _check_shape(name: str, config: GeneratorConfig, shape: tuple[int, int, int]
         )
     if name == "fine" and any(side > whole for side, whole in zip(shape, reference.shape, strict=True)):
         raise ConfigurationError(f"fine.window {shape} is larger than the crop {reference.shape}; make it smaller.")
+
+
+def grid_spec(grid: Grid) -> GridSpec:
+    """A grid as a model keeps it."""
+    spacing, centre = (tuple(float(v) for v in values) for values in (grid.spacing, grid.centre))
+    return GridSpec(grid.shape, (spacing[0], spacing[1], spacing[2]), (centre[0], centre[1], centre[2]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -17,41 +17,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError, is_out_of_memory
+from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, StoppedError
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
-from ..config.settings import TrainerConfig
+from ..config.trainer_config import TrainerConfig
+from ..records.training_log import LOG_FILE, TrainingLog
 from .adversary import Adversary
 from .batches import Batch
 from .checkpoint import read_checkpoint, write_checkpoint
+from .memory import enough_memory, memory_mb
 from .methods import Method, method_loss
 from .processes import Processes
 from .samples import WorkerKilledError, batches
-from .training_log import TrainingLog, memory_mb
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "checkpoint.pt"
 _DIAGNOSED_EVERY = 10
-"""Steps between looks at where the discriminator's gradient leads."""
-MEMORY_ADVICE = (
-    "raise {stage}.accumulate, or use training.checkpoint_activations, training.mixed_precision, a smaller "
-    "{stage}.batch_size or {stage}.base_width"
-)
-
-
-@contextmanager
-def enough_memory(what: str, advice: str = "use a smaller batch_size or base_width") -> Iterator[None]:
-    """ConfigurationError in place of torch's words when there is too little memory for `what` happens inside."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ConfigurationError(f"There is too little memory for {what}; {advice}.") from error
-
-
+"""Steps between measurements of where the discriminator's gradient leads."""
 LogSink = Callable[[dict[str, Any]], None]
 Validation = Callable[[torch.nn.Module, int], dict[str, Any]]
 """Judges the averaged network at a step; what it returns goes into the log."""
@@ -102,7 +86,7 @@ class Trainer:
                 self._same_start(adversary.discriminator)
         self.average = {name: value.detach().clone() for name, value in self.generator.state_dict().items()}
         self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate)
-        self.log = TrainingLog(self.folder / "log.jsonl" if self.processes.first else None)
+        self.log = TrainingLog(self.folder / LOG_FILE if self.processes.first else None)
         self.step = 0
         self.seconds_before = 0.0
         self.alpha = config.alpha_at(0.0)
@@ -123,7 +107,7 @@ class Trainer:
         should_stop: Callable[[], bool] = lambda: False,
         validate: Validation | None = None,
     ) -> None:
-        """Train until the configured steps or seconds (over all resumed pieces) are used up.
+        """Train until the configured steps or seconds (over all resumed sessions) are used up.
 
         `should_stop` is asked between steps; when it says so, a checkpoint is written and StoppedError raised.
         `validate` judges the averaged network every `validate_every` steps and at the end. Raises
@@ -131,7 +115,7 @@ class Trainer:
         checkpoint cannot be written; one on the way that cannot be written is only warned of.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        tell = on_log or (lambda entry: None)
+        report = on_log or (lambda entry: None)
         started = saved = logged = time.monotonic()
         losses: list[float] = []
         phase_2 = self.config.adversarial_from
@@ -163,16 +147,16 @@ class Trainer:
                     losses.append(self.train_step(batch))
                 now = time.monotonic()
                 if now - logged >= self.config.log_seconds or self.step in (1, self.config.steps, phase_2):
-                    tell(self._log_entry(losses, rate, elapsed, now - logged, waited))
+                    report(self._log_entry(losses, rate, elapsed, now - logged, waited))
                     losses.clear()
                     logged, waited = now, 0.0
                 if validate and self.config.validate_every and self.step % self.config.validate_every == 0:
-                    self._validate(validate, tell)
+                    self._validate(validate, report)
                 if time.monotonic() - saved > self.config.checkpoint_seconds:
                     self._save_if_possible(elapsed)
                     saved = time.monotonic()
             if validate and not (self.config.validate_every and self.step % self.config.validate_every == 0):
-                self._validate(validate, tell)
+                self._validate(validate, report)
         finally:
             del feed  # ends the processes that make batches
         self.seconds_before = elapsed
@@ -355,11 +339,11 @@ class Trainer:
             entry |= self.adversary.log() if entry["phase"] == 2 else {}
         return self.log.append(entry)
 
-    def _validate(self, validate: Validation, tell: LogSink) -> None:
+    def _validate(self, validate: Validation, report: LogSink) -> None:
         if self.processes.first:
             with enough_memory(f"the validation after step {self.step}", self.memory_advice):
                 result = validate(self.averaged_generator().to(self.device), self.step)
-            tell(self.log.append({"step": self.step, "validation": result}))
+            report(self.log.append({"step": self.step, "validation": result}))
         self.processes.wait()
 
     def _stop(self, elapsed: float) -> None:

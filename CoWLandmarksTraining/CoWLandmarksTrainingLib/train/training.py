@@ -1,8 +1,7 @@
-"""One training: every stage of a recipe in turn, calibration, one model file, and whether it helped."""
+"""One training: every stage of a recipe in turn, then its model file."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,47 +9,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from CoWLandmarksLib import __version__
-from CoWLandmarksLib.core.atomic_files import write_json
-from CoWLandmarksLib.core.calibration import UNCALIBRATED
-from CoWLandmarksLib.core.errors import ConfigurationError, ModelError, OutputError, StoppedError
-from CoWLandmarksLib.core.volume import Grid
-from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, GridSpec, Model, NetworkPart, load_model, save_model
-from CoWLandmarksLib.networks.packed_weights import pack_weights, unpack_weights
+from CoWLandmarksLib.core.errors import ConfigurationError, ModelError, StoppedError
+from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, Model, NetworkPart, load_model
 
-from ..config.settings import DEFAULT_START, AugmentationSettings, TrainingPlan, trainer_config
-from ..evaluate.fit_calibration import calibrated
-from ..records.improvement import improvement
+from ..config.settings import DEFAULT_START, AugmentationSettings
+from ..config.trainer_config import trainer_config
+from ..config.training_plan import TrainingPlan
+from ..records.training_folder import MODEL_FILE
 from .adversary import Adversary
 from .aligned_source import AlignedSource
+from .begun_training import claim
 from .checkpoint import averaged_weights
 from .light_state import take_over, write_light_states
+from .memory import MEMORY_ADVICE
+from .model_provenance import known_seeds
+from .phantom_data import phantom_source
 from .phantom_source import PhantomSource, check_phantoms_fit
 from .processes import Processes
 from .samples import RealSetSampler, StageSamples
 from .stage_validation import StageValidation
-from .stages import Stage, recipe
-from .trainer import CHECKPOINT_NAME, MEMORY_ADVICE, LogSink, Trainer, Validation, enough_memory
-from .training_data import TrainingData, phantom_source, same_frame
+from .stages import Stage, grid_spec, recipe
+from .trained_model import deliver_model
+from .trainer import CHECKPOINT_NAME, LogSink, Trainer, Validation
+from .training_data import TrainingData
 
 logger = logging.getLogger(__name__)
 
-MODEL_FILE = "model.cow.pt"
-PLAN_FILE = "plan.json"
-COMPARISON_FILE = "comparison.json"
 _MOST_VALIDATED = 8
-_MAY_CHANGE = {"training": ("workers", "log_seconds", "checkpoint_seconds")}
-"""Settings that change nothing of what is learnt; they may differ when a training goes on."""
 
 
 @dataclass(frozen=True)
 class Training:
     """One training: what it learns from, settings, place, device and this process's part.
 
-    `name`, `licence` and `card` (a sentence before the others) are for the model; by default those of a user's own.
+    `name`, `licence` and `description` (its first sentence) are for the model; by default those of a user's own.
     """
 
     data: TrainingData
@@ -60,7 +54,7 @@ class Training:
     processes: Processes = field(default_factory=Processes)
     name: str | None = None
     licence: str = "of the data it was trained on; not stated"
-    card: str = ""
+    description: str = ""
 
     @property
     def model_file(self) -> Path:
@@ -122,9 +116,9 @@ class Training:
 
     def samples(self, stage: Stage) -> StageSamples:
         """All samples of a stage."""
-        sources = self.data.sources(self.phantoms)
-        if any(isinstance(source, PhantomSource) for source, _ in sources):
+        if self.data.uses_phantoms:
             check_phantoms_fit(stage)
+        sources = self.data.sources(self.phantoms)
         middle = float(self.data.frame.grid.centre[0])
         permutation = self.data.anatomy.mirror_permutation
         return StageSamples(stage, sources, permutation, self.augmentation, self.plan.training.seed, middle)
@@ -161,29 +155,6 @@ class Training:
         pictures = self.out / stage.name / "pictures" if stage.name == "fine" else None
         return StageValidation(stage, source, cases, self.data.anatomy, self.device, pictures)
 
-    def model(self) -> Model:
-        """The model of all stages as they were trained, uncalibrated. Raises ConfigurationError where one was not."""
-        parts = {stage.name: self._part(stage) for stage in self.stages}
-        fine, frame = self.plan.fine, self.data.frame
-        steps = {stage.name: self._steps_of(stage) for stage in self.stages}
-        return Model(
-            name=self.name or f"{self.out.resolve().name}-{self.plan.name}",
-            anatomy=self.data.anatomy,
-            coarse=parts["coarse"],
-            circle=parts.get("circle"),
-            fine=parts["fine"],
-            window=self.stage("fine").shape,
-            prior_sigma_mm=fine.prior_sigma_mm,
-            shape=self.data.shape_model(),
-            grid=_grid_spec(frame.grid),
-            intensity=dict(self.data.rules),
-            provenance=self._provenance(steps),
-            licence=self.licence,
-            card=self._card(),
-            decode_with_prior=fine.decode_with_prior,
-            read_mirrored=self.augmentation.mirror,
-        )
-
     def _start_of(self, name: str) -> NetworkPart | None:
         """The network of the model to begin with for a stage; None where it has none or it knows another input."""
         model = self.start
@@ -193,7 +164,7 @@ class Training:
         if part is None or name == "coarse":
             return part
         known = replace(self.data.frame, mean_landmarks=model.shape.mean)
-        if not same_frame(self.data.frame, known):
+        if not self.data.frame.same_as(known):
             logger.warning("The %s network of the model to begin from knows another frame; it begins anew.", name)
             return None
         if name == "fine" and model.reads_priors != self.plan.fine.priors:
@@ -228,7 +199,7 @@ class Training:
         return Adversary(
             count,
             plan.discriminator,
-            _grid_spec(stage.grid),
+            grid_spec(stage.grid),
             stage.settings.sigma_mm,
             stage.method,
             real,
@@ -236,62 +207,6 @@ class Training:
             seed=plan.training.seed,
             processes=self.processes,
         )
-
-    def _part(self, stage: Stage) -> NetworkPart:
-        """What became of a stage, rounded to what is stored, so that calibration sees that."""
-        checkpoint = self.out / stage.name / CHECKPOINT_NAME
-        weights = None if stage.fixed else averaged_weights(checkpoint)
-        if weights is None:
-            if stage.start is None:
-                raise ConfigurationError(
-                    f"The {stage.name} network in '{self.out}' is not trained yet; train it first."
-                )
-            weights = stage.start.weights
-        kept = stage.start if stage.fixed else None
-        sigma_mm = stage.settings.sigma_mm if kept is None else kept.sigma_mm
-        return NetworkPart(stage.config, unpack_weights(pack_weights(weights)), sigma_mm, UNCALIBRATED)
-
-    def _steps_of(self, stage: Stage) -> dict[str, Any]:
-        log = {} if stage.fixed else _last_state(self.out / stage.name / CHECKPOINT_NAME)
-        return {
-            "steps": log.get("step", 0),
-            "seconds": round(log.get("seconds", 0.0)),
-            "batch_size": stage.settings.batch_size,
-        }
-
-    def _provenance(self, steps: Mapping[str, Any]) -> dict[str, Any]:
-        """Numbers only, no names of cases or patients."""
-        sources = self.data.sources(self.phantoms)
-        phantoms = any(isinstance(source, PhantomSource) for source, _ in sources)
-        return {
-            **self.data.provenance(),
-            "program": __version__,
-            "preset": self.plan.name,
-            "seed": self.plan.training.seed,
-            **({"case_seeds": [self.phantom_seed]} if phantoms else {}),
-            **steps,
-            **(
-                {}
-                if self.start is None
-                else {"started_from": {"model": self.start.name, **_without_cohort(self.start.provenance)}}
-            ),
-            "plan": self._plan_without_paths(),
-        }
-
-    def _plan_without_paths(self) -> dict[str, Any]:
-        plan = self.plan.to_dict()
-        plan["training"]["start_from"] = Path(plan["training"]["start_from"]).name
-        return plan
-
-    def _card(self) -> str:
-        trained = [f"{stage.name} {stage.settings.all_steps}" for stage in self.stages if not stage.fixed]
-        told = [
-            self.card,
-            f"Trained with CoW Landmarks {__version__} on {self.data.description()}; steps: {', '.join(trained)}.",
-            *self.data.frame.notes,
-            "Research use only; not a medical device; its accuracy on patients is not established. Check every point.",
-        ]
-        return " ".join(sentence for sentence in told if sentence)
 
 
 def train(
@@ -307,7 +222,7 @@ def train(
 ) -> Path | None:
     """Train the stages in turn and write the model file; returns its path.
 
-    `minutes` is the length of this piece: afterwards it stops as by `should_stop`. `only`: this stage alone, and no
+    `minutes` is the length of this session: afterwards it stops as by `should_stop`. `only`: this stage alone, and no
     model (None is returned). `state_from` and `state_to` are folders of light states that travel (light_state.py).
     Raises OutputError when the folder holds a training and `resume` is not wanted, ConfigurationError when the data or
     the settings do not allow a training, StoppedError when it was stopped with checkpoints.
@@ -323,20 +238,20 @@ def train(
     for stage in chosen:
         training.samples(stage)  # phantoms that do not fit a stage are refused before the stages before it are trained
     claim(training, resume or only is not None)
-    tell = on_log or (lambda entry: None)
+    report = on_log or (lambda entry: None)
     with light_states(training, state_to):
         for stage in chosen:
             if stage.fixed:
                 continue
             trainer = training.trainer(stage, state_from)
-            trainer.run(lambda e, s=stage: tell({"stage": s.name, **e}), stop, training.validation(stage))  # type: ignore[misc]
+            trainer.run(lambda e, s=stage: report({"stage": s.name, **e}), stop, training.validation(stage))  # type: ignore[misc]
             del trainer
     if only is not None:
         return None
     if training.processes.agreed(stop(), 0.0, training.device)[0]:
         raise StoppedError("The networks are trained; the same command goes on with the calibration.")
     if training.processes.first:
-        _deliver(training, tell)
+        deliver_model(training, report)
     training.processes.wait()
     return training.model_file
 
@@ -350,114 +265,3 @@ def light_states(training: Training, out: Path | None) -> Iterator[None]:
         if out is not None and training.processes.first:
             out.mkdir(parents=True, exist_ok=True)
             write_light_states(training.out, out, training.plan.training.stages)
-
-
-def _deliver(training: Training, tell: LogSink) -> None:
-    """Calibrate, compare with the model it began from, and write the model file."""
-    device, data, start = training.device.type, training.data, training.start
-    # Tables of networks that this training did not go on with say nothing of its own.
-    before = start if all(stage.start is not None for stage in training.stages) else None
-    tell({"stage": "calibration", "message": "measuring the confidences"})
-    with enough_memory("the calibration"):
-        model = calibrated(
-            training.model(),
-            lambda model: data.read_calibration(model, device),
-            lambda model: data.read_absence(model, device),
-            before,
-        )
-    if model.fine.calibration is (UNCALIBRATED if before is None else before.fine.calibration):  # nothing was measured
-        whose = "a guess" if before is None else "those of the model it began from"
-        model = replace(model, card=f"{model.card} There was no validation scan: confidences are {whose}.")
-    compared = None
-    if start is not None:
-        tell({"stage": "comparison", "message": "comparing with the model it began from"})
-        with enough_memory("the comparison"):
-            compared = improvement(data.read_validation(start, device), data.read_validation(model, device))
-    if compared is not None:
-        model = replace(model, provenance={**model.provenance, "compared_with_start": compared.to_dict()})
-        write_json(training.out / COMPARISON_FILE, {"schema": "cow-comparison/1", **compared.to_dict()})
-        tell({"stage": "comparison", "message": compared.sentence(), **compared.to_dict()})
-    elif start is not None:
-        told = "There is no validation scan: whether the new model is better than the one it began from is not known."
-        tell({"stage": "comparison", "message": told})
-    save_model(model, training.model_file, eight_bit=True)
-
-
-def claim(training: Training, resume: bool) -> None:
-    """Note what is trained in `training.out`, or make sure that it is the same as what was begun there.
-
-    Raises OutputError when something was begun and `resume` is not wanted, ConfigurationError when it was another
-    training. Images that have been replaced since, as after a repair, are named in a warning.
-    """
-    path = training.out / PLAN_FILE
-    now = {"schema": "cow-training-plan/2", "plan": training.plan.to_dict(), "cases": training.data.fingerprint()}
-    if path.exists():
-        if not resume:
-            raise OutputError(f"'{training.out}' holds a training; go on with --resume, or choose another --out.")
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"'{path}' is damaged ({error}); choose another --out.") from error
-        images = before.pop("images", {}) if isinstance(before, dict) else {}
-        if _essence(before) != _essence(json.loads(json.dumps(now))):
-            raise ConfigurationError(
-                f"Settings or cases differ from those that '{training.out}' was begun with; "
-                "use the same ones to resume, or choose another --out."
-            )
-        present = training.data.images()
-        replaced = sorted(name for name, content in present.items() if images.get(name, content) != content)
-        if replaced:
-            logger.warning(
-                "Images replaced since the training was begun are learnt from now on: %s.", ", ".join(replaced)
-            )
-    training.processes.wait()
-    if training.processes.first and not path.exists():
-        write_json(path, {**now, "images": training.data.images()})
-    training.processes.wait()
-
-
-def _essence(content: Any) -> Any:
-    """A plan file without what may change."""
-    if not isinstance(content, dict) or not isinstance(content.get("plan"), dict):
-        return content
-    plan = {
-        section: {key: value for key, value in values.items() if key not in _MAY_CHANGE.get(section, ())}
-        if isinstance(values, dict)
-        else values
-        for section, values in content["plan"].items()
-    }
-    return {**content, "plan": plan}
-
-
-def _grid_spec(grid: Grid) -> GridSpec:
-    """A grid as a model keeps it."""
-    spacing, centre = (tuple(float(v) for v in values) for values in (grid.spacing, grid.centre))
-    return GridSpec(grid.shape, (spacing[0], spacing[1], spacing[2]), (centre[0], centre[1], centre[2]))
-
-
-def _last_state(checkpoint: Path) -> dict[str, Any]:
-    if not checkpoint.exists():
-        return {}
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return {"step": int(state["step"]), "seconds": float(state["seconds"])}
-
-
-def _without_cohort(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """A provenance without the settings of its training, which would grow with every training on."""
-    return {key: value for key, value in provenance.items() if key != "plan"}
-
-
-def known_seeds(told: Any, *, are_seeds: bool = False) -> Iterator[int]:
-    """Seeds in a model's provenance: its own, its networks', those of their cases and of the models before it.
-
-    A provenance is free in form; what is no whole number is passed over. `are_seeds`: all numbers in it are.
-    """
-    if isinstance(told, Mapping):
-        for key, value in told.items():
-            if key not in ("calibration", "plan"):
-                yield from known_seeds(value, are_seeds=are_seeds or key in ("seed", "case_seeds"))
-    elif isinstance(told, (list, tuple)):
-        for value in told:
-            yield from known_seeds(value, are_seeds=are_seeds)
-    elif are_seeds and isinstance(told, int) and not isinstance(told, bool):
-        yield told
