@@ -244,6 +244,7 @@ def round_circle(some: Scene, spacing: float = 1.5) -> Grid:
     return axis_aligned_grid(np.nanmean(some.landmarks, axis=0), np.full(3, spacing), (32, 36, 40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("index", "means", "places"),
     [
@@ -280,6 +281,7 @@ class TestRenderedEffects:
         assert made.volume.voxels.max() == 255
         np.testing.assert_allclose(made.volume.grid.spacing[[0, 2]], record["voxel_mm"])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("version", PHANTOM_VERSIONS)
     def test_a_training_case_is_the_same_whoever_renders_it(self, version: int) -> None:
         digests = set()
@@ -354,6 +356,7 @@ class TestRenderedEffects:
             assert np.median(gap.min(axis=1)) == pytest.approx(0.8, abs=0.25)
             assert set(found.sinuses.signal) == {0.9 * look.artery}
 
+    @pytest.mark.slow
     def test_the_head_is_turned_by_up_to_forty_degrees_where_it_is_turned(self) -> None:
         rng = np.random.Generator(np.random.Philox(8))
         angles = []

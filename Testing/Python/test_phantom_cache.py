@@ -68,6 +68,7 @@ def test_versions_and_seeds_do_not_share_files(rendered: list[tuple[str, int]], 
     assert {kind for kind, _ in rendered} == {"head"}
 
 
+@pytest.mark.slow
 def test_what_a_training_learns_does_not_depend_on_who_rendered_a_case_or_when(
     rendered: list[tuple[str, int]], tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ class TestCase:
         assert again.truth == case(modality).truth
         assert again.record == case(modality).record
 
+    @pytest.mark.slow
     def test_the_held_out_anatomy_gives_another_head_and_says_so(self) -> None:
         held_out = make_case(5, 2, Modality.MRA, version=4, anatomy="held-out")
         assert held_out.record["anatomy"] == held_out.record["variants"]["anatomy"] == "held-out"

@@ -106,6 +106,7 @@ def test_geometry_needs_neither_slicer_nor_simpleitk_nor_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
 
 
+@pytest.mark.slow
 def test_every_vessel_is_a_finite_evenly_spaced_tube() -> None:
     for phantom in everybody():
         assert len({vessel.name for vessel in phantom.vessels}) == len(phantom.vessels)
@@ -117,6 +118,7 @@ def test_every_vessel_is_a_finite_evenly_spaced_tube() -> None:
             assert np.linalg.norm(np.diff(vessel.points, axis=0), axis=1).max() < 1.0
 
 
+@pytest.mark.slow
 def test_labels_are_those_of_the_anatomy_and_only_on_present_arteries() -> None:
     codes = {artery.label: artery.code for artery in ANATOMY.arteries}
     for phantom in everybody():
@@ -128,6 +130,7 @@ def test_labels_are_those_of_the_anatomy_and_only_on_present_arteries() -> None:
                 assert vessel.name in (codes[vessel.label], "ACoA-2", "BA-2")
 
 
+@pytest.mark.slow
 def test_every_present_artery_begins_and_ends_at_its_landmarks() -> None:
     for phantom in everybody():
         for artery in ANATOMY.arteries:
@@ -139,6 +142,7 @@ def test_every_present_artery_begins_and_ends_at_its_landmarks() -> None:
                     assert np.allclose(end, point(phantom, code), atol=1e-6), (artery.code, code)
 
 
+@pytest.mark.slow
 def test_an_end_of_a_present_artery_is_without_landmark_only_where_a1_is_absent() -> None:
     for phantom in everybody():
         for artery in ANATOMY.arteries:
@@ -149,6 +153,7 @@ def test_an_end_of_a_present_artery_is_without_landmark_only_where_a1_is_absent(
                         assert phantom.variants[f"{code[0]}-A1"] == "absent"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_the_genu_of_the_anterior_cerebral_artery_is_its_most_anterior_point(side: str) -> None:
     for phantom in everybody():
@@ -158,6 +163,7 @@ def test_the_genu_of_the_anterior_cerebral_artery_is_its_most_anterior_point(sid
             assert point(phantom, f"{side}-A2-A3")[1] == trunk[:, 1].max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_the_posterior_cerebral_artery_is_widest_at_p2a_p2p(side: str) -> None:
     for phantom in everybody():
@@ -168,6 +174,7 @@ def test_the_posterior_cerebral_artery_is_widest_at_p2a_p2p(side: str) -> None:
             assert run_length(distal) > 3.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_the_genu_of_the_siphon_is_its_most_anterior_point(side: str) -> None:
     for phantom in everybody():
@@ -178,6 +185,7 @@ def test_the_genu_of_the_siphon_is_its_most_anterior_point(side: str) -> None:
             assert point(phantom, f"{side}-C4-C5")[1] == siphon[:, 1].max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_points_without_a_branch_lie_where_the_rule_puts_them(side: str) -> None:
     ruled = Counter[str]()
@@ -197,6 +205,7 @@ def test_points_without_a_branch_lie_where_the_rule_puts_them(side: str) -> None
     assert min(ruled[name] for name in ("C6-C7", "P1-P2A", "C5-C6")) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", PHANTOM_VERSIONS)
 def test_side_branches_begin_where_the_definitions_say(version: int) -> None:
     for phantom in cohort(version)[:60]:
@@ -313,6 +322,7 @@ EXPECTED_MM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", PHANTOM_VERSIONS)
 @pytest.mark.parametrize("pair", EXPECTED_MM)
 def test_mean_distances_are_those_of_real_heads(pair: tuple[str, str], version: int) -> None:
@@ -334,6 +344,7 @@ EXPECTED_LENGTH_MM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", PHANTOM_VERSIONS)
 @pytest.mark.parametrize("code", EXPECTED_LENGTH_MM)
 def test_mean_lengths_are_those_of_real_heads(code: str, version: int) -> None:
@@ -352,6 +363,7 @@ EXPECTED_DIAMETER_MM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", PHANTOM_VERSIONS)
 @pytest.mark.parametrize("code", EXPECTED_DIAMETER_MM)
 def test_mean_diameters_are_the_published_ones(code: str, version: int) -> None:
@@ -412,6 +424,7 @@ def test_poses_keep_to_their_ranges() -> None:
             assert abs(pitch) <= 40 + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", PHANTOM_VERSIONS)
 def test_there_is_enough_to_confuse_landmarks_with(version: int) -> None:
     for phantom in cohort(version)[:50]:

@@ -65,6 +65,7 @@ def narrowed(phantom: Phantom, *names: str) -> bool:
     return any(f"stenosis {name} " in phantom.variants["disease"] for name in names)
 
 
+@pytest.mark.slow
 def test_the_first_division_counts_and_no_branch_before_it_does() -> None:
     ratios: dict[str, list[float]] = {"true": [], "false": []}
     for phantom in heads():
@@ -103,6 +104,7 @@ def test_the_first_division_counts_and_no_branch_before_it_does() -> None:
     assert 0.01 < near < 0.12
 
 
+@pytest.mark.slow
 def test_three_trunks_part_within_three_millimetres() -> None:
     found = 0
     for phantom in heads():
@@ -115,6 +117,7 @@ def test_three_trunks_part_within_three_millimetres() -> None:
     assert found > 50
 
 
+@pytest.mark.slow
 def test_early_branches_are_long_enough_to_look_like_trunks() -> None:
     lengths = [
         arc(vessel.points)[-1] for phantom in heads() for vessel in phantom.vessels if "MCA-early" in vessel.name
@@ -124,6 +127,7 @@ def test_early_branches_are_long_enough_to_look_like_trunks() -> None:
     assert np.median(lengths) > 22.0
 
 
+@pytest.mark.slow
 def test_a_single_trunk_has_its_point_at_the_sharpest_turn_near_the_knee() -> None:
     found = 0
     for phantom in heads():
@@ -161,6 +165,7 @@ def pericallosal(phantom: Phantom, side: str) -> np.ndarray:
     return np.concatenate([common[: leaves + 1], own])
 
 
+@pytest.mark.slow
 def test_the_genu_is_the_most_anterior_point_of_the_trunk_that_supplies_the_side() -> None:
     kinds = Counter[str]()
     for phantom in heads():
@@ -175,6 +180,7 @@ def test_the_genu_is_the_most_anterior_point_of_the_trunk_that_supplies_the_side
     assert min(kinds.values()) > 10
 
 
+@pytest.mark.slow
 def test_an_azygos_trunk_has_one_genu_and_a_bihemispheric_one_one_or_two() -> None:
     apart = []
     for phantom in heads():
@@ -187,6 +193,7 @@ def test_an_azygos_trunk_has_one_genu_and_a_bihemispheric_one_one_or_two() -> No
     assert min(apart) == 0.0 < max(apart) < 4.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_the_posterior_cerebral_trunk_is_widest_at_p2a_p2p_and_the_siphon_foremost_at_its_genu(side: str) -> None:
     for phantom in heads():
@@ -200,6 +207,7 @@ def test_the_posterior_cerebral_trunk_is_widest_at_p2a_p2p_and_the_siphon_foremo
             assert point(phantom, f"{side}-C4-C5")[1] == np.concatenate(parts)[:, 1].max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_branches_meet_their_parents_at_the_landmarks(side: str) -> None:
     for phantom in heads():
@@ -216,6 +224,7 @@ def test_branches_meet_their_parents_at_the_landmarks(side: str) -> None:
                         assert np.linalg.norm(point(phantom, code) - place) < 1e-6, (name, code)
 
 
+@pytest.mark.slow
 def test_left_and_right_are_never_exchanged() -> None:
     for phantom in heads():
         for name, least in (("ICA-T", 8.0), ("M1-M2", 15.0), ("P2A-P2P", 8.0), ("P1-P2A", 0.5), ("C4-C5", 4.0)):
@@ -227,6 +236,7 @@ def test_left_and_right_are_never_exchanged() -> None:
             assert right > left
 
 
+@pytest.mark.slow
 def test_runners_up_lie_on_a_vessel_away_from_the_truth_and_from_each_other() -> None:
     counts = Counter[str]()
     for phantom in heads():
@@ -252,6 +262,7 @@ def test_version_3_has_neither_patterns_nor_runners_up() -> None:
     assert "R-early branches" not in phantom.variants
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANATOMIES)
 def test_patterns_are_drawn_at_their_rates(name: str) -> None:
     rates, many = ANATOMIES[name], drawn(name)
@@ -280,6 +291,7 @@ def test_patterns_are_drawn_at_their_rates(name: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_both_sides_are_drawn_alike() -> None:
     def share(side: str) -> dict[str, float]:
         described = [variants.described() for variants in drawn("development")]
@@ -292,6 +304,7 @@ def test_both_sides_are_drawn_alike() -> None:
         assert right.get(name, 0.0) == pytest.approx(left.get(name, 0.0), abs=0.04), name
 
 
+@pytest.mark.slow
 def test_the_held_out_anatomy_has_other_rates_and_other_forms() -> None:
     assert HELD_OUT.a2 != DEVELOPMENT.a2
     assert HELD_OUT.early_span_mm != DEVELOPMENT.early_span_mm
@@ -311,6 +324,7 @@ def test_enriched_patterns_are_likelier_but_the_strip_beside_the_limit_is_not() 
     assert VariantRates().enriched(4.0).patterns == enriched
 
 
+@pytest.mark.slow
 def test_every_pattern_is_reported_by_name() -> None:
     reported = {f"{key.removeprefix('R-').removeprefix('L-')}: {v}" for p in heads() for key, v in p.variants.items()}
     for expected in (
