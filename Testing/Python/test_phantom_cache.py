@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import torch
 from CoWLandmarksLib.core.errors import ExitCode
 from CoWLandmarksTrainingLib.cli.training_program import main
+from CoWLandmarksTrainingLib.config.settings import PHANTOM_VERSION, PHANTOM_VERSIONS
 from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.phantom import case_cache
 from CoWLandmarksTrainingLib.phantom.case_cache import CaseKind, fill
 from CoWLandmarksTrainingLib.phantom.circle_cases import CircleCase, case_grid
 from CoWLandmarksTrainingLib.phantom.training_cases import FINE_WINDOW, FINE_WINDOWS_PER_CASE, CoarseCase, FineCase
-from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
-from CoWLandmarksTrainingLib.train.phantom_source import PhantomSource
+from CoWLandmarksTrainingLib.train.phantom_data import PhantomData, phantom_frame, phantom_source
+from CoWLandmarksTrainingLib.train.phantom_source import PhantomLandmarkSets, PhantomSource
 from CoWLandmarksTrainingLib.train.stages import recipe
 
 SHAPE = (32, 36, 40)
@@ -148,3 +150,18 @@ def test_what_cannot_be_drawn_is_refused_in_a_sentence(
     assert main(["phantom", *arguments]) == ExitCode.FAILED
     assert sentence in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", PHANTOM_VERSIONS)
+def test_a_training_draws_and_records_the_version_of_its_settings(version: int, tmp_path: Path) -> None:
+    plan = TrainingPlan()
+    plan = replace(plan, data=replace(plan.data, phantom_version=version))
+    data = PhantomData(plan)
+    assert phantom_source(plan, tmp_path, 3).version == version
+    assert data.landmark_sets() == PhantomLandmarkSets(version)
+    assert data.fingerprint() == [["phantoms", version]]
+    assert data.provenance()["phantom_version"] == version
+
+
+def test_version_3_is_drawn_where_none_is_asked_for() -> None:
+    assert PHANTOM_VERSION == TrainingPlan().data.phantom_version == 3
