@@ -15,7 +15,8 @@ from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, Out
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.cli.training_commands import add_training_commands, chosen_plan
 from CoWLandmarksTrainingLib.config.config_file import settings_of_options
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TRAINING_SECTIONS, explanation
+from CoWLandmarksTrainingLib.config.presets import PRESETS
+from CoWLandmarksTrainingLib.config.training_plan import TRAINING_SECTIONS, explanation
 from CoWLandmarksTrainingLib.panel.log_following import (
     FollowedTraining,
     begun_plan,
