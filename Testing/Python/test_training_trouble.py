@@ -35,7 +35,7 @@ ANATOMY = default_anatomy()
 ALIGN = {"align": {"shape": [24, 40, 48], "spacing_mm": [2.0, 2.0, 2.4], "by": "landmarks", "processes": 1}}
 TERMINATED_ALIGN = """
 import os, signal, sys
-from CoWLandmarksTrainingLib import scan_registration
+from CoWLandmarksTrainingLib.align import scan_registration
 from CoWLandmarksTrainingLib.__main__ import main
 write = scan_registration.write_json
 def write_and_be_terminated(*arguments):
