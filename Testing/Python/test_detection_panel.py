@@ -38,7 +38,10 @@ from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.sample_data import CTA, MRA
 from SlicerStandIn import Application
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way"),
+]
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from long_log import LONG_LOG_ENTRIES, write_long_log
 from other_anatomy import seven_points
 from tiny_training import PATIENCE_SECONDS, state_of, tiny_words, wait_for
 
+pytestmark = pytest.mark.slow
+
 ANATOMY = default_anatomy()
 
 
