@@ -288,6 +288,7 @@ def test_too_little_memory_is_reported_with_the_settings_of_that_network(which: 
         trainer.run()
 
 
+@pytest.mark.slow
 def test_a_network_larger_than_the_memory_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     huge = toy_with(fine={"base_width": 1 << 30, "max_width": 1 << 30})
     write_bead_cohort(tmp_path / "aligned", mra=1, sets=0, validation=0)
