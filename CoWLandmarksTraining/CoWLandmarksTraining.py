@@ -9,8 +9,8 @@ from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksPanel.machine_settings import pythonExecutable
 from CoWLandmarksPanel.package_reload import forgetPackages
 from CoWLandmarksPanel.panel_widgets import PanelHeight
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.config.settings import DEFAULT_START
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS
 from CoWLandmarksTrainingLib.jobs.attached_command import AttachedCommand
 from CoWLandmarksTrainingLib.jobs.detached_job import start_job
 from CoWLandmarksTrainingLib.jobs.job_files import read_job, request_stop

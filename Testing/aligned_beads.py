@@ -25,14 +25,13 @@ def mean_places(anatomy: Anatomy) -> np.ndarray:
 
 
 def bead_image(grid: Grid, places: np.ndarray) -> np.ndarray:
-    """[k, j, i] network values: beads at `places` (n, 3) mm, NaN for none, the last the brightest."""
-    k, j, i = np.indices(grid.shape)
-    ras = apply_affine(grid.ijk_to_ras, np.stack([i, j, k], axis=-1))
+    """[k, j, i] network values, `grid` along R, A, S: beads at `places` (n, 3) mm, NaN for none, the last brightest."""
+    axes = [grid.ijk_to_ras[n, 3] + grid.spacing[n] * np.arange(grid.size[n]) for n in range(3)]
     image = np.zeros(grid.shape)
     for number, point in enumerate(places):
         if np.isfinite(point).all():
-            value = 0.5 + number / len(places)
-            image = np.maximum(image, value * np.exp(-((ras - point) ** 2).sum(axis=-1) / (2.0 * BEAD_MM**2)))
+            r, a, s = (np.exp(-((axis - p) ** 2) / (2.0 * BEAD_MM**2)) for axis, p in zip(axes, point, strict=True))
+            image = np.maximum(image, (0.5 + number / len(places)) * s[:, None, None] * a[:, None] * r)
     return image
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import ctk
 from CoWLandmarksPanel.panel_widgets import choose, chosenKey, chosenPath, fillComboBox
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.config.settings import DEFAULT_START
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS, explanation
+from CoWLandmarksTrainingLib.config.training_plan import explanation
 from CoWLandmarksTrainingLib.panel.training_command import NOTHING, TrainingChoices
 from slicer.i18n import tr as _
 

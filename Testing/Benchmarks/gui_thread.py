@@ -39,7 +39,7 @@ MAKE_SCAN = """
 import sys, numpy as np
 from scipy import ndimage
 from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
-from CoWLandmarksLib.volume_io import read_volume
+from CoWLandmarksLib.io.volume_io import read_volume
 path, shape = sys.argv[1], tuple(int(size) for size in sys.argv[2:])
 scan = read_volume(SAMPLE_FILE)
 factors = np.array(shape) / scan.voxels.shape

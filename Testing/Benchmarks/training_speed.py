@@ -82,7 +82,7 @@ def rendering(version: int) -> None:
 
 def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each stage and phase."""
-    from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+    from CoWLandmarksTrainingLib.config.presets import PRESETS
 
     rows = []
     print("| stage | phase | batch | step, s | all, s | waiting | memory, MB |\n|---|---|---|---|---|---|---|")
@@ -109,7 +109,7 @@ def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def measured(arguments: argparse.Namespace, name: str, phase: int) -> dict[str, Any]:
     """Wall-clock seconds and memory of the steps of one stage, in this process."""
     import torch
-    from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+    from CoWLandmarksTrainingLib.config.presets import PRESETS
     from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
     from CoWLandmarksTrainingLib.train.cohort_data import CohortData
     from CoWLandmarksTrainingLib.train.memory import memory_mb

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from made_once import made_once
 
-SLOW_FIXTURES = {"default_training", "quick_model", "sample_detection"}
+SLOW_FIXTURES = {"default_training", "quick_model"}
 """Whatever uses one of these is slow."""
+SLOW_HELPERS = {"detection_widget"}
+"""Whatever is tested with one of these modules of Testing is slow: it detects in child processes."""
 SHIPPED_MODEL = "default.cow.pt"
 _what_is_slow: list[str] = []
 
@@ -31,10 +33,13 @@ def _notice_what_is_slow(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_notice_what_is_slow)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that uses a fixture which takes long."""
+    """Mark every test that uses what takes long."""
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        names = vars(getattr(item, "module", None) or object).values()
+        helpers = {getattr(value, "__module__", None) for value in names}
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or SLOW_HELPERS & helpers:
             item.add_marker(pytest.mark.slow)
 
 

@@ -79,6 +79,7 @@ def test_crops_and_landmarks_agree_in_the_common_frame(tmp_path: Path, anatomy: 
     np.testing.assert_allclose(mean, again.frame.mean_landmarks, atol=1.0)
 
 
+@pytest.mark.slow
 def test_the_frame_of_another_landmark_set_has_left_and_right_on_their_sides(tmp_path: Path) -> None:
     anatomy = seven_points()
     write_cohort(tmp_path / "cohort", anatomy, 3)
@@ -89,6 +90,7 @@ def test_the_frame_of_another_landmark_set_has_left_and_right_on_their_sides(tmp
     np.testing.assert_allclose(right[:, 0], -left[:, 0], atol=3.0)
 
 
+@pytest.mark.slow
 def test_transforms_of_the_cases_give_the_frame_of_another_landmark_set(tmp_path: Path) -> None:
     anatomy = seven_points()
     pose = tilted(pitch=20.0)
@@ -143,6 +145,7 @@ def test_a_case_that_does_not_fit_is_reported_and_left_out(tmp_path: Path) -> No
     assert reasons["three"] == "it has 3 placed landmarks; 4 are needed to align it."
 
 
+@pytest.mark.slow
 def test_a_case_with_a_landmark_outside_its_scan_is_left_out(tmp_path: Path) -> None:
     anatomy = default_anatomy()
     written = write_cohort(tmp_path / "cohort", anatomy, 2)
@@ -164,6 +167,7 @@ def test_a_scan_that_misses_the_crop_is_left_out(tmp_path: Path) -> None:
     assert "of the crop lie inside the scan" in cohort.rejected()[0].reason
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_does_not_stop_the_others(tmp_path: Path) -> None:
     write_cohort(tmp_path / "cohort", default_anatomy(), 3)
     image = tmp_path / "cohort" / "mra01" / "image.nrrd"
@@ -189,6 +193,7 @@ def test_only_what_has_changed_is_made_again(tmp_path: Path) -> None:
     assert all(path.stat().st_mtime_ns != 1 for path in written)
 
 
+@pytest.mark.slow
 def test_a_cohort_that_changes_under_its_crops_is_noticed(tmp_path: Path) -> None:
     folder, out = tmp_path / "cohort", tmp_path / "out"
     points = write_cohort(folder, default_anatomy(), 2)

@@ -13,8 +13,9 @@ import pytest
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
 from CoWLandmarksLib.core.volume import Modality
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile, setting
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.config.training_config import SECTIONS, read_config, write_initial_config
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TRAINING_SECTIONS
+from CoWLandmarksTrainingLib.config.training_plan import TRAINING_SECTIONS
 
 NEEDS_TOML = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 reads no TOML")
 

@@ -23,8 +23,9 @@ from CoWLandmarksLib.core.volume import Volume, axis_aligned_grid
 from CoWLandmarksLib.detect.model import Model, load_model
 from CoWLandmarksLib.files.detection_files import read_detection_json
 from CoWLandmarksLib.io.volume_io import write_volume
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.config.trainer_config import trainer_config
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TrainingPlan
+from CoWLandmarksTrainingLib.config.training_plan import TrainingPlan
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 from CoWLandmarksTrainingLib.train import phantom_data
 from CoWLandmarksTrainingLib.train.model_provenance import known_seeds

@@ -36,7 +36,10 @@ from CoWLandmarksPanel.sample_data import CTA, MRA
 from detection_widget import alive, application_without_leftovers, detect, load_sample, nodes, spin_until, start
 from SlicerStandIn import Application
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests look at processes the POSIX way"),
+]
 
 
 @pytest.fixture

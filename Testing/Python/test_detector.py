@@ -133,6 +133,7 @@ class TestCircle:
         assert expected.max() < 1.0
         assert errors(helped.judge(measured, {}), posed(self.pose)).max() < 0.1
 
+    @pytest.mark.slow
     def test_it_tells_what_is_absent_where_the_fine_one_sees_some_vessel(self) -> None:
         """The fine network's limit is 0, as in the model that ships: alone it would find the missing beads."""
         places = posed(self.pose)
@@ -178,6 +179,7 @@ class TestCircle:
         states = [estimate.state for estimate in detection.landmarks]
         assert states == [LandmarkState.FOUND if n % 4 == 0 else LandmarkState.UNCERTAIN for n in range(COUNT)]
 
+    @pytest.mark.slow
     def test_the_places_a_person_gave_stand_before_what_it_reads(self) -> None:
         helped = Detector(bead_model(circle=CoarseBeadReader(1.0)), "cpu", mirror=False)
         truth = posed(self.pose)
@@ -224,6 +226,7 @@ class TestPlaces:
         np.testing.assert_allclose(detection.ras_to_reference @ pose, np.eye(4), atol=0.05)
         assert np.linalg.det(detection.ras_to_reference[:3, :3]) == pytest.approx(size**-3, rel=0.01)
 
+    @pytest.mark.slow
     def test_a_large_scan_far_from_the_origin(self, detector: Detector) -> None:
         away = np.eye(4)
         away[:3, 3] = (900.0, -700.0, 1500.0)

@@ -292,6 +292,7 @@ class TestPipeline:
         assert rows[6].split(",")[0] == ANATOMY.codes[5]
         assert float(rows[6].split(",")[1]) == pytest.approx(3.5, abs=0.1)
 
+    @pytest.mark.slow
     def test_a_model_that_was_trained_with_other_splits_is_reported(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

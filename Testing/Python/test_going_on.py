@@ -18,8 +18,8 @@ from CoWLandmarksLib.core.errors import ConfigurationError, OutputError, Stopped
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.config.settings import STAGE_NAMES
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.train import light_state
 from CoWLandmarksTrainingLib.train.cohort_data import CohortData

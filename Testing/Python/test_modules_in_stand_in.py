@@ -100,6 +100,7 @@ def test_a_module_outlives_the_closing_of_the_scene(application: Application, na
     assert application.load_module(name).parent.isEntered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("returns_tag", [False, True])
 @pytest.mark.parametrize("name", MODULES)
 def test_widgets_and_parameter_node_agree_after_leaving_returning_and_closing_the_scene(

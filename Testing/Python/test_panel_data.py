@@ -15,7 +15,8 @@ from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, Out
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.cli.training_commands import add_training_commands, chosen_plan
 from CoWLandmarksTrainingLib.config.config_file import settings_of_options
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS, TRAINING_SECTIONS, explanation
+from CoWLandmarksTrainingLib.config.presets import PRESETS
+from CoWLandmarksTrainingLib.config.training_plan import TRAINING_SECTIONS, explanation
 from CoWLandmarksTrainingLib.panel.log_following import (
     FollowedTraining,
     begun_plan,
@@ -345,12 +346,14 @@ class TestRejection:
         assert main(["reject", str(tmp_path), name, "--undo"]) == 0
         assert AlignedCohort.read(tmp_path).rejected() == ()
 
+    @pytest.mark.slow
     def test_a_name_that_is_not_there_is_refused(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write_bead_cohort(tmp_path, mra=1, sets=1)
         assert main(["reject", str(tmp_path), "nobody"]) == 1
         assert "nobody" in capsys.readouterr().err
         assert not (tmp_path / REJECTED_FILE).exists()
 
+    @pytest.mark.slow
     def test_a_damaged_list_is_not_taken_for_an_empty_one(self, tmp_path: Path) -> None:
         write_bead_cohort(tmp_path, mra=1, sets=1)
         (tmp_path / REJECTED_FILE).write_text("{}", encoding="utf-8")

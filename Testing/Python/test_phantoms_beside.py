@@ -17,7 +17,7 @@ from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.model_provenance import model_provenance

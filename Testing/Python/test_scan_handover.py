@@ -86,8 +86,8 @@ HAND_OVER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from CoWLandmarksLib.scan_handover import ScanHandover
-from CoWLandmarksLib.volume import Volume
+from CoWLandmarksLib.jobs.scan_handover import ScanHandover
+from CoWLandmarksLib.core.volume import Volume
 
 handover = ScanHandover(Volume(np.zeros((4, 4, 4), "int16"), np.eye(4), "patient"), Path(sys.argv[1]))
 handover.write()
@@ -185,8 +185,8 @@ def test_a_persons_folder_of_scans_that_has_such_a_name_is_never_removed(tmp_pat
 SCENE_AND_REPORT = """
 import sys, tempfile, time
 from pathlib import Path
-from CoWLandmarksLib.scene_files import create_scene
-from CoWLandmarksLib.temporary_folders import TRAINING, OwnedFolder
+from CoWLandmarksLib.scene.scene_files import create_scene
+from CoWLandmarksLib.jobs.temporary_folders import TRAINING, OwnedFolder
 
 tempfile.tempdir = sys.argv[1]
 kept = create_scene(), OwnedFolder(TRAINING, Path(sys.argv[1]))

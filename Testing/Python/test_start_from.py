@@ -16,9 +16,9 @@ from CoWLandmarksLib.core.errors import ModelError
 from CoWLandmarksLib.detect.model import Model, load_model, save_model
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.config.settings import STAGE_NAMES
 from CoWLandmarksTrainingLib.config.trainer_config import trainer_config
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.records.improvement import Improvement
 from CoWLandmarksTrainingLib.train.cohort_data import CohortData

@@ -109,6 +109,7 @@ def test_the_note_comes_in_the_application_only(tmp_path: Path) -> None:
     assert "display" not in outside(code, folder=tmp_path).stderr
 
 
+@pytest.mark.slow
 def test_run_aligns_and_then_trains_with_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The training itself is tested elsewhere: here it is enough to see what it is asked for."""
     from CoWLandmarksTrainingLib.__main__ import main

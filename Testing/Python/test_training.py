@@ -25,10 +25,11 @@ from CoWLandmarksLib.networks.generator import GeneratorConfig
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.cli.training_commands import chosen_plan
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.config.settings import DiscriminatorView, Objective
 from CoWLandmarksTrainingLib.config.trainer_config import TrainerConfig, trainer_config
 from CoWLandmarksTrainingLib.config.training_config import SECTIONS
-from CoWLandmarksTrainingLib.config.training_plan import FORMER_SETTINGS, PRESETS, TrainingPlan
+from CoWLandmarksTrainingLib.config.training_plan import FORMER_SETTINGS, TrainingPlan
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from CoWLandmarksTrainingLib.records.training_log import LOG_SCHEMA_FILE
 from CoWLandmarksTrainingLib.train.batches import Sample

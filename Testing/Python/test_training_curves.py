@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, write_job
 
 ROLE = "CoWLandmarksTraining.Role"

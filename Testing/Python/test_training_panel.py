@@ -15,6 +15,8 @@ from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCohort
 from tiny_training import PATIENCE_SECONDS
 from training_widgets import choose, opened, texts, write_flawed_cohort
 
+pytestmark = pytest.mark.slow
+
 ANATOMY = default_anatomy()
 
 

@@ -12,7 +12,7 @@ import pytest
 from aligned_beads import write_bead_cohort
 from cohort_cases import write_cohort
 from CoWLandmarksLib.core.anatomy import default_anatomy
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, write_job
 from tiny_training import PATIENCE_SECONDS
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aligned_beads import write_bead_cohort
 from CoWLandmarksLib.core.anatomy import anatomy_from_dict, default_anatomy
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.jobs.detached_job import start_job
 from CoWLandmarksTrainingLib.jobs.job_files import TrainingJob, TrainingJobState, beat, read_job, write_job
 from long_log import LONG_LOG_ENTRIES, write_long_log

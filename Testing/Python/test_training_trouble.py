@@ -23,7 +23,7 @@ from CoWLandmarksLib.detect.detector import Detector
 from CoWLandmarksLib.detect.model import load_model
 from CoWLandmarksTrainingLib.__main__ import main
 from CoWLandmarksTrainingLib.config.config_file import ConfigFile
-from CoWLandmarksTrainingLib.config.training_plan import PRESETS
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.records.aligned_folder import UNKNOWN, AlignedCohort
 from CoWLandmarksTrainingLib.train.cohort_data import CohortData
 from CoWLandmarksTrainingLib.train.training import Training
@@ -35,7 +35,7 @@ ANATOMY = default_anatomy()
 ALIGN = {"align": {"shape": [24, 40, 48], "spacing_mm": [2.0, 2.0, 2.4], "by": "landmarks", "processes": 1}}
 TERMINATED_ALIGN = """
 import os, signal, sys
-from CoWLandmarksTrainingLib import scan_registration
+from CoWLandmarksTrainingLib.align import scan_registration
 from CoWLandmarksTrainingLib.__main__ import main
 write = scan_registration.write_json
 def write_and_be_terminated(*arguments):
@@ -288,6 +288,7 @@ def test_too_little_memory_is_reported_with_the_settings_of_that_network(which: 
         trainer.run()
 
 
+@pytest.mark.slow
 def test_a_network_larger_than_the_memory_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     huge = toy_with(fine={"base_width": 1 << 30, "max_width": 1 << 30})
     write_bead_cohort(tmp_path / "aligned", mra=1, sets=0, validation=0)

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..core.anatomy import Anatomy
 from ..core.atomic_files import write_json
+from ..core.coordinates import swap_lps_ras
 from ..core.detection import LandmarkEstimate, LandmarkState, described_state, parse_description
 from ..core.errors import AnnotationError
 
@@ -180,8 +181,7 @@ def _by_code(landmarks: Sequence[LandmarkEstimate], anatomy: Anatomy) -> dict[st
 def _control_point(number: int, code: str, estimate: LandmarkEstimate | None) -> dict[str, Any]:
     position: list[float] | str = ""  # Slicer writes the empty string for a point without position
     if estimate is not None and estimate.position is not None:
-        r, a, s = estimate.position
-        position = [round(-r, 4) + 0.0, round(-a, 4) + 0.0, round(s, 4) + 0.0]
+        position = [round(value, 4) + 0.0 for value in swap_lps_ras(estimate.position).tolist()]
     return {
         "id": str(number),
         "label": code,
@@ -226,13 +226,13 @@ def _points_of_json(path: Path, text: str) -> list[LabelledPoint]:
         raise AnnotationError(
             f"The coordinates of '{path}' are in {markup['coordinateUnits']}; millimetres are needed."
         )
-    flip = _flip_of(path, str(markup.get("coordinateSystem", "LPS")))
+    lps = _is_lps(path, str(markup.get("coordinateSystem", "LPS")))
     points = []
     try:
         for point in markup.get("controlPoints", []):
             label = str(point.get("label", "")).strip()
             status = str(point.get("positionStatus", "defined" if point.get("position") else "undefined"))
-            position = _position(path, label, point.get("position"), flip) if status == "defined" else None
+            position = _position(path, label, point.get("position"), lps) if status == "defined" else None
             status = "undefined" if status == "preview" else status
             points.append(LabelledPoint(label, str(point.get("description", "")).strip(), position, status))
     except (AttributeError, TypeError) as error:
@@ -248,7 +248,7 @@ def _points_of_fcsv(path: Path, text: str) -> list[LabelledPoint]:
         if equals
     }
     # Files before Slicer 4.11 are RAS and say 0, or nothing.
-    flip = _flip_of(
+    lps = _is_lps(
         path, {"0": "RAS", "1": "LPS"}.get(header.get("coordinatesystem", "0"), header.get("coordinatesystem", ""))
     )
     columns = [column.strip() for column in header.get("columns", _FCSV_COLUMNS).split(",")]
@@ -260,25 +260,27 @@ def _points_of_fcsv(path: Path, text: str) -> list[LabelledPoint]:
         label = row.get("label", "").strip()
         status = _FCSV_STATUS.get(cells[len(columns)].strip() if len(cells) > len(columns) else "2", "defined")
         xyz = [row.get("x"), row.get("y"), row.get("z")]
-        position = _position(path, label, xyz, flip) if status == "defined" else None
+        position = _position(path, label, xyz, lps) if status == "defined" else None
         points.append(LabelledPoint(label, row.get("desc", "").strip(), position, status))
     return points
 
 
-def _flip_of(path: Path, coordinate_system: str) -> float:
+def _is_lps(path: Path, coordinate_system: str) -> bool:
     try:
-        return {"LPS": -1.0, "RAS": 1.0}[coordinate_system.upper()]
+        return {"LPS": True, "RAS": False}[coordinate_system.upper()]
     except KeyError:
         raise AnnotationError(
             f"'{path}' uses the coordinate system '{coordinate_system}'; LPS or RAS is needed."
         ) from None
 
 
-def _position(path: Path, label: str, values: Any, flip: float) -> tuple[float, float, float]:
+def _position(path: Path, label: str, values: Any, lps: bool) -> tuple[float, float, float]:
     try:
         x, y, z = (float(value) for value in values)
     except (TypeError, ValueError):
         x = math.nan
     if not math.isfinite(x) or not math.isfinite(y) or not math.isfinite(z):
         raise AnnotationError(f"The position of '{label}' in '{path}' is {values}; three numbers are needed.")
-    return flip * x + 0.0, flip * y + 0.0, z
+    if lps:
+        x, y, z = swap_lps_ras((x, y, z)).tolist()
+    return x + 0.0, y + 0.0, z

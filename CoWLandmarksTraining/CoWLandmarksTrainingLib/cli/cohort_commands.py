@@ -23,8 +23,8 @@ from ..cohort.annotation_check import with_checked_annotations
 from ..cohort.check import check_cohort
 from ..cohort.problems import Severity
 from ..cohort.splits import Splits, draw_splits
+from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..config.training_config import AlignConfig, CohortConfig, read_config, write_initial_config
-from ..config.training_plan import DEFAULT_PRESET, PRESETS
 from ..records.aligned_folder import OVERVIEW_PICTURE, SPLITS, AlignedCohort
 from ..records.rejection import rejected_names, write_rejected
 from .training_commands import StopRequest

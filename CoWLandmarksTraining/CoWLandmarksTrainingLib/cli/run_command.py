@@ -9,8 +9,8 @@ from typing import Any
 
 from CoWLandmarksLib.core.errors import ExitCode
 
+from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..config.training_config import AlignConfig, read_config
-from ..config.training_plan import DEFAULT_PRESET, PRESETS
 
 
 def add_run_command(commands: Any, main: Callable[[Sequence[str]], int]) -> None:

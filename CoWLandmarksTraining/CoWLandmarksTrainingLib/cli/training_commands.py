@@ -17,9 +17,10 @@ from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, CoW
 
 from ..cohort.splits import SPLITS_FILE
 from ..config.config_file import settings_of_options
+from ..config.presets import DEFAULT_PRESET, OWN_PLAN, PRESETS
 from ..config.settings import DEFAULT_START, STAGE_NAMES
 from ..config.training_config import read_config
-from ..config.training_plan import DEFAULT_PRESET, OWN_PLAN, PRESETS, TRAINING_SECTIONS, TrainingPlan
+from ..config.training_plan import TRAINING_SECTIONS, TrainingPlan
 from ..records.aligned_folder import AlignedCohort
 from ..records.improvement import improvement_of_reports
 

@@ -13,7 +13,8 @@ from CoWLandmarksLib.core.atomic_files import write_text
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
 
 from .config_file import ConfigFile, commented_json, commented_toml, setting
-from .training_plan import FORMER_SETTINGS, PRESETS, TRAINING_SECTIONS
+from .presets import PRESETS
+from .training_plan import FORMER_SETTINGS, TRAINING_SECTIONS
 
 _TITLE = """Training of CoW Landmarks. These are the values of the preset '{preset}'; delete what you do not change.
 Paths are meant from the folder of this file. Research only; not a medical device."""

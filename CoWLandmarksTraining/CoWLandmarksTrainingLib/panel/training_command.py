@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..config.training_plan import PRESETS
+from ..config.presets import PRESETS
 
 PROGRAM = "cowlandmarks-train"
 MODALITIES: Mapping[str, tuple[str, str]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Atlas:
-    """Landmark shape models and mean curves; `source` is the whole file, for bones and provenance."""
+    """Landmark shape models and mean curves."""
 
     landmarks: tuple[str, ...]
     shape_models: dict[str, AtlasShapeModel]
@@ -49,12 +49,6 @@ class Atlas:
     branches: dict[str, Template]
     veins: dict[str, Template]
     external_carotid: dict[str, Template]
-    source: dict[str, Any] = field(repr=False, compare=False)
-
-    @property
-    def bones(self) -> dict[str, Any]:
-        """Simple bone solids for CTA, mean anatomy."""
-        return self.source["bones_cta"]
 
 
 @lru_cache(maxsize=1)
@@ -68,7 +62,6 @@ def default_atlas() -> Atlas:
         branches={name: _template(entry) for name, entry in source["branches"].items()},
         veins={name: _template(entry) for name, entry in source["veins"].items()},
         external_carotid={name: _template(entry) for name, entry in source["external_carotid"].items()},
-        source=source,
     )
 
 

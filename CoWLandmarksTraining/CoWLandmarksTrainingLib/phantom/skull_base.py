@@ -1,6 +1,6 @@
 """Bones of the skull base round the carotid siphon, carried along with the arteries of each head.
 
-Mean places are hand-placed from general anatomy (atlas.json, `bones_cta`); the clinoid processes, the optic strut
+Mean places (`_FAR`, `_NEAR`) are set by hand from general anatomy; the clinoid processes, the optic strut
 and the walls of the carotid groove follow the landmarks, the petrous bone follows the carotid canal itself.
 """
 

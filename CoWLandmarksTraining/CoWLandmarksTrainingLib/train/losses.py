@@ -9,7 +9,10 @@ from ..config.settings import Objective
 
 
 def weighted_errors(prediction: torch.Tensor, target: torch.Tensor, alpha: float = 1000.0) -> torch.Tensor:
-    """alpha^H (H - G)^2 averaged over the voxels: (B, n) of `prediction` G and `target` H, both (B, n, K, J, I)."""
+    """The heatmap loss (Eq. 2), alpha^H (H - G)^2 averaged over the voxels.
+
+    Returns (B, n) for `prediction` G and `target` H, both (B, n, K, J, I).
+    """
     weight = torch.exp(target * float(torch.log(torch.tensor(alpha))))
     return (weight * (target - prediction) ** 2).mean(dim=(2, 3, 4))
 
