@@ -84,4 +84,5 @@ def run(folder: Path, runs: int, seed: int) -> Counter[int]:
 
 
 if __name__ == "__main__":
-    print(dict(run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
+    codes = run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    print({int(code): count for code, count in codes.items()})

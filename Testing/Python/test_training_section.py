@@ -290,6 +290,7 @@ class TestTraining:
         ui.outputFolderEdit.currentPath = str(tmp_path / "other")
         assert "damaged" not in ui.trainLabel.text
 
+    @pytest.mark.slow
     def test_a_training_is_started_followed_stopped_found_again_resumed_and_used(
         self, application: Any, aligned: Path, mra: Path, tmp_path: Path
     ) -> None:
@@ -353,6 +354,7 @@ class TestTraining:
 
         assert MachineSettings().modelFile == out / "model.cow.pt"
 
+    @pytest.mark.slow
     def test_the_training_outlives_the_panel_and_the_application(
         self, application: Any, aligned: Path, tmp_path: Path
     ) -> None:
