@@ -14,7 +14,7 @@ from ..files.result_folders import check_free, result_folder, safe_name
 from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink
 from ..pipeline.scan_memory import ScanMemory
-from .command_line import add_debug, add_series, path_argument
+from .command_line import add_debug, add_delivery, add_json_progress, add_series, path_argument
 
 if TYPE_CHECKING:
     from ..core.anatomy import Anatomy
@@ -42,12 +42,8 @@ def add_arteries(commands: Any) -> None:
     )
     arteries.add_argument("--modality", choices=["auto", "mra", "cta"], default="auto", help="default: auto")
     add_series(arteries)
-    arteries.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
-    arteries.add_argument(
-        "--surfaces", action="store_true", help="also write the arteries' closed surfaces, for 3D Slicer's panel"
-    )
-    arteries.add_argument("--no-pictures", action="store_true", help="do not write report.png")
-    arteries.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
+    add_delivery(arteries)
+    add_json_progress(arteries)
     arteries.add_argument("--force", action="store_true", help="replace an earlier result")
     add_debug(arteries)
     arteries.set_defaults(run=_arteries)

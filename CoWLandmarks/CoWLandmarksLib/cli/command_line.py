@@ -41,3 +41,17 @@ def add_series(parser: argparse.ArgumentParser) -> None:
 def add_debug(parser: argparse.ArgumentParser) -> None:
     """Add the option --debug."""
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+
+
+def add_delivery(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which files a result consists of."""
+    parser.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
+    parser.add_argument(
+        "--surfaces", action="store_true", help="also write the arteries' closed surfaces, for 3D Slicer's panel"
+    )
+    parser.add_argument("--no-pictures", action="store_true", help="do not write report.png")
+
+
+def add_json_progress(parser: argparse.ArgumentParser) -> None:
+    """Add the option --json-progress."""
+    parser.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")

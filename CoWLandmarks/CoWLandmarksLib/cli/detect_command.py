@@ -11,7 +11,7 @@ from ..core.errors import ConfigurationError, ExitCode
 from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink
 from ..pipeline.scan_memory import ScanMemory
-from .command_line import UsageError, add_debug, add_series, path_argument
+from .command_line import UsageError, add_debug, add_delivery, add_json_progress, add_series, path_argument
 
 if TYPE_CHECKING:
     from ..core.anatomy import Anatomy
@@ -55,12 +55,8 @@ def add_detect(commands: Any) -> None:
     detect.add_argument(
         "--heatmaps", action="store_true", help="also write what the network saw round uncertain landmarks"
     )
-    detect.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
-    detect.add_argument(
-        "--surfaces", action="store_true", help="also write the arteries' closed surfaces, for 3D Slicer's panel"
-    )
-    detect.add_argument("--no-pictures", action="store_true", help="do not write report.png")
-    detect.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
+    add_delivery(detect)
+    add_json_progress(detect)
     detect.add_argument("--force", action="store_true", help="replace earlier results")
     add_debug(detect)
     detect.set_defaults(run=_detect)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.anatomy import default_anatomy
 from ..core.consent import CONSENT_LINE
-from ..core.errors import AnnotationError, ConfigurationError
+from ..core.errors import AnnotationError, ConfigurationError, ExitCode
 from ..jobs.progress import Event, EventKind, EventSink
-from .command_line import path_argument
+from .command_line import add_debug, add_json_progress, path_argument
 
 if TYPE_CHECKING:
     from ..core.anatomy import Anatomy
@@ -32,8 +32,8 @@ def add_export(commands: Any) -> argparse.ArgumentParser:
     export.add_argument("--patient", metavar="NAME", help="pseudonym of the patient (default: that of the case)")
     export.add_argument("--annotator", metavar="INITIALS", default="", help="used where the review names none")
     export.add_argument("--landmarks", metavar="NODE", help="name of the point list, where the scene holds several")
-    export.add_argument("--json-progress", action="store_true", help="one JSON line per event on standard output")
-    export.add_argument("--debug", action="store_true", help="show where an error comes from")
+    add_json_progress(export)
+    add_debug(export)
     export.set_defaults(run=run_export)
     return export
 
@@ -67,7 +67,7 @@ def run_export(
         events(Event(EventKind.WARNING, warning, scan=case))
     message = f"{case}: {reviewed} of {len(landmarks)} landmarks reviewed"
     events(Event(EventKind.RESULT, message, fraction=1.0, path=arguments.to / case))
-    return 0
+    return ExitCode.DELIVERED
 
 
 def _chosen(scene: Any, path: Path, name: str | None, anatomy: Anatomy) -> Any:
