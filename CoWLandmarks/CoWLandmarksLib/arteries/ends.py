@@ -13,8 +13,6 @@ from ..core.artery_map import ArteryState
 from ..core.detection import LandmarkEstimate, LandmarkState
 
 SAME_PLACE_MM = 0.6
-CIRCLE_REACH_MM = 60.0
-"""Arteries are looked for this far round the middle of the landmarks at most."""
 
 
 class Way(str, Enum):
