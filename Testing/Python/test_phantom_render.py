@@ -201,9 +201,9 @@ class TestRender:
         for i, j, k in np.rint(apply_affine(scan.grid.ras_to_ijk, points)).astype(int):
             here = float(scan.image[k - 1 : k + 2, j - 1 : j + 2, i - 1 : i + 2].max())
             around = scan.image[max(0, k - 7) : k + 8, max(0, j - 7) : j + 8, max(0, i - 7) : i + 8]
-            # On CT the siphon lies beside bone that is brighter still.
+            # On CT the siphon lies beside bone that is brighter still; on TOF it may fill a tenth of its surroundings.
             least = (
-                around.quantile(0.9)
+                0.95 * around.quantile(0.9)
                 if modality is Modality.MRA
                 else 0.5 * scene(modality, seed, version).appearance.artery
             )
@@ -322,7 +322,9 @@ def test_the_scanner_of_a_site_looks_like_nothing_in_training(modality: Modality
         for family in (Family.TRAINING, Family.SITE)
     )
     assert max(a.noise_correlation_voxels for a in training) < min(a.noise_correlation_voxels for a in site)
-    assert max(a.blur_voxels for a in training) < min(a.blur_voxels for a in site)
+    # Exported CTA of version 4 are as soft as the site's; grain and contrast still set it apart.
+    sharper = [a for a in training if not (modality is Modality.CTA and a.family is Family.EXPORTED)]
+    assert max(a.blur_voxels for a in sharper) < min(a.blur_voxels for a in site)
     assert {a.masking for a in site} == {Masking.NONE}
     tissue = [
         max(a.tissue[Tissue.WHITE] / a.artery for a in training),

@@ -180,7 +180,7 @@ def _bihemispheric(
     skeleton.offshoots[f"{weaker}-ACA-A3"] = Offshoot(
         other, parent, at_mm, rng.uniform(0.6, 0.98), (f"{stronger}-ACA-A3",), 0.75
     )
-    most = int(np.argmax(other[:, 1]))
+    most = builder.extreme(other, other[:, 1])
     own = at < len(a2) - 1 and most > 0
     skeleton.put(f"{weaker}-A2-A3", other[most] if own else a2[-1])
     skeleton.factors[f"{stronger}-ACA-A2"] = 1.1

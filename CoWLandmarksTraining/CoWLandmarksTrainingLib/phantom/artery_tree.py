@@ -93,6 +93,10 @@ class ArteryBuilder:
         curve = smoothed(spline(control, step), sigma_mm)
         return resampled(wavy(curve, self.rng, self.waviness_mm, 9.0), step)
 
+    def extreme(self, points: np.ndarray, outward: np.ndarray) -> int:
+        """The vertex (of n) at which the curve `points` (n, 3) reaches furthest `outward` (n,)."""
+        return int(np.argmax(outward))
+
     # Internal carotid and middle cerebral artery
 
     def carotid_and_middle_cerebral(self, side: str) -> None:
@@ -149,7 +153,7 @@ class ArteryBuilder:
             carotid, origin = with_vertex(carotid, total - ICA_RULE_MM)
         along = arc_length(carotid)
         first = int(np.searchsorted(along, near_genu - 12.0))
-        genu = first + int(np.argmax(carotid[first:origin, 1]))
+        genu = first + self.extreme(carotid[first:origin], carotid[first:origin, 1])
         way = along[origin] - along[genu]
         if ophthalmic_drawn:
             nearest = nearest_vertex(carotid, self.anchor(f"{side}-C5-C6"), genu, origin)
@@ -271,7 +275,7 @@ class ArteryBuilder:
             trunks[side][joints[side] :, 0] += shift
 
     def split_anterior(self, side: str, trunk: np.ndarray, joint: int, azygos: bool) -> None:
-        front = joint + int(np.argmax(trunk[joint:, 1]))
+        front = joint + self.extreme(trunk[joint:], trunk[joint:, 1])
         curves = self.skeleton.curves
         if not azygos:
             curves[f"{side}-ACA-A1"] = trunk[: joint + 1]

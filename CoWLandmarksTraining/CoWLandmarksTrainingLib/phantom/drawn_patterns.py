@@ -28,7 +28,9 @@ class EarlyBranch:
 
 @dataclass(frozen=True)
 class MiddlePattern:
-    """One middle cerebral artery. `next_mm`: where the larger trunk, then the smaller, divides again (0: nowhere)."""
+    """One middle cerebral artery. `next_mm`: where the larger trunk, then the smaller, divides again (0: nowhere).
+    `parallel_mm`: how far the trunks run side by side with `gap_mm` between their walls before they part (0: they part
+    at once)."""
 
     trunk_ratio: float
     third_ratio: float
@@ -38,6 +40,8 @@ class MiddlePattern:
     next_mm: tuple[float, float]
     next_ratio: tuple[float, float]
     lower_loop_mm: float
+    parallel_mm: float
+    gap_mm: float
     early: tuple[EarlyBranch, ...]
 
 
@@ -79,11 +83,14 @@ class AnteriorPattern:
 
 @dataclass(frozen=True)
 class PosteriorPattern:
-    """One posterior cerebral artery; 0 where a pattern is not there."""
+    """One posterior cerebral artery; 0 where a pattern is not there. Over `flat_mm` its lateral course is flat, but for
+    a sag of `flat_sag_mm`."""
 
     split_at: float
     split_ratio: float
     loop_mm: float
+    flat_mm: float
+    flat_sag_mm: float
     pcoa_late_mm: float
     p1_tortuosity: float
     sca_from_p1: bool
@@ -141,8 +148,10 @@ class Patterns:
             "trunk ratio": _band(middle.trunk_ratio, (0.5, 0.6, 0.75, 1.0)),
             "next division": _band(min((mm for mm in middle.next_mm if mm), default=0.0), (3, 6, 10, 22), " mm"),
             "lower trunk": "looping" if middle.lower_loop_mm else "plain",
+            "trunks": "parallel" if middle.parallel_mm else "plain",
             "P2": "early split" if back.split_at else "plain",
             "P2A course": "looped" if back.loop_mm else "plain",
+            "P2 lateral course": "flat" if back.flat_mm else "plain",
             "PCoA entry": "late" if back.pcoa_late_mm else "usual",
             "P1 course": "tortuous" if back.p1_tortuosity else "plain",
             "SCA": "from P1" if back.sca_from_p1 else "from the basilar artery",
@@ -188,6 +197,8 @@ def sample_patterns(
             split_at=there(rates.p2_early_split, rates.p2_split_at),
             split_ratio=span(rates.p2_split_ratio),
             loop_mm=there(rates.p2a_loop, rates.p2a_loop_mm),
+            flat_mm=there(rates.p2_flat, rates.p2_flat_mm),
+            flat_sag_mm=span(rates.p2_flat_sag_mm),
             pcoa_late_mm=there(rates.pcoa_late, rates.pcoa_late_mm) * (pcoa[side] not in ("absent", "fetal-full")),
             p1_tortuosity=there(rates.p1_tortuous, rates.p1_tortuosity) * (pcoa[side] != "fetal-full"),
             sca_from_p1=bool(rng.random() < rates.sca_from_p1) and pcoa[side] != "fetal-full",
@@ -246,8 +257,9 @@ def _middle(rng: np.random.Generator, rates: PatternRates, form: str) -> MiddleP
     ratios = rng.uniform(*rates.next_ratio, 2)
     run = float(rng.uniform(*rates.single_runs_mm))
     loop = float(rng.uniform(*rates.lower_loop_mm)) if rng.random() < rates.lower_loop else 0.0
+    parallel = float(rng.uniform(*rates.trunks_parallel_mm)) if rng.random() < rates.trunks_parallel else 0.0
     if form == "single":
-        loop = 0.0
+        loop = parallel = 0.0
         again, ratios[0] = [run, 0.0], max(float(ratios[0]), 0.55)
     limits = rates.trunk_ratio
     if form == "early":
@@ -264,6 +276,8 @@ def _middle(rng: np.random.Generator, rates: PatternRates, form: str) -> MiddleP
         next_mm=(again[0], again[1]),
         next_ratio=(float(ratios[0]), float(ratios[1])),
         lower_loop_mm=loop,
+        parallel_mm=parallel,
+        gap_mm=float(rng.uniform(*rates.trunks_gap_mm)),
         early=tuple(_early(rng, rates, float(at)) for at in sorted(places)),
     )
 

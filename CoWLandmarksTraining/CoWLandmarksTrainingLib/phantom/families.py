@@ -68,6 +68,7 @@ class _Cta:
     sharpening: Range
     plaque_chance: float
     shell_chance: float
+    shell_deg: Range
     sinus_chance: float
     clip_chance: float
     motion_chance: float
@@ -172,6 +173,7 @@ _CTA = {
         sharpening=(0.6, 1.8),
         plaque_chance=0.4,
         shell_chance=0.5,
+        shell_deg=(60, 200),
         sinus_chance=0.3,
         clip_chance=0.1,
         motion_chance=0.03,
@@ -191,6 +193,7 @@ _CTA = {
         sharpening=(0.0, 0.15),
         plaque_chance=0.6,
         shell_chance=0.7,
+        shell_deg=(60, 240),
         sinus_chance=0.5,
         clip_chance=0.6,
         motion_chance=0.05,
@@ -200,17 +203,18 @@ _CTA = {
     ),
     # As public sets ship it: a soft-tissue window as 0 to 255, voxels about 1 mm; lumen, bone and veins saturate alike.
     Family.EXPORTED: _Cta(
-        artery=(240, 450),
-        vein=(0.2, 0.9),
-        noise=(6, 20),
+        artery=(165, 350),
+        vein=(0.6, 1.1),
+        noise=(10, 28.5),
         correlation=(0.4, 0.9),
-        blur=(0.4, 0.75),
-        in_plane=(0.7, 1.2),
-        slices=(0.8, 1.5),
+        blur=(0.9, 1.35),
+        in_plane=(0.8, 1.2),
+        slices=(0.8, 2.0),
         sharpening=(0.0, 0.8),
         plaque_chance=0.5,
-        shell_chance=0.8,
-        sinus_chance=0.5,
+        shell_chance=0.95,
+        shell_deg=(180, 360),
+        sinus_chance=1.0,
         clip_chance=1.0,
         motion_chance=0.05,
         metal_chance=0.03,
@@ -229,6 +233,7 @@ _CTA = {
         sharpening=(0.0, 0.9),
         plaque_chance=0.7,
         shell_chance=0.7,
+        shell_deg=(60, 240),
         sinus_chance=0.9,
         clip_chance=0.3,
         motion_chance=0.4,
@@ -387,7 +392,7 @@ def _cta(rng: np.random.Generator, family: Family) -> Appearance:
                 shell_hu=u(350, 600) if shell else 0.0,
                 shell_mm=u(0.7, 1.6),
                 shell_gap_mm=u(0.0, 0.7),
-                shell_deg=u(60, 240),
+                shell_deg=u(*look.shell_deg),
                 sinus_filling=min(u(0.4, 1.05), 1.0) if sinus else 0.0,
                 sinus_mm=u(1.0, 3.0),
             ),

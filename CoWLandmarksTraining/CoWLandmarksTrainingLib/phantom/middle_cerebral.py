@@ -6,6 +6,7 @@ import numpy as np
 
 from .artery_tree import GENU_REACH_MM, SIGN, TURN_ARM_MM, ArteryBuilder
 from .curves import (
+    STEP_MM,
     arc_length,
     at_arc,
     beside,
@@ -32,6 +33,9 @@ SECOND_FROM_MM = 7.0
 """The smaller trunk divides at this distance at least, or its calibre could not be judged 5 mm beyond the first."""
 TRUNK_GAP_MM, BRANCH_GAP_MM = 2.6, 2.8
 NEXT_SPAN_MM = (22.0, 42.0)
+TRUNK_RADIUS_MM = 1.3
+TRUNKS_TOGETHER_FROM_MM, TRUNKS_PART_OVER_MM = 3.0, 6.0
+"""Trunks that run side by side are as far apart as they stay after the first, and part over the second."""
 
 _TARGETS_MM: dict[str, tuple[float, float, float]] = {
     "temporal pole": (40.0, 25.0, -18.0),
@@ -65,12 +69,31 @@ def middle_cerebral(builder: ArteryBuilder, side: str, m1: np.ndarray, pattern: 
     else:
         upper_points = builder.atlas.branches["M2b"].points
         trunks["MCA-M2b"] = builder.trunk(side, "", upper_points, m1, rest, 1.0, form)
+    if pattern.parallel_mm:
+        trunks = _parallel(trunks, pattern)
     if pattern.lower_loop_mm:
         trunks["MCA-M2a"] = _looping(builder, side, trunks["MCA-M2a"], pattern.lower_loop_mm)
     skeleton.curves[f"{side}-MCA-M1"] = m1
     skeleton.put(f"{side}-M1-M2", m1[-1], form == "single")
     _trunks(builder, side, m1, trunks, pattern)
     _early_branches(builder, side, m1, trunks, pattern)
+
+
+def _parallel(trunks: dict[str, np.ndarray], pattern: MiddlePattern) -> dict[str, np.ndarray]:
+    """Both trunks drawn together, so that they run side by side before they part."""
+    lower, upper = trunks["MCA-M2a"], trunks["MCA-M2b"]
+    positions = np.arange(0.0, min(length(lower), length(upper)), STEP_MM)
+    a, b = at_arc(lower, positions), at_arc(upper, positions)
+    apart = np.linalg.norm(b - a, axis=1)
+    wanted = TRUNK_RADIUS_MM * (1.0 + pattern.trunk_ratio) + pattern.gap_mm
+    near = np.minimum(apart, wanted * np.clip(positions / TRUNKS_TOGETHER_FROM_MM, 0.0, 1.0))
+    parting = np.clip((positions - pattern.parallel_mm) / TRUNKS_PART_OVER_MM, 0.0, 1.0)
+    inward = (0.5 * (apart - near) * (1.0 - parting) / np.maximum(apart, 0.1))[:, None] * (b - a)
+    drawn = {}
+    for name, points, moved in (("MCA-M2a", lower, a + inward), ("MCA-M2b", upper, b - inward)):
+        rest = points[arc_length(points) > positions[-1] + 0.5 * STEP_MM]
+        drawn[name] = resampled(smoothed(resampled(np.concatenate([moved, rest])), 0.8))
+    return drawn
 
 
 def _knee(whole: np.ndarray, position: float) -> int:

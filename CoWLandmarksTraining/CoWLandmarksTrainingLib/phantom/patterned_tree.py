@@ -14,6 +14,8 @@ from .drawn_patterns import Patterns, SiphonPattern
 from .middle_cerebral import middle_cerebral
 from .posterior_circulation import fenestrated_basilar, posterior_cerebral
 
+FLAT_MM = 0.3
+"""An extremum is flat where a vessel stays within this distance of it; that is less than a voxel."""
 _KINK_AT_MM = (32.0, 52.0)
 """How far below the anterior genu a kink of the cervical or petrous carotid artery lies."""
 
@@ -26,6 +28,15 @@ class PatternedBuilder(ArteryBuilder):
     def patterns(self) -> Patterns:
         assert self.variants.patterns is not None
         return self.variants.patterns
+
+    def extreme(self, points: np.ndarray, outward: np.ndarray) -> int:
+        """The middle of a flat extremum, as the definitions of the landmarks have it."""
+        highest = int(np.argmax(outward))
+        below = np.flatnonzero(outward < outward[highest] - FLAT_MM)
+        first = int(below[below < highest].max(initial=-1)) + 1
+        last = int(below[below > highest].min(initial=len(outward))) - 1
+        along = arc_length(points)
+        return first + int(np.argmin(np.abs(along[first : last + 1] - 0.5 * (along[first] + along[last]))))
 
     def cavernous(self, side: str, c4: np.ndarray) -> np.ndarray:
         return shaped_siphon(self.rng, c4, self.patterns.siphon[side])

@@ -27,6 +27,7 @@ from .skeleton import Offshoot
 
 P2A_CHORD_MM = 21.3
 FENESTRATION_APART_MM = 1.5
+TURN_INWARDS_MM = 4.0
 P2A_LEFT_MM = 8.0
 """What is left of the P2A at least where the posterior communicating artery enters late."""
 
@@ -59,6 +60,8 @@ def posterior_cerebral(builder: ArteryBuilder, side: str, pattern: PosteriorPatt
         p2a = _looping(builder, side, p2a, pattern.loop_mm)
     p2p = builder.shaped("PCA-P2P", side, 0.7)
     p2p = p2p + (lateral - p2p[0])
+    if pattern.flat_mm:
+        p2p = _flattened(side, p2p, pattern)
     origin = skeleton.landmarks[point_index(f"{side}-C6-C7")]
     if form == "fetal-full":
         pcoa = hung_to_tortuosity(builder.shaped("PCoA", side, 0.7), origin, joint, builder.tortuosity(1.10))
@@ -74,7 +77,7 @@ def posterior_cerebral(builder: ArteryBuilder, side: str, pattern: PosteriorPatt
         else:
             meeting = _entry(trunk, joint, lateral, pattern.pcoa_late_mm)
         curves[f"{side}-PCA-P1"] = trunk[: meeting + 1]
-    widest = meeting + int(np.argmax(SIGN[side] * trunk[meeting:, 0]))
+    widest = meeting + builder.extreme(trunk[meeting:], SIGN[side] * trunk[meeting:, 0])
     curves[f"{side}-PCA-P2A"] = trunk[meeting : widest + 1]
     curves[f"{side}-PCA-P2P"] = trunk[widest:]
     if form not in ("absent", "fetal-full"):
@@ -94,6 +97,17 @@ def _looping(builder: ArteryBuilder, side: str, p2a: np.ndarray, amplitude: floa
     turn = builder.rng.choice([-1.0, 1.0]) * np.array([-0.3 * SIGN[side], 0.0, 1.0])
     shape = np.sin(builder.rng.uniform(1.5, 2.2) * np.pi * u) * np.sin(np.pi * np.clip(u / 0.85, 0, 1))
     return p2a + amplitude * shape * turn
+
+
+def _flattened(side: str, p2p: np.ndarray, pattern: PosteriorPattern) -> np.ndarray:
+    """The P2P kept as lateral as it begins, but for a slight sag, before it turns inwards."""
+    dense = spline(p2p)
+    along = arc_length(dense)
+    sag = pattern.flat_sag_mm * np.clip(along / pattern.flat_mm, 0.0, 1.0) ** 2
+    missing = np.clip(SIGN[side] * (p2p[0, 0] - dense[:, 0]) - sag, 0.0, None)
+    held = 1.0 - np.clip((along - pattern.flat_mm) / TURN_INWARDS_MM, 0.0, 1.0)
+    dense[:, 0] += SIGN[side] * held * missing
+    return dense
 
 
 def _entry(trunk: np.ndarray, joint: np.ndarray, lateral: np.ndarray, late_mm: float) -> int:

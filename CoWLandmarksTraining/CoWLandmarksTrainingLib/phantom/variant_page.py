@@ -32,11 +32,23 @@ _VIEWS: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[int, int]], ...] = (
     (("A2", "A2 calibres", "R-A2 course", "R-callosomarginal", "R-frontal branches"), ("R-A2-A3", "R-A1-A2"), (2, 0)),
     (("ACoA",), ("R-A1-A2",), (2, 0)),
     (
-        ("R-MCA", "R-early branches", "R-early courses", "R-trunk ratio", "R-next division", "R-lower trunk"),
+        (
+            "R-MCA",
+            "R-early branches",
+            "R-early courses",
+            "R-trunk ratio",
+            "R-next division",
+            "R-lower trunk",
+            "R-trunks",
+        ),
         ("R-M1-M2",),
         (2, 1),
     ),
-    (("R-P2", "R-P2A course", "R-PCoA entry", "R-P1 course", "R-PCoA"), ("R-P1-P2A", "R-P2A-P2P"), (2, 0)),
+    (
+        ("R-P2", "R-P2A course", "R-P2 lateral course", "R-PCoA entry", "R-P1 course", "R-PCoA"),
+        ("R-P1-P2A", "R-P2A-P2P"),
+        (2, 0),
+    ),
     (("BA", "R-SCA"), ("BA-T",), (2, 1)),
     (("R-siphon", "R-carotid entry", "R-OphA origin"), ("R-C4-C5",), (0, 1)),
 )
