@@ -282,7 +282,7 @@ def _tof(rng: np.random.Generator, family: Family) -> Appearance:
         family=family,
         tissue={
             Tissue.AIR: u(0.0, 0.03),
-            Tissue.CSF: white * u(0.35, 0.8),
+            Tissue.CSF: white * u(0.5, 0.95),
             Tissue.GREY: white * u(0.85, 1.08),
             Tissue.WHITE: white,
             Tissue.CORTICAL_BONE: u(0.0, 0.06),
