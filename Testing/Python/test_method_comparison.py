@@ -69,9 +69,10 @@ class TestRows:
 
     def test_every_row_that_goes_on_takes_as_many_steps(self) -> None:
         for scale in SCALES.values():
-            later = {ROWS[name].steps(scale) for name in ROWS if ROWS[name].begins_from}
-            assert later == {(0, scale.phase_2_steps)}
-            for row in ROWS.values():
+            trained = [row for row in ROWS.values() if not row.layouts]
+            assert {row.steps(scale) for row in trained if row.begins_from} == {(0, scale.phase_2_steps)}
+            assert {row.steps(scale) for row in ROWS.values() if row.layouts} == {(0, 0)}
+            for row in trained:
                 plan = row.plan(scale, "mra", 1)
                 phase_2 = scale.phase_2_steps if row.begins_from else 0
                 assert plan.fine.all_steps == scale.plan.fine.steps + phase_2
@@ -168,7 +169,7 @@ class TestCohort:
 
 @pytest.mark.slow
 def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    rows = chosen_rows([CONTROL, "d-mra-cta-places"])
+    rows = chosen_rows([CONTROL, "d-mra-cta-places", "layouts", "labels-layouts"])
     comparison = MethodComparison(TINY, rows, tmp_path / "one", 1, (FEW,))
     assert "baseline-longer" in comparison.dry_run()
     said: list[str] = []
@@ -184,7 +185,10 @@ def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninter
     with pytest.raises(StoppedError):
         comparison.run(CPU, count, said.append, stop_in_the_middle)
     results = comparison.run(CPU, lambda entry: None, said.append)
-    assert [r.row for r in results] == ["baseline", "baseline-longer", "d-mra-cta-places"]
+    assert [r.row for r in results] == ["baseline", "baseline-longer", "d-mra-cta-places", "layouts", "labels-layouts"]
+    assert results[4].training["scans"] == 5, "four with annotation, and one that was given labels"
+    assert results[3].training["layouts"]["sets"] == 8
+    assert "argmax" not in results[3].errors
     assert results[0].errors["subvoxel"].shape == (2, 19)
     assert "discriminator" in results[2].training
     assert results[2].training["step"] == 7

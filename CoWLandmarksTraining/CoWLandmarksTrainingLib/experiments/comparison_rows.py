@@ -20,8 +20,10 @@ class ComparisonRow:
 
     `title` as it stands there. `begins_from`: the row whose trained network it goes on with (""), so that the rows of
     one seed share its phase 1. `sets`: whose landmark sets the discriminator learns from beside those of the scans
-    ("none", "other": the other modality's), None without a discriminator. `share` of the training scans. `reverse`:
-    also a row of the second table.
+    ("none", "other": the other modality's), None without a discriminator. `layouts`: nothing is trained; the peaks are
+    chosen by the layouts of these sets ("own", "other", "both"). `labels`: scans without annotation are learnt from
+    as well, with the highest "peaks" of the row before as labels, or those that "layouts" choose. `share` of the training scans. `reverse`: also a row
+    of the second table.
     """
 
     name: str
@@ -30,6 +32,8 @@ class ComparisonRow:
     sets: str | None = None
     discriminator: dict[str, Any] = field(default_factory=dict)
     method: str = "heatmaps"
+    layouts: str = ""
+    labels: str = ""
     share: float = 1.0
     reverse: bool = False
     seeds: int = 3
@@ -38,7 +42,7 @@ class ComparisonRow:
         """All settings of the row at a scale."""
         plan = scale.plan
         fine: dict[str, Any] = {"method": self.method}
-        if self.begins_from:
+        if self.begins_from and not self.layouts:
             rate = scale.phase_2_rate
             fine |= {"learning_rate": rate, "final_learning_rate": rate}
             if self.sets is None:
@@ -57,6 +61,8 @@ class ComparisonRow:
 
     def steps(self, scale: ComparisonScale) -> tuple[int, int]:
         """Its own steps of phase 1 (0 where it goes on from another row), and of phase 2 or what is as long."""
+        if self.layouts:
+            return (0, 0)
         return (0, scale.phase_2_steps) if self.begins_from else (scale.plan.fine.steps, 0)
 
 
@@ -84,6 +90,15 @@ ROWS = {
             "other",
             _PLACES,
             reverse=True,
+        ),
+        ComparisonRow("layouts-mra", "Baseline, peaks chosen by the layouts of its own scans", BASELINE, layouts="own"),
+        ComparisonRow("layouts-cta", "Baseline, peaks chosen by the layouts of the CTA sets", BASELINE, layouts="other"),
+        ComparisonRow("layouts", "Baseline, peaks chosen by both", BASELINE, layouts="both", reverse=True),
+        ComparisonRow("layouts-longer", "The longer baseline, peaks chosen by both", CONTROL, layouts="both", reverse=True),
+        ComparisonRow("labels-peaks", "Scans without annotation, labelled by highest peaks", BASELINE, labels="peaks"),
+        ComparisonRow("labels-layouts", "Scans without annotation, labelled by layouts", BASELINE, labels="layouts"),
+        ComparisonRow(
+            "labels-and-layouts", "The same, peaks chosen by layouts as well", "labels-layouts", layouts="both"
         ),
         ComparisonRow("baseline-75", "Baseline, 75 % of the scans", share=0.75, seeds=1),
         ComparisonRow("tan-75", "Tan et al., 75 % of the scans", "baseline-75", "other", _PLACES, share=0.75, seeds=1),

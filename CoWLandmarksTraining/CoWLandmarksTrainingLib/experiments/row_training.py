@@ -14,10 +14,11 @@ import torch
 from CoWLandmarksLib.core.atomic_files import atomic_path
 from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.networks.heatmap import decode_argmax
+from CoWLandmarksLib.networks.heatmap_peaks import HeatmapPeaks, heatmap_peaks
 
 from ..augment.augmentation import draw_deformation
 from ..config.settings import ONLY_TRANSLATIONS
-from ..records.aligned_folder import AlignedCase, AlignedCohort
+from ..records.aligned_folder import INSIDE, UNKNOWN, AlignedCase, AlignedCohort
 from ..records.training_log import LOG_FILE
 from ..train.aligned_source import AlignedSource, status_on, usable
 from ..train.batches import stacked
@@ -29,6 +30,7 @@ from ..train.trainer import CHECKPOINT_NAME, LogSink
 from ..train.training import Training, train
 from .comparison_rows import ComparisonRow
 from .comparison_scale import ComparisonScale
+from .layout_decoding import APART_MM, PEAKS, LayoutDecoder, fitted_decoder
 from .row_result import RowResult, measured
 
 STAGE = "fine"
@@ -61,12 +63,10 @@ class RowTraining:
         """The result, once it is done."""
         return self.out / "results" / f"{self.name}.json"
 
-    @property
-    def training(self) -> Training:
-        """The training; of the scans only a share where the row says so."""
-        modality = _image_modality(self.cohort)
-        plan = self.row.plan(self.scale, modality, self.seed)
-        return Training(CohortData(_reduced(self.cohort, self.row.share), plan), plan, self.folder, self.device)
+    def training_on(self, cohort: AlignedCohort) -> Training:
+        """The training on a cohort; of the annotated scans only a share where the row says so."""
+        plan = self.row.plan(self.scale, _image_modality(cohort), self.seed)
+        return Training(CohortData(_reduced(cohort, self.row.share), plan), plan, self.folder, self.device)
 
     def run(self, on_log: LogSink, should_stop: Callable[[], bool] = lambda: False) -> RowResult:
         """Train, or go on, and read the test scans; a row that is done is only read.
@@ -75,7 +75,11 @@ class RowTraining:
         """
         if self.result_file.exists():
             return RowResult.read(self.result_file)
-        training = self.training
+        if self.row.layouts:
+            result = self.read_by_layout()
+            result.write(self.result_file)
+            return result
+        training = self.training_on(self._labelled() if self.row.labels else self.cohort)
         if self.row.begins_from:
             self._take_over()
         train(training, resume=True, on_log=on_log, should_stop=should_stop, only=STAGE)
@@ -86,15 +90,56 @@ class RowTraining:
     def _take_over(self) -> None:
         """Begin with the state at the end of the row that it goes on from."""
         own = self.folder / STAGE / CHECKPOINT_NAME
-        before = replace(self, row=replace(self.row, name=self.row.begins_from))
-        theirs = before.folder / STAGE / CHECKPOINT_NAME
         if own.exists():
             return
-        if not before.result_file.exists() or not theirs.exists():
-            raise ConfigurationError(f"The row '{self.row.begins_from}' is not trained with seed {self.seed} yet.")
+        theirs = self.checkpoint_before()
         own.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(own) as temporary:
             shutil.copyfile(theirs, temporary)
+
+    def checkpoint_before(self) -> Path:
+        """Of the row that it goes on from; raises ConfigurationError where that is not done."""
+        before = replace(self, row=replace(self.row, name=self.row.begins_from))
+        checkpoint = before.folder / STAGE / CHECKPOINT_NAME
+        if not before.result_file.exists() or not checkpoint.exists():
+            raise ConfigurationError(f"The row '{self.row.begins_from}' is not trained with seed {self.seed} yet.")
+        return checkpoint
+
+    def read_by_layout(self) -> RowResult:
+        """Errors on the test scans where the peaks of the row before are chosen by the layout that they make."""
+        before = _Reader.of(self)
+        decoder = self._decoder(before, self.row.layouts)
+        cases = usable(self.cohort.cases("test", has_image=True))
+        found = [decoder.chosen(peaks).positions for peaks in before.peaks(cases)]
+        errors, confused = measured({"subvoxel": found}, [true_points(case, before.stage) for case in cases])
+        names = tuple(case.name for case in cases)
+        record = {"layouts": decoder.record}
+        return RowResult(self.row.name, self.seed, self.table, self.scale.name, names, errors, confused, record)
+
+    def _decoder(self, before: _Reader, whose: str) -> LayoutDecoder:
+        """Chooses by the layouts of these training sets; its weight is chosen on the validation scans."""
+        images = _image_modality(self.cohort)
+        wanted = {"own": (True,), "other": (False,), "both": (True, False)}[whose]
+        sets = [case for case in usable(self.cohort.cases("train")) if (case.modality.value == images) in wanted]
+        cases = usable(self.cohort.cases("validation", has_image=True))
+        return fitted_decoder(sets, before.peaks(cases), [true_points(case, before.stage) for case in cases])
+
+    def _labelled(self) -> AlignedCohort:
+        """The cohort in which scans without annotation have the points that the row before gives them: its highest
+        peaks, or those that a layout chooses."""
+        before = _Reader.of(self)
+        cases = [case for case in self.cohort.cases("train", has_image=True) if not (case.status == INSIDE).any()]
+        if not cases:
+            raise ConfigurationError(f"The row '{self.row.name}' needs scans without annotation, and there are none.")
+        decoder = self._decoder(before, "both") if self.row.labels == "layouts" else None
+        labelled = {}
+        for case, peaks in zip(cases, before.peaks(cases), strict=True):
+            points = peaks.positions[:, 0] if decoder is None else decoder.labels(peaks)
+            known = np.isfinite(points).all(axis=1)
+            labelled[case.name] = replace(case, landmarks=points, status=np.where(known, INSIDE, UNKNOWN).astype(np.int8))
+        return replace(
+            self.cohort, all_cases=tuple(labelled.get(case.name, case) for case in self.cohort.all_cases)
+        )
 
     def read_test(self, training: Training) -> RowResult:
         """Errors on the test scans with the averaged weights."""
@@ -116,6 +161,30 @@ class RowTraining:
         )
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """The trained network of the row before."""
+
+    stage: Stage
+    network: torch.nn.Module
+    training: Training
+
+    @classmethod
+    def of(cls, job: RowTraining) -> _Reader:
+        training = job.training_on(job.cohort)
+        stage = training.stage(STAGE)
+        weights = averaged_weights(job.checkpoint_before())
+        return cls(stage, stage.method.network(job.seed, weights).to(job.device).eval(), training)
+
+    def peaks(self, cases: Sequence[AlignedCase]) -> list[HeatmapPeaks]:
+        """The highest peaks of every case."""
+        stage = self.stage
+        return [
+            heatmap_peaks(outputs, stage.grid, stage.settings.sigma_mm, count=PEAKS, apart_mm=APART_MM)
+            for outputs, _ in predictions(stage, self.network, cases, self.training)
+        ]
+
+
 def read_cases(
     stage: Stage, network: torch.nn.Module, cases: Sequence[AlignedCase], training: Training
 ) -> tuple[dict[str, list[np.ndarray]], list[np.ndarray]]:
@@ -127,8 +196,13 @@ def read_cases(
         found["subvoxel"].append(stage.method.decode(outputs, grid)[0])
         if stage.method.heatmaps:
             found.setdefault("argmax", []).append(decode_argmax(outputs, grid)[0])
-        truth.append(np.where(case.placed_in(grid)[:, None], case.landmarks, np.nan))
+        truth.append(true_points(case, stage))
     return found, truth
+
+
+def true_points(case: AlignedCase, stage: Stage) -> np.ndarray:
+    """(n, 3) RAS mm of the landmarks of a case that lie on the grid of a stage, NaN for the others."""
+    return np.where(case.placed_in(stage.grid)[:, None], case.landmarks, np.nan)
 
 
 def predictions(
