@@ -11,7 +11,7 @@ import numpy as np
 
 from .alignment import ShapeModel
 
-_CACHED_MARGINALS = 128
+_CACHED_MARGINALS = 256
 
 
 @dataclass(frozen=True)
