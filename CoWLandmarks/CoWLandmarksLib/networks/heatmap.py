@@ -54,19 +54,24 @@ def decode_subvoxel(
     voxel, peak = _argmax(heatmaps)
     if start is not None:
         voxel = np.rint(apply_affine(grid.ras_to_ijk, start))
-    ijk = voxel.copy()
+    ijk = np.array(
+        [subvoxel_position(heatmap, grid, sigma_mm, first) for heatmap, first in zip(heatmaps, voxel, strict=True)]
+    )
+    return apply_affine(grid.ijk_to_ras, ijk.reshape(-1, 3)), peak
+
+
+def subvoxel_position(heatmap: torch.Tensor, grid: Grid, sigma_mm: float, voxel: np.ndarray) -> np.ndarray:
+    """(3,) fractional (i, j, k) of the peak at a `voxel` (3,) of a heatmap (K, J, I); see `decode_subvoxel`."""
     window_mm = np.maximum(WINDOW_SHARE * sigma_mm, grid.spacing)
     reach = np.maximum(1, np.ceil(3.0 * window_mm / grid.spacing) + 1).astype(int)
-    for channel in range(len(ijk)):
-        first = np.maximum(0, voxel[channel].astype(int) - reach)
-        last = np.minimum(grid.size, voxel[channel].astype(int) + reach + 1)
-        patch = heatmaps[channel, first[2] : last[2], first[1] : last[1], first[0] : last[0]]
-        values = patch.detach().cpu().to(torch.float64).clamp_min(0.0).numpy()
-        if values.max() <= 0.0:
-            continue
-        axes = [np.arange(first[axis], last[axis]) for axis in range(3)]
-        ijk[channel] = _windowed_centroid(values, axes, voxel[channel], grid.spacing, window_mm)
-    return apply_affine(grid.ijk_to_ras, ijk), peak
+    first = np.maximum(0, voxel.astype(int) - reach)
+    last = np.minimum(grid.size, voxel.astype(int) + reach + 1)
+    patch = heatmap[first[2] : last[2], first[1] : last[1], first[0] : last[0]]
+    values = patch.detach().cpu().to(torch.float64).clamp_min(0.0).numpy()
+    if values.max() <= 0.0:
+        return voxel
+    axes = [np.arange(first[axis], last[axis]) for axis in range(3)]
+    return _windowed_centroid(values, axes, voxel, grid.spacing, window_mm)
 
 
 def _windowed_centroid(
