@@ -13,6 +13,7 @@ import pytest
 import torch
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, StoppedError
 from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.networks.heatmap_peaks import HeatmapPeaks
 from CoWLandmarksTrainingLib.experiments.comparison_cohort import (
     FORWARD,
     REVERSE,
@@ -22,10 +23,12 @@ from CoWLandmarksTrainingLib.experiments.comparison_cohort import (
 )
 from CoWLandmarksTrainingLib.experiments.comparison_rows import BASELINE, CONTROL, ROWS, chosen_rows
 from CoWLandmarksTrainingLib.experiments.comparison_scale import SCALES, ComparisonScale
+from CoWLandmarksTrainingLib.experiments.layout_decoding import WEIGHTS, fitted_decoder
 from CoWLandmarksTrainingLib.experiments.method_comparison import MethodComparison
 from CoWLandmarksTrainingLib.experiments.row_result import RowResult, measured
 from CoWLandmarksTrainingLib.experiments.row_table import comma_separated, latex, markdown, table_lines
 from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase
 from CoWLandmarksTrainingLib.train.aligned_source import usable
 
 CPU = torch.device("cpu")
@@ -144,6 +147,38 @@ class TestResults:
         assert table["R-A2-A3"] == {"mre_mm": 2.0, "median_mm": 2.0, "n": 2}
 
 
+class TestLayouts:
+    """Peaks chosen together."""
+
+    @staticmethod
+    def sets() -> list[AlignedCase]:
+        """Heads of three landmarks in a row, 10 mm apart, shifted as a whole."""
+        rng = np.random.default_rng(3)
+        row = np.array([[0.0, 0, 0], [10.0, 0, 0], [20.0, 0, 0]])
+        return [
+            AlignedCase(
+                f"set-{n}", "", Modality.CTA, "train", row + rng.normal(0, 1, 3), np.ones(3, np.int8), np.eye(4), 0.0
+            )
+            for n in range(40)
+        ]
+
+    def test_a_peak_out_of_the_row_gives_way_and_is_no_label(self) -> None:
+        positions = np.full((3, 2, 3), np.nan)
+        positions[:, 0] = [[0, 0, 0], [10, 0, 0], [60, 0, 0]]
+        heights = np.array([[0.9, 0.0], [0.9, 0.0], [0.9, 0.0]])
+        only_wrong = HeatmapPeaks(positions.copy(), heights.copy())
+        positions[2, 1], heights[2, 1] = (20, 0, 0), 0.4
+        both = HeatmapPeaks(positions, heights)
+        truth = np.array([[0.0, 0, 0], [10.0, 0, 0], [20.0, 0, 0]])
+        decoder = fitted_decoder(self.sets(), [both], [truth])
+        np.testing.assert_allclose(decoder.chosen(both).positions, truth)
+        assert decoder.record["sets"] == 40
+        assert decoder.weight == min(WEIGHTS, key=lambda w: decoder.record["validation_mre_mm"][f"{w:g}"])
+        np.testing.assert_allclose(decoder.chosen(only_wrong).positions[2], [20, 0, 0], atol=1.5)
+        assert np.isnan(decoder.labels(only_wrong)[2]).all()
+        np.testing.assert_allclose(decoder.labels(only_wrong)[:2], truth[:2])
+
+
 class TestCohort:
     """The populations and poses."""
 
@@ -169,7 +204,7 @@ class TestCohort:
 
 @pytest.mark.slow
 def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    rows = chosen_rows([CONTROL, "d-mra-cta-places", "layouts", "labels-layouts"])
+    rows = chosen_rows([CONTROL, "d-mra-cta-places", "layouts", "labels-peaks"])
     comparison = MethodComparison(TINY, rows, tmp_path / "one", 1, (FEW,))
     assert "baseline-longer" in comparison.dry_run()
     said: list[str] = []
@@ -185,7 +220,7 @@ def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninter
     with pytest.raises(StoppedError):
         comparison.run(CPU, count, said.append, stop_in_the_middle)
     results = comparison.run(CPU, lambda entry: None, said.append)
-    assert [r.row for r in results] == ["baseline", "baseline-longer", "d-mra-cta-places", "layouts", "labels-layouts"]
+    assert [r.row for r in results] == ["baseline", "baseline-longer", "d-mra-cta-places", "layouts", "labels-peaks"]
     assert results[4].training["scans"] == 5, "four with annotation, and one that was given labels"
     assert results[3].training["layouts"]["sets"] == 8
     assert "argmax" not in results[3].errors

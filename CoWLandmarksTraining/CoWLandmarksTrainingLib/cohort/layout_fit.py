@@ -42,6 +42,9 @@ class _Prior:
         return float(-0.5 * (self.cases * np.linalg.slogdet(covariances)[1] + traces).sum())
 
 
+TRIED_FITS = (LayoutFit(1), LayoutFit(2), LayoutFit(3), LayoutFit(4))
+
+
 def fit_layout_model(
     layouts: np.ndarray, absent: np.ndarray | None = None, fit: LayoutFit | None = None, *, seed: int = 0
 ) -> LayoutModel:
@@ -86,7 +89,7 @@ def held_out_log_density(
     fold = np.random.default_rng(seed).permutation(np.arange(len(layouts)) % folds)
     total = 0.0
     for number in range(folds):
-        held = fold == number
+        held: np.ndarray = np.equal(fold, number)
         model = _fitted(layouts[~held], None if absent is None else absent[~held], fit, seed)
         learnt = known_landmarks(layouts[~held]).any(axis=0)
         tested = np.where(learnt[:, None], layouts[held], np.nan)
@@ -97,7 +100,7 @@ def held_out_log_density(
 def best_layout_fit(
     layouts: np.ndarray,
     absent: np.ndarray | None = None,
-    fits: Sequence[LayoutFit] = tuple(LayoutFit(components) for components in (1, 2, 3, 4)),
+    fits: Sequence[LayoutFit] = TRIED_FITS,
     *,
     folds: int = 5,
     seed: int = 0,

@@ -22,8 +22,8 @@ class ComparisonRow:
     one seed share its phase 1. `sets`: whose landmark sets the discriminator learns from beside those of the scans
     ("none", "other": the other modality's), None without a discriminator. `layouts`: nothing is trained; the peaks are
     chosen by the layouts of these sets ("own", "other", "both"). `labels`: scans without annotation are learnt from
-    as well, with the highest "peaks" of the row before as labels, or those that "layouts" choose. `share` of the training scans. `reverse`: also a row
-    of the second table.
+    as well, with the highest "peaks" of the row before as labels, or those that "layouts" choose. `share` of the
+    training scans. `reverse`: also a row of the second table.
     """
 
     name: str
@@ -91,10 +91,12 @@ ROWS = {
             _PLACES,
             reverse=True,
         ),
-        ComparisonRow("layouts-mra", "Baseline, peaks chosen by the layouts of its own scans", BASELINE, layouts="own"),
-        ComparisonRow("layouts-cta", "Baseline, peaks chosen by the layouts of the CTA sets", BASELINE, layouts="other"),
+        ComparisonRow("layouts-mra", "Baseline, peaks chosen by layouts of its own scans", BASELINE, layouts="own"),
+        ComparisonRow("layouts-cta", "Baseline, peaks chosen by layouts of the CTA sets", BASELINE, layouts="other"),
         ComparisonRow("layouts", "Baseline, peaks chosen by both", BASELINE, layouts="both", reverse=True),
-        ComparisonRow("layouts-longer", "The longer baseline, peaks chosen by both", CONTROL, layouts="both", reverse=True),
+        ComparisonRow(
+            "layouts-longer", "The longer baseline, peaks chosen by both", CONTROL, layouts="both", reverse=True
+        ),
         ComparisonRow("labels-peaks", "Scans without annotation, labelled by highest peaks", BASELINE, labels="peaks"),
         ComparisonRow("labels-layouts", "Scans without annotation, labelled by layouts", BASELINE, labels="layouts"),
         ComparisonRow(

@@ -136,10 +136,10 @@ class RowTraining:
         for case, peaks in zip(cases, before.peaks(cases), strict=True):
             points = peaks.positions[:, 0] if decoder is None else decoder.labels(peaks)
             known = np.isfinite(points).all(axis=1)
-            labelled[case.name] = replace(case, landmarks=points, status=np.where(known, INSIDE, UNKNOWN).astype(np.int8))
-        return replace(
-            self.cohort, all_cases=tuple(labelled.get(case.name, case) for case in self.cohort.all_cases)
-        )
+            labelled[case.name] = replace(
+                case, landmarks=points, status=np.where(known, INSIDE, UNKNOWN).astype(np.int8)
+            )
+        return replace(self.cohort, all_cases=tuple(labelled.get(case.name, case) for case in self.cohort.all_cases))
 
     def read_test(self, training: Training) -> RowResult:
         """Errors on the test scans with the averaged weights."""
