@@ -46,12 +46,14 @@ def chosen_layout(
     `peaks` of n landmarks in mm of the reference frame (R, A, S). A landmark without peaks is left out, that is, it is
     missing in the layout. So is one that is better left out at `cost_left_out` (infinite: none is), and one whose
     chosen peak lies more than `limit_sd` from its conditional mean, given the others: the farthest first, after which
-    the others are chosen again. `absent` (n,) landmarks known not to exist, whose peaks are not considered, or None.
+    the others are chosen again, as if it had no peaks. `absent` (n,) landmarks known not to exist, whose peaks are not
+    considered, or None.
 
     Beam search, then coordinate descent from its choice and from that of the highest peaks; deterministic. The cost is
-    the lowest of all where there are at most 64 choices, and was in 134 random problems of up to 15,625. Raises
-    ValueError where peaks and model differ in the number of landmarks.
+    the lowest of all where there are at most 64 choices, and nearly always otherwise. Raises ValueError where peaks and
+    model differ in the number of landmarks.
     """
+    absent = None if absent is None else np.asarray(absent, bool)
     if len(peaks.heights) != len(model):
         raise ValueError(f"peaks of {len(peaks.heights)} landmarks do not fit a layout model of {len(model)}")
     search = _LayoutSearch(peaks, model, weight, cost_left_out, absent)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..config.settings import DiscriminatorSettings, DiscriminatorView
+from .soft_argmax import soft_argmax
 
 _SUMMARY = (3, 4, 4)
 
@@ -96,16 +97,12 @@ def rendered_again(
 ) -> torch.Tensor:
     """Gaussians of `sigma_mm` at the soft-argmax coordinates of `heatmaps` (B, n, K, J, I); differentiable.
 
-    The coordinate is the centroid of the heatmap's positive part raised to `sharpness`, so that a faint floor
-    over many voxels does not outweigh the peak.
+    `sharpness` as for `soft_argmax`.
     """
-    weight = heatmaps.float().clamp_min(0.0) ** sharpness
-    total = weight.sum(dim=(2, 3, 4)).clamp_min(1e-12)
+    centres = soft_argmax(heatmaps, sharpness)
     profiles = []
-    for dim, step in zip((4, 3, 2), spacing, strict=True):
-        others = [d for d in (2, 3, 4) if d != dim]
-        position = torch.arange(heatmaps.shape[dim], device=heatmaps.device, dtype=torch.float32)
-        centre = (weight.sum(dim=others) * position).sum(dim=2) / total
-        profiles.append(torch.exp(-0.5 * ((position - centre[..., None]) * (step / sigma_mm)) ** 2))
+    for axis, (dim, step) in enumerate(zip((4, 3, 2), spacing, strict=True)):
+        position = torch.arange(heatmaps.shape[dim], device=heatmaps.device, dtype=centres.dtype)
+        profiles.append(torch.exp(-0.5 * ((position - centres[..., axis, None]) * (step / sigma_mm)) ** 2))
     along_i, along_j, along_k = profiles
     return along_k[..., :, None, None] * along_j[..., None, :, None] * along_i[..., None, None, :]
