@@ -204,7 +204,8 @@ class TestCohort:
 
 @pytest.mark.slow
 def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    rows = chosen_rows([CONTROL, "d-mra-cta-places", "layouts", "labels-peaks"])
+    names = [CONTROL, "d-mra-cta-places", "layouts", "labels-peaks", "energy"]
+    rows = chosen_rows(names)
     comparison = MethodComparison(TINY, rows, tmp_path / "one", 1, (FEW,))
     assert "baseline-longer" in comparison.dry_run()
     said: list[str] = []
@@ -220,7 +221,14 @@ def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninter
     with pytest.raises(StoppedError):
         comparison.run(CPU, count, said.append, stop_in_the_middle)
     results = comparison.run(CPU, lambda entry: None, said.append)
-    assert [r.row for r in results] == ["baseline", "baseline-longer", "d-mra-cta-places", "layouts", "labels-peaks"]
+    assert [r.row for r in results] == [
+        "baseline",
+        "baseline-longer",
+        "d-mra-cta-places",
+        "layouts",
+        "labels-peaks",
+        "energy",
+    ]
     assert results[4].training["scans"] == 5, "four with annotation, and one that was given labels"
     assert results[3].training["layouts"]["sets"] == 8
     assert "argmax" not in results[3].errors

@@ -22,8 +22,9 @@ class ComparisonRow:
     one seed share its phase 1. `sets`: whose landmark sets the discriminator learns from beside those of the scans
     ("none", "other": the other modality's), None without a discriminator. `layouts`: nothing is trained; the peaks are
     chosen by the layouts of these sets ("own", "other", "both"). `labels`: scans without annotation are learnt from
-    as well, with the highest "peaks" of the row before as labels, or those that "layouts" choose. `share` of the
-    training scans. `reverse`: also a row of the second table.
+    as well, with the highest "peaks" of the row before as labels, or those that "layouts" choose. `energy`: weight of
+    the energy of layouts as a loss on scans without annotation. `share` of the training scans. `reverse`: also a row
+    of the second table.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ComparisonRow:
     method: str = "heatmaps"
     layouts: str = ""
     labels: str = ""
+    energy: float = 0.0
     share: float = 1.0
     reverse: bool = False
     seeds: int = 3
@@ -102,6 +104,8 @@ ROWS = {
         ComparisonRow(
             "labels-and-layouts", "The same, peaks chosen by layouts as well", "labels-layouts", layouts="both"
         ),
+        ComparisonRow("energy", "Scans without annotation, energy of layouts as loss", BASELINE, energy=1e-3),
+        ComparisonRow("energy-and-layouts", "The same, peaks chosen by layouts as well", "energy", layouts="both"),
         ComparisonRow("baseline-75", "Baseline, 75 % of the scans", share=0.75, seeds=1),
         ComparisonRow("tan-75", "Tan et al., 75 % of the scans", "baseline-75", "other", _PLACES, share=0.75, seeds=1),
         ComparisonRow("baseline-50", "Baseline, 50 % of the scans", share=0.5, seeds=1),

@@ -40,26 +40,27 @@ class LayoutDecoder:
         return np.where((chosen.candidates == LEFT_OUT)[:, None], np.nan, chosen.positions)
 
 
+def layout_model_of(sets: Sequence[AlignedCase]) -> tuple[LayoutModel, dict[str, Any]]:
+    """The distribution of annotated sets, its number of components by their held-out density; and a record of it."""
+    layouts = np.array([case.landmarks for case in sets])
+    absent = np.array([case.status == ABSENT for case in sets])
+    fit, densities = best_layout_fit(layouts, absent)
+    record = {"sets": len(sets), "components": fit.components, "held_out_log_density": densities}
+    return fit_layout_model(layouts, absent, fit), record
+
+
 def fitted_decoder(
     sets: Sequence[AlignedCase], peaks: Sequence[HeatmapPeaks], truth: Sequence[np.ndarray]
 ) -> LayoutDecoder:
     """A decoder fitted to annotated sets; its weight is the one with the least error on validation scans, of which
     `peaks` and `truth` (n, 3) are given."""
-    layouts = np.array([case.landmarks for case in sets])
-    absent = np.array([case.status == ABSENT for case in sets])
-    fit, densities = best_layout_fit(layouts, absent)
-    model = fit_layout_model(layouts, absent, fit)
+    model, record = layout_model_of(sets)
     errors = {}
     for weight in WEIGHTS:
         trial = LayoutDecoder(model, weight, {})
         found = np.array([radial_errors(trial.chosen(p).positions, t) for p, t in zip(peaks, truth, strict=True)])
         errors[weight] = mean_radial_error(found)[0]
     weight = min(errors, key=lambda each: errors[each])
-    record = {
-        "sets": len(sets),
-        "components": fit.components,
-        "held_out_log_density": densities,
-        "weight": weight,
-        "validation_mre_mm": {f"{each:g}": round(error, 4) for each, error in errors.items()},
-    }
+    tried = {f"{each:g}": round(error, 4) for each, error in errors.items()}
+    record |= {"weight": weight, "validation_mre_mm": tried}
     return LayoutDecoder(model, weight, record)

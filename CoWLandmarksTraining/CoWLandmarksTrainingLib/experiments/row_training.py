@@ -24,16 +24,20 @@ from ..train.aligned_source import AlignedSource, status_on, usable
 from ..train.batches import stacked
 from ..train.checkpoint import averaged_weights
 from ..train.cohort_data import CohortData
-from ..train.samples import sample_of
+from ..train.layout_loss import LayoutLoss
+from ..train.samples import StageSamples, sample_of
 from ..train.stages import Stage
 from ..train.trainer import CHECKPOINT_NAME, LogSink
 from ..train.training import Training, train
+from ..train.unlabelled import UnlabelledTerm
 from .comparison_rows import ComparisonRow
 from .comparison_scale import ComparisonScale
-from .layout_decoding import APART_MM, PEAKS, LayoutDecoder, fitted_decoder
+from .layout_decoding import APART_MM, PEAKS, LayoutDecoder, fitted_decoder, layout_model_of
 from .row_result import RowResult, measured
 
 STAGE = "fine"
+_SEED_OFFSET = 1000
+"""Scans without annotation are drawn by another stream than those with."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class RowTraining:
             result.write(self.result_file)
             return result
         training = self.training_on(self._labelled() if self.row.labels else self.cohort)
+        if self.row.energy:
+            training = replace(training, unlabelled=self._energy_term(training))
         if self.row.begins_from:
             self._take_over()
         train(training, resume=True, on_log=on_log, should_stop=should_stop, only=STAGE)
@@ -124,13 +130,30 @@ class RowTraining:
         cases = usable(self.cohort.cases("validation", has_image=True))
         return fitted_decoder(sets, before.peaks(cases), [true_points(case, before.stage) for case in cases])
 
+    def _energy_term(self, training: Training) -> UnlabelledTerm:
+        """The energy of layouts of all training sets as a loss on the scans without annotation."""
+        stage, plan = training.stage(STAGE), training.plan
+        source = AlignedSource(self._unannotated(), training.data.frame, plan.coarse, plan.augmentation, self.seed)
+        permutation = training.data.anatomy.mirror_permutation
+        samples = StageSamples(stage, ((source, 1.0),), permutation, plan.augmentation, self.seed + _SEED_OFFSET)
+        model, _ = layout_model_of(usable(self.cohort.cases("train")))
+        spacing = tuple(float(v) for v in stage.grid.spacing)
+        loss = LayoutLoss(model, (spacing[0], spacing[1], spacing[2]))
+        return UnlabelledTerm(samples, stage.settings.batch_size, loss, self.row.energy)
+
+    def _unannotated(self) -> tuple[AlignedCase, ...]:
+        """Training scans of which no landmark is known; raises ConfigurationError where there is none."""
+        cases = self.cohort.cases("train", has_image=True)
+        found = tuple(case for case in cases if not (case.status == INSIDE).any())
+        if not found:
+            raise ConfigurationError(f"The row '{self.row.name}' needs scans without annotation, and there are none.")
+        return found
+
     def _labelled(self) -> AlignedCohort:
         """The cohort in which scans without annotation have the points that the row before gives them: its highest
         peaks, or those that a layout chooses."""
         before = _Reader.of(self)
-        cases = [case for case in self.cohort.cases("train", has_image=True) if not (case.status == INSIDE).any()]
-        if not cases:
-            raise ConfigurationError(f"The row '{self.row.name}' needs scans without annotation, and there are none.")
+        cases = self._unannotated()
         decoder = self._decoder(before, "both") if self.row.labels == "layouts" else None
         labelled = {}
         for case, peaks in zip(cases, before.peaks(cases), strict=True):
