@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from CoWLandmarksLib.core.anatomy import Anatomy
-from CoWLandmarksLib.core.atomic_files import write_json
+from CoWLandmarksLib.core.atomic_files import plain, write_text
 from CoWLandmarksLib.core.errors import AnnotationError
 
 from ..records.metrics import SUCCESS_RADII_MM, confusions, mean_radial_error, radial_errors, successful_detection_rate
@@ -61,25 +61,23 @@ class RowResult:
         return table
 
     def write(self, path: Path) -> None:
-        """Write the file, with the figures beside what they come from; raises OutputError."""
-        write_json(
-            path,
-            {
-                "schema": SCHEMA,
-                "row": self.row,
-                "seed": self.seed,
-                "table": self.table,
-                "scale": self.scale,
-                "figures": {decoding: self.figures(decoding) for decoding in self.errors},
-                "training": self.training,
-                "confused": self.confused,
-                "cases": self.cases,
-                "errors_mm": {
-                    decoding: [[None if np.isnan(v) else round(float(v), 2) for v in row] for row in errors]
-                    for decoding, errors in self.errors.items()
-                },
+        """Write the file (one line), with the figures beside what they come from; raises OutputError."""
+        content = {
+            "schema": SCHEMA,
+            "row": self.row,
+            "seed": self.seed,
+            "table": self.table,
+            "scale": self.scale,
+            "figures": {decoding: self.figures(decoding) for decoding in self.errors},
+            "training": self.training,
+            "confused": self.confused,
+            "cases": self.cases,
+            "errors_mm": {
+                decoding: [[None if np.isnan(v) else round(float(v), 2) for v in row] for row in errors]
+                for decoding, errors in self.errors.items()
             },
-        )
+        }
+        write_text(path, json.dumps(plain(content)) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> RowResult:
