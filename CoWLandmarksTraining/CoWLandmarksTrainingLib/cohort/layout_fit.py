@@ -29,6 +29,10 @@ class LayoutFit:
     shared_cases: float = 30.0
 
 
+FITS = (LayoutFit(1), LayoutFit(2), LayoutFit(3), LayoutFit(4))
+"""Among which the number of components is chosen unless others are given."""
+
+
 @dataclass(frozen=True)
 class _Prior:
     """Of a covariance: (scatter + `scatter`) / (cases + `cases`) is the estimate that it leads to."""
@@ -83,7 +87,8 @@ def held_out_log_density(
     layouts, absent = _in_canonical_order(layouts, absent)
     if not 2 <= folds <= len(layouts):
         raise ValueError(f"{len(layouts)} layouts cannot be divided into {folds} folds; at least 2 of each are needed")
-    fold = np.random.default_rng(seed).permutation(np.arange(len(layouts)) % folds)
+    fold = np.arange(len(layouts)) % folds
+    np.random.default_rng(seed).shuffle(fold)
     total = 0.0
     for number in range(folds):
         held = fold == number
@@ -97,7 +102,7 @@ def held_out_log_density(
 def best_layout_fit(
     layouts: np.ndarray,
     absent: np.ndarray | None = None,
-    fits: Sequence[LayoutFit] = tuple(LayoutFit(components) for components in (1, 2, 3, 4)),
+    fits: Sequence[LayoutFit] = FITS,
     *,
     folds: int = 5,
     seed: int = 0,
