@@ -93,7 +93,7 @@ def held_out_log_density(
     for number in range(folds):
         held = fold == number
         model = _fitted(layouts[~held], None if absent is None else absent[~held], fit, seed)
-        learnt = known_landmarks(layouts[~held]).any(axis=0)
+        learnt = np.asarray(known_landmarks(layouts[~held]).any(axis=0))
         tested = np.where(learnt[:, None], layouts[held], np.nan)
         total += float(model.log_densities(tested, None if absent is None else absent[held]).sum())
     return total / len(layouts)
