@@ -57,7 +57,7 @@ class CoWLandmarksTrainingParameterNode:
     preset: str = "cpu"
     modality: str = "mra-cta"
     beginFrom: str = "default"
-    phantomPercent: int = 0
+    phantomPercent: int = 50
     coarseSteps: int = 800
     circleSteps: int = 2400
     fineSteps: int = 2400

@@ -5,7 +5,9 @@ A step moves a landmark by up to 10 mm, says that it is absent or outside, or pu
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,6 +89,14 @@ class ReviewWalk:
         self._memory = ScanMemory()
         self._delivery = Delivery(ANATOMY, pictures=False, scene=False)
         self.arteries = self._traced(tuple(first), None)
+
+    def another(self, folder: Path) -> ReviewWalk:
+        """A walk of its own that begins where this one stands; `folder` is for its results."""
+        copied = copy(self)
+        copied._folder = folder
+        copied._memory = copy(self._memory)
+        shutil.copytree(self._folder / f"{self._count - 1}", folder / f"{self._count - 1}")
+        return copied
 
     def problems_after(self, step: Step) -> list[str]:
         """Take a step; returns the rules that its result breaks."""

@@ -31,20 +31,27 @@ STEPS = 12
 
 @dataclass(frozen=True)
 class Phantom:
+    """A scan with its landmarks, and a review of it in which nothing is changed yet."""
+
     volume: Volume
     landmarks: list[LandmarkEstimate]
+    walk: ReviewWalk
+
+
+def reviewed(volume: Volume, points: list[LandmarkEstimate], folder: Path) -> Phantom:
+    return Phantom(volume, points, ReviewWalk(volume, Modality.MRA, points, folder))
 
 
 @pytest.fixture(scope="module")
-def tubes() -> Phantom:
-    return Phantom(tube_scan(spacing=(0.8, 0.8, 0.9)), landmarks())
+def tubes(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
+    return reviewed(tube_scan(spacing=(0.8, 0.8, 0.9)), landmarks(), tmp_path_factory.mktemp("tubes"))
 
 
 @pytest.fixture(scope="module")
-def close_a2() -> Phantom:
+def close_a2(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
     """A phantom whose two A2 lie close to each other."""
     case = make_case(7700, 200_001, Modality.MRA, version=3)
-    return Phantom(case.volume, as_detected(case.truth))
+    return reviewed(case.volume, as_detected(case.truth), tmp_path_factory.mktemp("close_a2"))
 
 
 def moved(points: list[LandmarkEstimate], code: str, shift: tuple[float, float, float]) -> Step:
@@ -59,14 +66,14 @@ def test_after_every_step_of_a_review_the_arteries_obey_the_rules(
     name: str, seed: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     phantom: Phantom = request.getfixturevalue(name)
-    walk = ReviewWalk(phantom.volume, Modality.MRA, phantom.landmarks, tmp_path)
+    walk = phantom.walk.another(tmp_path)
     assert broken_rules(walk.arteries) == []
     for number, step in enumerate(random_steps(phantom.landmarks, STEPS, seed), 1):
         assert walk.problems_after(step) == [], f"step {number}: {step}"
 
 
 def test_an_a1_a2_moved_to_the_other_a2_leaves_that_one_as_it_is(close_a2: Phantom, tmp_path: Path) -> None:
-    walk = ReviewWalk(close_a2.volume, Modality.MRA, close_a2.landmarks, tmp_path)
+    walk = close_a2.walk.another(tmp_path)
     assert walk.problems_after(moved(close_a2.landmarks, "R-A1-A2", (-7.0, 0.0, 0.0))) == []
     assert walk.arteries.artery("L-ACA-A2").state is ArteryState.PRESENT
 
@@ -100,7 +107,7 @@ def test_without_the_a2_that_it_feeds_no_anterior_communicating_artery_is_made_u
 
 
 def test_the_rules_notice_what_breaks_them(tubes: Phantom) -> None:
-    right = ArteryTracer(tubes.volume, Modality.MRA, ANATOMY).trace(tubes.landmarks)
+    right = tubes.walk.arteries
     assert broken_rules(right) == []
     label = ANATOMY.artery("R-MCA-M1").label
     without = replace(right, labels=np.where(right.labels == label, 0, right.labels).astype(np.uint8))

@@ -22,6 +22,7 @@ from CoWLandmarksTrainingLib.train.checkpoint import previous
 from CoWLandmarksTrainingLib.train.losses import weighted_errors
 from CoWLandmarksTrainingLib.train.methods import HeatmapRegression
 from CoWLandmarksTrainingLib.train.trainer import Trainer
+from CoWLandmarksTrainingLib.train.unlabelled import UnlabelledTerm
 from torch.utils.data import Dataset
 
 CPU = torch.device("cpu")
@@ -109,6 +110,38 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Pa
         assert torch.equal(resumed.average[name], whole.average[name]), name
     moments = [t.optimiser.state_dict()["state"] for t in (resumed, whole)]
     assert all(torch.equal(moments[0][n][key], moments[1][n][key]) for n in moments[1] for key in moments[1][n])
+
+
+def empty_heatmaps(heatmaps: torch.Tensor, mask: torch.Tensor, first_voxel_mm: torch.Tensor) -> torch.Tensor:
+    """A loss that asks for no landmark anywhere."""
+    assert mask.shape == heatmaps.shape[:2]
+    assert first_voxel_mm.shape == (len(heatmaps), 3)
+    return heatmaps.square().mean()
+
+
+def test_scans_without_annotation_teach_by_a_loss_of_their_own_and_resume_exactly(tmp_path: Path) -> None:
+    def learner(folder: Path, samples: NoisySamples | None = None, weight: float = 10.0) -> Trainer:
+        term = UnlabelledTerm(NoisySamples(seed=7), 1, empty_heatmaps, weight, first_step=2)
+        network = METHOD.network(1)
+        return Trainer(METHOD, network, samples or NoisySamples(), 1, CONFIG, folder, CPU, unlabelled=term)
+
+    entries: list[dict[str, Any]] = []
+    whole, plain = learner(tmp_path / "whole"), learner(tmp_path / "plain", weight=0.0)
+    whole.run(entries.append)
+    plain.run()
+    assert ["unlabelled_loss" in entry for entry in entries] == [False, False, True, True, True, True]
+    image = batch().image
+    with torch.inference_mode():
+        loud, quiet = (t.generator.eval()(image).square().mean() for t in (plain, whole))
+    assert quiet < loud
+    with pytest.raises(KeyboardInterrupt):
+        learner(tmp_path / "parts", failing_after(4, interrupt)).run()
+    resumed = learner(tmp_path / "parts")
+    assert resumed.resume()
+    assert resumed.step == 4
+    resumed.run()
+    for name, value in whole.generator.state_dict().items():
+        assert torch.equal(resumed.generator.state_dict()[name], value), name
 
 
 def test_another_seed_is_another_training(tmp_path: Path) -> None:

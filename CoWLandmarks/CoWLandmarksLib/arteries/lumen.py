@@ -138,13 +138,13 @@ def _frames(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tangents (n, 3) and two directions across (n, 2, 3) that turn as little as possible along the curve."""
     tangents = np.gradient(smoothed(points, SMOOTHING_MM), axis=0)
     tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-9)
-    normals = np.empty((len(points), 2, 3))
+    first = np.empty_like(tangents)
     direction = np.eye(3)[int(np.argmin(np.abs(tangents[0])))]
     for index, tangent in enumerate(tangents):
         direction = direction - (direction @ tangent) * tangent
         direction = direction / max(float(np.linalg.norm(direction)), 1e-9)
-        normals[index] = direction, np.cross(tangent, direction)
-    return tangents, normals
+        first[index] = direction
+    return tangents, np.stack([first, np.cross(tangents, first)], axis=1)
 
 
 def _wall(profiles: np.ndarray, level: np.ndarray, lumen: np.ndarray, bone_limit: float) -> np.ndarray:

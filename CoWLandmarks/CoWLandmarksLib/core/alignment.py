@@ -84,17 +84,17 @@ class SimilarityFit:
 def fit_similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Least-squares similarity (rotation without reflection, isotropic scale, shift), Umeyama 1991.
 
-    `source`, `target` (n, 3); returns the (4, 4) matrix from source to target.
+    `source`, `target` (..., n, 3), `weights` (n,); returns the (..., 4, 4) matrices from source to target.
     """
-    w = np.ones(len(source)) if weights is None else np.asarray(weights, float)
-    w = w / w.sum()
+    w = _shares(source, weights)
     source_mean, target_mean = w @ source, w @ target
-    a, b = source - source_mean, target - target_mean
-    u, singular, vt = np.linalg.svd(b.T @ (w[:, None] * a))
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    rotation = u @ np.diag(sign) @ vt
-    scale = float(singular @ sign / max((w @ (a * a)).sum(), 1e-12))
-    return _similarity(rotation, scale, source_mean, target_mean)
+    a, b = source - source_mean[..., None, :], target - target_mean[..., None, :]
+    u, singular, vt = np.linalg.svd(np.swapaxes(b, -1, -2) @ (w[:, None] * a))
+    sign = np.ones_like(singular)
+    sign[..., 2] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+    rotation = (u * sign[..., None, :]) @ vt
+    scale = (singular * sign).sum(axis=-1) / np.maximum((w @ (a * a)).sum(axis=-1), 1e-12)
+    return _similarity(scale[..., None, None] * rotation, source_mean, target_mean)
 
 
 def fit_similarity_robustly(
@@ -133,38 +133,55 @@ def _consensus(
     a: np.ndarray, b: np.ndarray, w: np.ndarray, tolerance: float, scale_range: tuple[float, float]
 ) -> np.ndarray:
     """Best of many three-point fits by truncated residuals."""
-    candidates = [_clamped(fit_similarity(a, b, w), a, b, w, scale_range)]
+    picks = _picks_of_three(a, w)
+    three_a, three_b = a[picks], b[picks]
+    all_points = _clamped(fit_similarity(a, b, w), a, b, w, scale_range)
+    candidates = np.concatenate(
+        [all_points[None], _clamped(fit_similarity(three_a, three_b), three_a, three_b, None, scale_range)]
+    )
+    moved = a @ np.swapaxes(candidates[:, :3, :3], 1, 2) + candidates[:, None, :3, 3]
+    residual = np.linalg.norm(moved - b, axis=2)
+    costs = np.minimum((residual / tolerance) ** 2, 1.0) @ w
+    best: np.ndarray = candidates[int(np.argmin(costs))]
+    return best
+
+
+def _picks_of_three(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(m, 3) indices of points drawn by their weights, without those that lie on a line or close together."""
+    if len(points) == 3:
+        return np.empty((0, 3), int)
     rng = np.random.default_rng(0)
-    chance = w / w.sum()
-    for _ in range(300 if len(a) > 3 else 0):
-        pick = rng.choice(len(a), 3, replace=False, p=chance) if np.count_nonzero(chance) >= 3 else np.arange(3)
-        base = a[pick] - a[pick].mean(axis=0)
-        if np.linalg.svd(base, compute_uv=False)[1] < 4.0:
-            continue
-        candidates.append(_clamped(fit_similarity(a[pick], b[pick]), a[pick], b[pick], np.ones(3), scale_range))
-    costs = []
-    for matrix in candidates:
-        residual = np.linalg.norm(apply_affine(matrix, a) - b, axis=1)
-        costs.append(float(w @ np.minimum((residual / tolerance) ** 2, 1.0)))
-    return candidates[int(np.argmin(costs))]
+    chance = weights / weights.sum()
+    if np.count_nonzero(chance) < 3:
+        picks = np.arange(3)[None]
+    else:
+        picks = np.array([rng.choice(len(points), 3, replace=False, p=chance) for _ in range(300)])
+    chosen = points[picks]
+    spread = np.linalg.svd(chosen - chosen.mean(axis=1, keepdims=True), compute_uv=False)[:, 1]
+    return picks[spread >= 4.0]
 
 
 def _clamped(
-    matrix: np.ndarray, a: np.ndarray, b: np.ndarray, w: np.ndarray, scale_range: tuple[float, float]
+    matrix: np.ndarray, a: np.ndarray, b: np.ndarray, weights: np.ndarray | None, scale_range: tuple[float, float]
 ) -> np.ndarray:
-    """The same rotation with the scale brought into its range."""
-    scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
-    allowed = float(np.clip(scale, *scale_range))
-    if allowed == scale or scale <= 0:
-        return matrix
-    share = w / w.sum()
-    return _similarity(matrix[:3, :3] / scale, allowed, share @ a, share @ b)
+    """The same rotations with the scales brought into their range; arguments as of `fit_similarity`, and its result."""
+    scale = np.cbrt(np.linalg.det(matrix[..., :3, :3]))
+    factor = np.where(scale > 0, np.clip(scale, *scale_range), 1.0) / np.where(scale > 0, scale, 1.0)
+    w = _shares(a, weights)
+    return _similarity(factor[..., None, None] * matrix[..., :3, :3], w @ a, w @ b)
 
 
-def _similarity(rotation: np.ndarray, scale: float, source_mean: np.ndarray, target_mean: np.ndarray) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, :3] = scale * rotation
-    matrix[:3, 3] = target_mean - matrix[:3, :3] @ source_mean
+def _shares(points: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """(n,) weights of points (..., n, 3) that add up to 1."""
+    w = np.ones(points.shape[-2]) if weights is None else np.asarray(weights, float)
+    return w / w.sum()
+
+
+def _similarity(scaled_rotation: np.ndarray, source_mean: np.ndarray, target_mean: np.ndarray) -> np.ndarray:
+    matrix = np.zeros((*scaled_rotation.shape[:-2], 4, 4))
+    matrix[..., :3, :3] = scaled_rotation
+    matrix[..., :3, 3] = target_mean - (scaled_rotation @ source_mean[..., None])[..., 0]
+    matrix[..., 3, 3] = 1.0
     return matrix
 
 

@@ -56,7 +56,7 @@ def chosen_layout(
     absent = None if absent is None else np.asarray(absent, bool)
     if len(peaks.heights) != len(model):
         raise ValueError(f"peaks of {len(peaks.heights)} landmarks do not fit a layout model of {len(model)}")
-    search = _ChoiceSearch(peaks, model, weight, cost_left_out, absent)
+    search = _LayoutSearch(peaks, model, weight, cost_left_out, absent)
     choice = search.best()
     while (farthest := _farthest(search.distances(choice), limit_sd)) is not None:
         search.usable[farthest] = False
@@ -76,7 +76,7 @@ def _farthest(distances: np.ndarray, limit_sd: float) -> int | None:
     return int(np.argmax(beyond)) if beyond.any() else None
 
 
-class _ChoiceSearch:
+class _LayoutSearch:
     """Costs of choices and their descent; a choice is the (n,) index of each landmark's peak, or LEFT_OUT."""
 
     def __init__(

@@ -34,7 +34,7 @@ def add_phantom_command(commands: Any) -> None:
         type=int,
         choices=list(PHANTOM_VERSIONS),
         default=PHANTOM_VERSION,
-        help=f"default: {PHANTOM_VERSION}; 4 is under construction",
+        help=f"default: {PHANTOM_VERSION}, which the model that ships has learnt from",
     )
     phantom.add_argument("--pose", choices=["clinical", "training"], default="clinical", help="distribution of poses")
     phantom.add_argument("--enrich", type=float, default=1.0, metavar="F", help="uncommon variants F times as likely")

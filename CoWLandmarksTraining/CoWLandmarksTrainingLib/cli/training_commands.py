@@ -24,6 +24,7 @@ from ..config.training_plan import TRAINING_SECTIONS, TrainingPlan
 from ..records.aligned_folder import AlignedCohort
 from ..records.improvement import improvement_of_reports
 
+FEW_SCANS = 30
 _DEFAULT_DESCRIPTION = "CoW Landmarks default model."
 _DEFAULT_LICENCE = "Apache-2.0"
 
@@ -135,6 +136,12 @@ def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
     with stop_request() as stop, joined(choose_device(arguments.device)) as (processes, device):
         training = _training(arguments, plan, device, processes)
         show = _Show(arguments.json_progress) if processes.first else None
+        if processes.first and _few_scans_alone(training):
+            print(
+                f"note: so few scans ({len(training.data.train_cases)}) alone can make a model worse than the one it "
+                "began from; --phantoms 0.5 mixes synthetic scans in.",
+                file=sys.stderr,
+            )
         try:
             path = train(
                 training,
@@ -166,6 +173,15 @@ def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, pr
         return Training(data, plan, arguments.out, device, processes)
     own = Training(PhantomData(plan), plan, arguments.out, device, processes)
     return replace(own, name=f"default-{plan.name}", licence=_DEFAULT_LICENCE, description=_DEFAULT_DESCRIPTION)
+
+
+def _few_scans_alone(training: Any) -> bool:
+    """Whether a training goes on from a model with few scans and no phantoms (Docs/research/site.md)."""
+    plan = training.plan
+    if not plan.training.start_from or plan.data.phantom_share or not hasattr(training.data, "train_cases"):
+        return False
+    fits = training.data.cohort.has_default_landmarks and plan.name != "paper"
+    return bool(fits and len(training.data.train_cases) < FEW_SCANS)
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from CoWLandmarksLib.cli.command_line import Parser, UsageError, missing_library
 from CoWLandmarksLib.core.errors import CoWLandmarksError, ExitCode, StoppedError, is_out_of_memory
 
 from .cohort_commands import add_cohort_commands
+from .experiments_command import add_experiments_command
 from .phantom_command import add_phantom_command
 from .run_command import add_run_command
 from .training_commands import add_training_commands
@@ -80,4 +81,5 @@ def _parser() -> argparse.ArgumentParser:
     add_cohort_commands(commands, _StopOnSignal)
     add_training_commands(commands, _StopOnSignal)
     add_run_command(commands, main)
+    add_experiments_command(commands, _StopOnSignal)
     return parser

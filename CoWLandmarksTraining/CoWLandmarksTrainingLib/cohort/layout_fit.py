@@ -29,10 +29,6 @@ class LayoutFit:
     shared_cases: float = 30.0
 
 
-FITS = (LayoutFit(1), LayoutFit(2), LayoutFit(3), LayoutFit(4))
-"""Among which the number of components is chosen unless others are given."""
-
-
 @dataclass(frozen=True)
 class _Prior:
     """Of a covariance: (scatter + `scatter`) / (cases + `cases`) is the estimate that it leads to."""
@@ -46,6 +42,10 @@ class _Prior:
         return float(-0.5 * (self.cases * np.linalg.slogdet(covariances)[1] + traces).sum())
 
 
+TRIED_FITS = (LayoutFit(1), LayoutFit(2), LayoutFit(3), LayoutFit(4))
+"""Among which the number of components is chosen unless others are given."""
+
+
 def fit_layout_model(
     layouts: np.ndarray, absent: np.ndarray | None = None, fit: LayoutFit | None = None, *, seed: int = 0
 ) -> LayoutModel:
@@ -55,8 +55,8 @@ def fit_layout_model(
     which landmarks do not exist in a head; the model then has the presence of each. Landmarks without position that are
     not absent are missing at random. Expectation maximisation with missing entries (Ghahramani and Jordan 1994), the
     covariances regularised by an inverse Wishart prior; several components from four starts (k-means++, `seed`), of
-    which the best is kept. The order of the sets has no influence. Raises AnnotationError where
-    a landmark is placed in no set, ValueError where arrays do not fit together.
+    which the best is kept. The order of the sets has no influence. Raises AnnotationError where a landmark is placed in
+    no set, ValueError where arrays do not fit together.
     """
     fit = fit or LayoutFit()
     layouts, absent = _in_canonical_order(layouts, absent)
@@ -87,8 +87,7 @@ def held_out_log_density(
     layouts, absent = _in_canonical_order(layouts, absent)
     if not 2 <= folds <= len(layouts):
         raise ValueError(f"{len(layouts)} layouts cannot be divided into {folds} folds; at least 2 of each are needed")
-    fold = np.arange(len(layouts)) % folds
-    np.random.default_rng(seed).shuffle(fold)
+    fold = np.random.default_rng(seed).permutation(np.arange(len(layouts)) % folds)
     total = 0.0
     for number in range(folds):
         held = fold == number
@@ -102,7 +101,7 @@ def held_out_log_density(
 def best_layout_fit(
     layouts: np.ndarray,
     absent: np.ndarray | None = None,
-    fits: Sequence[LayoutFit] = FITS,
+    fits: Sequence[LayoutFit] = TRIED_FITS,
     *,
     folds: int = 5,
     seed: int = 0,

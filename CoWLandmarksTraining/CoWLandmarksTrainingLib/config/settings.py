@@ -14,7 +14,7 @@ ImageModality = Literal["mra", "cta", "both"]
 PriorModality = Literal["mra", "cta", "both", "none"]
 DEFAULT_START = "default"
 PHANTOM_VERSIONS = (3, 4)
-"""Versions that can be drawn: 3, which the shipped model was trained on; 4, under construction, with the branch
+"""Versions that can be drawn: 3, which the shipped model was trained on; 4, with the branch
 patterns and scans that mislead. Raised whenever the same seed gives another case; every record of a synthetic cohort
 has it."""
 PHANTOM_VERSION = 3
@@ -58,7 +58,9 @@ class DataSettings:
     )
     phantom_cases: int = setting(1600, "Different phantoms at most; each is rendered once and kept.")
     phantom_reuse: int = setting(4, "A phantom is used about so often before the next one is rendered.")
-    phantom_version: int = setting(PHANTOM_VERSION, "Version of the phantoms, 3 or 4; 4 is under construction.")
+    phantom_version: int = setting(
+        PHANTOM_VERSION, "Version of the phantoms: 3, which the model that ships has learnt from, or 4."
+    )
     phantom_seed: int = setting(0, "Seed of the phantoms; 0: one that no model before this one has learnt from.")
 
     def __post_init__(self) -> None:

@@ -112,7 +112,8 @@ def tissue_image(
     ventricle = ((side - 9) / 6.0) ** 2 + ((y + 4) / 26.0) ** 2 + ((z - 24 - 0.1 * y) / 9.0) ** 2
     third = (side / 2.5) ** 2 + ((y - 2) / 10.0) ** 2 + ((z - 12) / 9.0) ** 2
     paint(brain & ((ventricle < shape.ventricle) | (third < shape.ventricle)), Tissue.CSF)
-    paint(brain & (side < 1.0 + 0.3 * shape.atrophy_mm) & ((y > 24) | (z > 45)), Tissue.CSF)
+    fissure = 1.0 + 0.3 * shape.atrophy_mm if appearance.acquisition is None else 0.4 + 0.3 * shape.atrophy_mm
+    paint(brain & (side < fissure) & ((y > 24) | (z > 45)), Tissue.CSF)
     paint(brain & (near_artery * (1.0 + 0.6 * folds) > 0.02 + 0.01 * (5.0 - appearance.cistern_mm)), Tissue.CSF)
     paint((bone > 0.35) & (folds < 0.8), Tissue.MARROW)
     paint((bone > 0.02) & (bone <= 0.6), Tissue.CORTICAL_BONE)

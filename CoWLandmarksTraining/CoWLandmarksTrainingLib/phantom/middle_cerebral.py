@@ -26,8 +26,8 @@ from .drawn_patterns import THICK_EARLY, EarlyBranch, MiddlePattern
 from .skeleton import Candidate, Offshoot
 
 DIVISION_MEAN_MM = np.array([30.0, 19.4, 2.3])
-LIMEN_MM = 17.0
-"""The knee of a single trunk is looked for about this far from the carotid terminus, where M1 is shorter."""
+LIMEN_MM = (17.0, 23.0)
+"""The knee of a single trunk is looked for where M1 ends, but between these distances from the carotid terminus."""
 LOOP_FROM_MM, LOOP_SPAN_MM = 5.0, 17.0
 SECOND_FROM_MM = 7.0
 """The smaller trunk divides at this distance at least, or its calibre could not be judged 5 mm beyond the first."""
@@ -64,7 +64,7 @@ def middle_cerebral(builder: ArteryBuilder, side: str, m1: np.ndarray, pattern: 
     trunks = {"MCA-M2a": lower}
     if form == "single":
         whole = joined(m1, lower)
-        turn = _knee(whole, max(length(m1), LIMEN_MM))
+        turn = _knee(whole, float(np.clip(length(m1), *LIMEN_MM)))
         m1, trunks["MCA-M2a"] = whole[: turn + 1], whole[turn:]
     else:
         upper_points = builder.atlas.branches["M2b"].points

@@ -71,7 +71,8 @@ def posterior_cerebral(builder: ArteryBuilder, side: str, pattern: PosteriorPatt
     else:
         usual = builder.tortuosity(1.15 if np.linalg.norm(joint) > 7.5 else 1.07)
         p1 = hung_to_tortuosity(builder.shaped("PCA-P1", side), tip, joint, pattern.p1_tortuosity or usual)
-        trunk = builder.finished(joined(p1, p2a, p2p), 0.8)
+        # A loop may not turn within its own width.
+        trunk = builder.finished(joined(p1, p2a, p2p), 1.3 if pattern.loop_mm or pattern.p1_tortuosity else 0.9)
         if form == "absent":
             trunk, meeting = with_vertex(trunk, PCA_RULE_MM)
         else:

@@ -31,7 +31,17 @@ _FAR: list[tuple[list[list[float]], list[float]]] = [
     ([[25, -8, -21], [44, -24, -20]], [6.5, 9.0]),
     ([[14, 8, -24], [24, 0, -27], [34, 4, -29]], [2.5, 3.0, 3.5]),
 ]
-_RODS = _FAR[3:5]
+_FURTHER: list[tuple[list[list[float]], list[float]]] = [
+    # clivus down to the foramen magnum
+    ([[0, 6, -11], [0, 1, -25], [0, -6, -42], [0, -10, -52]], [3.2, 4.8, 5.5, 5.0]),
+    ([[5, 4, -14], [6, 0, -26], [6, -6, -42]], [3.0, 4.5, 5.0]),
+    # lesser wing, thin in the middle, up to the pterion; petrous bone from its apex at the clivus
+    ([[12, 22, -5], [17, 25, -4.8], [24, 27, -4], [31, 27, -2], [38, 25, 0.5], [45, 21, 4], [51, 15, 9]],
+     [1.9, 1.5, 1.3, 1.2, 1.3, 1.7, 2.6]),
+    ([[12, 0, -23], [18, -4, -22], [25, -8, -21], [44, -24, -20]], [3.2, 4.6, 6.3, 9.0]),
+    _FAR[6],
+]  # fmt: skip
+"""Far bones of version 4: bent and tapered, where version 3 has straight rods."""
 _PLANUM: list[tuple[list[list[float]], list[float]]] = [
     ([[x, 23.5, -6 + 0.02 * x], [1.1 * x, 48, -5.5 + 0.05 * x]], [1.3, 1.4])
     for x in (0.0, 1.7, 3.4, 5.1, 6.8, 8.5, 10.2)
@@ -74,11 +84,11 @@ def bone_capsules() -> Capsules:
 def bones_of(phantom: Phantom, build: SkullBase, pose: np.ndarray, *, near: bool = True) -> Capsules:
     """Skull-base bones of one head in scan RAS; `pose` (4, 4) reference frame -> scan RAS.
 
-    `near` False (version 4) leaves out those by the siphon and has the planum as a plate. The carotid canal is
-    cut out where the artery runs (by the renderer).
+    `near` False (version 4) leaves out those by the siphon; the far ones are bent, and the planum is a plate. The
+    carotid canal is cut out where the artery runs (by the renderer).
     """
     scale = float(np.cbrt(np.linalg.det(pose[:3, :3])))
-    paths = _FAR if near else [path for path in _FAR if path not in _RODS] + _PLANUM
+    paths = _FAR if near else _FURTHER + _PLANUM
     far = _carried(_mirrored_pairs(paths), build, build.thickness, phantom)
     whole = joined([_canal_walls(phantom, build.canal_wall_mm), far, *([near_bones(phantom, build)] if near else [])])
     return replace(

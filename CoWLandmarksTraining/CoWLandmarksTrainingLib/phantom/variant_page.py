@@ -143,8 +143,8 @@ def _picture(canvas: Canvas, x: int, y: int, phantom: Phantom, centre: tuple[str
     canvas.image(x, y, np.repeat(255.0 * shown[:, :, None], 3, axis=2))
     low = middle - extent / 2
     codes = [code for name in centre for code in (name, name.replace("R-", "L-"))]
-    marks = [(phantom.landmarks[point_index(code)], _TRUTH) for code in codes]
-    marks += [(np.array(a.position), _RUNNER_UP) for code in codes for a in phantom.alternatives.get(code, ())]
+    marks = [(np.array(a.position), _RUNNER_UP) for code in codes for a in phantom.alternatives.get(code, ())]
+    marks += [(phantom.landmarks[point_index(code)], _TRUTH) for code in codes]  # a runner-up may be another's truth
     for point, colour in marks:
         place = (point - low) / PIXEL_MM
         if not np.isfinite(point).all() or not ((place > 4) & (place < size - 4)).all():

@@ -30,6 +30,7 @@ from .memory import enough_memory, memory_mb
 from .methods import Method, method_loss
 from .processes import Processes
 from .samples import WorkerKilledError, batches
+from .unlabelled import UnlabelledTerm
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Trainer:
         device: torch.device,
         *,
         adversary: Adversary | None = None,
+        unlabelled: UnlabelledTerm | None = None,
         processes: Processes | None = None,
         workers: int = 0,
         memory_advice: str = "use a smaller batch_size",
@@ -72,6 +74,8 @@ class Trainer:
         self.samples, self.batch_size, self.workers = samples, batch_size, workers
         self.processes = processes or Processes()
         self.adversary = adversary
+        self.unlabelled = unlabelled
+        self._unlabelled_losses: list[float] = []
         if config.adversarial_from is not None and adversary is None:
             raise ConfigurationError("An adversarial phase needs a discriminator; give one, or leave the phase out.")
         if adversary is not None and not method.heatmaps:
@@ -121,6 +125,7 @@ class Trainer:
         phase_2 = self.config.adversarial_from
         waited = 0.0
         feed: Iterator[Batch] | None = None
+        beside: Iterator[Batch] | None = None
         try:
             while True:
                 elapsed = self.seconds_before + time.monotonic() - started
@@ -143,8 +148,10 @@ class Trainer:
                         if should_stop():  # who stops everything at once kills the workers as well
                             self._stop(elapsed)
                         raise
+                    if beside is None and self._judges_unlabelled:
+                        beside = self.unlabelled_batches()
                     waited += time.monotonic() - before
-                    losses.append(self.train_step(batch))
+                    losses.append(self.train_step(batch, None if beside is None else next(beside)))
                 now = time.monotonic()
                 if now - logged >= self.config.log_seconds or self.step in (1, self.config.steps, phase_2):
                     report(self._log_entry(losses, rate, elapsed, now - logged, waited))
@@ -158,7 +165,7 @@ class Trainer:
             if validate and not (self.config.validate_every and self.step % self.config.validate_every == 0):
                 self._validate(validate, report)
         finally:
-            del feed  # ends the processes that make batches
+            del feed, beside  # ends the processes that make batches
         self.seconds_before = elapsed
         self.save_checkpoint(self.seconds_before)
         self.processes.wait()
@@ -174,8 +181,22 @@ class Trainer:
             pin_memory=self.device.type == "cuda",
         )
 
-    def train_step(self, batch: Batch) -> float:
-        """One optimiser step; returns the loss. Raises ConfigurationError when it is not finite."""
+    @property
+    def _judges_unlabelled(self) -> bool:
+        return self.unlabelled is not None and self.step >= self.unlabelled.first_step
+
+    def unlabelled_batches(self) -> Iterator[Batch]:
+        """Batches of scans without annotation from the present step on."""
+        assert self.unlabelled is not None
+        size = self.unlabelled.batch_size
+        first = (self.step - self.unlabelled.first_step) * size
+        return batches(self.unlabelled.samples, size, first, workers=self.workers, processes=self.processes)
+
+    def train_step(self, batch: Batch, unlabelled: Batch | None = None) -> float:
+        """One optimiser step on a batch, and on one without annotation; returns the loss of the former.
+
+        Raises ConfigurationError when it is not finite.
+        """
         parts = batch.to(self.device).split(self.config.accumulate)
         channels = self.processes.sum(batch.channel_mask.sum().to(self.device))
         samples = len(batch) * self.processes.world
@@ -206,6 +227,8 @@ class Trainer:
                     loss = heat + opponent.weight * (outputs * wish).sum()  # whose gradient is that of Eq. 3
                 (loss * self.processes.world).backward()
             total += heat.detach()
+        if unlabelled is not None:
+            self._learn_unlabelled(unlabelled.to(self.device))
         norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.gradient_norm)
         if not torch.isfinite(norm):
             raise self._not_finite("gradient", batch.names)
@@ -215,6 +238,15 @@ class Trainer:
         self.step += 1
         self._update_average()
         return float(self.processes.sum(total))
+
+    def _learn_unlabelled(self, batch: Batch) -> None:
+        """Add the gradient of the loss on scans without annotation."""
+        assert self.unlabelled is not None and batch.origin_mm is not None
+        outputs = self._predict(batch)
+        loss = self.unlabelled.loss(outputs, torch.ones_like(batch.channel_mask), batch.origin_mm)
+        if loss.requires_grad:
+            (self.unlabelled.weight * loss).backward()
+        self._unlabelled_losses.append(float(loss.detach()))
 
     def averaged_generator(self) -> torch.nn.Module:
         """A copy of the network with the averaged weights, for inference."""
@@ -334,6 +366,9 @@ class Trainer:
             "waiting_share": round(waited / max(interval, 1e-9), 3),
             "memory_mb": None if memory is None else round(memory),
         }
+        if self._unlabelled_losses:
+            entry["unlabelled_loss"] = float(np.mean(self._unlabelled_losses))
+            self._unlabelled_losses.clear()
         if self.adversary is not None and self.config.adversarial_from is not None:
             entry["phase"] = 2 if self.step > self.config.adversarial_from else 1
             entry |= self.adversary.log() if entry["phase"] == 2 else {}

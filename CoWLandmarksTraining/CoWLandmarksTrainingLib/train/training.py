@@ -34,6 +34,7 @@ from .stages import Stage, grid_spec, recipe
 from .trained_model import deliver_model
 from .trainer import CHECKPOINT_NAME, LogSink, Trainer, Validation
 from .training_data import TrainingData
+from .unlabelled import UnlabelledTerm
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Training:
     """One training: what it learns from, settings, place, device and this process's part.
 
     `name`, `licence` and `description` (its first sentence) are for the model; by default those of a user's own.
+    `unlabelled`: what the fine stage learns from scans without annotation.
     """
 
     data: TrainingData
@@ -55,6 +57,7 @@ class Training:
     name: str | None = None
     licence: str = "of the data it was trained on; not stated"
     description: str = ""
+    unlabelled: UnlabelledTerm | None = None
 
     @property
     def model_file(self) -> Path:
@@ -137,6 +140,7 @@ class Training:
             self.out / stage.name,
             self.device,
             adversary=self._adversary(stage),
+            unlabelled=self.unlabelled if stage.name == "fine" else None,
             processes=self.processes,
             workers=plan.training.workers,
             memory_advice=MEMORY_ADVICE.format(stage=stage.name),

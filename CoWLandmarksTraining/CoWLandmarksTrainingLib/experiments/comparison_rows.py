@@ -1,0 +1,130 @@
+"""The rows of the comparison: what each one trains on, for how long, and against which discriminator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from CoWLandmarksLib.core.errors import ConfigurationError
+
+from ..config.settings import DiscriminatorView, Objective, PriorModality
+from ..config.training_plan import TrainingPlan
+from .comparison_scale import ComparisonScale
+
+BASELINE, CONTROL = "baseline", "baseline-longer"
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One row of the table.
+
+    `title` as it stands there. `begins_from`: the row whose trained network it goes on with (""), so that the rows of
+    one seed share its phase 1. `sets`: whose landmark sets the discriminator learns from beside those of the scans
+    ("none", "other": the other modality's), None without a discriminator. `layouts`: nothing is trained; the peaks are
+    chosen by the layouts of these sets ("own", "other", "both"). `labels`: scans without annotation are learnt from
+    as well, with the highest "peaks" of the row before as labels, or those that "layouts" choose. `energy`: weight of
+    the energy of layouts as a loss on scans without annotation. `share` of the training scans. `reverse`: also a row
+    of the second table.
+    """
+
+    name: str
+    title: str
+    begins_from: str = ""
+    sets: str | None = None
+    discriminator: dict[str, Any] = field(default_factory=dict)
+    method: str = "heatmaps"
+    layouts: str = ""
+    labels: str = ""
+    energy: float = 0.0
+    share: float = 1.0
+    reverse: bool = False
+    seeds: int = 3
+
+    def plan(self, scale: ComparisonScale, image_modality: str, seed: int) -> TrainingPlan:
+        """All settings of the row at a scale."""
+        plan = scale.plan
+        fine: dict[str, Any] = {"method": self.method}
+        if self.begins_from and not self.layouts:
+            rate = scale.phase_2_rate
+            fine |= {"learning_rate": rate, "final_learning_rate": rate}
+            if self.sets is None:
+                fine["steps"] = plan.fine.steps + scale.phase_2_steps
+            else:
+                fine["adversarial_steps"] = scale.phase_2_steps
+        prior: PriorModality = "none"
+        if self.sets == "other":
+            prior = "cta" if image_modality == "mra" else "mra"
+        return plan.with_values(
+            data={"image_modality": image_modality, "prior": prior},
+            training={"seed": seed},
+            fine=fine,
+            discriminator=self.discriminator,
+        )
+
+    def steps(self, scale: ComparisonScale) -> tuple[int, int]:
+        """Its own steps of phase 1 (0 where it goes on from another row), and of phase 2 or what is as long."""
+        if self.layouts:
+            return (0, 0)
+        return (0, scale.phase_2_steps) if self.begins_from else (scale.plan.fine.steps, 0)
+
+
+_PLAIN = {
+    "objective": Objective.LOGISTIC,
+    "view": DiscriminatorView.PLAIN,
+    "r1": 0.0,
+    "coordinates": False,
+    "distance": False,
+}
+_PLACES = _PLAIN | {"coordinates": True, "distance": True}
+
+ROWS = {
+    row.name: row
+    for row in (
+        ComparisonRow(BASELINE, "Baseline (generator alone)", reverse=True),
+        ComparisonRow(CONTROL, "Baseline, trained as long as the rows below", BASELINE, reverse=True),
+        ComparisonRow("d-mra", "D-MRA", BASELINE, "none", _PLAIN),
+        ComparisonRow("d-mra-places", "D-MRA, coordinates and distance", BASELINE, "none", _PLACES),
+        ComparisonRow("d-mra-cta", "D-MRA-CTA", BASELINE, "other", _PLAIN),
+        ComparisonRow(
+            "d-mra-cta-places",
+            "D-MRA-CTA, coordinates and distance (Tan et al.)",
+            BASELINE,
+            "other",
+            _PLACES,
+            reverse=True,
+        ),
+        ComparisonRow("layouts-mra", "Baseline, peaks chosen by layouts of its own scans", BASELINE, layouts="own"),
+        ComparisonRow("layouts-cta", "Baseline, peaks chosen by layouts of the CTA sets", BASELINE, layouts="other"),
+        ComparisonRow("layouts", "Baseline, peaks chosen by both", BASELINE, layouts="both", reverse=True),
+        ComparisonRow(
+            "layouts-longer", "The longer baseline, peaks chosen by both", CONTROL, layouts="both", reverse=True
+        ),
+        ComparisonRow("labels-peaks", "Scans without annotation, labelled by highest peaks", BASELINE, labels="peaks"),
+        ComparisonRow("labels-layouts", "Scans without annotation, labelled by layouts", BASELINE, labels="layouts"),
+        ComparisonRow(
+            "labels-and-layouts", "The same, peaks chosen by layouts as well", "labels-layouts", layouts="both"
+        ),
+        ComparisonRow("energy", "Scans without annotation, energy of layouts as loss", BASELINE, energy=1e-3),
+        ComparisonRow("energy-and-layouts", "The same, peaks chosen by layouts as well", "energy", layouts="both"),
+        ComparisonRow("baseline-75", "Baseline, 75 % of the scans", share=0.75, seeds=1),
+        ComparisonRow("tan-75", "Tan et al., 75 % of the scans", "baseline-75", "other", _PLACES, share=0.75, seeds=1),
+        ComparisonRow("baseline-50", "Baseline, 50 % of the scans", share=0.5, seeds=1),
+        ComparisonRow("tan-50", "Tan et al., 50 % of the scans", "baseline-50", "other", _PLACES, share=0.5, seeds=1),
+    )
+}
+"""All rows, those before that others begin from."""
+
+
+def chosen_rows(names: list[str] | None) -> tuple[ComparisonRow, ...]:
+    """The rows of these names (None: all) with those that they begin from, in the order of the table.
+
+    Raises ConfigurationError.
+    """
+    wanted = set(ROWS if names is None else names)
+    unknown = sorted(wanted - ROWS.keys())
+    if unknown:
+        raise ConfigurationError(f"There is no row '{unknown[0]}'; use some of {', '.join(ROWS)}.")
+    for row in reversed(tuple(ROWS.values())):
+        if row.name in wanted and row.begins_from:
+            wanted.add(row.begins_from)
+    return tuple(row for row in ROWS.values() if row.name in wanted)

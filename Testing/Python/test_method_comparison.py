@@ -1,0 +1,255 @@
+"""The comparison of the paper's Table 1: rows, results and tables, and a whole one at a size for tests."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, StoppedError
+from CoWLandmarksLib.core.volume import Modality
+from CoWLandmarksLib.networks.heatmap_peaks import HeatmapPeaks
+from CoWLandmarksTrainingLib.experiments.comparison_cohort import (
+    FORWARD,
+    REVERSE,
+    SPECIFICATIONS,
+    read_or_write,
+    registered_pose,
+)
+from CoWLandmarksTrainingLib.experiments.comparison_rows import BASELINE, CONTROL, ROWS, chosen_rows
+from CoWLandmarksTrainingLib.experiments.comparison_scale import SCALES, ComparisonScale
+from CoWLandmarksTrainingLib.experiments.layout_decoding import WEIGHTS, fitted_decoder
+from CoWLandmarksTrainingLib.experiments.method_comparison import MethodComparison
+from CoWLandmarksTrainingLib.experiments.row_result import RowResult, measured
+from CoWLandmarksTrainingLib.experiments.row_table import comma_separated, latex, markdown, table_lines
+from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase
+from CoWLandmarksTrainingLib.train.aligned_source import usable
+
+CPU = torch.device("cpu")
+SMALL = SCALES["small"]
+TINY = ComparisonScale(
+    "tiny",
+    (16, 28, 32),
+    6,
+    replace(
+        SMALL.plan,
+        fine=replace(SMALL.plan.fine, steps=4, base_width=4, levels=2, warm_up_steps=1),
+        training=replace(SMALL.plan.training, validate_every=0, log_seconds=0.0),
+    ),
+    3,
+    3e-4,
+    (0.1, 0.2),
+)
+FEW = replace(FORWARD, train=4, validation=1, test=2, unlabelled=1, sets=4)
+
+
+def result(row: str, seed: int, errors: list[list[float]]) -> RowResult:
+    values = np.array(errors, float)
+    names = tuple(f"case-{n}" for n in range(len(values)))
+    confused = {"subvoxel": 1, "argmax": 2}
+    return RowResult(row, seed, "forward", "small", names, {"subvoxel": values, "argmax": values + 1.0}, confused, {})
+
+
+class TestRows:
+    """What is trained on what."""
+
+    def test_rows_that_others_begin_from_come_first_and_exist(self) -> None:
+        names = list(ROWS)
+        for row in ROWS.values():
+            if row.begins_from:
+                assert names.index(row.begins_from) < names.index(row.name)
+
+    def test_a_row_brings_those_that_it_begins_from(self) -> None:
+        assert [row.name for row in chosen_rows(["tan-50"])] == ["baseline-50", "tan-50"]
+        with pytest.raises(ConfigurationError, match="no row 'unet'"):
+            chosen_rows(["unet"])
+
+    def test_every_row_that_goes_on_takes_as_many_steps(self) -> None:
+        for scale in SCALES.values():
+            trained = [row for row in ROWS.values() if not row.layouts]
+            assert {row.steps(scale) for row in trained if row.begins_from} == {(0, scale.phase_2_steps)}
+            assert {row.steps(scale) for row in ROWS.values() if row.layouts} == {(0, 0)}
+            for row in trained:
+                plan = row.plan(scale, "mra", 1)
+                phase_2 = scale.phase_2_steps if row.begins_from else 0
+                assert plan.fine.all_steps == scale.plan.fine.steps + phase_2
+                assert bool(plan.fine.adversarial_steps) == (row.sets is not None)
+
+    def test_the_discriminator_learns_from_the_sets_that_the_row_names(self) -> None:
+        assert ROWS["d-mra"].plan(SMALL, "mra", 1).data.real_modalities == (Modality.MRA,)
+        assert ROWS["d-mra-cta"].plan(SMALL, "mra", 1).data.real_modalities == (Modality.MRA, Modality.CTA)
+        assert ROWS["d-mra-cta-places"].plan(SMALL, "cta", 1).data.prior == "mra"
+        assert ROWS["d-mra"].plan(SMALL, "mra", 1).discriminator.extra_channels == 0
+        assert ROWS["d-mra-places"].plan(SMALL, "mra", 1).discriminator.extra_channels == 4
+
+
+class TestResults:
+    """Figures and tables by hand."""
+
+    def test_figures_are_those_of_the_errors(self) -> None:
+        figures = result(BASELINE, 1, [[1.0, 3.0], [8.0, np.nan]]).figures("subvoxel")
+        assert figures["mre_mm"] == pytest.approx(4.0)
+        assert figures["sd_mm"] == pytest.approx(3.0)
+        assert figures["median_mm"] == pytest.approx(3.0)
+        assert figures["beyond_6mm"] == pytest.approx(1 / 3)
+        assert figures["confusion"] == pytest.approx(1 / 3)
+        assert figures["sdr"] == {"2": pytest.approx(1 / 3), **dict.fromkeys("3456", pytest.approx(2 / 3))}
+
+    def test_a_result_is_read_as_it_was_written(self, tmp_path: Path) -> None:
+        one = result(BASELINE, 2, [[1.25, np.nan], [0.5, 7.0]])
+        one.write(tmp_path / "one.json")
+        again = RowResult.read(tmp_path / "one.json")
+        assert again.cases == one.cases
+        assert again.seed == 2
+        np.testing.assert_array_equal(again.errors["subvoxel"], one.errors["subvoxel"])
+        (tmp_path / "one.json").write_text("{}")
+        with pytest.raises(AnnotationError, match="no result of a row"):
+            RowResult.read(tmp_path / "one.json")
+
+    def test_confusions_and_errors_of_points(self) -> None:
+        truth = np.array([[0.0, 0, 0], [10.0, 0, 0], [np.nan] * 3])
+        found = np.array([[9.0, 0, 0], [10.0, 0, 1], [5.0, 5, 5]])
+        errors, confused = measured({"subvoxel": [found]}, [truth])
+        np.testing.assert_allclose(errors["subvoxel"], [[9.0, 1.0, np.nan]])
+        assert confused == {"subvoxel": 1}
+
+    def test_the_table_compares_with_the_control_of_the_same_seeds(self) -> None:
+        results = [
+            result(CONTROL, 1, [[2.0, 2.0], [4.0, 4.0]]),
+            result("d-mra", 1, [[1.0, 1.0], [4.0, 4.0]]),
+            result("d-mra", 2, [[0.0, 0.0], [0.0, 0.0]]),
+        ]
+        control, adversarial = table_lines(results, "subvoxel")
+        assert control.against_control is None
+        assert adversarial.seeds == (1, 2)
+        assert adversarial.figures["mre_mm"] == pytest.approx(1.25)
+        assert adversarial.against_control is not None
+        assert adversarial.against_control.difference_mm == pytest.approx(-0.5)
+        assert "-0.50 (" in markdown([control, adversarial])
+        assert latex([adversarial]).count(r"\\") == 2
+        rows = list(csv.DictReader(io.StringIO(comma_separated([control, adversarial]))))
+        assert [row["seeds"] for row in rows] == ["1", "1 2"]
+        assert float(rows[1]["difference_mm"]) == pytest.approx(-0.5)
+
+    def test_landmarks_have_figures_of_their_own(self) -> None:
+        from CoWLandmarksLib.core.anatomy import default_anatomy
+
+        table = result(BASELINE, 1, [[1.0] * 18 + [np.nan], [3.0] * 18 + [np.nan]]).per_landmark(
+            "subvoxel", default_anatomy()
+        )
+        assert len(table) == 18
+        assert table["R-A2-A3"] == {"mre_mm": 2.0, "median_mm": 2.0, "n": 2}
+
+
+class TestLayouts:
+    """Peaks chosen together."""
+
+    @staticmethod
+    def sets() -> list[AlignedCase]:
+        """Heads of three landmarks in a row, 10 mm apart, shifted as a whole."""
+        rng = np.random.default_rng(3)
+        row = np.array([[0.0, 0, 0], [10.0, 0, 0], [20.0, 0, 0]])
+        return [
+            AlignedCase(
+                f"set-{n}", "", Modality.CTA, "train", row + rng.normal(0, 1, 3), np.ones(3, np.int8), np.eye(4), 0.0
+            )
+            for n in range(40)
+        ]
+
+    def test_a_peak_out_of_the_row_gives_way_and_is_no_label(self) -> None:
+        positions = np.full((3, 2, 3), np.nan)
+        positions[:, 0] = [[0, 0, 0], [10, 0, 0], [60, 0, 0]]
+        heights = np.array([[0.9, 0.0], [0.9, 0.0], [0.9, 0.0]])
+        only_wrong = HeatmapPeaks(positions.copy(), heights.copy())
+        positions[2, 1], heights[2, 1] = (20, 0, 0), 0.4
+        both = HeatmapPeaks(positions, heights)
+        truth = np.array([[0.0, 0, 0], [10.0, 0, 0], [20.0, 0, 0]])
+        decoder = fitted_decoder(self.sets(), [both], [truth])
+        np.testing.assert_allclose(decoder.chosen(both).positions, truth)
+        assert decoder.record["sets"] == 40
+        assert decoder.weight == min(WEIGHTS, key=lambda w: decoder.record["validation_mre_mm"][f"{w:g}"])
+        np.testing.assert_allclose(decoder.chosen(only_wrong).positions[2], [20, 0, 0], atol=1.5)
+        assert np.isnan(decoder.labels(only_wrong)[2]).all()
+        np.testing.assert_allclose(decoder.labels(only_wrong)[:2], truth[:2])
+
+
+class TestCohort:
+    """The populations and poses."""
+
+    def test_the_two_cohorts_are_fixed_and_differ(self) -> None:
+        assert [each.name for each in SPECIFICATIONS] == ["forward", "reverse"]
+        assert FORWARD.seed != REVERSE.seed
+        assert (FORWARD.train, FORWARD.validation, FORWARD.test) == (70, 16, 64)
+        assert FORWARD.sets_modality is Modality.CTA
+        assert REVERSE.sets_modality is Modality.MRA
+
+    def test_a_registration_errs_by_degrees_and_millimetres(self) -> None:
+        turns, sizes = [], []
+        for seed in range(60):
+            rng = np.random.Generator(np.random.Philox(seed))
+            phantom = sample_phantom(rng, version=4)
+            matrix = registered_pose(phantom, rng)[:3, :3]
+            size = np.cbrt(np.linalg.det(matrix))
+            sizes.append(size)
+            turns.append(np.degrees(np.arccos(np.clip((np.trace(matrix / size) - 1.0) / 2.0, -1.0, 1.0))))
+        assert 4.0 < np.mean(turns) < 12.0
+        assert 0.03 < np.std(sizes) < 0.12
+
+
+@pytest.mark.slow
+def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    names = [CONTROL, "d-mra-cta-places", "layouts", "labels-peaks", "energy"]
+    rows = chosen_rows(names)
+    comparison = MethodComparison(TINY, rows, tmp_path / "one", 1, (FEW,))
+    assert "baseline-longer" in comparison.dry_run()
+    said: list[str] = []
+    steps: list[int] = []
+
+    def stop_in_the_middle() -> bool:
+        return len(steps) >= 6
+
+    def count(entry: dict[str, object]) -> None:
+        if "loss" in entry:
+            steps.append(1)
+
+    with pytest.raises(StoppedError):
+        comparison.run(CPU, count, said.append, stop_in_the_middle)
+    results = comparison.run(CPU, lambda entry: None, said.append)
+    assert [r.row for r in results] == [
+        "baseline",
+        "baseline-longer",
+        "d-mra-cta-places",
+        "layouts",
+        "labels-peaks",
+        "energy",
+    ]
+    assert results[4].training["scans"] == 5, "four with annotation, and one that was given labels"
+    assert results[3].training["layouts"]["sets"] == 8
+    assert "argmax" not in results[3].errors
+    assert results[0].errors["subvoxel"].shape == (2, 19)
+    assert "discriminator" in results[2].training
+    assert results[2].training["step"] == 7
+    for name in ("forward-subvoxel.md", "forward-argmax.csv", "forward-subvoxel.tex", "forward-baseline.png"):
+        assert (tmp_path / "one" / name).stat().st_size > 100
+    assert "(done)" in comparison.dry_run()
+
+    cohort = read_or_write(FEW, TINY, tmp_path / "one" / "cohort-forward")
+    assert len(usable(cohort.cases("train", has_image=True))) == 4
+    assert len(cohort.cases("train", has_image=True)) == 5, "one without annotation"
+    assert len(cohort.cases("train", Modality.CTA, has_image=False)) == 4
+    with pytest.raises(AnnotationError, match="another cohort"):
+        read_or_write(replace(FEW, seed=1), TINY, tmp_path / "one" / "cohort-forward")
+
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one" / "cohort-forward").rename(tmp_path / "two" / "cohort-forward")
+    again = replace(comparison, out=tmp_path / "two").run(CPU, lambda entry: None, said.append)
+    for before, after in zip(results, again, strict=True):
+        np.testing.assert_array_equal(before.errors["subvoxel"], after.errors["subvoxel"])
+    content = json.loads((tmp_path / "two" / "results" / "forward-baseline-seed-1.json").read_text())
+    assert content["figures"]["argmax"]["scans"] == 2
