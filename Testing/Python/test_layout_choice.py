@@ -6,9 +6,15 @@ from itertools import product
 
 import numpy as np
 import pytest
-from CoWLandmarksLib.core.layout_model import LayoutModel
+import torch
+from CoWLandmarksLib.core.alignment import ShapeModel
+from CoWLandmarksLib.core.anatomy import default_anatomy
+from CoWLandmarksLib.core.layout_model import LayoutModel, layout_model_of_shape
+from CoWLandmarksLib.core.volume import axis_aligned_grid
 from CoWLandmarksLib.detect.layout_choice import LEFT_OUT, ChosenLayout, chosen_layout
-from CoWLandmarksLib.networks.heatmap_peaks import HeatmapPeaks
+from CoWLandmarksLib.networks.heatmap import decode_subvoxel, encode
+from CoWLandmarksLib.networks.heatmap_peaks import HeatmapPeaks, heatmap_peaks
+from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 NAN = np.nan
 
@@ -185,3 +191,31 @@ def test_the_order_of_landmarks_and_components_does_not_matter() -> None:
         expected = positions_of(chosen_layout(peaks, model, 4.0))
         choice = chosen_layout(HeatmapPeaks(peaks.positions[turned], peaks.heights[turned]), other, 4.0)
         assert positions_of(choice)[::-1] == expected
+
+
+def test_heatmaps_that_take_one_side_for_the_other_are_put_right() -> None:
+    """A whole circle: every third landmark has its highest peak at its counterpart, and one has no peak at all.
+
+    Where the counterpart is so near that both peaks merge nothing can be put right.
+    """
+    anatomy, atlas = default_anatomy(), default_atlas()
+    order = [atlas.landmarks.index(code) for code in anatomy.codes]
+    coordinates = (3 * np.array(order)[:, None] + np.arange(3)).reshape(-1)
+    shape = atlas.shape_models["patients"]
+    covariance = shape.covariance[np.ix_(coordinates, coordinates)] + 0.25 * np.eye(len(coordinates))
+    model = layout_model_of_shape(ShapeModel(shape.mean[order], covariance))
+    rng = np.random.default_rng(3)
+    truth = rng.multivariate_normal(model.means[0].reshape(-1), 0.5 * covariance).reshape(-1, 3)
+    grid = axis_aligned_grid(truth.mean(axis=0), np.full(3, 2.0), (40, 48, 56))
+    there, across = encode(truth, grid, 4.0), encode(truth[list(anatomy.mirror_permutation)], grid, 4.0)
+    confused = torch.arange(len(truth)) % 3 == 0
+    heatmaps = torch.maximum(0.6 * there, torch.where(confused, 0.8, 0.3)[:, None, None, None] * across)
+    heatmaps[4] = 0.0
+    highest, _ = decode_subvoxel(heatmaps, grid, 4.0)
+    chosen = chosen_layout(heatmap_peaks(heatmaps, grid, 4.0), model, 8.0, limit_sd=6.0)
+    separate = np.linalg.norm(truth[list(anatomy.mirror_permutation)] - truth, axis=1) > 10.0
+    separate[4] = False
+    assert np.linalg.norm(chosen.positions - truth, axis=1)[separate].max() < 0.5
+    assert (np.linalg.norm(highest - truth, axis=1)[separate] > 10.0).sum() >= 4
+    assert np.nonzero(chosen.candidates == LEFT_OUT)[0].tolist() == [4]
+    assert np.linalg.norm(chosen.positions[4] - truth[4]) < 3.0 * np.sqrt(3.0) * chosen.sd_mm[4]

@@ -43,6 +43,7 @@ class _Prior:
 
 
 TRIED_FITS = (LayoutFit(1), LayoutFit(2), LayoutFit(3), LayoutFit(4))
+"""Among which the number of components is chosen unless others are given."""
 
 
 def fit_layout_model(
@@ -54,8 +55,8 @@ def fit_layout_model(
     which landmarks do not exist in a head; the model then has the presence of each. Landmarks without position that are
     not absent are missing at random. Expectation maximisation with missing entries (Ghahramani and Jordan 1994), the
     covariances regularised by an inverse Wishart prior; several components from four starts (k-means++, `seed`), of
-    which the best is kept. The order of the sets has no influence. Raises AnnotationError where
-    a landmark is placed in no set, ValueError where arrays do not fit together.
+    which the best is kept. The order of the sets has no influence. Raises AnnotationError where a landmark is placed in
+    no set, ValueError where arrays do not fit together.
     """
     fit = fit or LayoutFit()
     layouts, absent = _in_canonical_order(layouts, absent)
