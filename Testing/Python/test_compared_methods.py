@@ -320,6 +320,10 @@ class TestRecipes:
         with pytest.raises(ConfigurationError, match=r"multiples of 8"):
             fine_stage("payer", odd)
 
+    def test_a_discriminator_is_refused_before_anything_is_trained(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"no discriminator can judge; set fine.adversarial_steps to 0\.$"):
+            fine_stage("noothout", SMALL_GRID, adversarial_steps=5)
+
     @pytest.mark.parametrize("changes", [{"window": (32, 48, 64)}, {"priors": True}])
     def test_they_read_the_whole_crop_from_the_image_alone(self, changes: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError, match="reads the whole crop from the image alone"):

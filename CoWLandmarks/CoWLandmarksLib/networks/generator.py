@@ -140,6 +140,8 @@ class Generator(nn.Module):
 def sound_autocast(device: torch.device, depth: int) -> Iterator[bool]:
     """No autocast where it would be wrong for an image `depth` voxels deep (K); whether that is so.
 
+    For a whole network `depth` is that of its coarsest level, no less than 2.
+
     On processors, torch 2.13 gives wrong gradients (up to infinite) of bf16 weights where the depth is 2.
     """
     exact = device.type == "cpu" and depth == 2

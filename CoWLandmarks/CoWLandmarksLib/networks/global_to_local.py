@@ -138,7 +138,7 @@ class GlobalToLocalNetwork(nn.Module):
     def read_whole(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Classes (B, n, k, j, i) and displacements (B, n, 3, k, j, i) of the blocks of a whole image."""
         pooled = _pooled(image, self.config.global_pool, GLOBAL_BLOCK)
-        with sound_autocast(image.device, pooled.shape[2] // GLOBAL_BLOCK):
+        with sound_autocast(image.device, max(2, pooled.shape[2] // GLOBAL_BLOCK)):
             classes, displacements = self.whole(pooled)
         return classes, displacements.unflatten(1, (-1, 3))
 

@@ -104,7 +104,7 @@ class SpatialConfigurationNet(nn.Module):
         """Local and spatial heatmaps, each (B, n, K, J, I); their product is the output."""
         if any(side % self.multiple for side in image.shape[2:]):
             raise ModelError(f"The network needs sides that are multiples of {self.multiple}, not {image.shape[2:]}.")
-        with sound_autocast(image.device, image.shape[2] // 2 ** (self.config.levels - 1)):
+        with sound_autocast(image.device, max(2, image.shape[2] // 2 ** (self.config.levels - 1))):
             features = self._appearance(image)
             local = _read(self.local_head, features)
             coarse = self.spatial(functional.avg_pool3d(local, self.config.pool))

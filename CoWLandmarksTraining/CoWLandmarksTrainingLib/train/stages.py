@@ -109,6 +109,11 @@ def _stage(name: str, plan: TrainingPlan, frame: AlignedFrame, landmarks: int, s
             f"[{name}] has the method '{own.method}', which reads the whole crop from the image alone; it is one for "
             "the fine stage, with fine.window 0, 0, 0 and without fine.priors."
         )
+    if own.method != HEATMAPS and own.adversarial_steps:
+        raise ConfigurationError(
+            f"[{name}] has the method '{own.method}', which no discriminator can judge; "
+            f"set {name}.adversarial_steps to 0."
+        )
     step = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
     inputs = len(channels) + (landmarks if prior_sigma_mm is not None else 0)
     config = _network_config(own, inputs, landmarks, step) if start is None else start.config

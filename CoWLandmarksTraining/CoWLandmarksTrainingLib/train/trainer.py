@@ -271,7 +271,8 @@ class Trainer:
 
     def _random_seed(self) -> int:
         """Of what is random in a step (dropout): the same whenever the step is taken, another for every process."""
-        return ((self.config.seed << 32) + self.step) * self.processes.world + self.processes.rank
+        number = (self.config.seed << 32) + self.step
+        return (number * self.processes.world + self.processes.rank) % 2**63
 
     def _adversarial_gradient(
         self,
