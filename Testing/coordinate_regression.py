@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from CoWLandmarksLib.core.volume import Grid
 from CoWLandmarksTrainingLib.train.batches import Batch
+from CoWLandmarksTrainingLib.train.methods import Outputs
 from torch import nn
 
 
@@ -52,17 +53,26 @@ class CoordinateRegression:
             network.load_state_dict(dict(weights))
         return network
 
+    def optimiser(self, network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        """Adam."""
+        return torch.optim.Adam(network.parameters(), lr=learning_rate)
+
     def inputs(self, batch: Batch) -> torch.Tensor:
         """The image alone."""
         return batch.image
+
+    def training_inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """The image alone."""
+        return (batch.image,)
 
     def targets(self, landmarks: torch.Tensor) -> torch.Tensor:
         """The landmarks themselves, and whether there is one in a fourth number."""
         there = landmarks.isfinite().all(dim=-1, keepdim=True)
         return torch.cat([torch.nan_to_num(landmarks), there.to(landmarks.dtype)], dim=-1)
 
-    def errors(self, outputs: torch.Tensor, targets: torch.Tensor, alpha: float) -> torch.Tensor:
+    def errors(self, outputs: Outputs, targets: torch.Tensor, alpha: float) -> torch.Tensor:
         """Squared distances in mm^2 of the landmarks that are there; `alpha` belongs to heatmaps."""
+        assert isinstance(outputs, torch.Tensor)
         return ((outputs - targets[..., :3]) ** 2).sum(dim=-1) * targets[..., 3]
 
     def decode(

@@ -53,6 +53,8 @@ class TrainingChoicesPanel:
                 ("cpu", _("CPU: an hour or two on two cores")),
                 ("gpu", _("Graphics card: the same, far longer")),
                 ("paper", _("Paper: as published; graphics card")),
+                ("payer", _("Payer et al. 2019, to compare; graphics card")),
+                ("noothout", _("Noothout et al. 2020, to compare; graphics card")),
             ),
         )
         fillComboBox(
@@ -198,7 +200,7 @@ class TrainingChoicesPanel:
         preset = chosenKey(self._ui.presetComboBox)
         self.onKept("preset", preset)
         if chosenKey(self._ui.startComboBox) != _FILE:  # the model that ships is none of the paper's method
-            start = NOTHING if preset == "paper" else DEFAULT_START
+            start = NOTHING if min(PRESETS[preset].fine.window) == 0 else DEFAULT_START
             choose(self._ui.startComboBox, start)
             self.onKept("beginFrom", start)
         self._onPresetValues()

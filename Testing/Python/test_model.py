@@ -206,13 +206,13 @@ class TestForeignFiles:
 class TestUnfitContent:
     """A file of the right kind whose parts do not fit together."""
 
-    @pytest.mark.parametrize("version", [0, 3, 99, "1", None])
+    @pytest.mark.parametrize("version", [0, 4, 99, "1", None])
     def test_another_format_version_is_reported(self, tmp_path: Path, model_file: Path, version: object) -> None:
         content = torch.load(model_file, weights_only=True)
         content["format_version"] = version
         torch.save(content, tmp_path / "future.cow.pt")
         with pytest.raises(
-            ModelError, match=f"'future.cow.pt' has model format {version}, this program reads format 2"
+            ModelError, match=f"'future.cow.pt' has model format {version}, this program reads format 3"
         ):
             load_model(tmp_path / "future.cow.pt")
 

@@ -259,6 +259,13 @@ class TestEffort:
         making = 2 * 800 * 0.05 + 2400 * 0.35 + 2 * 2400 * 0.03
         assert effort(alone).processor_seconds == pytest.approx(measured + making, rel=0.02)
 
+    def test_the_methods_to_compare_with_take_their_own_time(self) -> None:
+        for preset, share in (("payer", 9.4 * 15.0), ("noothout", 1.4)):  # the whole crop has 15 times as many voxels
+            plan = PRESETS[preset].to_dict()
+            [part] = [part for part in planned_parts(plan) if part.stage == "fine" and part.phase == 1]
+            expected = plan["fine"]["batch_size"] * 0.27 * 1.8 * share
+            assert step_seconds(plan, part, PROCESSOR) == pytest.approx(expected, rel=1e-6)
+
     def test_a_phantom_is_used_several_times(self) -> None:
         plan = PRESETS["cpu"].with_values(
             data={

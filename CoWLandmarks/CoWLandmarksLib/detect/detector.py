@@ -19,6 +19,7 @@ from ..core.errors import ConfigurationError, is_out_of_memory
 from ..core.intensity import hounsfield_offset, recognise_modality
 from ..core.volume import Modality, Volume, apply_affine
 from ..networks.generator import HeatmapReader, MirroredPair, SingleReading
+from ..networks.global_to_local import GlobalToLocalConfig
 from ..networks.network_image import NetworkImage
 from .circle import read_circle
 from .coarse import RoughLandmarks, localise, read_aligned
@@ -193,7 +194,8 @@ class Detector:
         self._readers: dict[str, HeatmapReader] = {}
         for name, network in networks.items():
             last = name == "fine"
-            if self.mirror and (self.model.read_mirrored or not last):
+            points = isinstance(self.model.fine.config, GlobalToLocalConfig)  # there are no heatmaps to average
+            if self.mirror and ((self.model.read_mirrored and not points) or not last):
                 with_priors = last and self.model.reads_priors
                 self._readers[name] = MirroredPair(network, permutation, with_priors=with_priors)
             else:

@@ -11,8 +11,10 @@ import torch
 from ..core.alignment import ShapePosterior
 from ..core.volume import Grid, apply_affine
 from ..networks.generator import HeatmapReader
-from ..networks.heatmap import decode_argmax, decode_subvoxel, encode
+from ..networks.global_to_local import GlobalToLocalConfig, decode_points
+from ..networks.heatmap import decode_argmax, decode_parabola, decode_subvoxel, encode
 from ..networks.network_image import NetworkImage
+from ..networks.spatial_configuration import SpatialConfigurationConfig
 from .model import Model
 
 _MARGIN_MM = 8.0
@@ -93,6 +95,8 @@ def refine(
 
     `scan` is in network units; `prior` says where the landmarks are expected in the reference frame; only
     landmarks with `wanted` (n,) are sought. `slack_mm`, one number or (n,), is how far from there they may well lie.
+    A network of the method noothout gives points instead of heatmaps: both positions are these, a peak is the largest
+    weight of a block, and there are no heatmaps.
     """
     count = len(prior.mean)
     parts: dict[int, HeatmapPart] = {}
@@ -105,11 +109,18 @@ def refine(
         local = reference.window(window.start, model.window)
         heatmaps = read_window(read, model, scan, local, to_scan, prior.mean)
         chosen = list(window.landmarks)
+        if isinstance(model.fine.config, GlobalToLocalConfig):
+            positions[chosen], peaks[chosen] = decode_points(heatmaps[chosen], local)
+            argmax[chosen] = positions[chosen]
+            continue
         guided = heatmaps[chosen]
         if model.decode_with_prior:
             guided = guided * encode(prior.mean[chosen], local, slack[chosen], heatmaps.device)
         argmax[chosen], peaks[chosen] = decode_argmax(guided, local)
-        positions[chosen], _ = decode_subvoxel(heatmaps[chosen], local, model.fine.sigma_mm, argmax[chosen])
+        if isinstance(model.fine.config, SpatialConfigurationConfig):
+            positions[chosen] = decode_parabola(heatmaps[chosen], local, argmax[chosen])
+        else:
+            positions[chosen], _ = decode_subvoxel(heatmaps[chosen], local, model.fine.sigma_mm, argmax[chosen])
         for index in chosen:
             parts[index] = _part_near(heatmaps[index], local, argmax[index])
     return FineLandmarks(positions, argmax, peaks, parts)
@@ -134,7 +145,7 @@ def read_window(
     to_scan: np.ndarray,
     expected: np.ndarray,
 ) -> torch.Tensor:
-    """Heatmaps (n, K, J, I) of one window; `local` is its grid in the reference frame."""
+    """Heatmaps (n, K, J, I) of one window, or its points; `local` is its grid in the reference frame."""
     image = scan.sampled(local.transformed(to_scan))[None]
     if not model.reads_priors:
         return read(image[None])[0]

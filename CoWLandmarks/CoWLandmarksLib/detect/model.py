@@ -18,14 +18,17 @@ from ..core.calibration import Calibration, calibration_from_dict
 from ..core.errors import ConfigurationError, ModelError
 from ..core.intensity import IntensityRule
 from ..core.volume import Grid, Modality, axis_aligned_grid
-from ..networks.generator import Generator, GeneratorConfig
+from ..networks.generator import GeneratorConfig
+from ..networks.network_config import HEATMAPS, NetworkConfig, network_config
 from ..networks.packed_weights import pack_weights, unpack_weights
 from .coarse import WINDOW as COARSE_WINDOW
 from .verdict import LEAST_RECOGNITION
 
 FORMAT = "cow-landmarks-model"
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
+FORMAT_VERSION = 3
+_HEATMAPS_VERSION = 2
+READABLE_VERSIONS = (1, 2, 3)
+"""In 3 the fine network may belong to another method than heatmaps."""
 MOST_LEVELS, MOST_WIDTH, MOST_FOLD = 8, 512, 8
 MOST_WEIGHTS = 2**28
 MOST_WINDOW_VOXELS = 2**24
@@ -48,16 +51,19 @@ class GridSpec:
 
 @dataclass(frozen=True)
 class NetworkPart:
-    """One trained network: its weights, the width of its target heatmaps and its calibration."""
+    """One trained network: its weights, the width of its target heatmaps and its calibration.
 
-    config: GeneratorConfig
+    Methods other than heatmaps have their own idea of that width.
+    """
+
+    config: NetworkConfig
     weights: dict[str, torch.Tensor]
     sigma_mm: float
     calibration: Calibration
 
-    def build(self, device: torch.device) -> Generator:
+    def build(self, device: torch.device) -> torch.nn.Module:
         """The network in evaluation mode, fp32."""
-        network = Generator(self.config)
+        network = self.config.build()
         network.load_state_dict({name: value.to(torch.float32) for name, value in self.weights.items()})
         return network.eval().to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
@@ -71,6 +77,7 @@ class Model:
     the rough positions; one with a single input channel reads the image alone. `decode_with_prior`: a maximum far
     from where the landmark is expected counts less. `read_mirrored`: the fine network was trained on mirror images
     too, so it may read them. `least_recognition`: a scan below it (`verdict.recognition`) shows no circle of Willis.
+    A fine network of another method than heatmaps reads the whole of the grid, from the image alone.
     `shape` is the landmark shape model in the reference frame. `circle` (None: the model has none) reads the whole
     circle between the two and gives the fine network its expected places.
     """
@@ -87,7 +94,6 @@ class Model:
     provenance: dict[str, Any]
     licence: str
     description: str
-    format_version: int = FORMAT_VERSION
     decode_with_prior: bool = True
     read_mirrored: bool = True
     least_recognition: float = LEAST_RECOGNITION
@@ -98,6 +104,11 @@ class Model:
         """Its networks with their names, in the order in which a detector runs them."""
         circle = () if self.circle is None else (("circle", self.circle),)
         return (("coarse", self.coarse), *circle, ("fine", self.fine))
+
+    @property
+    def format_version(self) -> int:
+        """Of its file; a model of heatmaps alone keeps the one that earlier programs read."""
+        return _HEATMAPS_VERSION if self.fine.config.method == HEATMAPS else FORMAT_VERSION
 
     @property
     def eight_bit(self) -> bool:
@@ -214,9 +225,12 @@ def _check(model: Model) -> None:
         if (part.config.in_channels, part.config.out_channels) != (channels, count):
             raise ValueError(f"its networks do not fit its {count} landmarks")
         config, weights = part.config, sum(value.numel() for value in part.weights.values())
-        if config.levels > MOST_LEVELS or max(config.base_width, config.max_width) > MOST_WIDTH:
+        if config.method != HEATMAPS and (part is not model.fine or window != model.grid.shape):
+            raise ValueError(f"the method '{config.method}' reads the whole grid, as the last network")
+        if config.levels > MOST_LEVELS or config.largest_width > MOST_WIDTH:
             raise ValueError("its networks are too large")
-        if weights > MOST_WEIGHTS or math.prod(window) > MOST_WINDOW_VOXELS or config.fold > MOST_FOLD:
+        fold = config.fold if isinstance(config, GeneratorConfig) else 1
+        if weights > MOST_WEIGHTS or math.prod(window) > MOST_WINDOW_VOXELS or fold > MOST_FOLD:
             raise ValueError("its networks are too large")
         if not all(bool(torch.isfinite(value).all()) for value in part.weights.values()):
             raise ValueError("its weights are not finite")
@@ -226,8 +240,8 @@ def _check(model: Model) -> None:
         for correction in (part.calibration.error_factor, part.calibration.confidence_logit):
             if correction.shape not in ((0,), (count,)) or not np.isfinite(correction).all():
                 raise ValueError(f"the corrections of its calibration do not fit its {count} landmarks")
-        multiple = part.build(torch.device("cpu")).multiple
-        if any(side <= 0 or side % multiple for side in window):
+        part.build(torch.device("cpu"))
+        if any(side <= 0 or side % config.multiple for side in window):
             raise ValueError(f"its window {window} does not fit its network")
     if model.shape.mean.shape != (count, 3) or model.shape.covariance.shape != (3 * count, 3 * count):
         raise ValueError(f"its shape model does not fit its {count} landmarks")
@@ -248,6 +262,7 @@ def _check(model: Model) -> None:
 def _part_to_dict(part: NetworkPart, eight_bit: bool) -> dict[str, Any]:
     halves = {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in part.weights.items()}
     return {
+        **({} if part.config.method == HEATMAPS else {"method": part.config.method}),
         "config": part.config.to_dict(),
         "weights": pack_weights(part.weights) if eight_bit else halves,
         "sigma_mm": float(part.sigma_mm),
@@ -257,7 +272,7 @@ def _part_to_dict(part: NetworkPart, eight_bit: bool) -> dict[str, Any]:
 
 def _part_from_dict(content: dict[str, Any]) -> NetworkPart:
     return NetworkPart(
-        GeneratorConfig(**content["config"]),
+        network_config(str(content.get("method", HEATMAPS)), content["config"]),
         unpack_weights(content["weights"]),
         float(content["sigma_mm"]),
         calibration_from_dict(content["calibration"]),

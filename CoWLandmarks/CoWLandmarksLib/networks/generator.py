@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ class GeneratorConfig:
     output again (space-to-depth), for speed on coarse tasks.
     """
 
+    method: ClassVar[str] = "heatmaps"
     in_channels: int = 1
     out_channels: int = 19
     base_width: int = 16
@@ -30,9 +31,23 @@ class GeneratorConfig:
     max_width: int = 256
     fold: int = 1
 
+    @property
+    def multiple(self) -> int:
+        """Every side of the input must be a multiple of this."""
+        return self.fold * 2 ** (self.levels - 1)
+
+    @property
+    def largest_width(self) -> int:
+        """Most channels of a layer."""
+        return max(self.base_width, self.max_width)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as stored in a model file."""
         return asdict(self)
+
+    def build(self) -> Generator:
+        """The network, with random weights."""
+        return Generator(self)
 
 
 class ResidualBlock(nn.Module):
@@ -78,7 +93,7 @@ class Generator(nn.Module):
     @property
     def multiple(self) -> int:
         """Every side of the input must be a multiple of this."""
-        return self.config.fold * 2 ** (self.config.levels - 1)
+        return self.config.multiple
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -114,16 +129,27 @@ class Generator(nn.Module):
         return outputs
 
     def _run(self, block: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        # On processors, torch 2.13 gives wrong gradients (up to infinite) of bf16 weights where the depth is 2.
-        exact = x.device.type == "cpu" and x.shape[2] == 2
-        with torch.autocast(x.device.type, enabled=False) if exact else nullcontext():
+        with sound_autocast(x.device, x.shape[2]) as exact:
             x = x.float() if exact else x
             if self.checkpoint_activations and torch.is_grad_enabled():
                 return checkpoint(block, x, use_reentrant=False)
             return block(x)
 
 
-def predict(network: Generator, x: torch.Tensor, *, quick: bool = False) -> torch.Tensor:
+@contextmanager
+def sound_autocast(device: torch.device, depth: int) -> Iterator[bool]:
+    """No autocast where it would be wrong for an image `depth` voxels deep (K); whether that is so.
+
+    For a whole network `depth` is that of its coarsest level, no less than 2.
+
+    On processors, torch 2.13 gives wrong gradients (up to infinite) of bf16 weights where the depth is 2.
+    """
+    exact = device.type == "cpu" and depth == 2
+    with torch.autocast(device.type, enabled=False) if exact else nullcontext():
+        yield exact
+
+
+def predict(network: nn.Module, x: torch.Tensor, *, quick: bool = False) -> torch.Tensor:
     """Heatmaps for inference: float32, no gradients; `quick`: bf16 arithmetic where the device gains by it.
 
     bf16 moves most points by some micrometres, but one in a hundred by tenths of a millimetre
@@ -142,7 +168,7 @@ class MirroredPair:
     are exchanged as well when `with_priors`. The mirror runs along i, which must be the patient's R axis.
     """
 
-    network: Generator
+    network: nn.Module
     permutation: tuple[int, ...]
     with_priors: bool
 
@@ -159,7 +185,7 @@ class MirroredPair:
 class SingleReading:
     """A network that reads the image once; `quick`: in bf16 where that is faster."""
 
-    network: Generator
+    network: nn.Module
     quick: bool = False
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

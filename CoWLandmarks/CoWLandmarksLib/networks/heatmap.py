@@ -74,6 +74,27 @@ def subvoxel_position(heatmap: torch.Tensor, grid: Grid, sigma_mm: float, voxel:
     return _windowed_centroid(values, axes, voxel, grid.spacing, window_mm)
 
 
+def decode_parabola(heatmaps: torch.Tensor, grid: Grid, start: np.ndarray) -> np.ndarray:
+    """Sub-voxel positions by a parabola through the voxel and its neighbours along every axis (Payer et al. 2019).
+
+    With the values p_a, p_b, p_c along an axis the maximum lies 0.5 (p_a - p_c) / (p_a - 2 p_b + p_c) voxels from b.
+    `heatmaps` (n, K, J, I); `start` (n, 3) RAS mm are the voxels b, inside the grid. Returns RAS mm (n, 3); an axis
+    along which b is no maximum, or has one neighbour only, keeps it.
+    """
+    voxels = np.rint(apply_affine(grid.ras_to_ijk, start)).astype(int)
+    ijk = voxels.astype(float)
+    for channel, voxel in enumerate(voxels):
+        for axis in range(3):
+            if not 0 < voxel[axis] < grid.size[axis] - 1:
+                continue
+            line = [voxel + step * np.eye(3, dtype=int)[axis] for step in (-1, 0, 1)]
+            before, here, after = (float(heatmaps[channel, k, j, i]) for i, j, k in line)
+            bend = before - 2.0 * here + after
+            if bend < 0.0 and here >= max(before, after):
+                ijk[channel, axis] += 0.5 * (before - after) / bend
+    return apply_affine(grid.ijk_to_ras, ijk)
+
+
 def _windowed_centroid(
     values: np.ndarray, axes: list[np.ndarray], start: np.ndarray, spacing: np.ndarray, window_mm: np.ndarray
 ) -> np.ndarray:

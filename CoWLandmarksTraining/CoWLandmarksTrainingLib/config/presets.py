@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .settings import (
     ONLY_TRANSLATIONS,
     CircleSettings,
@@ -51,6 +53,27 @@ _PAPER = TrainingPlan(
     discriminator=DiscriminatorSettings(objective=Objective.LOGISTIC, view=DiscriminatorView.PLAIN, r1=0.0),
     augmentation=ONLY_TRANSLATIONS,
 )
+_PAYER = replace(
+    _PAPER,
+    name="payer",
+    fine=replace(_PAPER.fine, method="payer", steps=40000, adversarial_steps=0, batch_size=1, base_width=64, levels=4),
+)
+_NOOTHOUT = replace(
+    _PAPER,
+    name="noothout",
+    fine=replace(
+        _PAPER.fine,
+        method="noothout",
+        steps=300000,
+        adversarial_steps=0,
+        batch_size=4,
+        learning_rate=1e-3,
+        final_learning_rate=1e-3,
+        base_width=16,
+        levels=4,
+        learn_absence=False,
+    ),
+)
 _SMALL = TrainingPlan(
     name="small",
     data=DataSettings(phantom_cases=4),
@@ -59,10 +82,12 @@ _SMALL = TrainingPlan(
     circle=CircleSettings(steps=4, batch_size=1, base_width=8, levels=2),
     fine=FineSettings(steps=4, batch_size=1, base_width=8, levels=2),
 )
-PRESETS = {plan.name: plan for plan in (_CPU, _GPU, _PAPER, _SMALL)}
+PRESETS = {plan.name: plan for plan in (_CPU, _GPU, _PAPER, _PAYER, _NOOTHOUT, _SMALL)}
 """cpu: about an hour and a quarter on two cores, from the model that ships or from nothing. gpu: the same networks and
 batches for a graphics card. paper: the paper where it is explicit (whole crop as the only input after registration to a
 template, Eqs. 2 to 4, alpha, Adam 1e-4, coordinate and distance channels, tiny translations), after a coarse network.
+payer, noothout: the same whole crops, read by the methods of Payer et al. 2019 and of Noothout et al. 2020, with their
+steps, batches and rates (Adam at 1e-4 instead of gradient descent for the former); to compare the paper's with.
 small: a few steps, to try the commands."""
 DEFAULT_PRESET = "cpu"
 OWN_PLAN = "own"

@@ -129,7 +129,11 @@ class StageSettings:
     """One network: its size, its targets and its optimisation. The paper gives neither depth, width nor the width of
     the targets."""
 
-    method: str = setting("heatmaps", "How landmarks are learnt: heatmaps (the paper's).")
+    method: str = setting(
+        "heatmaps",
+        "How landmarks are learnt: heatmaps (the paper's), or, by a fine stage of the whole crop without priors, payer "
+        "(Payer et al. 2019) or noothout (Noothout et al. 2020).",
+    )
     steps: int = setting(2400, "Phase 1: steps of the network alone; 0: it stays as in start_from.")
     adversarial_steps: int = setting(0, "Phase 2: steps of network and discriminator in turn; 0: phase 1 only.")
     minutes: float = setting(0.0, "The schedule ends after so many minutes, if its steps are not done; 0: never.")
@@ -142,8 +146,8 @@ class StageSettings:
     final_alpha: float = setting(10.0, "What alpha falls to between 40 and 70 % of the steps; 0: it stays (paper).")
     average_decay: float = setting(0.995, "Averaging of the weights over steps (EMA); 0: none.")
     gradient_norm: float = setting(1.0, "Longest gradient; 0: any.")
-    base_width: int = setting(32, "Channels of the first level; doubled with every level.")
-    levels: int = setting(4, "Levels of the U-Net.")
+    base_width: int = setting(32, "Channels of the first level; doubled with every level (payer: of every level).")
+    levels: int = setting(4, "Levels of the U-Net (noothout: always 4).")
     max_width: int = setting(256, "Channels of the deepest level, at most.")
     fold: int = setting(2, "Blocks of fold^3 voxels are folded into channels, for speed; 1: none, as in the paper.")
     sigma_mm: float = setting(1.5, "Width of the target heatmaps.")

@@ -41,6 +41,9 @@ CHECKPOINT_MB, CHECKPOINTS, MODEL_MB = 98.0, 2, 18.0
 BEGIN_SECONDS = 10.0
 """Until the processes that make batches are there."""
 _MEASURED_WIDTH, _MEASURED_FOLD, _MEASURED_WINDOW = 32, 2, (48, 64, 64)
+PAYER_SIZE, NOOTHOUT_SIZE = 9.4, 1.4
+"""Multiplications of the networks of Payer et al. and Noothout et al. over those of the fine network that was measured:
+the former on a window of the same size, the latter, which averages voxels, on any."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,12 @@ def _makers(plan: Mapping[str, Any], machine: Machine) -> int:
 
 def _size(stage: str, own: Mapping[str, Any]) -> float:
     """How much larger the work of a network is than that of the one that was measured."""
+    if own["method"] == "noothout":
+        return NOOTHOUT_SIZE * (own["base_width"] / 16) ** 2
     size = (own["base_width"] / _MEASURED_WIDTH) ** 2 * (_MEASURED_FOLD / own["fold"]) ** 3
     if stage == "fine":
         window = own["window"] if min(own["window"]) else REFERENCE_SHAPE
+        if own["method"] == "payer":
+            size = PAYER_SIZE * (own["base_width"] / 64) ** 2
         size *= math.prod(window) / math.prod(_MEASURED_WINDOW)
     return float(size)

@@ -14,14 +14,16 @@ from CoWLandmarksLib.detect.circle import circle_grid
 from CoWLandmarksLib.detect.coarse import POOLED_SPACING_MM, WINDOW
 from CoWLandmarksLib.detect.model import GridSpec, NetworkPart
 from CoWLandmarksLib.networks.generator import GeneratorConfig
+from CoWLandmarksLib.networks.global_to_local import GlobalToLocalConfig
+from CoWLandmarksLib.networks.network_config import HEATMAPS, METHODS, NetworkConfig
+from CoWLandmarksLib.networks.spatial_configuration import SpatialConfigurationConfig
 
 from ..config.settings import STAGE_NAMES, FineSettings, StageSettings
 from ..config.training_plan import TrainingPlan
 from ..records.aligned_folder import AlignedFrame
 from .methods import HeatmapRegression, Method
-
-METHODS = ("heatmaps",)
-"""Names of methods that a stage may have (`method` in its section)."""
+from .noothout import GLOBAL_SPACING_MM, LOCAL_SPACING_MM, BlockRegression, pooling
+from .payer import SpatialConfigurationRegression
 
 
 class Posing(Enum):
@@ -48,7 +50,7 @@ class Stage:
     settings: StageSettings
     posing: Posing
     method: Method
-    config: GeneratorConfig
+    config: NetworkConfig
     grid: Grid
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -102,18 +104,21 @@ def _stage(name: str, plan: TrainingPlan, frame: AlignedFrame, landmarks: int, s
         posing, channels = (Posing.WHOLE if whole else Posing.WINDOWS), ("image",)
         grid, shape, spacing = reference, (reference.shape if whole else own.window), reference.spacing
         prior_sigma_mm = own.prior_sigma_mm if own.priors else None
-    config = GeneratorConfig(
-        len(channels) + (landmarks if prior_sigma_mm is not None else 0),
-        landmarks,
-        own.base_width,
-        own.levels,
-        own.max_width,
-        own.fold,
-    )
-    config = config if start is None else start.config
-    _check_shape(name, config, shape, reference)
+    if own.method != HEATMAPS and (posing is not Posing.WHOLE or prior_sigma_mm is not None):
+        raise ConfigurationError(
+            f"[{name}] has the method '{own.method}', which reads the whole crop from the image alone; it is one for "
+            "the fine stage, with fine.window 0, 0, 0 and without fine.priors."
+        )
+    if own.method != HEATMAPS and own.adversarial_steps:
+        raise ConfigurationError(
+            f"[{name}] has the method '{own.method}', which no discriminator can judge; "
+            f"set {name}.adversarial_steps to 0."
+        )
     step = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
-    method = HeatmapRegression(config, shape, step, own.sigma_mm, prior_sigma_mm, own.subvoxel_targets)
+    inputs = len(channels) + (landmarks if prior_sigma_mm is not None else 0)
+    config = _network_config(own, inputs, landmarks, step) if start is None else start.config
+    _check_shape(name, config, shape, reference)
+    method = _method(own, config, shape, step, prior_sigma_mm)
     return Stage(
         name,
         own,
@@ -130,8 +135,35 @@ def _stage(name: str, plan: TrainingPlan, frame: AlignedFrame, landmarks: int, s
     )
 
 
-def _check_shape(name: str, config: GeneratorConfig, shape: tuple[int, int, int], reference: Grid) -> None:
-    multiple = config.fold * 2 ** (config.levels - 1)
+def _network_config(
+    own: StageSettings, inputs: int, landmarks: int, spacing: tuple[float, float, float]
+) -> NetworkConfig:
+    """The network of a method for images of `inputs` channels and voxels of `spacing` mm."""
+    if own.method == SpatialConfigurationConfig.method:
+        return SpatialConfigurationConfig(inputs, landmarks, own.base_width, own.levels)
+    if own.method == GlobalToLocalConfig.method:
+        whole, near = pooling(spacing, GLOBAL_SPACING_MM), pooling(spacing, LOCAL_SPACING_MM)
+        return GlobalToLocalConfig(inputs, landmarks, own.base_width, global_pool=whole, local_pool=near)
+    return GeneratorConfig(inputs, landmarks, own.base_width, own.levels, own.max_width, own.fold)
+
+
+def _method(
+    own: StageSettings,
+    config: NetworkConfig,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    prior_sigma_mm: float | None,
+) -> Method:
+    """The method that a network belongs to."""
+    if isinstance(config, SpatialConfigurationConfig):
+        return SpatialConfigurationRegression(config, spacing)
+    if isinstance(config, GlobalToLocalConfig):
+        return BlockRegression(config, shape, spacing)
+    return HeatmapRegression(config, shape, spacing, own.sigma_mm, prior_sigma_mm, own.subvoxel_targets)
+
+
+def _check_shape(name: str, config: NetworkConfig, shape: tuple[int, int, int], reference: Grid) -> None:
+    multiple = config.multiple
     if any(side % multiple for side in shape):
         raise ConfigurationError(
             f"The crop of {shape[2]} x {shape[1]} x {shape[0]} voxels needs sides that are multiples of {multiple}; "

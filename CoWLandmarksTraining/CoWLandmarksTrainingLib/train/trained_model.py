@@ -59,6 +59,8 @@ def _part(training: Training, stage: Stage) -> NetworkPart:
                 f"The {stage.name} network in '{training.out}' is not trained yet; train it first."
             )
         weights = stage.start.weights
+    # How many batches a normalisation has seen is a whole number, and of no use to detection.
+    weights = {name: value for name, value in weights.items() if value.is_floating_point()}
     kept = stage.start if stage.fixed else None
     sigma_mm = stage.settings.sigma_mm if kept is None else kept.sigma_mm
     return NetworkPart(stage.config, unpack_weights(pack_weights(weights)), sigma_mm, UNCALIBRATED)

@@ -27,7 +27,7 @@ from .adversary import Adversary
 from .batches import Batch
 from .checkpoint import read_checkpoint, write_checkpoint
 from .memory import enough_memory, memory_mb
-from .methods import Method, method_loss
+from .methods import RATE_FACTOR, Method, Outputs, as_float, detached, method_loss
 from .processes import Processes
 from .samples import WorkerKilledError, batches
 from .unlabelled import UnlabelledTerm
@@ -89,7 +89,7 @@ class Trainer:
             if adversary is not None:
                 self._same_start(adversary.discriminator)
         self.average = {name: value.detach().clone() for name, value in self.generator.state_dict().items()}
-        self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate)
+        self.optimiser = method.optimiser(self.generator, config.learning_rate)
         self.log = TrainingLog(self.folder / LOG_FILE if self.processes.first else None)
         self.step = 0
         self.seconds_before = 0.0
@@ -137,7 +137,7 @@ class Trainer:
                 self.alpha = self.config.alpha_at(self._progress(elapsed))
                 rate = self.config.learning_rate_at(self._progress(elapsed), self.step)
                 for group in self.optimiser.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = rate * group.get(RATE_FACTOR, 1.0)
                 before = time.monotonic()
                 with enough_memory(f"step {self.step}", self.memory_advice):
                     if feed is None:
@@ -197,6 +197,7 @@ class Trainer:
 
         Raises ConfigurationError when it is not finite.
         """
+        torch.manual_seed(self._random_seed())
         parts = batch.to(self.device).split(self.config.accumulate)
         channels = self.processes.sum(batch.channel_mask.sum().to(self.device))
         samples = len(batch) * self.processes.world
@@ -204,11 +205,11 @@ class Trainer:
         ready: list[torch.Tensor] = []
         if opponent is not None:
             if len(parts) == 1:
-                ready = [self._predict(parts[0])]
+                ready = [self._predict_heatmaps(parts[0])]
                 shown = ready
             else:  # the same predictions again below: memory for one part at a time, for one more forward pass
                 with torch.no_grad():
-                    shown = [self._predict(part) for part in parts]
+                    shown = [self._predict_heatmaps(part) for part in parts]
             self._check_predictions(shown, parts)
             opponent.update(parts, shown)
         self.optimiser.zero_grad(set_to_none=True)
@@ -222,6 +223,7 @@ class Trainer:
                 self._check(heat, outputs, targets, part)
                 loss = heat
                 if opponent is not None:
+                    assert isinstance(outputs, torch.Tensor)  # heatmaps
                     wish, heat_square = self._adversarial_gradient(opponent, part, outputs, targets, channels, samples)
                     squares += torch.stack([heat_square, wish.square().sum()])
                     loss = heat + opponent.weight * (outputs * wish).sum()  # whose gradient is that of Eq. 3
@@ -242,7 +244,7 @@ class Trainer:
     def _learn_unlabelled(self, batch: Batch) -> None:
         """Add the gradient of the loss on scans without annotation."""
         assert self.unlabelled is not None and batch.origin_mm is not None
-        outputs = self._predict(batch)
+        outputs = self._predict_heatmaps(batch)
         loss = self.unlabelled.loss(outputs, torch.ones_like(batch.channel_mask), batch.origin_mm)
         if loss.requires_grad:
             (self.unlabelled.weight * loss).backward()
@@ -287,11 +289,22 @@ class Trainer:
             self.adversary.restore(state["adversary"])
         self.step, self.seconds_before = int(state["step"]), float(state["seconds"])
 
-    def _predict(self, part: Batch) -> torch.Tensor:
-        image = self.method.inputs(part).contiguous(memory_format=torch.channels_last_3d)
+    def _predict(self, part: Batch) -> Outputs:
+        image, *more = self.method.training_inputs(part)
+        image = image.contiguous(memory_format=torch.channels_last_3d)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
-            outputs: torch.Tensor = self.network(image)
-        return outputs.float()
+            outputs: Outputs = self.network(image, *more)
+        return as_float(outputs)
+
+    def _predict_heatmaps(self, part: Batch) -> torch.Tensor:
+        heatmaps = self._predict(part)
+        assert isinstance(heatmaps, torch.Tensor)
+        return heatmaps
+
+    def _random_seed(self) -> int:
+        """Of what is random in a step (dropout): the same whenever the step is taken, another for every process."""
+        number = (self.config.seed << 32) + self.step
+        return (number * self.processes.world + self.processes.rank) % 2**63
 
     def _adversarial_gradient(
         self,
@@ -317,10 +330,10 @@ class Trainer:
             return nullcontext()
         return self.network.no_sync()
 
-    def _check(self, heat: torch.Tensor, prediction: torch.Tensor, targets: torch.Tensor, part: Batch) -> None:
+    def _check(self, heat: torch.Tensor, prediction: Outputs, targets: torch.Tensor, part: Batch) -> None:
         if torch.isfinite(self.processes.sum(heat.detach())):
             return
-        errors = self.method.errors(prediction.detach(), targets, self.alpha).sum(dim=1)
+        errors = self.method.errors(detached(prediction), targets, self.alpha).sum(dim=1)
         guilty = [name for name, error in zip(part.names, errors.isfinite().tolist(), strict=False) if not error]
         raise self._not_finite("loss", tuple(guilty))
 
@@ -345,7 +358,10 @@ class Trainer:
         decay = min(self.config.average_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self.generator.state_dict().items():
-                self.average[name].lerp_(value, 1 - decay)
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - decay)
+                else:  # how many batches a normalisation has seen
+                    self.average[name].copy_(value)
 
     def _same_start(self, module: torch.nn.Module) -> None:
         for value in module.state_dict().values():

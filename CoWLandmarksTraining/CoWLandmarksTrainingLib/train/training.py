@@ -171,6 +171,9 @@ class Training:
         if not self.data.frame.same_as(known):
             logger.warning("The %s network of the model to begin from knows another frame; it begins anew.", name)
             return None
+        if name == "fine" and part.config.method != self.plan.fine.method:
+            logger.warning("The fine network of the model to begin from is of another method; it begins anew.")
+            return None
         if name == "fine" and model.reads_priors != self.plan.fine.priors:
             own = self.plan.training.start_from
             if own != DEFAULT_START:
