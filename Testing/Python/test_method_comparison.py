@@ -14,6 +14,7 @@ import torch
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, StoppedError
 from CoWLandmarksLib.core.volume import Modality
 from CoWLandmarksLib.networks.heatmap_peaks import HeatmapPeaks
+from CoWLandmarksTrainingLib.config.presets import PRESETS
 from CoWLandmarksTrainingLib.experiments.comparison_cohort import (
     FORWARD,
     REVERSE,
@@ -72,7 +73,7 @@ class TestRows:
 
     def test_every_row_that_goes_on_takes_as_many_steps(self) -> None:
         for scale in SCALES.values():
-            trained = [row for row in ROWS.values() if not row.layouts]
+            trained = [row for row in ROWS.values() if not row.layouts and not row.small_steps]
             assert {row.steps(scale) for row in trained if row.begins_from} == {(0, scale.phase_2_steps)}
             assert {row.steps(scale) for row in ROWS.values() if row.layouts} == {(0, 0)}
             for row in trained:
@@ -80,6 +81,14 @@ class TestRows:
                 phase_2 = scale.phase_2_steps if row.begins_from else 0
                 assert plan.fine.all_steps == scale.plan.fine.steps + phase_2
                 assert bool(plan.fine.adversarial_steps) == (row.sets is not None)
+
+    def test_the_methods_of_others_have_their_own_widths_and_rates_and_our_steps(self) -> None:
+        for method in ("payer", "noothout"):
+            fine, own = ROWS[method].plan(SMALL, "mra", 1).fine, PRESETS[method].fine
+            assert (fine.method, fine.base_width, fine.learning_rate) == (method, own.base_width, own.learning_rate)
+            assert (fine.steps, fine.batch_size) == (ROWS[method].steps(SMALL)[0], SMALL.plan.fine.batch_size)
+        assert ROWS["payer"].steps(SMALL) == (1500, 0)
+        assert ROWS["payer"].steps(SCALES["paper"]) == (SCALES["paper"].plan.fine.steps, 0)
 
     def test_the_discriminator_learns_from_the_sets_that_the_row_names(self) -> None:
         assert ROWS["d-mra"].plan(SMALL, "mra", 1).data.real_modalities == (Modality.MRA,)

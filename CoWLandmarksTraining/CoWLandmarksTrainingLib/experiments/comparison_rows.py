@@ -7,6 +7,7 @@ from typing import Any
 
 from CoWLandmarksLib.core.errors import ConfigurationError
 
+from ..config.presets import PRESETS
 from ..config.settings import DiscriminatorView, Objective, PriorModality
 from ..config.training_plan import TrainingPlan
 from .comparison_scale import ComparisonScale
@@ -24,7 +25,8 @@ class ComparisonRow:
     chosen by the layouts of these sets ("own", "other", "both"). `labels`: scans without annotation are learnt from
     as well, with the highest "peaks" of the row before as labels, or those that "layouts" choose. `energy`: weight of
     the energy of layouts as a loss on scans without annotation. `share` of the training scans. `reverse`: also a row
-    of the second table.
+    of the second table. `method`: of the fine stage; `small_steps` of phase 1 below full size,
+    where a step takes much longer (0: as all).
     """
 
     name: str
@@ -33,6 +35,7 @@ class ComparisonRow:
     sets: str | None = None
     discriminator: dict[str, Any] = field(default_factory=dict)
     method: str = "heatmaps"
+    small_steps: int = 0
     layouts: str = ""
     labels: str = ""
     energy: float = 0.0
@@ -44,6 +47,9 @@ class ComparisonRow:
         """All settings of the row at a scale."""
         plan = scale.plan
         fine: dict[str, Any] = {"method": self.method}
+        if self.method in PRESETS:  # the methods of others have widths and rates of their own
+            own = PRESETS[self.method].fine
+            fine |= {name: getattr(own, name) for name in _OF_A_METHOD} | {"steps": self.steps(scale)[0]}
         if self.begins_from and not self.layouts:
             rate = scale.phase_2_rate
             fine |= {"learning_rate": rate, "final_learning_rate": rate}
@@ -65,7 +71,9 @@ class ComparisonRow:
         """Its own steps of phase 1 (0 where it goes on from another row), and of phase 2 or what is as long."""
         if self.layouts:
             return (0, 0)
-        return (0, scale.phase_2_steps) if self.begins_from else (scale.plan.fine.steps, 0)
+        if self.begins_from:
+            return (0, scale.phase_2_steps)
+        return (self.small_steps if self.small_steps and scale.pooled > 1 else scale.plan.fine.steps, 0)
 
 
 _PLAIN = {
@@ -77,9 +85,23 @@ _PLAIN = {
 }
 _PLACES = _PLAIN | {"coordinates": True, "distance": True}
 
+_OF_A_METHOD = (
+    "learning_rate",
+    "final_learning_rate",
+    "warm_up_steps",
+    "average_decay",
+    "gradient_norm",
+    "base_width",
+    "levels",
+    "fold",
+    "learn_absence",
+)
+
 ROWS = {
     row.name: row
     for row in (
+        ComparisonRow("payer", "Payer et al.", method="payer", small_steps=1500),
+        ComparisonRow("noothout", "Noothout et al.", method="noothout"),
         ComparisonRow(BASELINE, "Baseline (generator alone)", reverse=True),
         ComparisonRow(CONTROL, "Baseline, trained as long as the rows below", BASELINE, reverse=True),
         ComparisonRow("d-mra", "D-MRA", BASELINE, "none", _PLAIN),
