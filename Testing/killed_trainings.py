@@ -66,8 +66,8 @@ def end_in_step(ending: str, moment: str) -> None:
     number = signal.Signals[f"SIG{ending}"]
     make_step, save, save_checkpoint = Trainer.train_step, torch.save, Trainer.save_checkpoint
 
-    def step_and_end(self: Trainer, batch: Any) -> float:
-        loss = make_step(self, batch)
+    def step_and_end(self: Trainer, batch: Any, unlabelled: Any = None) -> float:
+        loss = make_step(self, batch, unlabelled)
         if self.folder.name == stage and self.step == int(step) and not where:
             os.kill(os.getpid(), number)
         return loss

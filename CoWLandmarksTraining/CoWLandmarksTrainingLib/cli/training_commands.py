@@ -137,6 +137,8 @@ def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
         training = _training(arguments, plan, device, processes)
         show = _Show(arguments.json_progress) if processes.first else None
         if processes.first and _few_scans_alone(training):
+            training.data.check()
+            assert training.stages  # what is wrong with data or settings is all there is to say
             print(
                 f"note: so few scans ({len(training.data.train_cases)}) alone can make a model worse than the one it "
                 "began from; --phantoms 0.5 mixes synthetic scans in.",
