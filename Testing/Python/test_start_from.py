@@ -98,9 +98,10 @@ class TestNetworks:
         own = training(here, here / "first" / "model.cow.pt", tmp_path, fine=changed, coarse=changed)
         assert own.stage("fine").config == load_model(here / "first" / "model.cow.pt").fine.config
 
-    def test_a_network_can_be_kept(self, here: Path, tmp_path: Path) -> None:
+    def test_a_network_can_be_kept(self, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         start = here / "first" / "model.cow.pt"
         assert train(here, "none-validate", tmp_path, toy(start, **KEPT, fine={"steps": 1})) == 0
+        assert "note: so few scans (2) alone can make a model worse" in capsys.readouterr().err
         one, other = load_model(start), load_model(tmp_path / "model.cow.pt")
         assert _same(one, other, "coarse") and _same(one, other, "circle")
         assert not _same(one, other, "fine")
