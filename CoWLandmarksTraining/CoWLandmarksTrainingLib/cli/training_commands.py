@@ -136,7 +136,7 @@ def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
     with stop_request() as stop, joined(choose_device(arguments.device)) as (processes, device):
         training = _training(arguments, plan, device, processes)
         show = _Show(arguments.json_progress) if processes.first else None
-        if processes.first and _few_scans_alone(training):
+        if processes.first and arguments.aligned is not None and _few_scans_alone(training):
             training.data.check()
             assert training.stages  # what is wrong with data or settings is all there is to say
             print(
@@ -178,12 +178,11 @@ def _training(arguments: argparse.Namespace, plan: TrainingPlan, device: Any, pr
 
 
 def _few_scans_alone(training: Any) -> bool:
-    """Whether a training goes on from a model with few scans and no phantoms (Docs/research/site.md)."""
+    """Whether a training on a cohort goes on from a model with few scans and no phantoms (Docs/research/site.md)."""
     plan = training.plan
-    if not plan.training.start_from or plan.data.phantom_share or not hasattr(training.data, "train_cases"):
+    if not plan.training.start_from or plan.data.phantom_share or plan.name == "paper":
         return False
-    fits = training.data.cohort.has_default_landmarks and plan.name != "paper"
-    return bool(fits and len(training.data.train_cases) < FEW_SCANS)
+    return bool(training.data.cohort.has_default_landmarks and len(training.data.train_cases) < FEW_SCANS)
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:

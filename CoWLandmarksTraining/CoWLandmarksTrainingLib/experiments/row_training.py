@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.networks.heatmap import decode_argmax
 from CoWLandmarksLib.networks.heatmap_peaks import HeatmapPeaks, heatmap_peaks
 
-from ..augment.augmentation import draw_deformation
+from ..augment.augmentation import Deformation
 from ..config.settings import ONLY_TRANSLATIONS
 from ..records.aligned_folder import INSIDE, UNKNOWN, AlignedCase, AlignedCohort
 from ..records.training_log import LOG_FILE
@@ -111,6 +111,10 @@ class RowTraining:
             raise ConfigurationError(f"The row '{self.row.begins_from}' is not trained with seed {self.seed} yet.")
         return checkpoint
 
+    def network(self, stage: Stage, checkpoint: Path) -> torch.nn.Module:
+        """The network of a checkpoint with its averaged weights, for inference."""
+        return stage.method.network(self.seed, averaged_weights(checkpoint)).to(self.device).eval()
+
     def read_by_layout(self) -> RowResult:
         """Errors on the test scans where the peaks of the row before are chosen by the layout that they make."""
         before = _Reader.of(self)
@@ -167,8 +171,7 @@ class RowTraining:
     def read_test(self, training: Training) -> RowResult:
         """Errors on the test scans with the averaged weights."""
         stage = training.stage(STAGE)
-        checkpoint = self.folder / STAGE / CHECKPOINT_NAME
-        network = stage.method.network(self.seed, averaged_weights(checkpoint)).to(self.device).eval()
+        network = self.network(stage, self.folder / STAGE / CHECKPOINT_NAME)
         cases = usable(self.cohort.cases("test", has_image=True))
         found, truth = read_cases(stage, network, cases, training)
         errors, confused = measured(found, truth)
@@ -196,8 +199,7 @@ class _Reader:
     def of(cls, job: RowTraining) -> _Reader:
         training = job.training_on(job.cohort)
         stage = training.stage(STAGE)
-        weights = averaged_weights(job.checkpoint_before())
-        return cls(stage, stage.method.network(job.seed, weights).to(job.device).eval(), training)
+        return cls(stage, job.network(stage, job.checkpoint_before()), training)
 
     def peaks(self, cases: Sequence[AlignedCase]) -> list[HeatmapPeaks]:
         """The highest peaks of every case."""
@@ -230,20 +232,18 @@ def true_points(case: AlignedCase, stage: Stage) -> np.ndarray:
 
 def predictions(
     stage: Stage, network: torch.nn.Module, cases: Sequence[AlignedCase], training: Training
-) -> Sequence[tuple[torch.Tensor, AlignedCase]]:
-    """What the network gives for whole crops as they lie: (n, K, J, I) float32 with its case."""
+) -> Iterator[tuple[torch.Tensor, AlignedCase]]:
+    """What the network gives for whole crops as they lie, one after the other: (n, K, J, I) float32 with its case."""
     source = AlignedSource(tuple(cases), training.data.frame, training.plan.coarse, ONLY_TRANSLATIONS)
-    still = replace(ONLY_TRANSLATIONS, translation_mm=0.0)
-    made = []
+    unmoved = Deformation(np.eye(3), stage.grid.centre, np.zeros(3))
     for case in cases:
-        deformation = draw_deformation(np.random.default_rng(0), still, stage.grid)
         status = status_on(stage.grid, case.landmarks, case.status)
-        posed = source.laid(case, stage, stage.grid, deformation, status, None)
+        posed = source.laid(case, stage, stage.grid, unmoved, status, None)
         sample = sample_of(posed, stage, posed.image, None, tuple(range(len(case.landmarks))))
         batch = stacked([sample]).to(training.device)
         with torch.inference_mode():
-            made.append((network(stage.method.inputs(batch))[0].float().cpu(), case))
-    return made
+            outputs = network(stage.method.inputs(batch))[0].float().cpu()
+        yield outputs, case
 
 
 def _reduced(cohort: AlignedCohort, share: float) -> AlignedCohort:
