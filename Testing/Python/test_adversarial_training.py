@@ -120,7 +120,7 @@ class TestPhases:
         trainer.adversary.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         batch = toy_batch()
         assert batch.channel_mask[:, 1].tolist() == [0.0, 1.0, 1.0, 1.0]
-        trainer.adversary.update([batch], [targets(batch) + 0.1])
+        trainer.adversary.update([trainer.adversary.predicted(batch, targets(batch) + 0.1)])
         real, fake = seen
         for sets in (real, fake):
             empty = [float(channel.abs().max()) == 0.0 for channel in sets[:, 1]]

@@ -37,12 +37,19 @@ class Objective(str, Enum):
 
 
 class DiscriminatorView(str, Enum):
-    """How the discriminator sees heatmaps: as they are (paper); squared, which hides the background floor; or
-    as Gaussians drawn again at the soft-argmax coordinates, which leaves nothing but the layout."""
+    """How the discriminator sees heatmaps: as they are (paper); squared, which hides the background floor; as
+    Gaussians drawn again at the soft-argmax coordinates, which leaves nothing but the layout; or as the displacements
+    between all pairs of these coordinates."""
 
     PLAIN = "plain"
     SQUARED = "squared"
     RENDERED = "rendered"
+    DISPLACEMENTS = "displacements"
+
+    @property
+    def of_coordinates(self) -> bool:
+        """Whether nothing but the soft-argmax coordinates is seen."""
+        return self in (DiscriminatorView.RENDERED, DiscriminatorView.DISPLACEMENTS)
 
 
 @dataclass(frozen=True)
@@ -233,7 +240,7 @@ class DiscriminatorSettings:
     objective: Objective = setting(Objective.LEAST_SQUARES, "logistic (the paper's) or lsgan.")
     view: DiscriminatorView = setting(
         DiscriminatorView.SQUARED,
-        "What it sees: plain heatmaps (the paper's), squared, or rendered again from coordinates.",
+        "What it sees: plain heatmaps (the paper's), squared, rendered again from coordinates, or displacements.",
     )
     base_width: int = setting(16, "Channels of the first layer; doubled with every layer, up to 8 times.")
     layers: int = setting(4, "Convolutions of stride 2.")
@@ -246,13 +253,24 @@ class DiscriminatorSettings:
     instance_noise: float = setting(0.0, "SD of noise added to annotated heatmaps.")
     label_smoothing: float = setting(0.0, "Annotated sets get the label 1 minus this.")
     r1: float = setting(0.1, "Weight of the R1 gradient penalty on annotated sets.")
-    sharpness: float = setting(4.0, "DiscriminatorView rendered: the power of the heatmaps before the soft-argmax.")
+    sharpness: float = setting(4.0, "rendered and displacements: the power of the heatmaps before the soft-argmax.")
+    spectral_norm: bool = setting(False, "Bound the spectral norm of all its layers.")
+    jitter: bool = setting(
+        False, "Move annotated points by the errors of predictions on validation scans (below 6 mm)."
+    )
+    corrupted: bool = setting(
+        False, "Show it annotated sets with two neighbours exchanged or merged as false ones, too."
+    )
+    ambiguous_only: bool = setting(False, "Act only on heatmaps with a second peak, 4 mm away and 0.3 times as high.")
+    rest_above: float = setting(1.0, "It rests while it is right in more than this share of pairs of validation scans.")
 
     def __post_init__(self) -> None:
         if min(self.base_width, self.layers, self.steps_per_update) < 1 or min(self.learning_rate, self.sharpness) <= 0:
             raise ValueError("base_width, layers, steps_per_update, learning_rate and sharpness must be above zero.")
         if min(self.weight, self.gradient_share, self.instance_noise, self.label_smoothing, self.r1) < 0:
             raise ValueError("weights, noise and smoothing must not be negative.")
+        if not 0.5 <= self.rest_above <= 1.0:
+            raise ValueError("rest_above must be from 0.5 to 1.")
 
     @property
     def extra_channels(self) -> int:

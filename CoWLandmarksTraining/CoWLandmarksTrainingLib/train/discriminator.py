@@ -12,6 +12,19 @@ from ..config.settings import DiscriminatorSettings, DiscriminatorView
 from .soft_argmax import soft_argmax
 
 _SUMMARY = (3, 4, 4)
+_DISPLACEMENT_MM = 20.0
+"""Displacements are shown in units of this."""
+
+
+def discriminator_for(landmarks: int, config: DiscriminatorSettings) -> nn.Module:
+    """A discriminator of what `discriminator_input` shows in the configured view, with random weights."""
+    displacements = config.view is DiscriminatorView.DISPLACEMENTS
+    network: nn.Module = (LayoutDiscriminator if displacements else Discriminator)(landmarks, config)
+    if config.spectral_norm:
+        for module in network.modules():
+            if isinstance(module, nn.Conv3d | nn.Linear):
+                nn.utils.parametrizations.spectral_norm(module)
+    return network
 
 
 class Discriminator(nn.Module):
@@ -39,6 +52,26 @@ class Discriminator(nn.Module):
         return self.head(functional.adaptive_avg_pool3d(features, _SUMMARY).flatten(1))[:, 0].float()
 
 
+class LayoutDiscriminator(nn.Module):
+    """Perceptron on displacements: (B, 3 n (n - 1) / 2 + n) -> one logit per sample (B,); it knows no place."""
+
+    def __init__(self, landmarks: int, config: DiscriminatorSettings) -> None:
+        super().__init__()
+        width = 8 * config.base_width
+        inputs = 3 * landmarks * (landmarks - 1) // 2 + landmarks
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, judged: torch.Tensor) -> torch.Tensor:
+        """Logits (B,) of `discriminator_input`."""
+        return self.layers(judged)[:, 0].float()
+
+
 def discriminator_input(
     heatmaps: torch.Tensor,
     keep: torch.Tensor,
@@ -50,10 +83,13 @@ def discriminator_input(
     """What the discriminator is shown of `heatmaps` (B, n, K, J, I): they themselves in the chosen view, then the
     coordinate channels in R, A, S order, then the distance channel.
 
+    In the view "displacements" it is (B, 3 n (n - 1) / 2 + n) instead: see `displacements`.
     Channels with `keep` (B, n) = 0 are empty. `origin_mm` (B, 3) is the place of the first voxel in the reference
     frame (None: that of `grid`), the voxels being those of `grid`; the heatmaps may be a window of it.
     """
     view = config.view
+    if view is DiscriminatorView.DISPLACEMENTS:
+        return displacements(soft_argmax(heatmaps, config.sharpness), keep, grid.spacing)
     if view is DiscriminatorView.SQUARED:
         heatmaps = heatmaps * heatmaps
     elif view is DiscriminatorView.RENDERED:
@@ -62,6 +98,15 @@ def discriminator_input(
     if config.extra_channels:
         shown.append(layout_channels(heatmaps, grid, config, origin_mm))
     return torch.cat(shown, dim=1)
+
+
+def displacements(ijk: torch.Tensor, keep: torch.Tensor, spacing: tuple[float, float, float]) -> torch.Tensor:
+    """(B, 3 n (n - 1) / 2 + n) displacements between all pairs of points (B, n, 3) in voxels, in units of 20 mm along
+    R, A, S, then `keep` (B, n): 0 for a point that is missing, whose displacements are 0."""
+    points = ijk * torch.tensor(spacing, dtype=ijk.dtype, device=ijk.device) / _DISPLACEMENT_MM
+    first, second = torch.triu_indices(points.shape[1], points.shape[1], 1, device=points.device)
+    both = (keep[:, first] * keep[:, second])[..., None].to(points.dtype)
+    return torch.cat([((points[:, second] - points[:, first]) * both).flatten(1), keep.to(points.dtype)], dim=1)
 
 
 def layout_channels(

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 
 from ..config.trainer_config import TrainerConfig
 from ..records.training_log import LOG_FILE, TrainingLog
-from .adversary import Adversary
+from .adversary import Adversary, Judged
 from .batches import Batch
 from .checkpoint import read_checkpoint, write_checkpoint
 from .memory import enough_memory, memory_mb
@@ -35,8 +35,8 @@ from .unlabelled import UnlabelledTerm
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "checkpoint.pt"
-_DIAGNOSED_EVERY = 10
-"""Steps between measurements of where the discriminator's gradient leads."""
+_DIAGNOSED_EVERY, _EXAMINED_EVERY = 10, 50
+"""Steps between measurements of where the discriminator's gradient leads, on the batch and on held-out scans."""
 LogSink = Callable[[dict[str, Any]], None]
 Validation = Callable[[torch.nn.Module, int], dict[str, Any]]
 """Judges the averaged network at a step; what it returns goes into the log."""
@@ -78,6 +78,8 @@ class Trainer:
         self._unlabelled_losses: list[float] = []
         if config.adversarial_from is not None and adversary is None:
             raise ConfigurationError("An adversarial phase needs a discriminator; give one, or leave the phase out.")
+        if unlabelled is not None and self.processes.world > 1:
+            raise ConfigurationError("Scans without annotation are learnt from by one process; use a single device.")
         if adversary is not None and not method.heatmaps:
             raise ConfigurationError("A discriminator judges heatmaps, and this method has none; leave the phase out.")
         self.generator = network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -151,6 +153,8 @@ class Trainer:
                     if beside is None and self._judges_unlabelled:
                         beside = self.unlabelled_batches()
                     waited += time.monotonic() - before
+                    if self.adversarial and self.adversary is not None and self._to_be_examined:
+                        self._examine()
                     losses.append(self.train_step(batch, None if beside is None else next(beside)))
                 now = time.monotonic()
                 if now - logged >= self.config.log_seconds or self.step in (1, self.config.steps, phase_2):
@@ -182,6 +186,10 @@ class Trainer:
         )
 
     @property
+    def _to_be_examined(self) -> bool:
+        return (self.step - (self.config.adversarial_from or 0)) % _EXAMINED_EVERY == 0
+
+    @property
     def _judges_unlabelled(self) -> bool:
         return self.unlabelled is not None and self.step >= self.unlabelled.first_step
 
@@ -203,6 +211,7 @@ class Trainer:
         samples = len(batch) * self.processes.world
         opponent = self.adversary if self.adversarial else None
         ready: list[torch.Tensor] = []
+        beside = None if unlabelled is None else self._unlabelled_part(unlabelled.to(self.device), opponent)
         if opponent is not None:
             if len(parts) == 1:
                 ready = [self._predict_heatmaps(parts[0])]
@@ -211,7 +220,8 @@ class Trainer:
                 with torch.no_grad():
                     shown = [self._predict_heatmaps(part) for part in parts]
             self._check_predictions(shown, parts)
-            opponent.update(parts, shown)
+            fakes = [opponent.predicted(part, heatmaps) for part, heatmaps in zip(parts, shown, strict=True)]
+            opponent.update([*fakes, *([beside] if isinstance(beside, Judged) else [])])
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         squares = torch.zeros(2, device=self.device)
@@ -229,8 +239,12 @@ class Trainer:
                     loss = heat + opponent.weight * (outputs * wish).sum()  # whose gradient is that of Eq. 3
                 (loss * self.processes.world).backward()
             total += heat.detach()
-        if unlabelled is not None:
-            self._learn_unlabelled(unlabelled.to(self.device))
+        if isinstance(beside, torch.Tensor) and beside.requires_grad:
+            beside.backward()
+        elif opponent is not None and isinstance(beside, Judged):
+            wish = opponent.gradient(beside, len(beside.keep))
+            squares[1] += wish.square().sum()
+            (opponent.weight * (beside.heatmaps * wish).sum()).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.gradient_norm)
         if not torch.isfinite(norm):
             raise self._not_finite("gradient", batch.names)
@@ -241,14 +255,24 @@ class Trainer:
         self._update_average()
         return float(self.processes.sum(total))
 
-    def _learn_unlabelled(self, batch: Batch) -> None:
-        """Add the gradient of the loss on scans without annotation."""
+    def _unlabelled_part(self, batch: Batch, opponent: Adversary | None) -> torch.Tensor | Judged | None:
+        """Of scans without annotation: the loss times its weight, or what the discriminator is to judge."""
         assert self.unlabelled is not None and batch.origin_mm is not None
+        if self.unlabelled.loss is None:
+            if opponent is None:
+                return None
+            return opponent.predicted(batch, self._predict_heatmaps(batch), annotated=False)
         outputs = self._predict_heatmaps(batch)
         loss = self.unlabelled.loss(outputs, torch.ones_like(batch.channel_mask), batch.origin_mm)
-        if loss.requires_grad:
-            (self.unlabelled.weight * loss).backward()
         self._unlabelled_losses.append(float(loss.detach()))
+        return self.unlabelled.weight * loss
+
+    def _examine(self) -> None:
+        """Let the discriminator be measured on scans that nothing is learnt from."""
+        assert self.adversary is not None
+        self.generator.eval()
+        self.adversary.examine(self._predict_heatmaps)
+        self.generator.train()
 
     def averaged_generator(self) -> torch.nn.Module:
         """A copy of the network with the averaged weights, for inference."""
@@ -316,7 +340,7 @@ class Trainer:
         samples: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The discriminator's gradient at the output, and the squared norm of L_heat's there."""
-        wish = opponent.gradient(part, targets, prediction, samples)
+        wish = opponent.gradient(opponent.predicted(part, prediction), samples)
         leaf = prediction.detach().requires_grad_()
         loss = method_loss(self.method, leaf, targets, self.alpha, part.channel_mask, channels)
         [heat] = torch.autograd.grad(loss, leaf)

@@ -14,12 +14,13 @@ import torch
 from CoWLandmarksLib.core.errors import ConfigurationError, ModelError, StoppedError
 from CoWLandmarksLib.detect.model import DEFAULT_MODEL_FILE, Model, NetworkPart, load_model
 
-from ..config.settings import DEFAULT_START, AugmentationSettings
+from ..config.settings import DEFAULT_START, ONLY_TRANSLATIONS, AugmentationSettings
 from ..config.trainer_config import trainer_config
 from ..config.training_plan import TrainingPlan
 from ..records.training_folder import MODEL_FILE
 from .adversary import Adversary
 from .aligned_source import AlignedSource
+from .batches import Batch, stacked
 from .begun_training import claim
 from .checkpoint import averaged_weights
 from .light_state import take_over, write_light_states
@@ -38,7 +39,7 @@ from .unlabelled import UnlabelledTerm
 
 logger = logging.getLogger(__name__)
 
-_MOST_VALIDATED = 8
+_MOST_VALIDATED, _MOST_EXAMINED = 8, 16
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,7 @@ class Training:
             stage.settings.batch_size,
             self.processes,
         )
+        held_out = self._held_out(stage)
         torch.manual_seed(plan.training.seed + 10 + stage.number)
         return Adversary(
             count,
@@ -213,7 +215,18 @@ class Training:
             self.device,
             seed=plan.training.seed,
             processes=self.processes,
+            held_out=held_out,
         )
+
+    def _held_out(self, stage: Stage) -> list[Batch]:
+        """Validation cases that the discriminator is examined with, one a batch."""
+        cases = self.data.validation_cases()[:_MOST_EXAMINED]
+        if not cases:
+            return []
+        source = AlignedSource(cases, self.data.frame, self.plan.coarse, ONLY_TRANSLATIONS, self.plan.training.seed)
+        permutation = self.data.anatomy.mirror_permutation
+        samples = StageSamples(stage, ((source, 1.0),), permutation, ONLY_TRANSLATIONS, self.plan.training.seed)
+        return [stacked([samples[number]]) for number in range(len(cases))]
 
 
 def train(

@@ -18,10 +18,13 @@ class UnlabelledLoss(Protocol):
 
 @dataclass(frozen=True)
 class UnlabelledTerm:
-    """From step `first_step` on, every step adds `weight` times `loss` of `batch_size` samples without annotation."""
+    """From step `first_step` on, every step adds `weight` times `loss` of `batch_size` samples without annotation.
+
+    Without a `loss` the discriminator judges what is predicted for them, beside what is for annotated samples.
+    """
 
     samples: Dataset  # type: ignore[type-arg]
     batch_size: int
-    loss: UnlabelledLoss
-    weight: float
+    loss: UnlabelledLoss | None = None
+    weight: float = 1.0
     first_step: int = 0
