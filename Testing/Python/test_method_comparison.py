@@ -22,12 +22,13 @@ from CoWLandmarksTrainingLib.experiments.comparison_cohort import (
     read_or_write,
     registered_pose,
 )
-from CoWLandmarksTrainingLib.experiments.comparison_rows import BASELINE, CONTROL, ROWS, chosen_rows
+from CoWLandmarksTrainingLib.experiments.comparison_rows import BASELINE, CONTROL, CURES, ROWS, chosen_rows
 from CoWLandmarksTrainingLib.experiments.comparison_scale import SCALES, ComparisonScale
 from CoWLandmarksTrainingLib.experiments.layout_decoding import WEIGHTS, fitted_decoder
 from CoWLandmarksTrainingLib.experiments.method_comparison import MethodComparison
 from CoWLandmarksTrainingLib.experiments.row_result import RowResult, measured
 from CoWLandmarksTrainingLib.experiments.row_table import comma_separated, latex, markdown, table_lines
+from CoWLandmarksTrainingLib.experiments.screening import Screening
 from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase
 from CoWLandmarksTrainingLib.train.aligned_source import usable
@@ -260,5 +261,15 @@ def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninter
     again = replace(comparison, out=tmp_path / "two").run(CPU, lambda entry: None, said.append)
     for before, after in zip(results, again, strict=True):
         np.testing.assert_array_equal(before.errors["subvoxel"], after.errors["subvoxel"])
+    cures = tuple(cure for cure in CURES if cure.name in ("displacements-corrupted", "energy"))
+    screening = Screening(TINY, tmp_path / "two", "forward", cures)
+    cohort = read_or_write(FEW, TINY, tmp_path / "two" / "cohort-forward")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("CoWLandmarksTrainingLib.experiments.screening.SCREENING_STEPS", 2)
+        screened = screening.run(cohort, CPU, lambda entry: None, said.append)
+    assert [(r.row, len(r.cases)) for r in screened] == [("energy", 1), ("displacements-corrupted", 1)]
+    assert screened[1].training["discriminator"]["held_out_accuracy"] is not None
+    assert "(a, c, d)" in (tmp_path / "two" / "screening.md").read_text(encoding="utf-8")
+
     content = json.loads((tmp_path / "two" / "results" / "forward-baseline-seed-1.json").read_text())
     assert content["figures"]["argmax"]["scans"] == 2

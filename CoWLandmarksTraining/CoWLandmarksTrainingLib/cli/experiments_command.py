@@ -27,6 +27,11 @@ def add_experiments_command(commands: Any, stop_request: Callable[[], AbstractCo
     command.add_argument(
         "--no-reverse", action="store_true", help="without the second table (CTA images, MRA landmarks)"
     )
+    command.add_argument(
+        "--screen",
+        action="store_true",
+        help="instead of the rows: ways to teach the discriminator, for a short while, judged on validation scans",
+    )
     command.add_argument("--dry-run", action="store_true", help="only list rows, steps and hours")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.set_defaults(run=lambda arguments: _experiments(arguments, stop_request))
@@ -51,9 +56,13 @@ def _experiments(arguments: argparse.Namespace, stop_request: Callable[[], Abstr
     if arguments.dry_run:
         print(comparison.dry_run(), end="")
         return ExitCode.DELIVERED
+    device = choose_device(arguments.device)
     with stop_request() as stop:
         try:
-            comparison.run(choose_device(arguments.device), _show, _say, lambda: stop.made)
+            if arguments.screen:
+                comparison.screen(device, _show, _say, lambda: stop.made)
+            else:
+                comparison.run(device, _show, _say, lambda: stop.made)
         except StoppedError as stopped:
             raise StoppedError(
                 f"The comparison in '{arguments.out}' was stopped; the same command goes on."

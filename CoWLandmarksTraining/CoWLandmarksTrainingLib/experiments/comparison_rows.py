@@ -24,7 +24,8 @@ class ComparisonRow:
     ("none", "other": the other modality's), None without a discriminator. `layouts`: nothing is trained; the peaks are
     chosen by the layouts of these sets ("own", "other", "both"). `labels`: scans without annotation are learnt from
     as well, with the highest "peaks" of the row before as labels, or those that "layouts" choose. `energy`: weight of
-    the energy of layouts as a loss on scans without annotation. `share` of the training scans. `reverse`: also a row
+    the energy of layouts as a loss on scans without annotation. `judges_unannotated`: the discriminator judges what is
+    predicted for scans without annotation, too. `share` of the training scans. `reverse`: also a row
     of the second table. `method`: of the fine stage; `small_steps` of phase 1 below full size,
     where a step takes much longer (0: as all).
     """
@@ -39,6 +40,7 @@ class ComparisonRow:
     layouts: str = ""
     labels: str = ""
     energy: float = 0.0
+    judges_unannotated: bool = False
     share: float = 1.0
     reverse: bool = False
     seeds: int = 3
@@ -150,3 +152,49 @@ def chosen_rows(names: list[str] | None) -> tuple[ComparisonRow, ...]:
         if row.name in wanted and row.begins_from:
             wanted.add(row.begins_from)
     return tuple(row for row in ROWS.values() if row.name in wanted)
+
+
+_COORDINATES = {
+    "objective": Objective.LEAST_SQUARES,
+    "view": DiscriminatorView.RENDERED,
+    "spectral_norm": True,
+    "r1": 0.0,
+    "jitter": True,
+    "learning_rate": 5e-4,
+    "rest_above": 0.85,
+}
+_LAYOUT = _COORDINATES | {"view": DiscriminatorView.DISPLACEMENTS}
+
+
+def _cure(name: str, title: str, discriminator: dict[str, Any], *, unannotated: bool = True) -> ComparisonRow:
+    return ComparisonRow(name, title, BASELINE, "other", discriminator, judges_unannotated=unannotated)
+
+
+CURES = (
+    ROWS[CONTROL],
+    ROWS["energy"],
+    ROWS["d-mra-cta-places"],
+    _cure("plain-unannotated", "(a) the paper's form, scans without annotation as well", _PLACES),
+    _cure("rendered", "(b) rendered from coordinates, jittered", _COORDINATES, unannotated=False),
+    _cure("rendered-unannotated", "(a, b)", _COORDINATES),
+    _cure("displacements", "(c) displacements between landmarks", _LAYOUT, unannotated=False),
+    _cure("displacements-unannotated", "(a, c)", _LAYOUT),
+    _cure("displacements-corrupted", "(a, c, d) and corrupted sets as negatives", _LAYOUT | {"corrupted": True}),
+    _cure(
+        "displacements-ambiguous",
+        "(a, c, d, e) and acting on ambiguous points only",
+        _LAYOUT | {"corrupted": True, "ambiguous_only": True},
+    ),
+    _cure(
+        "rendered-ambiguous",
+        "(a, b, d, e)",
+        _COORDINATES | {"corrupted": True, "ambiguous_only": True},
+    ),
+    _cure(
+        "displacements-stronger",
+        "(a, c, d, e) with four times the weight",
+        _LAYOUT | {"corrupted": True, "ambiguous_only": True, "gradient_share": 0.2},
+    ),
+)
+"""What is screened on validation scans: the control, and ways to give the discriminator something to teach."""
+SCREENING_STEPS = 1000

@@ -14,11 +14,12 @@ from ..figures.bar_figure import write_bars
 from ..records.aligned_folder import AlignedCohort
 from ..train.trainer import LogSink
 from .comparison_cohort import SPECIFICATIONS, CohortSpecification, cohort_at_scale, read_or_write
-from .comparison_rows import ROWS, ComparisonRow
+from .comparison_rows import BASELINE, ROWS, ComparisonRow
 from .comparison_scale import ComparisonScale
 from .row_result import DECODINGS, RowResult
 from .row_table import comma_separated, latex, markdown, table_lines
 from .row_training import RowTraining
+from .screening import Screening
 
 OWN_TABLE = "own"
 """Name of the table of a user's own cohort."""
@@ -86,6 +87,19 @@ class MethodComparison:
             say(f"{job.name}: {figures['mre_mm']:.2f} mm, {100 * figures['beyond_6mm']:.1f} % beyond 6 mm")
             self.write_tables()
         return self.results()
+
+    def screen(
+        self,
+        device: torch.device,
+        on_log: LogSink,
+        say: Callable[[str], None],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> list[RowResult]:
+        """Train the baseline of the first table if it is not there, then go on from it in all ways to be screened."""
+        table = self.tables[0]
+        cohort = self._cohort(table, say)
+        self._training(table, ROWS[BASELINE], 1, cohort, device).run(on_log, should_stop)
+        return Screening(self.scale, self.out, table).run(cohort, device, on_log, say, should_stop)
 
     def results(self) -> list[RowResult]:
         """All rows that are done, in the order of the table."""

@@ -42,7 +42,10 @@ _SEED_OFFSET = 1000
 
 @dataclass(frozen=True)
 class RowTraining:
-    """A row with one seed on one cohort; `table` is the name of the cohort's table, `out` the folder of all rows."""
+    """A row with one seed on one cohort; `table` is the name of the cohort's table, `out` the folder of all rows.
+
+    `split` is what it is judged on: "test", or "validation" in a screening, which has folders of its own.
+    """
 
     row: ComparisonRow
     seed: int
@@ -51,6 +54,7 @@ class RowTraining:
     scale: ComparisonScale
     out: Path
     device: torch.device
+    split: str = "test"
 
     @property
     def name(self) -> str:
@@ -60,12 +64,12 @@ class RowTraining:
     @property
     def folder(self) -> Path:
         """Where it is trained."""
-        return self.out / "rows" / self.name
+        return self.out / ("rows" if self.split == "test" else "screening") / self.name
 
     @property
     def result_file(self) -> Path:
         """The result, once it is done."""
-        return self.out / "results" / f"{self.name}.json"
+        return self.out / ("results" if self.split == "test" else "screening-results") / f"{self.name}.json"
 
     def training_on(self, cohort: AlignedCohort) -> Training:
         """The training on a cohort; of the annotated scans only a share where the row says so."""
@@ -84,12 +88,12 @@ class RowTraining:
             result.write(self.result_file)
             return result
         training = self.training_on(self._labelled() if self.row.labels else self.cohort)
-        if self.row.energy:
-            training = replace(training, unlabelled=self._energy_term(training))
+        if self.row.energy or self.row.judges_unannotated:
+            training = replace(training, unlabelled=self._unlabelled_term(training))
         if self.row.begins_from:
             self._take_over()
         train(training, resume=True, on_log=on_log, should_stop=should_stop, only=STAGE)
-        result = self.read_test(training)
+        result = self.read_split(training)
         result.write(self.result_file)
         return result
 
@@ -105,7 +109,7 @@ class RowTraining:
 
     def checkpoint_before(self) -> Path:
         """Of the row that it goes on from; raises ConfigurationError where that is not done."""
-        before = replace(self, row=replace(self.row, name=self.row.begins_from))
+        before = replace(self, row=replace(self.row, name=self.row.begins_from), split="test")
         checkpoint = before.folder / STAGE / CHECKPOINT_NAME
         if not before.result_file.exists() or not checkpoint.exists():
             raise ConfigurationError(f"The row '{self.row.begins_from}' is not trained with seed {self.seed} yet.")
@@ -119,7 +123,7 @@ class RowTraining:
         """Errors on the test scans where the peaks of the row before are chosen by the layout that they make."""
         before = _Reader.of(self)
         decoder = self._decoder(before, self.row.layouts)
-        cases = usable(self.cohort.cases("test", has_image=True))
+        cases = usable(self.cohort.cases(self.split, has_image=True))
         found = [decoder.chosen(peaks).positions for peaks in before.peaks(cases)]
         errors, confused = measured({"subvoxel": found}, [true_points(case, before.stage) for case in cases])
         names = tuple(case.name for case in cases)
@@ -134,12 +138,14 @@ class RowTraining:
         cases = usable(self.cohort.cases("validation", has_image=True))
         return fitted_decoder(sets, before.peaks(cases), [true_points(case, before.stage) for case in cases])
 
-    def _energy_term(self, training: Training) -> UnlabelledTerm:
-        """The energy of layouts of all training sets as a loss on the scans without annotation."""
+    def _unlabelled_term(self, training: Training) -> UnlabelledTerm:
+        """Scans without annotation, and the energy of layouts of all training sets as their loss, if the row has it."""
         stage, plan = training.stage(STAGE), training.plan
         source = AlignedSource(self._unannotated(), training.data.frame, plan.coarse, plan.augmentation, self.seed)
         permutation = training.data.anatomy.mirror_permutation
         samples = StageSamples(stage, ((source, 1.0),), permutation, plan.augmentation, self.seed + _SEED_OFFSET)
+        if not self.row.energy:
+            return UnlabelledTerm(samples, stage.settings.batch_size)
         model, _ = layout_model_of(usable(self.cohort.cases("train")))
         spacing = tuple(float(v) for v in stage.grid.spacing)
         loss = LayoutLoss(model, (spacing[0], spacing[1], spacing[2]))
@@ -168,11 +174,11 @@ class RowTraining:
             )
         return replace(self.cohort, all_cases=tuple(labelled.get(case.name, case) for case in self.cohort.all_cases))
 
-    def read_test(self, training: Training) -> RowResult:
-        """Errors on the test scans with the averaged weights."""
+    def read_split(self, training: Training) -> RowResult:
+        """Errors on the scans that it is judged on, with the averaged weights."""
         stage = training.stage(STAGE)
         network = self.network(stage, self.folder / STAGE / CHECKPOINT_NAME)
-        cases = usable(self.cohort.cases("test", has_image=True))
+        cases = usable(self.cohort.cases(self.split, has_image=True))
         found, truth = read_cases(stage, network, cases, training)
         errors, confused = measured(found, truth)
         return RowResult(
@@ -277,20 +283,34 @@ def _training_record(folder: Path, network: torch.nn.Module, scans: int) -> dict
 
 
 def _discriminator_record(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def of(name: str) -> np.ndarray:
+        return np.array([np.nan if entry[name] is None else entry[name] for entry in entries], float)
+
+    def between(name: str) -> float:
+        return float(((of(name) >= 0.55) & (of(name) <= 0.9)).mean())
+
     def mean(name: str, weights: np.ndarray | None = None) -> float | None:
-        values = np.array([np.nan if e[name] is None else e[name] for e in entries], float)
+        values = of(name)
         known = np.isfinite(values)
         if not known.any():
             return None
         return float(np.average(values[known], weights=None if weights is None else weights[known]))
 
     confused = np.array([entry["confused_points"] for entry in entries], float)
-    accuracy = np.array([entry["discriminator_accuracy"] for entry in entries], float)
-    return {
+    record = {
         "accuracy": mean("discriminator_accuracy"),
-        "share_of_entries_between_55_and_90_percent": float(((accuracy >= 0.55) & (accuracy <= 0.9)).mean()),
+        "share_of_entries_between_55_and_90_percent": between("discriminator_accuracy"),
         "gradient_ratio": mean("gradient_ratio"),
         "weight": mean("lambda_adv"),
         "confused_points": int(confused.sum()),
         "cosine_to_truth": mean("cosine_to_truth", np.maximum(confused, 1e-9)),
     }
+    if "held_out_accuracy" in entries[-1]:
+        confused = np.array([entry["held_out_confused_points"] for entry in entries], float)
+        record |= {
+            "held_out_accuracy": mean("held_out_accuracy"),
+            "share_of_entries_between_55_and_90_percent_held_out": between("held_out_accuracy"),
+            "held_out_confused_points": int(confused.sum()),
+            "held_out_cosine_to_truth": mean("held_out_cosine_to_truth", np.maximum(confused, 1e-9)),
+        }
+    return record
