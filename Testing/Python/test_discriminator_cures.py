@@ -104,7 +104,7 @@ def test_corrupted_sets_exchange_or_merge_two_neighbours_that_count() -> None:
 def test_points_with_a_second_peak_far_enough_and_high_enough_are_ambiguous() -> None:
     grid = GRID.grid()
     first, near, far = (encode(np.array([[x, 0.0, 0.0]]), grid, 0.6)[0] for x in (-2.4, 0.0, 2.8))
-    heatmaps = torch.stack([first, first + 0.5 * far, first + 0.2 * far, first + 0.9 * near])[None]
+    heatmaps = torch.stack([first, first + 0.6 * far, first + 0.4 * far, first + 0.9 * near])[None]
     assert ambiguous_points(heatmaps, GRID.spacing).tolist() == [[False, True, False, False]]
 
 

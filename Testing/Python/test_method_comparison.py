@@ -261,13 +261,13 @@ def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninter
     again = replace(comparison, out=tmp_path / "two").run(CPU, lambda entry: None, said.append)
     for before, after in zip(results, again, strict=True):
         np.testing.assert_array_equal(before.errors["subvoxel"], after.errors["subvoxel"])
-    cures = tuple(cure for cure in CURES if cure.name in ("displacements-corrupted", "energy"))
+    cures = tuple(cure for cure in CURES if cure.name in ("displacements-corrupted", "energy-0.0001"))
     screening = Screening(TINY, tmp_path / "two", "forward", cures)
     cohort = read_or_write(FEW, TINY, tmp_path / "two" / "cohort-forward")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("CoWLandmarksTrainingLib.experiments.screening.SCREENING_STEPS", 2)
         screened = screening.run(cohort, CPU, lambda entry: None, said.append)
-    assert [(r.row, len(r.cases)) for r in screened] == [("energy", 1), ("displacements-corrupted", 1)]
+    assert [(r.row, len(r.cases)) for r in screened] == [("energy-0.0001", 1), ("displacements-corrupted", 1)]
     assert screened[1].training["discriminator"]["held_out_accuracy"] is not None
     assert "(a, c, d)" in (tmp_path / "two" / "screening.md").read_text(encoding="utf-8")
 

@@ -261,7 +261,7 @@ class DiscriminatorSettings:
     corrupted: bool = setting(
         False, "Show it annotated sets with two neighbours exchanged or merged as false ones, too."
     )
-    ambiguous_only: bool = setting(False, "Act only on heatmaps with a second peak, 4 mm away and 0.3 times as high.")
+    ambiguous_only: bool = setting(False, "Act only on heatmaps with a second peak, 4 mm away and half as high.")
     rest_above: float = setting(1.0, "It rests while it is right in more than this share of pairs of validation scans.")
 
     def __post_init__(self) -> None:

@@ -172,7 +172,10 @@ def _cure(name: str, title: str, discriminator: dict[str, Any], *, unannotated: 
 
 CURES = (
     ROWS[CONTROL],
-    ROWS["energy"],
+    *(
+        ComparisonRow(f"energy-{weight:g}", f"energy of layouts as loss, weight {weight:g}", BASELINE, energy=weight)
+        for weight in (1e-3, 1e-4, 1e-5)
+    ),
     ROWS["d-mra-cta-places"],
     _cure("plain-unannotated", "(a) the paper's form, scans without annotation as well", _PLACES),
     _cure("rendered", "(b) rendered from coordinates, jittered", _COORDINATES, unannotated=False),

@@ -47,7 +47,7 @@ def peaks_ijk(heatmaps: torch.Tensor) -> np.ndarray:
 
 
 def ambiguous_points(
-    heatmaps: torch.Tensor, spacing: tuple[float, float, float], apart_mm: float = 4.0, share: float = 0.3
+    heatmaps: torch.Tensor, spacing: tuple[float, float, float], apart_mm: float = 4.0, share: float = 0.5
 ) -> torch.Tensor:
     """(B, n) booleans: a second local maximum of the heatmap, `apart_mm` and more away from the highest, reaches this
     share of it. `heatmaps` (B, n, K, J, I); `spacing` (3,) mm along R, A, S."""
