@@ -442,6 +442,10 @@ def test_the_prior_decides_between_two_beads_of_which_the_wrong_one_is_brighter(
     assert np.linalg.norm(fine.argmax_positions[3] - places[3]) < 1.0
     assert np.linalg.norm(fine.positions[3] - places[3]) < 1.5
     assert np.isnan(np.delete(fine.positions, 3, axis=0)).all()
+    first, second = fine.candidates.positions[3, :2]
+    np.testing.assert_allclose(first, fine.positions[3], atol=1e-6)
+    assert np.linalg.norm(second - (places[3] + (4.4, 0.0, 0.0))) < 1.5, "the other bead is what else it may be"
+    assert np.isnan(np.delete(fine.candidates.positions, 3, axis=0)).all()
 
 
 def test_a_hint_with_left_and_right_exchanged_is_refused(detector: Detector) -> None:

@@ -13,6 +13,7 @@ from ..core.volume import Grid, apply_affine
 from ..networks.generator import HeatmapReader
 from ..networks.global_to_local import GlobalToLocalConfig, decode_points
 from ..networks.heatmap import decode_argmax, decode_parabola, decode_subvoxel, encode
+from ..networks.heatmap_peaks import HeatmapPeaks, heatmap_peaks
 from ..networks.network_image import NetworkImage
 from ..networks.spatial_configuration import SpatialConfigurationConfig
 from .model import Model
@@ -21,6 +22,7 @@ _MARGIN_MM = 8.0
 DECODING_SLACK_MM = 5.0
 """How far from its expected place, beside the doubt of the shape model, a landmark may well lie."""
 HEATMAP_REACH_MM = 12.0
+CANDIDATES, CANDIDATES_APART_MM = 3, 3.0
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,14 @@ class HeatmapPart:
 class FineLandmarks:
     """`positions` and `argmax_positions` (n, 3) mm in the reference frame, NaN where no window was read;
     `peaks` (n,) height of the heatmap at the position, weighted by the prior where the model decodes with it;
-    `heatmaps` by landmark index, as the network gave them near the position."""
+    `heatmaps` by landmark index, as the network gave them near the position; `candidates` (n, CANDIDATES) are the
+    highest peaks, weighted likewise, CANDIDATES_APART_MM and more from each other, the first of them the position (none
+    for other methods than heatmap regression)."""
 
     positions: np.ndarray
     argmax_positions: np.ndarray
     peaks: np.ndarray
+    candidates: HeatmapPeaks
     heatmaps: Mapping[int, HeatmapPart] = field(default_factory=dict)
 
 
@@ -101,6 +106,7 @@ def refine(
     count = len(prior.mean)
     parts: dict[int, HeatmapPart] = {}
     positions, argmax, peaks = np.full((count, 3), np.nan), np.full((count, 3), np.nan), np.zeros(count)
+    candidates = HeatmapPeaks(np.full((count, CANDIDATES, 3), np.nan), np.zeros((count, CANDIDATES)))
     reference = model.grid.grid()
     to_scan = np.linalg.inv(ras_to_reference)
     expected = np.where(wanted[:, None], prior.mean, np.nan)
@@ -120,10 +126,20 @@ def refine(
         if isinstance(model.fine.config, SpatialConfigurationConfig):
             positions[chosen] = decode_parabola(heatmaps[chosen], local, argmax[chosen])
         else:
-            positions[chosen], _ = decode_subvoxel(heatmaps[chosen], local, model.fine.sigma_mm, argmax[chosen])
+            sigma_mm = model.fine.sigma_mm
+            positions[chosen], _ = decode_subvoxel(heatmaps[chosen], local, sigma_mm, argmax[chosen])
+            found = heatmap_peaks(
+                guided,
+                local,
+                sigma_mm,
+                count=CANDIDATES,
+                apart_mm=CANDIDATES_APART_MM,
+                unweighted=heatmaps[chosen],
+            )
+            candidates.positions[chosen], candidates.heights[chosen] = found.positions, found.heights
         for index in chosen:
             parts[index] = _part_near(heatmaps[index], local, argmax[index])
-    return FineLandmarks(positions, argmax, peaks, parts)
+    return FineLandmarks(positions, argmax, peaks, candidates, parts)
 
 
 def _part_near(heatmap: torch.Tensor, grid: Grid, place: np.ndarray) -> HeatmapPart:

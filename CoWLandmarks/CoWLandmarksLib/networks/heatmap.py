@@ -7,6 +7,8 @@ import torch
 
 from ..core.volume import Grid, apply_affine
 
+MOST_VOXELS = 1.5
+"""So far from the voxel of the maximum, at most, lies the peak along each axis."""
 WINDOW_SHARE = 0.5
 """Width of the window of sub-voxel decoding over that of the target heatmaps (chosen on phantoms of seed 7200)."""
 
@@ -114,8 +116,8 @@ def _windowed_centroid(
             ]
         )
         step = 2.0 * (mean / total - centre)
-        centre = np.clip(centre + step, start - 1.5, start + 1.5)
-        if np.abs(step).max() < 1e-3:
+        before, centre = centre, np.clip(centre + step, start - MOST_VOXELS, start + MOST_VOXELS)
+        if np.abs(step).max() < 1e-3 or (centre == before).all():
             break
     return centre
 

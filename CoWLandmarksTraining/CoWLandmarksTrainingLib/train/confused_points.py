@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from CoWLandmarksLib.networks.heatmap_peaks import local_maxima
 
 from ..records.metrics import confusions
 
@@ -51,10 +52,8 @@ def ambiguous_points(
 ) -> torch.Tensor:
     """(B, n) booleans: a second local maximum of the heatmap, `apart_mm` and more away from the highest, reaches this
     share of it. `heatmaps` (B, n, K, J, I); `spacing` (3,) mm along R, A, S."""
-    values = heatmaps.detach().float()
-    around = torch.nn.functional.max_pool3d(values.flatten(0, 1)[:, None], 3, stride=1, padding=1)[:, 0]
-    flat = values.flatten(0, 1)
-    maxima = torch.where((around == flat) & (flat > 0.0), flat, torch.zeros_like(flat))
+    values = heatmaps.detach().float().flatten(0, 1)
+    maxima = torch.where(local_maxima(values), values, 0.0)
     ambiguous = []
     for channel in maxima:
         voxels = torch.nonzero(channel)
