@@ -24,7 +24,7 @@ from CoWLandmarksTrainingLib.experiments.comparison_cohort import (
 )
 from CoWLandmarksTrainingLib.experiments.comparison_rows import BASELINE, CONTROL, CURES, ROWS, chosen_rows
 from CoWLandmarksTrainingLib.experiments.comparison_scale import SCALES, ComparisonScale
-from CoWLandmarksTrainingLib.experiments.layout_decoding import WEIGHTS, fitted_decoder
+from CoWLandmarksTrainingLib.experiments.layout_decoding import WEIGHTS, best_of_peaks, fitted_decoder
 from CoWLandmarksTrainingLib.experiments.method_comparison import MethodComparison
 from CoWLandmarksTrainingLib.experiments.row_result import RowResult, measured
 from CoWLandmarksTrainingLib.experiments.row_table import comma_separated, latex, markdown, table_lines
@@ -187,6 +187,11 @@ class TestLayouts:
         np.testing.assert_allclose(decoder.chosen(only_wrong).positions[2], [20, 0, 0], atol=1.5)
         assert np.isnan(decoder.labels(only_wrong)[2]).all()
         np.testing.assert_allclose(decoder.labels(only_wrong)[:2], truth[:2])
+        assert best_of_peaks([only_wrong], [truth]) == {
+            "mre_mm": pytest.approx(40 / 3),
+            "beyond_6mm": pytest.approx(1 / 3),
+        }
+        assert best_of_peaks([both], [truth]) == {"mre_mm": 0.0, "beyond_6mm": 0.0}
 
 
 class TestCohort:

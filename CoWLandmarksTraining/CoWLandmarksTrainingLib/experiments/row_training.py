@@ -32,7 +32,7 @@ from ..train.training import Training, train
 from ..train.unlabelled import UnlabelledTerm
 from .comparison_rows import ComparisonRow
 from .comparison_scale import ComparisonScale
-from .layout_decoding import APART_MM, PEAKS, LayoutDecoder, fitted_decoder, layout_model_of
+from .layout_decoding import APART_MM, PEAKS, LayoutDecoder, best_of_peaks, fitted_decoder, layout_model_of
 from .row_result import RowResult, measured
 
 STAGE = "fine"
@@ -124,10 +124,11 @@ class RowTraining:
         before = _Reader.of(self)
         decoder = self._decoder(before, self.row.layouts)
         cases = usable(self.cohort.cases(self.split, has_image=True))
-        found = [decoder.chosen(peaks).positions for peaks in before.peaks(cases)]
-        errors, confused = measured({"subvoxel": found}, [true_points(case, before.stage) for case in cases])
+        peaks = before.peaks(cases)
+        truth = [true_points(case, before.stage) for case in cases]
+        errors, confused = measured({"subvoxel": [decoder.chosen(each).positions for each in peaks]}, truth)
         names = tuple(case.name for case in cases)
-        record = {"layouts": decoder.record}
+        record = {"layouts": decoder.record, "best_of_peaks": best_of_peaks(peaks, truth)}
         return RowResult(self.row.name, self.seed, self.table, self.scale.name, names, errors, confused, record)
 
     def _decoder(self, before: _Reader, whose: str) -> LayoutDecoder:
