@@ -201,7 +201,8 @@ def test_the_command_traces_given_landmarks_and_later_only_what_was_moved(
     assert main(first) == 0
     assert "Landmarks from a file, not judged. " in "".join(capsys.readouterr())
     result = tmp_path / "one" / "head"
-    names = {"arteries.csv", "arteries.seg.nrrd", "detection.json", "landmarks.csv", "landmarks.mrk.json"}
+    names = {"arteries.csv", "arteries.graph.json", "arteries.seg.nrrd"}
+    names |= {"detection.json", "landmarks.csv", "landmarks.mrk.json"}
     assert {path.name for path in result.iterdir()} == names
     content = json.loads((result / "detection.json").read_text(encoding="utf-8"))
     jsonschema.validate(content, json.loads(DETECTION_SCHEMA_FILE.read_text(encoding="utf-8")))

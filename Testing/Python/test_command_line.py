@@ -49,7 +49,7 @@ def test_one_scan_gives_every_file_and_a_table(tmp_path: Path, capsys: pytest.Ca
     assert main(["detect", str(scan), "--out", str(tmp_path / "out")], make_fixed_detector) == 0
     assert names_in(tmp_path / "out") == ["head"]
     assert names_in(tmp_path / "out" / "head") == sorted(
-        [*PLAIN_RESULT, "arteries.csv", "arteries.seg.nrrd", "report.png", "scene.mrb"]
+        [*PLAIN_RESULT, "arteries.csv", "arteries.graph.json", "arteries.seg.nrrd", "report.png", "scene.mrb"]
     )
     landmarks = read_annotation(tmp_path / "out" / "head" / "landmarks.mrk.json", ANATOMY)
     assert [estimate.code for estimate in landmarks] == list(ANATOMY.codes)

@@ -143,7 +143,7 @@ def test_a_scan_goes_from_file_to_scene_with_the_new_model(small_model: Path, tm
     code = detect_main(["detect", str(tmp_path / "noise.nii.gz"), "--model", str(small_model), "--out", str(out)])
     assert code in (0, 3)
     names = {"landmarks.mrk.json", "landmarks.csv", "detection.json", "report.png", "scene.mrb"}
-    names |= {"arteries.seg.nrrd", "arteries.csv"}
+    names |= {"arteries.seg.nrrd", "arteries.csv", "arteries.graph.json"}
     assert {path.name for path in (out / "noise").iterdir()} == names
     detection = read_detection_json(out / "noise" / "detection.json")
     assert len(detection.landmarks) == 19

@@ -54,6 +54,7 @@ def test_everything_is_delivered_and_compared(folder: Path) -> None:
         "detection.json",
         "arteries.seg.nrrd",
         "arteries.csv",
+        "arteries.graph.json",
         "report.png",
         "scene.mrb",
     }

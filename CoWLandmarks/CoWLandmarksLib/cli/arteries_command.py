@@ -14,7 +14,7 @@ from ..files.result_folders import check_free, result_folder, safe_name
 from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink
 from ..pipeline.scan_memory import ScanMemory
-from .command_line import add_debug, add_delivery, add_json_progress, add_series, path_argument
+from .command_line import add_debug, add_delivery, add_json_progress, add_series, chosen_delivery, path_argument
 
 if TYPE_CHECKING:
     from ..core.anatomy import Anatomy
@@ -55,9 +55,9 @@ def _arteries(
     from ..core.volume import Modality  # start-up time
     from ..files.markups import read_annotation  # start-up time
     from ..pipeline.correction import retraced  # start-up time
-    from ..pipeline.delivery import Delivery  # start-up time
 
     anatomy = default_anatomy()
+    delivery = chosen_delivery(arguments, anatomy)
     foreign: list[str] = []
     landmarks = read_annotation(arguments.landmarks, anatomy, foreign)
     events = interruption.watching(events)
@@ -71,12 +71,6 @@ def _arteries(
     detection, found = retraced(volume, landmarks, anatomy, modality, arguments.previous, memory)
     for warning in dict.fromkeys((*foreign, *detection.warnings)):
         events(Event(EventKind.WARNING, warning, scan=volume.name))
-    delivery = Delivery(
-        anatomy,
-        pictures=not arguments.no_pictures,
-        scene=not arguments.no_scene,
-        surfaces=arguments.surfaces,
-    )
     left_alone = interruption.deferred
     with result_folder(arguments.out, volume.name, arguments.force, left_alone) as folder, left_alone():
         events(Event(EventKind.STAGE, "writing the result", "write", 0.7))

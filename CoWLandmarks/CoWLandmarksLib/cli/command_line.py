@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+from ..core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ..core.anatomy import Anatomy
+    from ..pipeline.delivery import Delivery
 
 
 class UsageError(Exception):
@@ -49,7 +56,32 @@ def add_delivery(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--surfaces", action="store_true", help="also write the arteries' closed surfaces, for 3D Slicer's panel"
     )
+    parser.add_argument(
+        "--labels", metavar="SCHEME", help="also write the arteries in the classes of another data set: topcow"
+    )
+    parser.add_argument("--vtp", action="store_true", help="also write centrelines with radii, for VMTK and 3D Slicer")
     parser.add_argument("--no-pictures", action="store_true", help="do not write report.png")
+
+
+def chosen_delivery(arguments: argparse.Namespace, anatomy: Anatomy, heatmaps: bool = False) -> Delivery:
+    """What the options of `add_delivery` ask for; raises ConfigurationError for an unusable label scheme."""
+    from ..core.label_scheme import read_label_scheme  # start-up time
+    from ..pipeline.delivery import Delivery  # start-up time
+
+    scheme = None if arguments.labels is None else read_label_scheme(arguments.labels)
+    if scheme is not None:
+        scheme.lookup(anatomy)
+    if arguments.vtp and importlib.util.find_spec("vtkmodules") is None:
+        raise ConfigurationError("--vtp needs the Python library 'vtk', which is not installed; run 'pip install vtk'.")
+    return Delivery(
+        anatomy,
+        pictures=not arguments.no_pictures,
+        scene=not arguments.no_scene,
+        heatmaps=heatmaps,
+        surfaces=arguments.surfaces,
+        centerlines=arguments.vtp,
+        labels=scheme,
+    )
 
 
 def add_json_progress(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,15 @@ from ..core.errors import ConfigurationError, ExitCode
 from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink
 from ..pipeline.scan_memory import ScanMemory
-from .command_line import UsageError, add_debug, add_delivery, add_json_progress, add_series, path_argument
+from .command_line import (
+    UsageError,
+    add_debug,
+    add_delivery,
+    add_json_progress,
+    add_series,
+    chosen_delivery,
+    path_argument,
+)
 
 if TYPE_CHECKING:
     from ..core.anatomy import Anatomy
@@ -70,25 +78,20 @@ def _detect(
     memory: ScanMemory,
 ) -> int:
     scans = _scans(arguments)
+    if arguments.no_arteries and (arguments.labels is not None or arguments.vtp):
+        raise UsageError("--labels and --vtp are of the arteries; leave out --no-arteries.")
     from ..core.volume import Modality  # start-up time
     from ..pipeline.batch import BatchOptions, ScanBatch  # start-up time
-    from ..pipeline.delivery import Delivery  # start-up time
     from ..pipeline.outcome import exit_code, overall, summary_table  # start-up time
 
     detector, anatomy = made_detector(make_detector, arguments)
+    delivery = chosen_delivery(arguments, anatomy, arguments.heatmaps)
     options = BatchOptions(
         out=arguments.out,
         modality=None if arguments.modality == "auto" else Modality(arguments.modality),
         series=arguments.series,
         hint=None if arguments.hint is None else _read_hint(arguments.hint, anatomy, events),
         force=arguments.force,
-    )
-    delivery = Delivery(
-        anatomy,
-        pictures=not arguments.no_pictures,
-        scene=not arguments.no_scene,
-        heatmaps=arguments.heatmaps,
-        surfaces=arguments.surfaces,
     )
     batch = ScanBatch(
         detector,

@@ -62,6 +62,11 @@ def summary_of(traces: Sequence[ArteryTrace]) -> str:
     return f"{closed}{': ' if remarks else ''}{'; '.join(remarks)}."
 
 
+def fetal_sides(traces: Sequence[ArteryTrace]) -> tuple[str, ...]:
+    """Sides ("R", "L") on which the carotid feeds the posterior cerebral artery."""
+    return tuple(code.split("-")[0] for code, _ in _fetal({trace.code: trace for trace in traces}))
+
+
 def _fetal(by_code: dict[str, ArteryTrace]) -> list[tuple[str, str]]:
     """Posterior cerebral arteries that the carotid feeds, with how."""
     found = []

@@ -10,16 +10,22 @@ from pathlib import Path
 from ..core.anatomy import Anatomy
 from ..core.artery_map import ArteryMap
 from ..core.detection import Detection
+from ..core.errors import AnnotationError
+from ..core.label_scheme import LabelScheme
 from ..core.volume import Volume
 from ..files.arteries_files import write_arteries_csv, write_segmentation
+from ..files.artery_graph import write_artery_graph
 from ..files.delivered import Delivered
 from ..files.detection_files import write_detection_json, write_landmarks_csv
 from ..files.markups import write_annotation
 from ..files.nrrd_file import write_plain_nrrd
 from ..files.result_folders import (
     ARTERIES_FILE,
+    CENTERLINES_FILE,
     DETECTION_FILE,
+    GRAPH_FILE,
     HEATMAP_FILE,
+    LABELS_FILE,
     LANDMARKS_FILE,
     PICTURE_FILE,
     SCENE_FILE,
@@ -34,13 +40,18 @@ WritingCallback = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Delivery:
-    """Which files are written for each scan; the landmarks, their table and the detection always are."""
+    """Which files are written for each scan; the landmarks, their table and the detection always are.
+
+    `labels` is the scheme of a further label map of the arteries, `centerlines` are those for VMTK and 3D Slicer.
+    """
 
     anatomy: Anatomy
     pictures: bool = True
     scene: bool = True
     heatmaps: bool = False
     surfaces: bool = False
+    centerlines: bool = False
+    labels: LabelScheme | None = None
 
     def write(
         self,
@@ -62,15 +73,7 @@ class Delivery:
             (DETECTION_FILE, lambda path: write_detection_json(path, detection, arteries)),
         ]
         if arteries is not None:
-            found = arteries
-            steps.append((SEGMENTATION_FILE, lambda path: write_segmentation(path, found, self.anatomy)))
-            steps.append((ARTERIES_FILE, lambda path: write_arteries_csv(path, found, self.anatomy)))
-            if (
-                self.surfaces and importlib.util.find_spec("vtkmodules") is not None
-            ):  # else whoever shows them makes them
-                from ..files.surfaces import write_surfaces  # optional
-
-                steps.append((SURFACES_FILE, lambda path: write_surfaces(path, found, self.anatomy)))
+            steps += self._artery_steps(volume, detection, arteries, warnings)
         for heatmap in detection.heatmaps if self.heatmaps else ():
             name = HEATMAP_FILE.format(code=heatmap.name)
             steps.append((name, lambda path, heatmap=heatmap: write_plain_nrrd(path, heatmap)))  # type: ignore[misc]
@@ -89,6 +92,36 @@ class Delivery:
                 writing(name, number / len(steps))
             write(folder / name)
         return tuple(warnings)
+
+    def _artery_steps(
+        self, volume: Volume, detection: Detection, found: ArteryMap, warnings: list[str]
+    ) -> list[tuple[str, Callable[[Path], None]]]:
+        """Names of the files of the arteries, with what writes them; why one had to be left out goes to `warnings`."""
+        steps: list[tuple[str, Callable[[Path], None]]] = [
+            (SEGMENTATION_FILE, lambda path: write_segmentation(path, found, self.anatomy)),
+            (ARTERIES_FILE, lambda path: write_arteries_csv(path, found, self.anatomy)),
+            (GRAPH_FILE, lambda path: write_artery_graph(path, detection, found, self.anatomy)),
+        ]
+        if self.labels is not None:
+            from ..arteries.continued_labels import label_volume  # start-up time
+            from ..io.volume_io import write_volume  # start-up time
+
+            name = LABELS_FILE.format(scheme=self.labels.name)
+            try:
+                labels = label_volume(volume, detection.modality, found, self.labels, self.anatomy)
+                steps.append((name, lambda path: write_volume(labels, path)))
+            except AnnotationError as error:
+                warnings.append(f"{name} was left out: {error}")
+        if self.centerlines:
+            from ..files.centerline_file import write_centerlines  # optional
+
+            steps.append((CENTERLINES_FILE, lambda path: write_centerlines(path, found, self.anatomy)))
+        # Without VTK whoever shows the surfaces makes them.
+        if self.surfaces and importlib.util.find_spec("vtkmodules") is not None:
+            from ..files.surfaces import write_surfaces  # optional
+
+            steps.append((SURFACES_FILE, lambda path: write_surfaces(path, found, self.anatomy)))
+        return steps
 
     def _write_scene(self, path: Path, volume: Volume, detection: Detection, arteries: ArteryMap | None) -> None:
         from ..scene.nodes import add_volume  # optional
