@@ -41,6 +41,14 @@ def test_the_model_lies_in_the_frame_of_the_start() -> None:
     np.testing.assert_allclose(model.mean, moved, atol=1e-3)
 
 
+def test_a_landmark_that_nobody_has_stays_where_the_reference_has_it() -> None:
+    configurations = heads(3, 0.0)
+    configurations[:, 4] = np.nan
+    model = shape_model_of(configurations, CIRCLE)
+    np.testing.assert_allclose(model.mean, CIRCLE, atol=1e-3)
+    assert np.isfinite(model.covariance).all()
+
+
 def test_absent_landmarks_are_left_out() -> None:
     population = heads(3, 0.0)
     population[0, 3] = population[2, 11] = np.nan

@@ -99,7 +99,7 @@ def _turning_to_r(axis: np.ndarray) -> np.ndarray:
     return np.eye(3) + skew + skew @ skew / (1.0 + c)
 
 
-def _mean_of(configurations: Sequence[np.ndarray]) -> np.ndarray:
+def _mean_of(configurations: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     stacked = np.array(configurations)
     known = np.isfinite(stacked).all(axis=2)
     total = np.where(known[:, :, None], stacked, 0.0).sum(axis=0)
@@ -112,16 +112,17 @@ def shape_model_of(configurations: np.ndarray, start: np.ndarray) -> ShapeModel:
     """Mean and covariance of configurations after similarity alignment to their mean.
 
     `configurations` (m, n, 3) mm, NaN where absent (left out of the fit, filled with the mean); `start` (n, 3)
-    is the reference the mean is laid onto, so that the model stays in its frame.
+    is the reference the mean is laid onto, so that the model stays in its frame, and the mean of what nobody has.
     """
     mean = start
     for _ in range(2):
         aligned = np.array(
             [apply_affine(fit_similarity_robustly(points, mean).transform, points) for points in configurations]
         )
-        mean = np.nanmean(aligned, axis=0)
+        mean = _mean_of(aligned)
         back = fit_similarity_robustly(mean, start).transform
         mean, aligned = apply_affine(back, mean), apply_affine(back, aligned)
+        mean = np.where(np.isfinite(mean), mean, start)
     residuals = np.nan_to_num((aligned - mean).reshape(len(aligned), -1))
     covariance = residuals.T @ residuals / len(residuals) + _EXTRA_SD_MM**2 * np.eye(residuals.shape[1])
     return ShapeModel(mean, covariance)

@@ -95,11 +95,12 @@ class CohortData:
                     "or use data.prior = none."
                 )
         seen = np.any([case.placed_in(cohort.frame.grid) for case in self.train_cases], axis=0)
-        if not seen.all():
+        # Phantoms, which have every landmark, teach those that no scan is annotated with.
+        if not seen.all() and not self.uses_phantoms:
             codes = [code for code, known in zip(cohort.anatomy.codes, seen, strict=True) if not known]
             raise ConfigurationError(
                 f"No training scan has the landmark {', '.join(codes)} in its crop; annotate it, make the crop larger "
-                "(align.shape), or use an anatomy without it."
+                "(align.shape), mix phantoms in (--phantoms), or use an anatomy without it."
             )
         if own.phantom_share and not (cohort.has_default_landmarks and self.frame.same_as(phantom_frame())):
             raise ConfigurationError(
@@ -126,12 +127,16 @@ class CohortData:
         return AlignedLandmarkSets(self.real_cases)
 
     def shape_model(self) -> ShapeModel:
-        """Of the training cases; with few of them, wider than what they show."""
+        """Of the training cases; with few of them, or for a landmark that none has, wider than what they show."""
         cases = usable(self.cohort.cases("train"))
-        shape = shape_model_of(np.array([case.landmarks for case in cases]), self.frame.mean_landmarks)
+        points = np.array([case.landmarks for case in cases])
+        shape = shape_model_of(points, self.frame.mean_landmarks)
         loose = _PRIOR_SD_MM**2 * np.eye(len(shape.covariance))
         share = len(cases) / (len(cases) + _PRIOR_CASES)
-        return replace(shape, covariance=share * shape.covariance + (1.0 - share) * loose)
+        covariance = share * shape.covariance + (1.0 - share) * loose
+        never = np.repeat(~np.isfinite(points).all(axis=2).any(axis=0), 3)
+        covariance[never] = loose[never]
+        return replace(shape, covariance=covariance)
 
     def read_validation(self, model: Model, device: str) -> list[CaseResult]:
         """Validation scans, as `read_calibration`."""
