@@ -1,7 +1,7 @@
 """The arteries in the classes of another data set, continued beyond our landmarks to the edge of its region.
 
-Where our last artery of a class ends inside the region, its lumen is followed in the scan: voxels at least half as
-bright as the lumen there (against its surroundings) that are connected to its end, in shells of one millimetre of way.
+Where our last artery of a class ends inside the region, its lumen is followed in the scan: bright voxels that are
+connected to its end, in shells of one millimetre of way, and round them those at least half as bright as the lumen.
 A part of a shell that is much wider than the end of the artery is a leak, into bone or another vessel, and is not
 followed further.
 """
@@ -57,7 +57,7 @@ def label_volume(
 
 @dataclass(frozen=True)
 class _Limits:
-    """What is followed: voxels between `level` and `brightest`, 0 being the surroundings and 1 the lumen at the end.
+    """What is followed: voxels from `level` to `brightest`, 0 being the surroundings and 1 the lumen at the end.
 
     The cross-section of a part of a shell is at most `widest` times that of the end, and the root mean square distance
     of its voxels from its centre `spread` times the radius of the end (that of a disc is 0.7 radii).
@@ -70,8 +70,8 @@ class _Limits:
 
 
 _LIMITS = {
-    Modality.MRA: _Limits(level=0.5, brightest=np.inf, widest=1.8, spread=1.2),
-    # Next to bone and the cavernous sinus only the bright core is safe to follow; its rim is added afterwards.
+    Modality.MRA: _Limits(level=0.65, brightest=np.inf, widest=1.8, spread=1.2),
+    # Next to bone and the cavernous sinus only the bright core is safe to follow.
     Modality.CTA: _Limits(level=0.8, brightest=1.3, widest=1.4, spread=0.85),
 }
 HALF = 0.5
@@ -119,22 +119,19 @@ def _continue(
     if brightness is None:
         return
     lumen = (brightness >= HALF) & (brightness <= limits.brightest) & (classes == 0)
-    free = np.argwhere(lumen)
+    own = np.argwhere(lumen)
+    own = own[~_in_walls(apply_affine(grid.ijk_to_ras, own[:, ::-1]), end, arteries)]
+    free = own[brightness[tuple(own.T)] >= limits.level]
     places = apply_affine(grid.ijk_to_ras, free[:, ::-1])
-    own = ~_in_walls(places, end, arteries)
-    core = own & (brightness[tuple(free.T)] >= limits.level)
-    free, places, rim = free[core], places[core], free[own]
     near = np.linalg.norm(places - end.points[0], axis=1) <= end.radius_mm + float(grid.spacing.max())
     if not near.any():
         return
     ways = voxel_ways(free, grid.spacing[::-1], np.flatnonzero(near))
     kept = np.zeros(grid.shape, bool)
     kept[tuple(free[_followed(free, ways.total, grid, end.radius_mm, limits)].T)] = True
-    if limits.level > HALF:
-        allowed = np.zeros(grid.shape, bool)
-        allowed[tuple(rim.T)] = True
-        kept = ndimage.binary_dilation(kept, mask=allowed | kept)
-    classes[kept] = one.label
+    rim = np.zeros(grid.shape, bool)
+    rim[tuple(own.T)] = True
+    classes[ndimage.binary_dilation(kept, mask=rim)] = one.label
 
 
 def _relative_brightness(classes: np.ndarray, end: _End, region: Volume) -> np.ndarray | None:
