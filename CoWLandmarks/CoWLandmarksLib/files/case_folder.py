@@ -69,11 +69,13 @@ def writing_case(
     landmarks: Sequence[LandmarkEstimate],
     anatomy: Anatomy,
     mask: Volume | None = None,
+    keep_notes: bool = False,
 ) -> Iterator[float]:
     """Write the case folder `cohort/<case>`, a little at each step; yields the part that is done.
 
     `description` has the pseudonyms and the review; names of files and of the landmark set are filled in here, and a
-    transform to the reference frame is left to the training, which makes it of the landmarks.
+    transform to the reference frame is left to the training, which makes it of the landmarks. Notes on landmarks are
+    written only with `keep_notes`, which is for those that the program made itself.
     The folder appears, complete, when the last step is taken, and not at all if the iterator is closed before.
     Raises OutputError where there is such a folder already, and ConfigurationError for an unusable pseudonym.
     """
@@ -90,8 +92,12 @@ def writing_case(
         for number, (name, image) in enumerate(parts):
             for done in packing_nrrd(folder / name, image):
                 yield (number + done) / len(parts)
-        without_texts = [replace(estimate, note="") for estimate in landmarks if estimate.note != NOT_PLACED]
-        write_annotation(folder / LANDMARKS_FILE, without_texts, anatomy)
+        written = [
+            estimate if keep_notes else replace(estimate, note="")
+            for estimate in landmarks
+            if estimate.note != NOT_PLACED
+        ]
+        write_annotation(folder / LANDMARKS_FILE, written, anatomy)
         described = replace(
             description,
             image=IMAGE_FILE,

@@ -13,6 +13,7 @@ from CoWLandmarksLib.core.errors import CoWLandmarksError, ExitCode, StoppedErro
 
 from .cohort_commands import add_cohort_commands
 from .experiments_command import add_experiments_command
+from .import_command import add_import_command
 from .phantom_command import add_phantom_command
 from .run_command import add_run_command
 from .training_commands import add_training_commands
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     add_phantom_command(commands)
+    add_import_command(commands)
     add_cohort_commands(commands, _StopOnSignal)
     add_training_commands(commands, _StopOnSignal)
     add_run_command(commands, main)

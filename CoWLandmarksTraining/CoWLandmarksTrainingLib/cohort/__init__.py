@@ -1,3 +1,3 @@
 """Annotated scans: finding, reading, checking and splitting them."""
 
-THIRD_PARTY = ("numpy", "SimpleITK", "torch")
+THIRD_PARTY = ("numpy", "scipy", "SimpleITK", "torch")

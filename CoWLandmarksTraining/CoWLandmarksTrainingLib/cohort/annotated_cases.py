@@ -18,6 +18,9 @@ from CoWLandmarksLib.io.file_integrity import files_of_image
 from ..records.aligned_folder import ABSENT, INSIDE, UNKNOWN
 from .problems import Problem, cases_with_errors, error
 
+LABELS_ANNOTATOR = "labels "
+"""What the annotator's initials begin with where landmarks were derived from a label map; the scheme follows."""
+
 
 @dataclass(frozen=True)
 class ImageSource:
@@ -60,6 +63,11 @@ class AnnotatedScan:
         by_code = {estimate.code: estimate.state for estimate in self.landmarks}
         values = {LandmarkState.ABSENT: ABSENT, LandmarkState.OUTSIDE: UNKNOWN, None: UNKNOWN}
         return np.array([values.get(by_code.get(code), INSIDE) for code in anatomy.codes], np.int8)
+
+    @property
+    def from_labels(self) -> bool:
+        """Whether its landmarks were derived from a label map; their notes then say what each rests on."""
+        return self.annotator.startswith(LABELS_ANNOTATOR)
 
     def image_files(self) -> tuple[Path, ...]:
         """The files that hold the voxels: the image, or everything a scene consists of."""

@@ -72,6 +72,9 @@ def check_cohort(cohort: Cohort, on_case: Callable[[str], None] = lambda _: None
     for scan in cohort.scans:
         grid, image, image_problems = _checked_image(scan)
         problems += image_problems + annotation_problems(scan, anatomy, grid)
+        if scan.from_labels:
+            bases = "; ".join(f"{estimate.code}: {estimate.note}" for estimate in scan.landmarks)
+            problems.append(note(scan.name, f"its landmarks come from {scan.annotator} ({bases})."))
         rows.append(_checked_case(scan, anatomy, image))
         on_case(scan.name)
     problems += _distance_problems(cohort) + listed_twice(cohort) + problems_across_splits(cohort.scans)
