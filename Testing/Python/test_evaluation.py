@@ -98,7 +98,7 @@ class TestFigures:
         first = [2.0, NAN, *[1.0] * (COUNT - 2)]
         second = [4.0, NAN, *[1.0] * (COUNT - 2)]
         table = per_landmark([result(first), result(second)], ANATOMY, "subvoxel")
-        assert table[ANATOMY.codes[0]] == {"mre_mm": 3.0, "median_mm": 3.0, "n": 2}
+        assert table[ANATOMY.codes[0]] == {"mre_mm": 3.0, "median_mm": 3.0, "beyond_6mm": 0.0, "n": 2}
         assert ANATOMY.codes[1] not in table
         assert len(table) == COUNT - 1
 

@@ -112,12 +112,15 @@ class TestResults:
         assert figures["sdr"] == {"2": pytest.approx(1 / 3), **dict.fromkeys("3456", pytest.approx(2 / 3))}
 
     def test_a_result_is_read_as_it_was_written(self, tmp_path: Path) -> None:
-        one = result(BASELINE, 2, [[1.25, np.nan], [0.5, 7.0]])
+        places = np.arange(12.0).reshape(2, 2, 3)
+        one = replace(result(BASELINE, 2, [[1.25, np.nan], [0.5, 7.0]]), found=places + 0.1, truth=places)
         one.write(tmp_path / "one.json")
         again = RowResult.read(tmp_path / "one.json")
         assert again.cases == one.cases
         assert again.seed == 2
         np.testing.assert_array_equal(again.errors["subvoxel"], one.errors["subvoxel"])
+        np.testing.assert_array_equal(again.found, one.found)
+        np.testing.assert_array_equal(again.truth, one.truth)
         (tmp_path / "one.json").write_text("{}")
         with pytest.raises(AnnotationError, match="no result of a row"):
             RowResult.read(tmp_path / "one.json")
@@ -146,15 +149,6 @@ class TestResults:
         rows = list(csv.DictReader(io.StringIO(comma_separated([control, adversarial]))))
         assert [row["seeds"] for row in rows] == ["1", "1 2"]
         assert float(rows[1]["difference_mm"]) == pytest.approx(-0.5)
-
-    def test_landmarks_have_figures_of_their_own(self) -> None:
-        from CoWLandmarksLib.core.anatomy import default_anatomy
-
-        table = result(BASELINE, 1, [[1.0] * 18 + [np.nan], [3.0] * 18 + [np.nan]]).per_landmark(
-            "subvoxel", default_anatomy()
-        )
-        assert len(table) == 18
-        assert table["R-A2-A3"] == {"mre_mm": 2.0, "median_mm": 2.0, "n": 2}
 
 
 class TestLayouts:

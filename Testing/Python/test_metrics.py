@@ -11,6 +11,9 @@ from CoWLandmarksTrainingLib.records.metrics import (
     bootstrap_interval,
     confused_with,
     confusions,
+    error_figures,
+    errors_of_points,
+    figures_by_landmark,
     mean_radial_error,
     radial_errors,
     successful_detection_rate,
@@ -126,3 +129,21 @@ def test_it_is_reported_with_which_landmark_an_estimate_was_confused() -> None:
     truth = np.array([(8.0, 0.0, 0.0), (-8.0, 0.0, 0.0), (0.0, 30.0, 0.0)])
     estimated = np.array([(-7.5, 0.0, 0.0), (-8.0, 0.0, 0.0), (NAN, NAN, NAN)])
     assert confused_with(estimated, truth).tolist() == [1, -1, -1]
+
+
+def test_all_figures_of_the_points_of_two_scans() -> None:
+    truth = [np.array([[0.0, 0, 0], [10.0, 0, 0], [NAN] * 3]), np.array([[0.0, 0, 0], [NAN] * 3, [NAN] * 3])]
+    found = [np.array([[9.0, 0, 0], [10.0, 0, 3], [5.0, 5, 5]]), np.zeros((3, 3))]
+    errors, confused = errors_of_points(found, truth)
+    np.testing.assert_allclose(errors, [[9.0, 3.0, NAN], [0.0, NAN, NAN]])
+    assert confused == 1
+    row = error_figures(errors, confused)
+    assert (row["scans"], row["landmarks"], row["mre_mm"], row["sd_mm"], row["median_mm"]) == (2, 3, 4.0, 3.0, 3.0)
+    assert row["p95_mm"] == pytest.approx(3.0 + 0.9 * 6.0)
+    assert row["beyond_6mm"] == row["confusion"] == pytest.approx(1 / 3)
+    assert row["sdr"] == pytest.approx({"2": 1 / 3, "3": 2 / 3, "4": 2 / 3, "5": 2 / 3, "6": 2 / 3})
+    assert error_figures(np.full((2, 3), NAN), 0) == {"scans": 2, "landmarks": 0}
+    assert figures_by_landmark(errors, ("a", "b", "c")) == {
+        "a": {"mre_mm": 4.5, "median_mm": 4.5, "beyond_6mm": 0.5, "n": 2},
+        "b": {"mre_mm": 3.0, "median_mm": 3.0, "beyond_6mm": 0.0, "n": 1},
+    }

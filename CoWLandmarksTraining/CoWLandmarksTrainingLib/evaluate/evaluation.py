@@ -17,10 +17,10 @@ from ..records.metrics import (
     SUCCESS_RADII_MM,
     bootstrap_interval,
     confused_with,
-    confusions,
-    mean_radial_error,
+    error_figures,
+    errors_of_points,
+    figures_by_landmark,
     radial_errors,
-    successful_detection_rate,
 )
 
 FAR_MM, RUNNER_UP_MM = 4.0, 3.0
@@ -116,24 +116,10 @@ def figures(results: list[CaseResult], which: str) -> dict[str, Any]:
 
     Every landmark that exists inside the scan counts, whatever state the detector gave it.
     """
-    positions = [getattr(result, which) for result in results]
-    errors = np.array([radial_errors(p, result.truth) for p, result in zip(positions, results, strict=True)])
-    known = errors[np.isfinite(errors)]
-    if known.size == 0:
+    errors, confused = errors_of_points([getattr(r, which) for r in results], [r.truth for r in results])
+    if not np.isfinite(errors).any():
         raise AnnotationError("The cohort holds no landmark inside its scans; nothing can be measured.")
-    confused = np.concatenate([confusions(p, result.truth) for p, result in zip(positions, results, strict=True)])
-    mre, sd = mean_radial_error(errors)
-    return {
-        "scans": len(results),
-        "landmarks": int(known.size),
-        "mre_mm": mre,
-        "sd_mm": sd,
-        "median_mm": float(np.median(known)),
-        "p95_mm": float(np.quantile(known, 0.95)),
-        "sdr": {f"{radius:g}": successful_detection_rate(errors, radius) for radius in SUCCESS_RADII_MM},
-        "confusion": float(confused.sum() / known.size),
-        "interval": _intervals(errors),
-    }
+    return {**error_figures(errors, confused), "interval": _intervals(errors)}
 
 
 def _intervals(errors: np.ndarray) -> dict[str, tuple[float, float] | None]:
@@ -166,12 +152,7 @@ def presence_figures(results: list[CaseResult]) -> dict[str, Any]:
 def per_landmark(results: list[CaseResult], anatomy: Anatomy, which: str) -> dict[str, dict[str, float]]:
     """Mean and median error of every landmark code."""
     errors = np.array([radial_errors(getattr(result, which), result.truth) for result in results])
-    table = {}
-    for index, code in enumerate(anatomy.codes):
-        known = errors[:, index][np.isfinite(errors[:, index])]
-        if known.size:
-            table[code] = {"mre_mm": float(known.mean()), "median_mm": float(np.median(known)), "n": int(known.size)}
-    return table
+    return figures_by_landmark(errors, anatomy.codes)
 
 
 def errors_on_runners_up(results: list[CaseResult], anatomy: Anatomy, which: str) -> dict[str, dict[str, int]]:

@@ -12,6 +12,7 @@ from CoWLandmarksLib.core.atomic_files import write_text
 
 from ..figures.bar_figure import write_bars
 from ..records.aligned_folder import AlignedCohort
+from ..records.metrics import figures_by_landmark
 from ..train.trainer import LogSink
 from .comparison_cohort import SPECIFICATIONS, CohortSpecification, cohort_at_scale, read_or_write
 from .comparison_rows import BASELINE, ROWS, ComparisonRow
@@ -121,7 +122,8 @@ class MethodComparison:
                 first = next(result for result in own if result.row == name)
                 title = f"{ROWS[name].title}, seed {first.seed}"
                 figure = self.out / f"{table}-{name}.png"
-                write_bars(figure, first.per_landmark("subvoxel", default_anatomy()), default_anatomy(), title)
+                by_landmark = figures_by_landmark(first.errors["subvoxel"], default_anatomy().codes)
+                write_bars(figure, by_landmark, default_anatomy(), title)
 
     def _cohort(self, table: str, say: Callable[[str], None]) -> AlignedCohort:
         folder = self.out / f"cohort-{table}"

@@ -126,10 +126,8 @@ class RowTraining:
         cases = usable(self.cohort.cases(self.split, has_image=True))
         peaks = before.peaks(cases)
         truth = [true_points(case, before.stage) for case in cases]
-        errors, confused = measured({"subvoxel": [decoder.chosen(each).positions for each in peaks]}, truth)
-        names = tuple(case.name for case in cases)
         record = {"layouts": decoder.record, "best_of_peaks": best_of_peaks(peaks, truth)}
-        return RowResult(self.row.name, self.seed, self.table, self.scale.name, names, errors, confused, record)
+        return self._result(cases, {"subvoxel": [decoder.chosen(each).positions for each in peaks]}, truth, record)
 
     def _decoder(self, before: _Reader, whose: str) -> LayoutDecoder:
         """Chooses by the layouts of these training sets; its weight is chosen on the validation scans."""
@@ -181,17 +179,21 @@ class RowTraining:
         network = self.network(stage, self.folder / STAGE / CHECKPOINT_NAME)
         cases = usable(self.cohort.cases(self.split, has_image=True))
         found, truth = read_cases(stage, network, cases, training)
+        record = _training_record(self.folder / STAGE, network, len(training.data.train_cases))  # type: ignore[attr-defined]
+        return self._result(cases, found, truth, record)
+
+    def _result(
+        self,
+        cases: Sequence[AlignedCase],
+        found: dict[str, list[np.ndarray]],
+        truth: list[np.ndarray],
+        record: dict[str, Any],
+    ) -> RowResult:
         errors, confused = measured(found, truth)
-        return RowResult(
-            self.row.name,
-            self.seed,
-            self.table,
-            self.scale.name,
-            tuple(case.name for case in cases),
-            errors,
-            confused,
-            _training_record(self.folder / STAGE, network, len(training.data.train_cases)),  # type: ignore[attr-defined]
-        )
+        names = tuple(case.name for case in cases)
+        points = np.array(found["subvoxel"])
+        kept = (errors, confused, record, points, np.array(truth))
+        return RowResult(self.row.name, self.seed, self.table, self.scale.name, names, *kept)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 SUCCESS_RADII_MM = (2.0, 3.0, 4.0, 5.0, 6.0)
+FAR_MM = SUCCESS_RADII_MM[-1]
+"""Beyond this a point is grossly wrong; the paper's largest radius."""
 
 
 def radial_errors(estimated: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -28,6 +33,54 @@ def successful_detection_rate(errors: np.ndarray, radius_mm: float) -> float:
     known = np.asarray(errors, float)
     known = known[np.isfinite(known)]
     return float((known <= radius_mm).mean())
+
+
+def errors_of_points(estimated: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
+    """Errors (scans, n) mm and the number of confusions of points (n, 3) mm of several scans."""
+    pairs = list(zip(estimated, truth, strict=True))
+    errors = np.array([radial_errors(found, true) for found, true in pairs])
+    return errors, sum(int(confusions(found, true).sum()) for found, true in pairs)
+
+
+def error_figures(errors: np.ndarray, confused: int) -> dict[str, Any]:
+    """All figures of errors (scans, n) mm, NaN where a landmark does not count, of which `confused` are confusions.
+
+    Numbers of scans and landmarks; MRE (SD over scans), median and 95th percentile in mm; SDR by radius, share beyond
+    6 mm, share of confusions. Without any landmark only the numbers.
+    """
+    known = errors[np.isfinite(errors)]
+    counted = {"scans": len(errors), "landmarks": int(known.size)}
+    if known.size == 0:
+        return counted
+    mre, sd = mean_radial_error(errors)
+    return {
+        **counted,
+        "mre_mm": mre,
+        "sd_mm": sd,
+        "median_mm": float(np.median(known)),
+        "p95_mm": float(np.quantile(known, 0.95)),
+        "sdr": {f"{radius:g}": successful_detection_rate(errors, radius) for radius in SUCCESS_RADII_MM},
+        "beyond_6mm": float((known > FAR_MM).mean()),
+        "confusion": confused / known.size,
+    }
+
+
+def figures_by_landmark(errors: np.ndarray, codes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Mean and median error in mm, share beyond 6 mm and number of points of every landmark code.
+
+    `errors` (scans, n) mm, NaN where a landmark does not count; a landmark that never counts is left out.
+    """
+    table = {}
+    for code, column in zip(codes, errors.T, strict=True):
+        known = column[np.isfinite(column)]
+        if known.size:
+            table[code] = {
+                "mre_mm": float(known.mean()),
+                "median_mm": float(np.median(known)),
+                "beyond_6mm": float((known > FAR_MM).mean()),
+                "n": int(known.size),
+            }
+    return table
 
 
 def bootstrap_interval(

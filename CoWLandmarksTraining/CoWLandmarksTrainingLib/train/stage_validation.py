@@ -19,7 +19,7 @@ from ..augment.earlier_errors import simulated_estimate
 from ..config.settings import ONLY_TRANSLATIONS
 from ..figures.error_picture import write_error_picture
 from ..records.aligned_folder import AlignedCase
-from ..records.metrics import confusions, mean_radial_error, radial_errors, successful_detection_rate
+from ..records.metrics import error_figures, errors_of_points, radial_errors
 from .aligned_source import AlignedSource, central_field_window, status_on
 from .batches import stacked
 from .posed_case import PosedCase
@@ -45,11 +45,11 @@ class StageValidation:
     pictures: Path | None = None
 
     def __call__(self, network: torch.nn.Module, step: int) -> dict[str, Any]:
-        """MRE, SD, median, SDR at 2 and 4 mm and confusions."""
+        """All figures of the errors (see `error_figures`)."""
         read = [self._read(network, case, number) for number, case in enumerate(self.cases)]
         if self.pictures is not None and self.stage.in_reference_frame:
             self._draw(self.pictures / f"step-{step:06d}.png", *read[0], step)
-        return validation_figures([found for found, _ in read], [truth for _, truth in read])
+        return error_figures(*errors_of_points([found for found, _ in read], [truth for _, truth in read]))
 
     def _read(self, network: torch.nn.Module, case: AlignedCase, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Found and true places (n, 3) in one frame, NaN where nothing was read or there is no landmark."""
@@ -95,23 +95,3 @@ class StageValidation:
             write_error_picture(path, crop, self.source.frame.grid, truth, found, self.anatomy, title)
         except (OSError, OutputError, ImportError) as error:  # a machine may have torch without vtk
             logger.warning("No picture of step %d (%s); training goes on.", step, error)
-
-
-def validation_figures(found: list[np.ndarray], truth: list[np.ndarray]) -> dict[str, Any]:
-    """MRE (SD), median, SDR at 2 and 4 mm and confusions of points (n, 3) of several scans."""
-    errors = np.array([radial_errors(f, t) for f, t in zip(found, truth, strict=True)])
-    known = errors[np.isfinite(errors)]
-    if known.size == 0:
-        return {"scans": len(found), "landmarks": 0}
-    mre, sd = mean_radial_error(errors)
-    confused = sum(int(confusions(f, t).sum()) for f, t in zip(found, truth, strict=True))
-    return {
-        "scans": len(found),
-        "landmarks": int(known.size),
-        "mre_mm": mre,
-        "sd_mm": sd,
-        "median_mm": float(np.median(known)),
-        "sdr_2mm": successful_detection_rate(errors, 2.0),
-        "sdr_4mm": successful_detection_rate(errors, 4.0),
-        "confusion": confused / known.size,
-    }
