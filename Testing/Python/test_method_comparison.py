@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError, StoppedError
+from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.core.volume import Modality
 from CoWLandmarksLib.networks.heatmap_peaks import HeatmapPeaks
 from CoWLandmarksTrainingLib.config.presets import PRESETS
@@ -19,6 +19,7 @@ from CoWLandmarksTrainingLib.experiments.comparison_cohort import (
     FORWARD,
     REVERSE,
     SPECIFICATIONS,
+    cohort_at_scale,
     read_or_write,
     registered_pose,
 )
@@ -27,11 +28,12 @@ from CoWLandmarksTrainingLib.experiments.comparison_scale import SCALES, Compari
 from CoWLandmarksTrainingLib.experiments.layout_decoding import WEIGHTS, best_of_peaks, fitted_decoder
 from CoWLandmarksTrainingLib.experiments.method_comparison import MethodComparison
 from CoWLandmarksTrainingLib.experiments.row_result import RowResult, measured
-from CoWLandmarksTrainingLib.experiments.row_table import comma_separated, latex, markdown, table_lines
 from CoWLandmarksTrainingLib.experiments.screening import Screening
+from CoWLandmarksTrainingLib.experiments.smoke_run import StepTimes, few_cases
 from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
-from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase
+from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort
 from CoWLandmarksTrainingLib.train.aligned_source import usable
+from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
 
 CPU = torch.device("cpu")
 SMALL = SCALES["small"]
@@ -132,24 +134,6 @@ class TestResults:
         np.testing.assert_allclose(errors["subvoxel"], [[9.0, 1.0, np.nan]])
         assert confused == {"subvoxel": 1}
 
-    def test_the_table_compares_with_the_control_of_the_same_seeds(self) -> None:
-        results = [
-            result(CONTROL, 1, [[2.0, 2.0], [4.0, 4.0]]),
-            result("d-mra", 1, [[1.0, 1.0], [4.0, 4.0]]),
-            result("d-mra", 2, [[0.0, 0.0], [0.0, 0.0]]),
-        ]
-        control, adversarial = table_lines(results, "subvoxel")
-        assert control.against_control is None
-        assert adversarial.seeds == (1, 2)
-        assert adversarial.figures["mre_mm"] == pytest.approx(1.25)
-        assert adversarial.against_control is not None
-        assert adversarial.against_control.difference_mm == pytest.approx(-0.5)
-        assert "-0.50 (" in markdown([control, adversarial])
-        assert latex([adversarial]).count(r"\\") == 2
-        rows = list(csv.DictReader(io.StringIO(comma_separated([control, adversarial]))))
-        assert [row["seeds"] for row in rows] == ["1", "1 2"]
-        assert float(rows[1]["difference_mm"]) == pytest.approx(-0.5)
-
 
 class TestLayouts:
     """Peaks chosen together."""
@@ -211,6 +195,74 @@ class TestCohort:
         assert 0.03 < np.std(sizes) < 0.12
 
 
+class TestOwnCohort:
+    """A cohort that `align` has made, at another scale."""
+
+    @staticmethod
+    def aligned(folder: Path) -> Path:
+        """Two scans, one of them to test, and a landmark set."""
+        frame = phantom_frame()
+        cases = []
+        for name, split, imaged in (("a", "train", True), ("b", "test", True), ("c", "train", False)):
+            own = folder / name if imaged else None
+            if own is not None:
+                own.mkdir(parents=True)
+                np.save(own / "crop.npy", np.ones(frame.grid.shape, np.float16))
+            status = np.ones(19, np.int8)
+            cases.append(
+                AlignedCase(name, name, Modality.MRA, split, frame.mean_landmarks, status, np.eye(4), 0.0, folder=own)
+            )
+        AlignedCohort(default_anatomy(), frame, DEFAULT_INTENSITY_RULES, tuple(cases)).write(folder)
+        return folder
+
+    def test_it_is_resampled_once(self, tmp_path: Path) -> None:
+        aligned, out = self.aligned(tmp_path / "aligned"), tmp_path / "out"
+        first = cohort_at_scale(aligned, TINY, out)
+        assert first.cases("test")[0].crop().shape == TINY.shape
+        before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+        again = cohort_at_scale(aligned, TINY, out)
+        assert {path: path.stat().st_mtime_ns for path in out.rglob("*.*")} == before
+        assert [case.name for case in again.all_cases] == ["a", "b", "c"]
+        np.testing.assert_allclose(again.frame.grid.spacing, first.frame.grid.spacing)
+        with pytest.raises(AnnotationError, match="another scale"):
+            cohort_at_scale(aligned, SMALL, out)
+        np.save(aligned / "a" / "crop.npy", np.zeros((96, 160, 192), np.float16))
+        with pytest.raises(AnnotationError, match="was made from another cohort"):
+            cohort_at_scale(aligned, TINY, out)
+
+    def test_a_smoke_run_takes_a_few_cases_of_every_kind(self, tmp_path: Path) -> None:
+        cohort = AlignedCohort.read(self.aligned(tmp_path / "aligned"))
+        scan, test, alone = cohort.all_cases
+        unknown = replace(scan, name="u", status=np.full(19, -1, np.int8))
+        many = (*[replace(scan, name=f"a{n}") for n in range(9)], *[unknown] * 5, *[test] * 5, *[alone] * 20)
+        few = few_cases(replace(cohort, all_cases=many)).all_cases
+        assert [case.name for case in few] == ["a0", "a1", "a2", "a3", *"bb", *"uu", *"cccccccc"]
+
+
+class TestSmokeRun:
+    """A few steps of everything."""
+
+    def test_every_row_has_a_few_steps_and_one_seed_in_a_folder_of_its_own(self, tmp_path: Path) -> None:
+        rows = chosen_rows(["payer", "d-mra", "layouts"])
+        comparison = MethodComparison(SMALL, rows, tmp_path, 3, smoke=True)
+        assert {seed for _, _, seed in comparison.jobs} == {1}
+        assert {row.steps(comparison.run_scale) for row in rows} == {(3, 0), (0, 3), (0, 0)}
+        assert comparison.run_scale.shape == SMALL.shape
+        assert comparison.run_specifications[0].train == 4
+        text = comparison.dry_run()
+        assert "SMOKE RUN" in text
+        assert "minutes" in text
+        assert str(tmp_path / "smoke") in text.replace("\n", "")
+
+    def test_hours_are_those_of_the_last_steps(self) -> None:
+        times = StepTimes()
+        for step, seconds in ((1, 30.0), (2, 31.0), (3, 33.0)):
+            times.take("forward-baseline", {"step": step, "seconds": seconds, "loss": 1.0})
+        times.take("forward-baseline", {"step": 3, "validation": {}})
+        rows = [("forward-baseline", ROWS[BASELINE]), ("forward-payer", ROWS["payer"])]
+        assert times.hours(rows, SMALL) == pytest.approx(4200 * 2.0 / 3600.0)
+
+
 @pytest.mark.slow
 def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninterrupted_one(tmp_path: Path) -> None:
     names = [CONTROL, "d-mra-cta-places", "layouts", "labels-peaks", "energy"]
@@ -244,8 +296,8 @@ def test_a_whole_comparison_is_stopped_resumed_and_gives_the_table_of_an_uninter
     assert results[0].errors["subvoxel"].shape == (2, 19)
     assert "discriminator" in results[2].training
     assert results[2].training["step"] == 7
-    for name in ("forward-subvoxel.md", "forward-argmax.csv", "forward-subvoxel.tex", "forward-baseline.png"):
-        assert (tmp_path / "one" / name).stat().st_size > 100
+    for name in ("subvoxel.md", "argmax.csv", "subvoxel.tex", "landmarks.png", "cases.png"):
+        assert (tmp_path / "one" / f"forward-{name}").stat().st_size > 100
     assert "(done)" in comparison.dry_run()
 
     cohort = read_or_write(FEW, TINY, tmp_path / "one" / "cohort-forward")

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from CoWLandmarksLib.core.errors import ExitCode, StoppedError
+from CoWLandmarksLib.core.errors import ConfigurationError, ExitCode, StoppedError
 
 from .training_commands import StopRequest
 
@@ -33,11 +33,34 @@ def add_experiments_command(commands: Any, stop_request: Callable[[], AbstractCo
         help="instead of the rows: ways to teach the discriminator, for a short while, judged on validation scans",
     )
     command.add_argument("--dry-run", action="store_true", help="only list rows, steps and hours")
+    command.add_argument(
+        "--smoke",
+        action="store_true",
+        help="every row once with a few steps and scans, into DIR/smoke, before hours of a GPU are paid for",
+    )
+    command.add_argument(
+        "--report",
+        type=Path,
+        metavar="RESULTS",
+        help="train nothing: tables and figures of the results in this folder, into DIR (--rows: those of the figures)",
+    )
+    command.add_argument(
+        "--document",
+        type=Path,
+        metavar="FILE",
+        help="with --report: renew the tables in this Markdown file as well, between <!-- begin NAME --> and "
+        "<!-- end NAME --> (NAME: a table's file name without ending)",
+    )
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.set_defaults(run=lambda arguments: _experiments(arguments, stop_request))
 
 
 def _experiments(arguments: argparse.Namespace, stop_request: Callable[[], AbstractContextManager[StopRequest]]) -> int:
+    if arguments.report is not None:
+        return _report(arguments)
+    if arguments.document is not None:
+        raise ConfigurationError("--document needs --report RESULTS, the folder of the results.")
+
     from CoWLandmarksLib.detect.detector import choose_device  # start-up time
 
     from ..experiments.comparison_cohort import SPECIFICATIONS  # start-up time
@@ -52,6 +75,7 @@ def _experiments(arguments: argparse.Namespace, stop_request: Callable[[], Abstr
         arguments.seeds,
         SPECIFICATIONS[:1] if arguments.no_reverse else SPECIFICATIONS,
         arguments.aligned,
+        arguments.smoke,
     )
     if arguments.dry_run:
         print(comparison.dry_run(), end="")
@@ -65,9 +89,31 @@ def _experiments(arguments: argparse.Namespace, stop_request: Callable[[], Abstr
                 comparison.run(device, _show, _say, lambda: stop.made)
         except StoppedError as stopped:
             raise StoppedError(
-                f"The comparison in '{arguments.out}' was stopped; the same command goes on."
+                f"The comparison in '{comparison.folder}' was stopped; the same command goes on."
             ) from stopped
-    print(f"The tables are in '{arguments.out}'.")
+    print(f"The tables are in '{comparison.folder}'.")
+    return ExitCode.DELIVERED
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    """Tables and figures of results, which are copied to DIR/results where they lie elsewhere."""
+    from ..experiments.comparison_report import ComparisonReport, read_results  # start-up time
+    from ..experiments.comparison_rows import chosen_rows  # start-up time
+    from ..experiments.method_comparison import RESULTS  # start-up time
+
+    if arguments.rows:
+        chosen_rows(arguments.rows)
+    results = read_results(arguments.report)
+    if not results:
+        raise ConfigurationError(
+            f"There are no results in '{arguments.report}'; name the folder 'results' that experiments has written."
+        )
+    copies = arguments.out / RESULTS
+    if copies.resolve() != arguments.report.resolve():
+        for result in results:
+            result.write(copies / result.file_name)
+    ComparisonReport(arguments.out, shown=tuple(arguments.rows or ())).write(results, arguments.document)
+    print(f"Tables and figures of {len(results)} results are in '{arguments.out}'.")
     return ExitCode.DELIVERED
 
 

@@ -1,3 +1,3 @@
 """The comparison of the paper's Table 1: one cohort, one row for each method, one table."""
 
-THIRD_PARTY = ("numpy", "torch")
+THIRD_PARTY = ("numpy", "scipy", "torch")

@@ -21,6 +21,7 @@ from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.core.volume import Modality, apply_affine
 from CoWLandmarksLib.networks.resampling import resample
 
+from ..figures.case_figure import Tube
 from ..phantom.appearance import Family, Masking
 from ..phantom.atlas import default_atlas
 from ..phantom.families import sample_appearance
@@ -30,8 +31,9 @@ from ..phantom.pose import pose_matrix
 from ..phantom.render import Scene, render
 from ..phantom.training_cases import landmark_status
 from ..phantom.variants import VariantRates
-from ..phantom.vessel import Phantom
+from ..phantom.vessel import Phantom, VesselKind
 from ..records.aligned_folder import ALIGNED_FILE, CROP_FILE, INSIDE, UNKNOWN, AlignedCase, AlignedCohort, AlignedFrame
+from ..records.input_files import InputFile, sha256_of
 from .comparison_scale import ComparisonScale
 
 UNLABELLED = "unlabelled"
@@ -40,6 +42,10 @@ _PITCH_DEG, _TURN_DEG, _SHIFT_MM, _SCALE = 5.0, 3.0, 3.0, 0.04
 """SD of the errors of a registration to a template."""
 _STREAMS = {"train": 0, "validation": 1, "test": 2, UNLABELLED: 3, "sets": 4}
 _STREAM_LENGTH = 2**20
+_THIN_MM = 0.6
+"""Radius of branches that are left out of pictures."""
+_SOURCE = "resampled_from"
+"""In the provenance of a cohort at a scale: which one it was made from."""
 
 
 @dataclass(frozen=True)
@@ -121,15 +127,9 @@ def _planned(specification: CohortSpecification) -> Iterator[tuple[str, int]]:
 def _case(
     specification: CohortSpecification, scale: ComparisonScale, folder: Path, kind: str, index: int
 ) -> AlignedCase:
-    rng = np.random.Generator(np.random.Philox(key=[specification.seed, _STREAMS[kind] * _STREAM_LENGTH + index]))
     imaged = kind != "sets"
     modality = specification.image_modality if imaged else specification.sets_modality
-    population = specification.image_population if imaged else specification.sets_population
-    rates = VariantRates()
-    if imaged and specification.image_enrichment != 1.0:
-        rates = rates.enriched(specification.image_enrichment)
-    phantom = sample_phantom(rng, rates=rates, population=population, version=specification.version)
-    pose = registered_pose(phantom, rng)
+    phantom, pose, rng = _drawn(specification, kind, index)
     landmarks = apply_affine(pose, phantom.landmarks)
     status = landmark_status(landmarks, scale.grid())
     name = f"{kind}-{modality.value}-{index:04d}"
@@ -151,6 +151,36 @@ def _case(
         residual_mm=residual,
         folder=folder / name if imaged else None,
     )
+
+
+def _drawn(
+    specification: CohortSpecification, kind: str, index: int
+) -> tuple[Phantom, np.ndarray, np.random.Generator]:
+    """The head of a case, its pose (4, 4) in the reference frame, and the generator for what else is drawn."""
+    rng = np.random.Generator(np.random.Philox(key=[specification.seed, _STREAMS[kind] * _STREAM_LENGTH + index]))
+    imaged = kind != "sets"
+    population = specification.image_population if imaged else specification.sets_population
+    rates = VariantRates()
+    if imaged and specification.image_enrichment != 1.0:
+        rates = rates.enriched(specification.image_enrichment)
+    phantom = sample_phantom(rng, rates=rates, population=population, version=specification.version)
+    return phantom, registered_pose(phantom, rng), rng
+
+
+def arteries_of_case(specification: CohortSpecification, name: str) -> tuple[np.ndarray, tuple[Tube, ...]]:
+    """Landmarks (n, 3) and arteries of a case of the cohort by its name, in RAS mm of the reference frame.
+
+    Drawn again, because scans are kept without their heads. Veins and thin branches are left out.
+    """
+    kind, _, index = name.rsplit("-", 2)
+    phantom, pose, _ = _drawn(specification, kind, int(index))
+    size = float(np.cbrt(np.linalg.det(pose[:3, :3])))
+    tubes = tuple(
+        Tube(apply_affine(pose, vessel.points), size * vessel.radii)
+        for vessel in phantom.vessels
+        if vessel.kind is VesselKind.ARTERY or (vessel.kind is VesselKind.BRANCH and np.median(vessel.radii) > _THIN_MM)
+    )
+    return apply_affine(pose, phantom.landmarks), tubes
 
 
 def registered_pose(phantom: Phantom, rng: np.random.Generator) -> np.ndarray:
@@ -187,12 +217,21 @@ def _write_crop(
         np.save(temporary, scale.pool(in_network_units))
 
 
-def cohort_at_scale(aligned: Path, scale: ComparisonScale, folder: Path) -> AlignedCohort:
-    """A cohort that `cowlandmarks-train align` has made, as an aligned folder at a scale.
+def cohort_at_scale(
+    aligned: Path,
+    scale: ComparisonScale,
+    folder: Path,
+    chosen: Callable[[AlignedCohort], AlignedCohort] = lambda cohort: cohort,
+) -> AlignedCohort:
+    """A cohort that `cowlandmarks-train align` has made, as an aligned folder at a scale; `chosen` may leave out cases.
 
-    Raises AnnotationError where the folder cannot be read, ConfigurationError where its crops are of other voxels.
+    What is in `folder` already is used again. Raises AnnotationError where a folder cannot be read or `aligned` has
+    changed since, ConfigurationError where its crops are of other voxels.
     """
-    cohort = AlignedCohort.read(aligned)
+    cohort = chosen(AlignedCohort.read(aligned))
+    source = {"sha256": sha256_of(aligned / ALIGNED_FILE), "scale": scale.name}
+    if (folder / ALIGNED_FILE).exists():
+        return _resampled_before(cohort, source, aligned, folder)
     finest = scale.fine_grid(cohort.frame.grid.centre)
     if not np.allclose(cohort.frame.grid.spacing, finest.spacing):
         raise ConfigurationError(
@@ -201,17 +240,32 @@ def cohort_at_scale(aligned: Path, scale: ComparisonScale, folder: Path) -> Alig
     frame = replace(cohort.frame, grid=scale.grid(cohort.frame.grid.centre))
     cases = []
     for case in cohort.cases():
-        own = None
+        own: Path | None = None
+        inputs: tuple[InputFile, ...] = ()
         if case.folder is not None:
-            own = folder / case.folder.name
+            own, inputs = folder / case.folder.name, (InputFile.of(case.folder / CROP_FILE, folder),)
             crop = torch.from_numpy(np.array(case.crop(), np.float32))
             own.mkdir(parents=True, exist_ok=True)
             with atomic_path(own / CROP_FILE) as temporary:
                 np.save(temporary, scale.pool(resample(crop, cohort.frame.grid, finest, padding=0.0)))
-        cases.append(replace(case, folder=own, inputs=()))
-    result = replace(cohort, frame=frame, all_cases=tuple(cases), folder=folder)
+        cases.append(replace(case, folder=own, inputs=inputs))
+    provenance = {**cohort.provenance, _SOURCE: source}
+    result = replace(cohort, frame=frame, all_cases=tuple(cases), folder=folder, provenance=provenance)
     result.write(folder)
     return result
+
+
+def _resampled_before(cohort: AlignedCohort, source: dict[str, str], aligned: Path, folder: Path) -> AlignedCohort:
+    """What `cohort_at_scale` has made of the same cohort; raises AnnotationError where it was another one."""
+    before = AlignedCohort.read(folder, check_inputs=False)
+    same_cases = [case.name for case in before.all_cases] == [case.name for case in cohort.cases()]
+    changed = any(file.has_changed(folder) for case in before.all_cases for file in case.inputs)
+    if before.provenance.get(_SOURCE) != source or not same_cases or changed:
+        raise AnnotationError(
+            f"'{folder}' was made from another cohort than '{aligned}' is now, or at another scale; choose another "
+            "--out, or delete that folder and the results beside it."
+        )
+    return before
 
 
 def read_or_write(

@@ -75,7 +75,8 @@ class ComparisonRow:
             return (0, 0)
         if self.begins_from:
             return (0, scale.phase_2_steps)
-        return (self.small_steps if self.small_steps and scale.pooled > 1 else scale.plan.fine.steps, 0)
+        steps = scale.plan.fine.steps
+        return (min(self.small_steps, steps) if self.small_steps and scale.pooled > 1 else steps, 0)
 
 
 _PLAIN = {

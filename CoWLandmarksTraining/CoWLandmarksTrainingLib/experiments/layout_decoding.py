@@ -13,8 +13,7 @@ from CoWLandmarksLib.networks.heatmap_peaks import HeatmapPeaks
 
 from ..cohort.layout_fit import best_layout_fit, fit_layout_model
 from ..records.aligned_folder import ABSENT, AlignedCase
-from ..records.metrics import mean_radial_error, radial_errors
-from .row_result import FAR_MM
+from ..records.metrics import FAR_MM, mean_radial_error, radial_errors
 
 WEIGHTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Of the log peak heights against the energy of the layout; validation chooses."""

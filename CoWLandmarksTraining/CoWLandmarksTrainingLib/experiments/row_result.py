@@ -35,6 +35,11 @@ class RowResult:
     found: np.ndarray | None = None
     truth: np.ndarray | None = None
 
+    @property
+    def file_name(self) -> str:
+        """Of its file."""
+        return f"{self.table}-{self.row}-seed-{self.seed}.json"
+
     def figures(self, decoding: str) -> dict[str, Any]:
         """All figures of the errors (see `error_figures`)."""
         return error_figures(self.errors[decoding], self.confused[decoding])
