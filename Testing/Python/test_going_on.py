@@ -161,6 +161,18 @@ class TestStopping:
         with pytest.raises(ConfigurationError, match="Settings or cases differ"):
             train(training_in(here, tmp_path, fine={"sigma_mm": 2.0}), resume=True)
 
+    def test_a_training_that_was_begun_before_a_setting_came_goes_on_with_its_default(
+        self, here: Path, tmp_path: Path
+    ) -> None:
+        shutil.copytree(here / "whole", tmp_path / "out")
+        file = tmp_path / "out" / "plan.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        del content["plan"]["discriminator"]["jitter"]
+        file.write_text(json.dumps(content), encoding="utf-8")
+        train(training_in(here, tmp_path / "out"), resume=True)
+        with pytest.raises(ConfigurationError, match="Settings or cases differ"):
+            train(training_in(here, tmp_path / "out", discriminator={"jitter": True}), resume=True)
+
 
 class TestOneStageAlone:
     """--only."""

@@ -127,10 +127,10 @@ ROWS = {
         ComparisonRow("labels-peaks", "Scans without annotation, labelled by highest peaks", BASELINE, labels="peaks"),
         ComparisonRow("labels-layouts", "Scans without annotation, labelled by layouts", BASELINE, labels="layouts"),
         ComparisonRow(
-            "labels-and-layouts", "The same, peaks chosen by layouts as well", "labels-layouts", layouts="both"
+            "labels-and-layouts", "Labelled by layouts, and peaks chosen by them", "labels-layouts", layouts="both"
         ),
         ComparisonRow("energy", "Scans without annotation, energy of layouts as loss", BASELINE, energy=1e-3),
-        ComparisonRow("energy-and-layouts", "The same, peaks chosen by layouts as well", "energy", layouts="both"),
+        ComparisonRow("energy-and-layouts", "Energy as loss, and peaks chosen by layouts", "energy", layouts="both"),
         ComparisonRow("baseline-75", "Baseline, 75 % of the scans", share=0.75, seeds=1),
         ComparisonRow("tan-75", "Tan et al., 75 % of the scans", "baseline-75", "other", _PLACES, share=0.75, seeds=1),
         ComparisonRow("baseline-50", "Baseline, 50 % of the scans", share=0.5, seeds=1),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from CoWLandmarksLib.core.errors import ConfigurationError, OutputError
 
+from ..config.training_plan import TrainingPlan
 from ..records.training_folder import FORMER_SCHEMA, PLAN_FILE, plan_content, read_plan, write_plan
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def claim(training: Training, resume: bool) -> None:
                 "--out (--start-from begins from its model, if it was finished)."
             )
         images = before.pop("images", {}) if isinstance(before, dict) else {}
-        if _essence(before) != _essence(json.loads(json.dumps(now))):
+        if _essence(_completed(before)) != _essence(json.loads(json.dumps(now))):
             raise ConfigurationError(
                 f"Settings or cases differ from those that '{training.out}' was begun with; "
                 "use the same ones to resume, or choose another --out."
@@ -52,6 +53,18 @@ def claim(training: Training, resume: bool) -> None:
     if training.processes.first and not path.exists():
         write_plan(training.out, now, training.data.images())
     training.processes.wait()
+
+
+def _completed(content: Any) -> Any:
+    """A plan file with the settings that have come since, whose defaults stand for what was done before."""
+    if not isinstance(content, dict) or not isinstance(content.get("plan"), dict):
+        return content
+    defaults = TrainingPlan().to_dict()
+    sections = {
+        section: {**defaults[section], **values} if isinstance(defaults.get(section), dict) else values
+        for section, values in content["plan"].items()
+    }
+    return {**content, "plan": sections}
 
 
 def _essence(content: Any) -> Any:
