@@ -70,7 +70,7 @@ def bead_scan(
 
 
 class CoarseBeadReader(torch.nn.Module):
-    """(1, 2, K, J, I) at `spacing_mm` -> heatmaps: every whole bead goes to the channel of its brightness."""
+    """(B, 2, K, J, I) at `spacing_mm` -> heatmaps: every whole bead goes to the channel of its brightness."""
 
     multiple = 1
 
@@ -82,7 +82,7 @@ class CoarseBeadReader(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The mean channel round each bead, divided by the brightness."""
         mean, side = x[:, :1], 2 * self.reach + 1
-        out = mean.new_zeros((1, COUNT, *mean.shape[2:]))
+        out = mean.new_zeros((len(mean), COUNT, *mean.shape[2:]))
         highest = mean
         for axis in range(3):
             kernel, padding = ([n if axis == a else rest for a in range(3)] for n, rest in ((side, 1), (self.reach, 0)))
@@ -90,13 +90,13 @@ class CoarseBeadReader(torch.nn.Module):
         local_maximum = (highest == mean) & (mean > 0.1)
         share = math.erf(side * self.spacing_mm / 2.0 / SIGMA_MM / math.sqrt(2.0)) ** 3
         whole = (2.0 * math.pi) ** 1.5 * SIGMA_MM**3 * share
-        for _, _, k, j, i in local_maximum.nonzero().tolist():
+        for sample, _, k, j, i in local_maximum.nonzero().tolist():
             place = tuple(slice(max(0, n - self.reach), n + self.reach + 1) for n in (k, j, i))
-            mass = float(mean[0, 0][place].sum()) * self.spacing_mm**3 / whole
+            mass = float(mean[sample, 0][place].sum()) * self.spacing_mm**3 / whole
             gap = np.abs(np.log(max(mass, 1e-6) / BRIGHTNESS))
             channel = int(gap.argmin())
             if gap[channel] < 0.035:
-                out[0, channel][place] = mean[0, 0][place] / BRIGHTNESS[channel]
+                out[sample, channel][place] = mean[sample, 0][place] / BRIGHTNESS[channel]
         return out
 
 
@@ -114,7 +114,7 @@ class ConfusedBeadReader(CoarseBeadReader):
 
 
 class FineBeadReader(torch.nn.Module):
-    """(1, 1 + 19, K, J, I): the image within 8 mm of where a prior of 5 mm points, divided by the brightness."""
+    """(B, 1 + 19, K, J, I): the image within 8 mm of where a prior of 5 mm points, divided by the brightness."""
 
     multiple = 1
 
@@ -138,7 +138,7 @@ class FixedPart(NetworkPart):
 
 
 class WholeGridBeadReader(torch.nn.Module):
-    """(1, 1, K, J, I): the image alone -> every bead in the channel of its brightness, known by its mass."""
+    """(B, 1, K, J, I): the image alone -> every bead in the channel of its brightness, known by its mass."""
 
     multiple = 1
     reach = 6
@@ -149,13 +149,13 @@ class WholeGridBeadReader(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """One heatmap per landmark."""
-        out = x.new_zeros((1, COUNT, *x.shape[2:]))
+        out = x.new_zeros((len(x), COUNT, *x.shape[2:]))
         highest = functional.max_pool3d(x, 2 * self.reach + 1, stride=1, padding=self.reach)
-        for _, _, k, j, i in ((highest == x) & (x > 0.3)).nonzero().tolist():
+        for sample, _, k, j, i in ((highest == x) & (x > 0.3)).nonzero().tolist():
             place = tuple(slice(max(0, n - self.reach), n + self.reach + 1) for n in (k, j, i))
-            mass = float(x[0, 0][place].sum()) * self.voxel_mm3 / ((2.0 * math.pi) ** 1.5 * SIGMA_MM**3)
+            mass = float(x[sample, 0][place].sum()) * self.voxel_mm3 / ((2.0 * math.pi) ** 1.5 * SIGMA_MM**3)
             channel = int(np.abs(np.log(mass / BRIGHTNESS)).argmin())
-            out[0, channel][place] = x[0, 0][place] / BRIGHTNESS[channel]
+            out[sample, channel][place] = x[sample, 0][place] / BRIGHTNESS[channel]
         return out
 
 

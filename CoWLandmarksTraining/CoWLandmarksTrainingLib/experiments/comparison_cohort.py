@@ -21,7 +21,7 @@ from CoWLandmarksLib.core.intensity import DEFAULT_INTENSITY_RULES
 from CoWLandmarksLib.core.volume import Modality, apply_affine
 from CoWLandmarksLib.networks.resampling import resample
 
-from ..figures.case_figure import Tube
+from ..figures.case_figure import DrawnVessel
 from ..phantom.appearance import Family, Masking
 from ..phantom.atlas import default_atlas
 from ..phantom.families import sample_appearance
@@ -167,7 +167,7 @@ def _drawn(
     return phantom, registered_pose(phantom, rng), rng
 
 
-def arteries_of_case(specification: CohortSpecification, name: str) -> tuple[np.ndarray, tuple[Tube, ...]]:
+def arteries_of_case(specification: CohortSpecification, name: str) -> tuple[np.ndarray, tuple[DrawnVessel, ...]]:
     """Landmarks (n, 3) and arteries of a case of the cohort by its name, in RAS mm of the reference frame.
 
     Drawn again, because scans are kept without their heads. Veins and thin branches are left out.
@@ -176,7 +176,7 @@ def arteries_of_case(specification: CohortSpecification, name: str) -> tuple[np.
     phantom, pose, _ = _drawn(specification, kind, int(index))
     size = float(np.cbrt(np.linalg.det(pose[:3, :3])))
     tubes = tuple(
-        Tube(apply_affine(pose, vessel.points), size * vessel.radii)
+        DrawnVessel(apply_affine(pose, vessel.points), size * vessel.radii)
         for vessel in phantom.vessels
         if vessel.kind is VesselKind.ARTERY or (vessel.kind is VesselKind.BRANCH and np.median(vessel.radii) > _THIN_MM)
     )

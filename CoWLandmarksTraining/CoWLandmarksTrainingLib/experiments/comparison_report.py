@@ -12,7 +12,7 @@ from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.core.atomic_files import write_text
 from CoWLandmarksLib.core.errors import AnnotationError, ConfigurationError
 
-from ..figures.case_figure import CasePanel, Tube, write_cases
+from ..figures.case_figure import CasePanel, DrawnVessel, write_cases
 from ..figures.curve_figure import write_curves
 from ..figures.landmark_figure import MOST_METHODS, write_landmark_errors
 from ..records.metrics import figures_by_landmark
@@ -116,7 +116,7 @@ class ComparisonReport:
         methods = [ROWS[result.row].title for result in shown]
         write_cases(self.out / f"{table}-cases.png", rows, methods, default_anatomy(), title)
 
-    def _arteries(self, table: str, case: str, truth: np.ndarray) -> tuple[Tube, ...]:
+    def _arteries(self, table: str, case: str, truth: np.ndarray) -> tuple[DrawnVessel, ...]:
         """Those of the phantom, where the case is one."""
         for specification in self.specifications:
             if specification.name == table:

@@ -25,7 +25,7 @@ _GAP, _TOP, _COLUMN, _HEADER, _BOTTOM = 12, 78, 48, 52, 12
 
 
 @dataclass(frozen=True)
-class Tube:
+class DrawnVessel:
     """An artery: `points` (n, 3) RAS mm of its centreline, `radii` (n,) mm."""
 
     points: np.ndarray
@@ -39,7 +39,7 @@ class CasePanel:
 
     truth: np.ndarray
     found: np.ndarray
-    arteries: tuple[Tube, ...] = ()
+    arteries: tuple[DrawnVessel, ...] = ()
 
     @property
     def errors(self) -> np.ndarray:
@@ -131,7 +131,7 @@ def _picture(panel: CasePanel, anatomy: Anatomy, view: View) -> np.ndarray:
     return np.asarray(pixels.reshape(view.height, _FINER, view.width, _FINER, 3).mean(axis=(1, 3)))
 
 
-def _straight_lines(truth: np.ndarray, anatomy: Anatomy) -> list[Tube]:
+def _straight_lines(truth: np.ndarray, anatomy: Anatomy) -> list[DrawnVessel]:
     tubes = []
     for artery in anatomy.arteries:
         if artery.start is None or artery.end is None:
@@ -139,7 +139,7 @@ def _straight_lines(truth: np.ndarray, anatomy: Anatomy) -> list[Tube]:
         start, end = truth[anatomy.index(artery.start)], truth[anatomy.index(artery.end)]
         if np.isfinite(start + end).all():
             points = row_of_spheres(start, end, 0.4)
-            tubes.append(Tube(points, np.full(len(points), 0.6)))
+            tubes.append(DrawnVessel(points, np.full(len(points), 0.6)))
     return tubes
 
 
