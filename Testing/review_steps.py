@@ -188,7 +188,7 @@ class _Points:
             for lost, other in ((bridge.start, bridge.end), (bridge.end, bridge.start))
             for fed in ANATOMY.arteries
             if fed.start == lost and fed is not bridge and not fed.optional
-            if self.absent(str(lost)) and other in self.positions and fed.end in self.positions
+            if self.absent(str(lost)) and other in self.positions and not self.absent(str(fed.end))
         ]
 
     def hangs_on(self, artery: Artery) -> set[str]:

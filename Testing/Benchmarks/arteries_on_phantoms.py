@@ -44,6 +44,8 @@ from CoWLandmarksTrainingLib.phantom.phantom_cohort import PhantomCase, make_cas
 from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.variants import VariantRates  # noqa: E402
 from phantom_option import add_phantom_version  # noqa: E402
+from variant_cases import circle_crop, variant_case  # noqa: E402
+from variant_tables import variant_of, variant_tables  # noqa: E402
 
 TEST_INDEX = 200_000
 PRESENCE_KINDS = ("PCoA", "ACoA", "ACA-A1", "PCA-P1")
@@ -65,7 +67,10 @@ class ArteryResult:
     landmarks: str
     code: str
     present: bool
+    variant: str
+    """The anterior or posterior form that was drawn, of the artery's own part of the circle."""
     state: str
+    reason: str
     confidence: float
     dice: float
     centreline_mm: float
@@ -82,6 +87,8 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=32, help="cases of each modality")
     parser.add_argument("--landmarks", nargs="+", choices=["true", "found"], default=["true"])
     parser.add_argument("--presence", action="store_true", help="the cohort with as many absent as present arteries")
+    parser.add_argument("--variants", action="store_true", help="the cohort enriched in variants of the circle")
+    parser.add_argument("--circle", action="store_true", help="cut to the part just round the circle")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL_FILE)
     parser.add_argument("--out", type=Path, help="write all results here as JSON")
     add_phantom_version(parser)
@@ -91,7 +98,7 @@ def main() -> int:
     detector = Detector(load_model(arguments.model), device="cpu") if "found" in arguments.landmarks else None
     results: list[ArteryResult] = []
     seconds: list[float] = []
-    for case in _cases(arguments.seed, arguments.cases, arguments.presence, arguments.phantom_version):
+    for case in _cases(arguments):
         for kind in arguments.landmarks:
             landmarks = given_landmarks(case, kind, detector)
             started = time.process_time()
@@ -102,6 +109,9 @@ def main() -> int:
     for kind in arguments.landmarks:
         chosen = [result for result in results if result.landmarks == kind]
         print(f"\n{kind} landmarks\n")
+        if arguments.variants:
+            print(variant_tables(chosen))
+            continue
         print(presence_table(chosen) if arguments.presence else lumen_table(chosen))
         if not arguments.presence:
             print(f"\n{presence_table(chosen)}")
@@ -111,13 +121,16 @@ def main() -> int:
     return 0
 
 
-def _cases(seed: int, count: int, presence: bool, version: int) -> Iterator[PhantomCase]:
-    for index in range(count):
+def _cases(arguments: argparse.Namespace) -> Iterator[PhantomCase]:
+    for index in range(arguments.cases):
         for modality in Modality:
-            if presence:
-                yield presence_case(seed, index, modality, version)
+            if arguments.variants:
+                case = variant_case(arguments.seed, index, modality, arguments.phantom_version)
+            elif arguments.presence:
+                case = presence_case(arguments.seed, index, modality, arguments.phantom_version)
             else:
-                yield make_case(seed, TEST_INDEX + index, modality, version=version)
+                case = make_case(arguments.seed, TEST_INDEX + index, modality, version=arguments.phantom_version)
+            yield circle_crop(case) if arguments.circle else case
 
 
 def presence_case(seed: int, index: int, modality: Modality, version: int) -> PhantomCase:
@@ -179,7 +192,9 @@ def compare(case: PhantomCase, traced: ArteryMap, kind: str, anatomy: Anatomy) -
                 kind,
                 artery.code,
                 present,
+                variant_of(case, artery.code),
                 trace.state.value,
+                trace.reason,
                 trace.confidence,
                 dice,
                 centreline,

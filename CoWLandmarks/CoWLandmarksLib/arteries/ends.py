@@ -18,7 +18,8 @@ SAME_PLACE_MM = 0.6
 class Way(str, Enum):
     """How an artery is traced: between two points, from one to the edge of the scan, down the basilar, not at all.
 
-    ACROSS: from the junction of the other side, because its own is absent (no A1, so the ACoA feeds the A2).
+    ACROSS: from the junction of the other side, because its own is absent (no A1, so the ACoA feeds the A2); to the
+    edge of the scan where its far end lies beyond.
     """
 
     BETWEEN = "between"
@@ -32,8 +33,9 @@ class Way(str, Enum):
 class Ends:
     """The ends of an artery: `start`, `end` are landmark codes where a point is known.
 
-    With Way.NONE `state` and `reason` say why it is not traced. `by_rule` is set where both ends were placed by the
-    fallback of their definition: whoever placed them did not see the artery.
+    `beyond` is the landmark outside the scan towards which it runs to the edge (TO_EDGE, ACROSS). With Way.NONE
+    `state` and `reason` say why it is not traced. `by_rule` is set where both ends were placed by the fallback of their
+    definition: whoever placed them did not see the artery.
     """
 
     way: Way
@@ -42,6 +44,7 @@ class Ends:
     state: ArteryState = ArteryState.UNKNOWN
     reason: str = ""
     by_rule: bool = False
+    beyond: str | None = None
 
 
 def ends_of(artery: Artery, landmarks: Mapping[str, LandmarkEstimate], positions: Mapping[str, np.ndarray]) -> Ends:
@@ -66,8 +69,8 @@ def ends_of(artery: Artery, landmarks: Mapping[str, LandmarkEstimate], positions
     if len(missing) == 2:
         return Ends(Way.NONE, state=ArteryState.OUTSIDE, reason="both its ends lie outside the scan")
     if placed[0] == codes[0]:
-        return Ends(Way.TO_EDGE, start=codes[0])
-    return Ends(Way.TO_EDGE, end=codes[1])
+        return Ends(Way.TO_EDGE, start=codes[0], beyond=codes[1])
+    return Ends(Way.TO_EDGE, end=codes[1], beyond=codes[0])
 
 
 def ends_across(
@@ -80,7 +83,7 @@ def ends_across(
 
     Where the midline artery's landmark is absent on one side only, so is the feeding artery (A1). The artery that is
     hardly ever absent (A2) then begins at the junction of the other side, and the midline artery is its first part.
-    Both have the same ends: that junction and the far end of the fed artery.
+    Both have the same ends: that junction and the far end of the fed artery, or the edge of the scan before it.
     """
     result = dict(ends)
     for bridge in anatomy.arteries:
@@ -89,8 +92,12 @@ def ends_across(
         for lost, other in ((bridge.start, str(bridge.end)), (str(bridge.end), bridge.start)):
             fed = [a for a in anatomy.arteries if a.start == lost and a is not bridge and not a.optional]
             absent = lost in landmarks and landmarks[lost].state is LandmarkState.ABSENT
-            if absent and lost not in positions and other in positions and fed and fed[0].end in positions:
-                across = Ends(Way.ACROSS, start=other, end=fed[0].end)
+            if not (absent and lost not in positions and other in positions and fed):
+                continue
+            far = str(fed[0].end)
+            beyond = _state(far, landmarks, positions)
+            if beyond in (None, LandmarkState.OUTSIDE):
+                across = Ends(Way.ACROSS, start=other, end=far if beyond is None else None, beyond=beyond and far)
                 result |= {bridge.code: across, fed[0].code: across}
     return result
 

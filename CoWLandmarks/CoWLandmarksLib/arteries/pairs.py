@@ -78,12 +78,12 @@ class ArteryPairs:
             for first, second in ((code, other), (other, code)):
                 if second in kept or ends[second].way is Way.ACROSS:
                     continue
-                artery, gap_share = self._anatomy.artery(second), GAP_SHARE
+                gap_share = GAP_SHARE
                 if side_by_side:
-                    traced = self._router.beside(artery, ends[second], self._points, sections[first])
+                    traced = self._router.beside(ends[second], self._points, sections[first])
                     gap_share = SIDE_BY_SIDE_GAP_SHARE
                 else:
-                    path = self._router.path(artery, ends[second], self._points, [sections[first]])
+                    path = self._router.path(ends[second], self._points, [sections[first]])
                     traced = None if path is None else centred(self._region, path)
                 if traced is not None:
                     options.append((float(np.quantile(_contrast(traced), gap_share)), second, traced))

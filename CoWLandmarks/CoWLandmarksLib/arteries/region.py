@@ -21,6 +21,11 @@ BELOW_TISSUE_HU = 60.0
 BONE_RATIO, BONE_NOISES = 1.35, 4.0
 BONE_MM3 = 120.0
 """Smaller dense components are taken for calcified plaque, which belongs to the vessel."""
+FILL_MM3 = 300.0
+"""At least so much of a crop holds the constant value with which a scan is masked."""
+BULK_MM, BULK_SHARE = 4.0, 0.4
+"""At least this share of what a mask has left lies deeper in it than so much."""
+EDGE_LAYER_MM = 1.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Region:
     `image` float32 [k, j, i] on `grid`, in CTA without plaque and air; `boneless` the same without bone and with all
     vessels equally bright; `start` (i, j, k) of the first voxel in the scan; `vessel` typical value of arteries,
     `background` of what lies round them, `noise` standard deviation, `bone_limit` the value above which there is bone.
+    `beside_fill` bool [k, j, i] marks the voxels in and beside what a mask left of the scan.
     """
 
     image: np.ndarray
@@ -41,6 +47,7 @@ class Region:
     background: float
     noise: float
     bone_limit: float
+    beside_fill: np.ndarray
 
     def sample(self, points: np.ndarray) -> np.ndarray:
         """Trilinear values (...) at RAS points (..., 3); beyond the crop the nearest voxel's."""
@@ -51,6 +58,12 @@ class Region:
     def depth_mm(self, points: np.ndarray) -> np.ndarray:
         """Depth (n,) of RAS points (n, 3) inside the scan (not the crop) in mm; negative beyond it."""
         return self.scan_grid().depth_mm(points)
+
+    def at_edge(self, points: np.ndarray) -> np.ndarray:
+        """(n,) whether RAS points (n, 3) lie at the edge of the scan, or of its signal where it is masked."""
+        ijk = np.rint(apply_affine(self.grid.ras_to_ijk, points)).astype(int)
+        i, j, k = np.clip(ijk, 0, self.grid.size - 1).T
+        return np.asarray((self.depth_mm(points) < EDGE_LAYER_MM) | self.beside_fill[k, j, i])
 
     def scan_grid(self) -> Grid:
         """Grid of the whole scan."""
@@ -78,8 +91,9 @@ def region_round(volume: Volume, modality: Modality, places: np.ndarray, landmar
     image = part.astype(np.float32)
     crop = grid.window(start, shape)
     noise = _noise(image)
+    hounsfield = hounsfield_offset(volume.voxels) if modality is Modality.CTA else 0.0
     if modality is Modality.CTA:
-        image -= np.float32(hounsfield_offset(volume.voxels))
+        image -= np.float32(hounsfield)
         vessel = _level_at(image, crop, landmarks, TYPICAL_VESSEL_HU)
         background = _soft_tissue(image, vessel)
         np.maximum(image, background - BELOW_TISSUE_HU, out=image)
@@ -91,7 +105,31 @@ def region_round(volume: Volume, modality: Modality, places: np.ndarray, landmar
         vessel = _level_at(image, crop, landmarks, float(np.quantile(image, 0.99)))
         background = float(np.median(image[::2, ::2, ::2]))
         boneless, limit = image, float("inf")
-    return Region(image, boneless, crop, start, grid.shape, vessel, background, noise, limit)
+    beside = _beside_fill(part, background + hounsfield, crop)
+    return Region(image, boneless, crop, start, grid.shape, vessel, background, noise, limit, beside)
+
+
+def _beside_fill(part: np.ndarray, background: float, grid: Grid) -> np.ndarray:
+    """bool [k, j, i]: in and beside the constant value of a masked scan, no brighter than the `background`.
+
+    Tissue has noise: what has the same value as all its neighbours over a large volume was filled in. Where that leaves
+    no bulk of tissue, but only what is near it, vessels were enhanced or thresholded, and it is no edge.
+    """
+    values, counts = np.unique(part[::2, ::2, ::2], return_counts=True)
+    fill = values[int(counts.argmax())]
+    same = part == fill
+    voxel_mm3 = float(np.prod(grid.spacing))
+    if float(fill) > background or same.sum() * voxel_mm3 < FILL_MM3:
+        return np.zeros(part.shape, bool)
+    inner = ndimage.minimum_filter(same, 3, mode="nearest")
+    if inner.sum() * voxel_mm3 < FILL_MM3:
+        return np.zeros(part.shape, bool)
+    thinned = ~inner[::2, ::2, ::2]
+    deep = ndimage.distance_transform_edt(thinned, 2.0 * grid.spacing[::-1]) > BULK_MM
+    if deep.sum() < BULK_SHARE * thinned.sum():
+        return np.zeros(part.shape, bool)
+    # Once back to where it was and once more to the voxels beside it.
+    return np.asarray(ndimage.maximum_filter(inner, 5, mode="nearest"))
 
 
 def _level_at(image: np.ndarray, grid: Grid, landmarks: np.ndarray, otherwise: float) -> float:

@@ -28,8 +28,12 @@ BEND_MM, ODD_WEIGHT = 0.8, 0.35
 """The path is smoothed by this before its elbow is looked for; weight of the distance to where it is to be expected."""
 APART_MM = 2.0
 LATERAL_MM = 1.5
-EDGE_LAYER_MM = 1.0
 EDGE_BELOW_MM = 4.0
+EXIT_COST = 4.0
+"""Cost of a millimetre between where a path leaves the scan and where it should: a clear vessel is followed rather than
+left, and tissue is not crossed for it."""
+FARTHER = (1.0, 1.7, 2.6)
+"""Where no way leads to the edge, one is looked for this many times as far away as the landmark beyond is expected."""
 
 
 class Router:
@@ -40,28 +44,28 @@ class Router:
         self._to_scan = to_scan
 
     def path(
-        self, artery: Artery, ends: Ends, points: Mapping[str, np.ndarray], taken: Sequence[CrossSections] = ()
+        self, ends: Ends, points: Mapping[str, np.ndarray], taken: Sequence[CrossSections] = ()
     ) -> np.ndarray | None:
         """Path (n, 3) RAS mm of an artery from start to end; None where none can be found.
 
         `points` are the landmarks by code; the lumens of `taken` are avoided away from the artery's own ends.
         """
+        if ends.beyond is not None:
+            known = str(ends.start or ends.end)
+            path = self._to_edge(known, ends.beyond, points, taken)
+            return path if path is None or ends.start else path[::-1]
         if ends.way in (Way.BETWEEN, Way.ACROSS):
             first, last = points[str(ends.start)], points[str(ends.end)]
             costs = self._costs.ways(corridor_between(self._costs.grid, first, last), first, last, taken)
             return self._to_points(costs, costs.node_near(self._costs.voxel(last)), first, last)
-        if ends.way is Way.TO_EDGE:
-            return self._to_edge(artery, ends, points)
         if ends.way is Way.BASILAR:
             return self._basilar(points[str(ends.end)])
         return None
 
-    def beside(
-        self, artery: Artery, ends: Ends, points: Mapping[str, np.ndarray], first: CrossSections
-    ) -> CrossSections | None:
+    def beside(self, ends: Ends, points: Mapping[str, np.ndarray], first: CrossSections) -> CrossSections | None:
         """An artery traced in the scan without the artery `first` that it touches; None where no path is found."""
         rest = self._costs.without(first)
-        path = Router(rest, self._to_scan).path(artery, ends, points)
+        path = Router(rest, self._to_scan).path(ends, points)
         return None if path is None else centred(rest.region, path)
 
     def across(
@@ -71,7 +75,7 @@ class Router:
 
         Both begin on the side of the other junction. `taken` are the lumens to keep out of.
         """
-        path = self.path(fed, ends, points, taken)
+        path = self.path(ends, points, taken)
         if path is None:
             return None
         path = smoothed(evenly_spaced(path), BEND_MM)
@@ -84,7 +88,7 @@ class Router:
         chord = (path[reach] - path[0]) / max(float(np.linalg.norm(path[reach] - path[0])), 1e-6)
         offset = path - path[0]
         bend = np.linalg.norm(offset - np.outer(offset @ chord, chord), axis=1)
-        shift = self._to_scan[:3, :3] @ (mean_landmark(str(fed.start)) - mean_landmark(str(ends.start)))
+        shift = self._expected(str(fed.start)) - self._expected(str(ends.start))
         odd = np.linalg.norm(offset - shift, axis=1)
         parting = int(np.where(near, bend - ODD_WEIGHT * odd, -np.inf).argmax())
         return path[: parting + 1], path[parting:]
@@ -96,23 +100,26 @@ class Router:
         places = self._costs.places(voxels)
         return np.concatenate([first[None], places[1:-1], (places[-1] if last is None else last)[None]])
 
-    def _to_edge(self, artery: Artery, ends: Ends, points: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """From the one known end towards where the other is expected, until the vessel leaves the scan."""
-        known = str(ends.start or ends.end)
-        other = str(artery.end if ends.start else artery.start)
+    def _to_edge(
+        self, known: str, beyond: str, points: Mapping[str, np.ndarray], taken: Sequence[CrossSections]
+    ) -> np.ndarray | None:
+        """From a known landmark towards where one outside is expected, to the edge of the scan or of its signal."""
         start = points[known]
-        towards = (
-            start
-            + apply_affine(self._to_scan, mean_landmark(other))
-            - apply_affine(self._to_scan, mean_landmark(known))
-        )
-        costs = self._costs.ways(corridor_between(self._costs.grid, start, towards), start)
-        places = self._costs.places(costs.voxels)
-        at_edge = np.flatnonzero(self._costs.region.depth_mm(places) < EDGE_LAYER_MM)
-        if len(at_edge) == 0:
-            return None
-        path = self._to_points(costs, int(at_edge[np.argmin(costs.total[at_edge])]), start, None)
-        return path if path is None or ends.start else path[::-1]
+        offset = self._expected(beyond) - self._expected(known)
+        for farther in FARTHER:
+            towards = start + farther * offset
+            costs = self._costs.ways(corridor_between(self._costs.grid, start, towards), start, start, taken)
+            places = self._costs.places(costs.voxels)
+            at_edge = np.flatnonzero(self._costs.region.at_edge(places) & np.isfinite(costs.total))
+            if len(at_edge):
+                away = np.linalg.norm(places[at_edge] - (start + offset), axis=1)
+                exit_ = int(at_edge[np.argmin(costs.total[at_edge] + EXIT_COST * away)])
+                return self._to_points(costs, exit_, start, None)
+        return None
+
+    def _expected(self, code: str) -> np.ndarray:
+        """(3,) RAS mm of a mean landmark."""
+        return apply_affine(self._to_scan, mean_landmark(code))
 
     def _basilar(self, tip: np.ndarray) -> np.ndarray | None:
         """From the vertebrobasilar junction, or the edge of the scan, up to the tip.
@@ -125,23 +132,22 @@ class Router:
         if len(costs.voxels) == 0:
             return None
         box = apply_affine(to_box, self._costs.places(costs.voxels))
-        depth = self._costs.region.depth_mm(self._costs.places(costs.voxels))
-        below = np.flatnonzero(
-            ((depth < EDGE_LAYER_MM) & (box[:, 2] < -EDGE_BELOW_MM))
-            | (box[:, 2] < BASILAR_JUNCTION_MM[2] - VERTEBRAL_LEVEL_MM)
-        )
+        at_edge = self._costs.region.at_edge(self._costs.places(costs.voxels))
+        level = BASILAR_JUNCTION_MM[2] - VERTEBRAL_LEVEL_MM
+        below = np.flatnonzero((at_edge & (box[:, 2] < -EDGE_BELOW_MM)) | (box[:, 2] < level))
         if len(below) == 0:
             return None
-        main = int(below[np.argmin(costs.total[below])])
+        rating = costs.total + EXIT_COST * np.maximum(box[:, 2] - level, 0.0)
+        main = int(below[np.argmin(rating[below])])
         way = self._to_points(costs, main, tip, None)
         if way is None:
             return None
         side = np.sign(box[main, 0]) or 1.0
         others = below[-side * box[below, 0] > LATERAL_MM]
         length = arc_length(way)
-        end = length[-1] if depth[main] < EDGE_LAYER_MM and length[-1] < LONGEST_BASILAR_MM else MEAN_BASILAR_MM
+        end = length[-1] if at_edge[main] and length[-1] < LONGEST_BASILAR_MM else MEAN_BASILAR_MM
         if len(others):
-            other = self._to_points(costs, int(others[np.argmin(costs.total[others])]), tip, None)
+            other = self._to_points(costs, int(others[np.argmin(rating[others])]), tip, None)
             parted = _parting(way, other) if other is not None else None
             if parted is not None and length[parted] > SHORTEST_BASILAR_MM:
                 end = min(float(length[parted]), LONGEST_BASILAR_MM)

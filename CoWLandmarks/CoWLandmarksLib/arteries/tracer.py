@@ -98,11 +98,13 @@ class ArteryTracer:
         between = [artery for artery in hanging if ends[artery.code].way is not Way.ACROSS]
 
         def find(artery: Artery, taken: Sequence[CrossSections] = ()) -> CrossSections | None:
-            path = router.path(artery, ends[artery.code], points, taken)
+            path = router.path(ends[artery.code], points, taken)
             return None if path is None else centred(region, path)
 
-        for artery in between:
-            if not artery.optional and (found := find(artery)) is not None:
+        # Those that run to the edge come last: where the next one is known, they keep out of it.
+        for artery in sorted(between, key=lambda a: ends[a.code].beyond is not None):
+            beyond = ends[artery.code].beyond is not None
+            if not artery.optional and (found := find(artery, list(sections.values()) if beyond else ())) is not None:
                 sections[artery.code] = found
         absent = self._trace_optional([a for a in between if a.optional], ends, sections, find)
         pairs = ArteryPairs(self._anatomy, region, router, ends, points)
