@@ -129,7 +129,7 @@ ROWS = {
         ComparisonRow(
             "labels-and-layouts", "Labelled by layouts, and peaks chosen by them", "labels-layouts", layouts="both"
         ),
-        ComparisonRow("energy", "Scans without annotation, energy of layouts as loss", BASELINE, energy=1e-3),
+        ComparisonRow("energy", "Scans without annotation, energy of layouts as loss", BASELINE, energy=1e-5),
         ComparisonRow("energy-and-layouts", "Energy as loss, and peaks chosen by layouts", "energy", layouts="both"),
         ComparisonRow("baseline-75", "Baseline, 75 % of the scans", share=0.75, seeds=1),
         ComparisonRow("tan-75", "Tan et al., 75 % of the scans", "baseline-75", "other", _PLACES, share=0.75, seeds=1),
