@@ -69,15 +69,15 @@ def test_the_paper_s_decoding_takes_the_highest_peak_wherever_it_is() -> None:
 
 
 def test_only_a_network_that_knows_mirror_images_reads_them() -> None:
-    for allowed, calls in ((True, 2), (False, 1)):
+    for allowed, images in ((True, 2), (False, 1)):
         model = image_only(tiny_model())
         detector = Detector(replace(model, read_mirrored=allowed, grid=replace(model.grid, shape=(8, 8, 8))), "cpu")
         read = []
         reader = detector._readers["fine"]
         network = reader.network  # type: ignore[attr-defined]
-        network.register_forward_hook(lambda *_, seen=read: seen.append(1))
+        network.register_forward_hook(lambda _, inputs, __, seen=read: seen.extend(inputs[0]))
         reader(torch.zeros(1, 1, 8, 8, 8))
-        assert len(read) == calls
+        assert len(read) == images
 
 
 def test_the_whole_grid_is_one_window_wherever_the_landmarks_are_expected() -> None:

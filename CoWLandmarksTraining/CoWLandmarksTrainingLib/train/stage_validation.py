@@ -29,6 +29,9 @@ from .stages import Posing, Stage
 logger = logging.getLogger(__name__)
 
 
+_LOGGED = ("scans", "landmarks", "mre_mm", "sd_mm", "median_mm", "confusion")
+
+
 @dataclass(frozen=True)
 class StageValidation:
     """Reads validation cases with the network of a stage (a trainer's `validate`).
@@ -45,11 +48,13 @@ class StageValidation:
     pictures: Path | None = None
 
     def __call__(self, network: torch.nn.Module, step: int) -> dict[str, Any]:
-        """All figures of the errors (see `error_figures`)."""
+        """Figures of the errors for the log (training-log.schema.json)."""
         read = [self._read(network, case, number) for number, case in enumerate(self.cases)]
         if self.pictures is not None and self.stage.in_reference_frame:
             self._draw(self.pictures / f"step-{step:06d}.png", *read[0], step)
-        return error_figures(*errors_of_points([found for found, _ in read], [truth for _, truth in read]))
+        figures = error_figures(*errors_of_points([found for found, _ in read], [truth for _, truth in read]))
+        logged = {name: figures[name] for name in _LOGGED if name in figures}
+        return logged | {f"sdr_{radius}mm": share for radius, share in figures.get("sdr", {}).items() if radius in "24"}
 
     def _read(self, network: torch.nn.Module, case: AlignedCase, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Found and true places (n, 3) in one frame, NaN where nothing was read or there is no landmark."""
