@@ -2,6 +2,7 @@
 
     python Testing/Benchmarks/training_speed.py                                  preset cpu, one thread, 2 workers
     python Testing/Benchmarks/training_speed.py --device cuda --preset paper     full size, both phases
+    python Testing/Benchmarks/training_speed.py --device cuda --preset payer     a method to compare with: phase 1 alone
     python Testing/Benchmarks/training_speed.py --only rendering                 phantoms
 
 What is trained on is noise at full size (crops of 192 x 160 x 96), because the values do not change the work. "step" is
@@ -35,7 +36,7 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--preset", choices=["cpu", "gpu", "paper"], default="cpu")
+    parser.add_argument("--preset", choices=["cpu", "gpu", "paper", "payer", "noothout"], default="cpu")
     parser.add_argument("--steps", type=int, default=8, help="steps that count, after three that do not")
     parser.add_argument("--workers", type=int, default=2, help="processes that make batches")
     parser.add_argument("--only", choices=["rendering", "training"])
@@ -90,7 +91,7 @@ def training(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         write_noise_cohort(Path(folder))
         plan = PRESETS[arguments.preset]
         for name in plan.training.stages:
-            for phase in (1, 2) if name == "fine" else (1,):
+            for phase in (1, 2) if name == "fine" and plan.fine.method == "heatmaps" else (1,):
                 command = [sys.executable, __file__, "--part", name, str(phase), "--cohort", folder]
                 command += ["--device", arguments.device, "--preset", arguments.preset]
                 command += ["--steps", str(arguments.steps), "--workers", str(arguments.workers)]

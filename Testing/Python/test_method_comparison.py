@@ -234,9 +234,9 @@ class TestOwnCohort:
         cohort = AlignedCohort.read(self.aligned(tmp_path / "aligned"))
         scan, test, alone = cohort.all_cases
         unknown = replace(scan, name="u", status=np.full(19, -1, np.int8))
-        many = (*[replace(scan, name=f"a{n}") for n in range(9)], *[unknown] * 5, *[test] * 5, *[alone] * 20)
+        many = (*[replace(scan, name=f"a{n}") for n in range(15)], *[unknown] * 5, *[test] * 5, *[alone] * 20)
         few = few_cases(replace(cohort, all_cases=many)).all_cases
-        assert [case.name for case in few] == ["a0", "a1", "a2", "a3", *"bb", *"uu", *"cccccccc"]
+        assert [case.name for case in few] == [*(f"a{n}" for n in range(10)), *"bb", *"uu", *"cccccccc"]
 
 
 class TestSmokeRun:
@@ -248,7 +248,7 @@ class TestSmokeRun:
         assert {seed for _, _, seed in comparison.jobs} == {1}
         assert {row.steps(comparison.run_scale) for row in rows} == {(3, 0), (0, 3), (0, 0)}
         assert comparison.run_scale.shape == SMALL.shape
-        assert comparison.run_specifications[0].train == 4
+        assert comparison.run_specifications[0].train == 10
         text = comparison.dry_run()
         assert "SMOKE RUN" in text
         assert "minutes" in text

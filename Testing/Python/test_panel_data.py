@@ -266,6 +266,12 @@ class TestEffort:
             expected = plan["fine"]["batch_size"] * 0.27 * 1.8 * share
             assert step_seconds(plan, part, PROCESSOR) == pytest.approx(expected, rel=1e-6)
 
+    def test_the_large_network_of_noothout_takes_its_disk_space(self) -> None:
+        """Checkpoints of 426 MB were measured; the coarse stage has those of the other presets."""
+        assert effort(PRESETS["payer"].to_dict()).disk_mb == pytest.approx((2 * 2 + 1) * 98.0 + 18.0)
+        needed = 2 * 98.0 + 3 * 426.0
+        assert needed <= effort(PRESETS["noothout"].to_dict()).disk_mb <= needed + 100.0
+
     def test_a_phantom_is_used_several_times(self) -> None:
         plan = PRESETS["cpu"].with_values(
             data={

@@ -13,7 +13,7 @@ from .comparison_scale import ComparisonScale
 
 SMOKE_STEPS = 3
 """Of each phase: the first ones are slow, the last one is taken for the estimate."""
-_FEW = {"train": 4, "validation": 1, "test": 2, "unlabelled": 2, "sets": 8}
+_FEW = {"train": 10, "validation": 1, "test": 2, "unlabelled": 2, "sets": 8}
 
 
 def smoke_scale(scale: ComparisonScale) -> ComparisonScale:

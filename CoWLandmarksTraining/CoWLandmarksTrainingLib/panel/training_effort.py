@@ -38,9 +38,12 @@ FULL_PRECISION = 1.8
 """The same without bfloat16."""
 CHECKPOINT_MB, CHECKPOINTS, MODEL_MB = 98.0, 2, 18.0
 """Of a stage: the last and the one before; another one while it is written."""
+NOOTHOUT_CHECKPOINT = 4.4
+"""A checkpoint of the network of Noothout et al. (21.2 million weights, 426 MB) over the others'."""
 BEGIN_SECONDS = 10.0
 """Until the processes that make batches are there."""
 _MEASURED_WIDTH, _MEASURED_FOLD, _MEASURED_WINDOW = 32, 2, (48, 64, 64)
+_MEASURED_STAGES = 3
 PAYER_SIZE, NOOTHOUT_SIZE = 9.4, 1.4
 """Multiplications of the networks of Payer et al. and Noothout et al. over those of the fine network that was measured:
 the former on a window of the same size, the latter, which averages voxels, on any."""
@@ -58,8 +61,9 @@ class Effort:
 def effort(plan: Mapping[str, Any]) -> Effort:
     """What a training with the settings `plan` takes."""
     parts, phantoms = planned_parts(plan), phantom_count(plan)
-    stages = {part.stage for part in parts if part.steps}
-    disk = CHECKPOINT_MB * (CHECKPOINTS * len(stages) + 1) + MODEL_MB + PHANTOM_MB * phantoms
+    sizes = [_checkpoint(plan[stage]) for stage in {part.stage for part in parts if part.steps}]
+    disk = CHECKPOINT_MB * (CHECKPOINTS * sum(sizes) + max(sizes, default=1.0)) + PHANTOM_MB * phantoms
+    disk += MODEL_MB * max(1.0, sum(sizes) / _MEASURED_STAGES)
     return Effort(_seconds(plan, parts, phantoms, PROCESSOR), _seconds(plan, parts, phantoms, GPU), disk)
 
 
@@ -123,6 +127,11 @@ def _pace(plan: Mapping[str, Any], parts: Sequence[Part]) -> tuple[Machine, floa
 def _makers(plan: Mapping[str, Any], machine: Machine) -> int:
     """Processes that make batches at the same time; beside the network there is room for one on the processor."""
     return max(1, int(plan["training"]["workers"])) if machine is GPU else 1
+
+
+def _checkpoint(own: Mapping[str, Any]) -> float:
+    """How many times as large as the others' the checkpoint of a stage is."""
+    return NOOTHOUT_CHECKPOINT * (own["base_width"] / 16) ** 2 if own["method"] == "noothout" else 1.0
 
 
 def _size(stage: str, own: Mapping[str, Any]) -> float:
