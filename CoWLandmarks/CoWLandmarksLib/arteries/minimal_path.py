@@ -1,4 +1,4 @@
-"""Minimal paths through a cost map: Dijkstra's algorithm on the voxels of a corridor, 18 neighbours."""
+"""Minimal paths through a cost map, by the voxels of a corridor."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import dijkstra
 
 from ..core.volume import Grid, apply_affine
+from .voxel_ways import FLAT_STEPS, VoxelWays, voxel_ways
 
 DETOUR_RATIO, DETOUR_MM = 1.25, 6.0
 """A path may be this many times as long as the chord, and this much longer on top."""
-_NEIGHBOURS = [step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0) and 0 in step]
 
 
 @dataclass(frozen=True)
@@ -25,21 +23,14 @@ class Corridor:
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Cheapest ways from one voxel to the nodes at `voxels` (n, 3) k, j, i: `total` cost and `previous` node (n,)."""
+class Costs(VoxelWays):
+    """Cheapest ways from one voxel to the nodes at `voxels` (n, 3) k, j, i; `total` is their cost."""
 
     voxels: np.ndarray
-    total: np.ndarray
-    previous: np.ndarray
 
     def path_to(self, node: int) -> np.ndarray:
         """Voxels (m, 3) k, j, i from the start to `node`; empty if it cannot be reached."""
-        if not np.isfinite(self.total[node]):
-            return np.zeros((0, 3), int)
-        nodes = [node]
-        while self.previous[nodes[-1]] >= 0:
-            nodes.append(int(self.previous[nodes[-1]]))
-        return self.voxels[nodes[::-1]]
+        return self.voxels[self.to(node)] if np.isfinite(self.total[node]) else np.zeros((0, 3), int)
 
     def node_near(self, voxel: np.ndarray) -> int:
         """Node nearest to a voxel (k, j, i)."""
@@ -82,36 +73,14 @@ def cheapest_ways(cost: np.ndarray, spacing_mm: float, corridor: Corridor, start
 
     `cost` [k, j, i] is the cost of a millimetre; a step costs its length times the mean of its two ends.
     """
-    local = cost[window_of(corridor)]
     voxels = np.argwhere(corridor.inside)
     if len(voxels) == 0:
-        return Costs(voxels, np.zeros(0), np.zeros(0, int))
-    node = np.full(corridor.inside.shape, -1, np.int32)
-    node[corridor.inside] = np.arange(len(voxels), dtype=np.int32)
-    rows, columns, weights = [], [], []
-    for step in _NEIGHBOURS:
-        here, there = _overlap(step, node.shape)
-        a, b = node[here], node[there]
-        joined = (a >= 0) & (b >= 0)
-        length = 0.5 * spacing_mm * float(np.linalg.norm(step))
-        weight = length * (local[here][joined] + local[there][joined])
-        rows += [a[joined], b[joined]]
-        columns += [b[joined], a[joined]]
-        weights += [weight, weight]
-    graph = csr_matrix(
-        (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(len(voxels),) * 2
-    )
-    voxels = voxels + np.array(corridor.first)
-    source = int(np.argmin(((voxels - start) ** 2).sum(axis=1)))
-    total, previous = dijkstra(graph, directed=True, indices=source, return_predecessors=True)
-    return Costs(voxels, total, previous)
-
-
-def _overlap(step: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Parts of an array that pair every voxel with its neighbour one `step` away."""
-    here = tuple(slice(max(0, -s), size - max(0, s)) for s, size in zip(step, shape, strict=True))
-    there = tuple(slice(max(0, s), size - max(0, -s)) for s, size in zip(step, shape, strict=True))
-    return here, there
+        return Costs(np.zeros(0), np.zeros(0, int), voxels)
+    in_scan = voxels + np.array(corridor.first)
+    source = np.argmin(((in_scan - start) ** 2).sum(axis=1))
+    local = cost[window_of(corridor)][corridor.inside]
+    ways = voxel_ways(voxels, np.full(3, spacing_mm), np.array([source]), local, FLAT_STEPS)
+    return Costs(ways.total, ways.previous, in_scan)
 
 
 def _window(grid: Grid, low_mm: np.ndarray, high_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

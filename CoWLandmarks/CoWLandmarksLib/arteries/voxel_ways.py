@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -9,7 +10,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-_STEPS = [step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
+EVERY_STEP = tuple(step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0))
+FLAT_STEPS = tuple(step for step in EVERY_STEP if 0 in step)
+"""To 26 neighbours, and to the 18 that share a face or an edge."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +34,31 @@ class VoxelWays:
 
 
 def voxel_ways(
-    voxels: np.ndarray, spacing_mm: np.ndarray, starts: np.ndarray, costs: np.ndarray | None = None
+    voxels: np.ndarray,
+    spacing_mm: np.ndarray,
+    starts: np.ndarray,
+    costs: np.ndarray | None = None,
+    steps: Sequence[tuple[int, ...]] = EVERY_STEP,
 ) -> VoxelWays:
     """Ways through `voxels` (n, 3) from those with the indices `starts`, in mm times the mean cost of both voxels.
 
-    `spacing_mm` (3,) along the same axes as the voxels; `costs` (n,), by default 1.
+    `spacing_mm` (3,) along the same axes as the voxels; `costs` (n,) of a millimetre, by default 1; `steps` to
+    neighbours, each standing for its opposite as well.
     """
     low = voxels.min(axis=0) - 1
     shape = voxels.max(axis=0) - low + 2
-    numbers = np.full(shape, -1, np.int64)
-    numbers[tuple((voxels - low).T)] = np.arange(len(voxels))
+    numbers = np.full(shape, -1, np.int32)
+    numbers[tuple((voxels - low).T)] = np.arange(len(voxels), dtype=np.int32)
     rows, columns, weights = [], [], []
-    for step in _STEPS:
+    for step in steps:
         neighbour = numbers[tuple((voxels - low + step).T)]
-        here = np.flatnonzero(neighbour >= 0)
+        here = np.flatnonzero(neighbour >= 0).astype(np.int32)
         there = neighbour[here]
-        mean = 1.0 if costs is None else 0.5 * (costs[here] + costs[there])
-        rows.append(here)
-        columns.append(there)
-        weights.append(np.broadcast_to(np.linalg.norm(np.array(step) * spacing_mm) * mean, len(here)))
+        length = float(np.linalg.norm(np.array(step) * spacing_mm))
+        way = np.full(len(here), length) if costs is None else 0.5 * length * (costs[here] + costs[there])
+        rows += [here, there]
+        columns += [there, here]
+        weights += [way, way]
     graph = csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), (len(voxels),) * 2)
-    total, previous, _ = dijkstra(graph, directed=False, indices=starts, min_only=True, return_predecessors=True)
+    total, previous, _ = dijkstra(graph, directed=True, indices=starts, min_only=True, return_predecessors=True)
     return VoxelWays(total, np.where(previous < 0, -1, previous))
