@@ -39,7 +39,7 @@ def decode_argmax(heatmaps: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.nd
 
     `heatmaps` (n, K, J, I). Returns RAS mm (n, 3) and the peak values (n,).
     """
-    ijk, peak = _argmax(heatmaps)
+    ijk, peak = highest_voxels(heatmaps)
     return apply_affine(grid.ijk_to_ras, ijk), peak
 
 
@@ -53,7 +53,7 @@ def decode_subvoxel(
     (n, K, J, I). `start` (n, 3) RAS mm are voxels to start from (inside the grid) instead of the maxima.
     Returns RAS mm (n, 3) and the peak values (n,). A map that is flat or negative there keeps the start.
     """
-    voxel, peak = _argmax(heatmaps)
+    voxel, peak = highest_voxels(heatmaps)
     if start is not None:
         voxel = np.rint(apply_affine(grid.ras_to_ijk, start))
     ijk = np.array(
@@ -122,8 +122,8 @@ def _windowed_centroid(
     return centre
 
 
-def _argmax(heatmaps: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Index (n, 3) as (i, j, k) floats and value (n,) of the maximum of every channel."""
+def highest_voxels(heatmaps: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Index (n, 3) as (i, j, k) floats and value (n,) of the maximum of every channel of (n, K, J, I)."""
     shape = heatmaps.shape[1:]
     peak, flat = heatmaps.flatten(1).max(dim=1)
     index = flat.cpu().numpy()

@@ -15,7 +15,7 @@ from ..config.settings import DiscriminatorSettings
 from ..records.metrics import radial_errors
 from .batches import Batch, RealSampler
 from .checkpoint import random_state, set_random_state
-from .confused_points import ambiguous_points, cosines_to_truth
+from .confused_points import IN_WINDOW, ambiguous_points, cosines_to_truth
 from .discriminator import discriminator_for, discriminator_input
 from .landmark_sets import corrupted_sets, jittered_sets
 from .losses import adversarial_losses, discriminator_loss, r1_penalty
@@ -24,8 +24,6 @@ from .processes import Processes
 from .soft_argmax import soft_argmax
 
 _MEMORY = 0.95
-_IN_WINDOW = 0.5
-"""A landmark whose heatmap does not reach this lies beyond the window; coordinates cannot show it."""
 _LEAST_PEAK = 0.2
 """A predicted heatmap that does not reach this shows no landmark."""
 _RESIDUAL_MM = 6.0
@@ -105,7 +103,7 @@ class Adversary:
     def predicted(self, batch: Batch, heatmaps: torch.Tensor, *, annotated: bool = True) -> Judged:
         """The generator's output for a batch; where that is not `annotated`, what it shows at all is judged."""
         if annotated:
-            keep = self._visible(batch.channel_mask.to(self.device), self._method.targets(batch.landmarks))
+            keep = self._visible(batch.channel_mask.to(self.device), batch.landmarks)
         else:
             keep = (heatmaps.detach().amax(dim=(2, 3, 4)) > _LEAST_PEAK).float()
         return Judged(heatmaps, keep, batch.origin_mm)
@@ -121,7 +119,7 @@ class Adversary:
         keep_fake = torch.cat([fake.keep for fake in fakes])
         for _ in range(self.config.steps_per_update):
             landmarks, keep, origin_mm = self._real_sets(len(keep_fake))
-            keep = self._visible(keep, self._method.targets(landmarks)) * keep_fake
+            keep = self._visible(keep, landmarks) * keep_fake
             real = self._real_input(landmarks, keep, origin_mm)
             shares = keep.split([len(fake.keep) for fake in fakes])
             shown = [
@@ -253,10 +251,11 @@ class Adversary:
         near = (radial_errors(found, truth) <= _RESIDUAL_MM) & (keep.cpu().numpy() > 0)
         return np.where(near[..., None], found - truth, np.nan)
 
-    def _visible(self, mask: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    def _visible(self, mask: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
         """(B, n): what may be judged; coordinates of points beyond the window would be nonsense."""
-        mask = mask.to(truth.device)
-        return mask * (truth.flatten(2).amax(dim=2) > _IN_WINDOW) if self.config.view.of_coordinates else mask
+        if not self.config.view.of_coordinates:
+            return mask
+        return mask * (self._method.targets(landmarks).flatten(2).amax(dim=2) > IN_WINDOW)
 
     def _shown(self, heatmaps: torch.Tensor, keep: torch.Tensor, origin_mm: torch.Tensor | None) -> torch.Tensor:
         return discriminator_input(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from CoWLandmarksLib.networks.heatmap import highest_voxels
 from CoWLandmarksLib.networks.heatmap_peaks import local_maxima
 
 from ..records.metrics import confusions
 
-_IN_WINDOW = 0.5
+IN_WINDOW = 0.5
 """A landmark whose target heatmap does not reach this lies beyond the window."""
 
 
@@ -27,8 +28,8 @@ def cosines_to_truth(
     """
     cosines = []
     for heat, truth, counts, wish in zip(prediction.detach().float(), truths, mask, -gradient.float(), strict=True):
-        there = ((counts > 0).to(truth.device) & (truth.flatten(1).amax(dim=1) > _IN_WINDOW)).cpu().numpy()
-        found, right = peaks_ijk(heat), peaks_ijk(truth)
+        there = ((counts > 0).to(truth.device) & (truth.flatten(1).amax(dim=1) > IN_WINDOW)).cpu().numpy()
+        (found, _), (right, _) = highest_voxels(heat), highest_voxels(truth)
         wrong = confusions(
             np.where(there[:, None], found * spacing, np.nan), np.where(there[:, None], right * spacing, np.nan)
         )
@@ -38,13 +39,6 @@ def cosines_to_truth(
             useful, asked = target - _moved(target, shift), wish[channel]
             cosines.append(float((useful * asked).sum() / (useful.norm() * asked.norm()).clamp_min(1e-20)))
     return cosines
-
-
-def peaks_ijk(heatmaps: torch.Tensor) -> np.ndarray:
-    """(n, 3) voxel (i, j, k) of the maximum of every channel of (n, K, J, I)."""
-    index = heatmaps.flatten(1).argmax(dim=1).cpu().numpy()
-    k, j, i = np.unravel_index(index, tuple(heatmaps.shape[1:]))
-    return np.stack([i, j, k], axis=1).astype(float)
 
 
 def ambiguous_points(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +211,7 @@ class Trainer:
         samples = len(batch) * self.processes.world
         opponent = self.adversary if self.adversarial else None
         ready: list[torch.Tensor] = []
+        fakes: list[Judged] = []
         beside = None if unlabelled is None else self._unlabelled_part(unlabelled.to(self.device), opponent)
         if opponent is not None:
             if len(parts) == 1:
@@ -234,7 +235,8 @@ class Trainer:
                 loss = heat
                 if opponent is not None:
                     assert isinstance(outputs, torch.Tensor)  # heatmaps
-                    wish, heat_square = self._adversarial_gradient(opponent, part, outputs, targets, channels, samples)
+                    judged = replace(fakes[number], heatmaps=outputs)
+                    wish, heat_square = self._adversarial_gradient(opponent, judged, part, targets, channels, samples)
                     squares += torch.stack([heat_square, wish.square().sum()])
                     loss = heat + opponent.weight * (outputs * wish).sum()  # whose gradient is that of Eq. 3
                 (loss * self.processes.world).backward()
@@ -333,14 +335,15 @@ class Trainer:
     def _adversarial_gradient(
         self,
         opponent: Adversary,
+        judged: Judged,
         part: Batch,
-        prediction: torch.Tensor,
         targets: torch.Tensor,
         channels: torch.Tensor,
         samples: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The discriminator's gradient at the output, and the squared norm of L_heat's there."""
-        wish = opponent.gradient(opponent.predicted(part, prediction), samples)
+        prediction = judged.heatmaps
+        wish = opponent.gradient(judged, samples)
         leaf = prediction.detach().requires_grad_()
         loss = method_loss(self.method, leaf, targets, self.alpha, part.channel_mask, channels)
         [heat] = torch.autograd.grad(loss, leaf)
