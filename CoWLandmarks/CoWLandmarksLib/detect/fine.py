@@ -115,26 +115,22 @@ def refine(
         local = reference.window(window.start, model.window)
         heatmaps = read_window(read, model, scan, local, to_scan, prior.mean)
         chosen = list(window.landmarks)
+        own = heatmaps[chosen]
         if isinstance(model.fine.config, GlobalToLocalConfig):
-            positions[chosen], peaks[chosen] = decode_points(heatmaps[chosen], local)
+            positions[chosen], peaks[chosen] = decode_points(own, local)
             argmax[chosen] = positions[chosen]
             continue
-        guided = heatmaps[chosen]
+        guided = own
         if model.decode_with_prior:
-            guided = guided * encode(prior.mean[chosen], local, slack[chosen], heatmaps.device)
+            guided = own * encode(prior.mean[chosen], local, slack[chosen], heatmaps.device)
         argmax[chosen], peaks[chosen] = decode_argmax(guided, local)
         if isinstance(model.fine.config, SpatialConfigurationConfig):
-            positions[chosen] = decode_parabola(heatmaps[chosen], local, argmax[chosen])
+            positions[chosen] = decode_parabola(own, local, argmax[chosen])
         else:
             sigma_mm = model.fine.sigma_mm
-            positions[chosen], _ = decode_subvoxel(heatmaps[chosen], local, sigma_mm, argmax[chosen])
+            positions[chosen], _ = decode_subvoxel(own, local, sigma_mm, argmax[chosen])
             found = heatmap_peaks(
-                guided,
-                local,
-                sigma_mm,
-                count=CANDIDATES,
-                apart_mm=CANDIDATES_APART_MM,
-                unweighted=heatmaps[chosen],
+                guided, local, sigma_mm, count=CANDIDATES, apart_mm=CANDIDATES_APART_MM, unweighted=own
             )
             candidates.positions[chosen], candidates.heights[chosen] = found.positions, found.heights
         for index in chosen:
