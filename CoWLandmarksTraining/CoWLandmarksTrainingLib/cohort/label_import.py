@@ -15,13 +15,11 @@ from CoWLandmarksLib.core.label_scheme import LabelScheme
 from CoWLandmarksLib.core.volume import Volume, validated
 from CoWLandmarksLib.files.case_description import CaseDescription
 from CoWLandmarksLib.files.case_folder import case_is_there, writing_case
-from CoWLandmarksLib.io.volume_io import read_volume, scan_name
+from CoWLandmarksLib.io.volume_io import WRITABLE, read_volume, scan_name
 
 from .annotated_cases import LABELS_ANNOTATOR
 from .discovery import CasePlace
 from .label_landmarks import landmarks_from_labels
-
-_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,15 @@ def find_labelled_scans(folder: Path, scheme: LabelScheme) -> list[LabelledScan]
     images = next((folder / name for name in layout.images if (folder / name).is_dir()), None)
     maps = next((folder / name for name in layout.labels if (folder / name).is_dir()), None)
     expected = f"{layout.images[0]}/NAME{layout.image_suffix}.nii.gz and {layout.labels[0]}/NAME.nii.gz"
-    files = [] if maps is None else [file for file in sorted(maps.iterdir()) if file.name.lower().endswith(_ENDINGS)]
+    files = [] if maps is None else [file for file in sorted(maps.iterdir()) if file.name.lower().endswith(WRITABLE)]
     if images is None or not files:
         raise AnnotationError(f"'{folder}' holds no scans with label maps; '{scheme.name}' expects {expected}.")
     return [_labelled_scan(file, images, folder, layout.image_suffix) for file in files]
 
 
 def _labelled_scan(file: Path, images: Path, root: Path, suffix: str) -> LabelledScan:
-    name = next(file.name[: -len(ending)] for ending in _ENDINGS if file.name.lower().endswith(ending))
-    image = next((path for ending in _ENDINGS if (path := images / f"{name}{suffix}{ending}").is_file()), None)
+    name = next(file.name[: -len(ending)] for ending in WRITABLE if file.name.lower().endswith(ending))
+    image = next((path for ending in WRITABLE if (path := images / f"{name}{suffix}{ending}").is_file()), None)
     if image is None:
         raise AnnotationError(f"The label map '{file}' has no scan '{images / (name + suffix)}.nii.gz'; add it.")
     place = CasePlace(image, root, name)
