@@ -152,7 +152,7 @@ class MethodComparison:
         table = self.tables[0]
         cohort = self._cohort(table, say)
         self._training(table, ROWS[BASELINE], 1, cohort, device).run(on_log, should_stop)
-        return Screening(self.scale, self.out, table).run(cohort, device, on_log, say, should_stop)
+        return Screening(self.run_scale, self.folder, table).run(cohort, device, on_log, say, should_stop)
 
     def _report(self, table: str) -> None:
         """Tables and figures of a table, unless they are newer than all its results."""

@@ -31,7 +31,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Screening:
-    """All `rows` go on from the baseline with this seed for SCREENING_STEPS steps; no test scan is read."""
+    """All `rows` go on from the baseline with this seed for at most SCREENING_STEPS steps; no test scan is read."""
 
     scale: ComparisonScale
     out: Path
@@ -51,7 +51,7 @@ class Screening:
 
         Raises StoppedError when it was stopped, ConfigurationError when the baseline is not trained yet.
         """
-        scale = replace(self.scale, phase_2_steps=SCREENING_STEPS)
+        scale = replace(self.scale, phase_2_steps=min(SCREENING_STEPS, self.scale.phase_2_steps))
         results = []
         for row in self.rows:
             job = RowTraining(row, self.seed, self.table, cohort, scale, self.out, device, "validation")
