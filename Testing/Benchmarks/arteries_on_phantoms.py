@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,10 +44,9 @@ from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene  # noqa:
 from CoWLandmarksTrainingLib.phantom.variants import VariantRates  # noqa: E402
 from phantom_option import add_phantom_version  # noqa: E402
 from variant_cases import circle_crop, variant_case  # noqa: E402
-from variant_tables import variant_of, variant_tables  # noqa: E402
+from variant_tables import presence_table, variant_of, variant_tables  # noqa: E402
 
 TEST_INDEX = 200_000
-PRESENCE_KINDS = ("PCoA", "ACoA", "ACA-A1", "PCA-P1")
 PRESENCE_RATES = replace(
     VariantRates(),
     pcoa={"normal": 0.2, "hypoplastic": 0.15, "absent": 0.3, "fetal-partial": 0.1, "fetal-full": 0.25},
@@ -234,29 +232,6 @@ def lumen_table(results: list[ArteryResult]) -> str:
     whole = np.mean([result.swapped > 0.5 for result in swaps])
     lines.append(f"\nLabel swaps (most of an artery's voxels in another's lumen): {100 * whole:.1f} % of {len(swaps)}")
     return "\n".join(lines)
-
-
-def presence_table(results: list[ArteryResult]) -> str:
-    """Markdown: sensitivity and specificity of presence per kind of artery; visible: true diameter of 1 mm or more."""
-    lines = [
-        "| artery | present | found | found, 1 mm or wider | absent | called absent |",
-        "|---|---|---|---|---|---|",
-    ]
-    for kind in PRESENCE_KINDS:
-        chosen = [r for r in results if r.code.endswith(kind) and r.state not in ("outside", "unknown")]
-        there = [r for r in chosen if r.present and np.isfinite(r.dice)]
-        gone = [r for r in chosen if not r.present]
-        wide = [r for r in there if r.true_diameter_mm >= 1.0]
-        lines.append(
-            f"| {kind} | {len(there)} | {_share([r.state != 'absent' for r in there])} "
-            f"| {_share([r.state != 'absent' for r in wide])} | {len(gone)} "
-            f"| {_share([r.state == 'absent' for r in gone])} |"
-        )
-    return "\n".join(lines)
-
-
-def _share(values: list[Any]) -> str:
-    return f"{100 * np.mean(values):.0f} %" if values else "-"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def variant_tables(results: Sequence[ArteryResult]) -> str:
         "Arteries of 1 mm and more\n\n" + _dice(wide),
         "Thinner arteries\n\n" + _dice(thin),
         f"Label swaps: {100 * np.mean(swaps):.2f} % ({sum(swaps)} of {len(swaps)})",
-        _presence(results),
+        presence_table(results, ("outside",)),
         _variants(results),
     ]
     return "\n\n".join(parts)
@@ -59,13 +59,14 @@ def _dice(results: Sequence[ArteryResult]) -> str:
     return "\n".join(lines)
 
 
-def _presence(results: Sequence[ArteryResult]) -> str:
+def presence_table(results: Sequence[ArteryResult], left_out: Sequence[str] = ("outside", "unknown")) -> str:
+    """Markdown: sensitivity and specificity of presence per kind of artery, without those in the states `left_out`."""
     lines = [
         "| artery | present | found | found, 1 mm or wider | absent | called absent |",
         "|---|---|---|---|---|---|",
     ]
     for kind in KINDS:
-        chosen = [r for r in results if kind_of(r.code) == kind and r.state != "outside"]
+        chosen = [r for r in results if kind_of(r.code) == kind and r.state not in left_out]
         there = [r for r in chosen if r.present and np.isfinite(r.dice)]
         wide = [r for r in there if r.true_diameter_mm >= VISIBLE_MM]
         gone = [r for r in chosen if not r.present]

@@ -15,18 +15,11 @@ from CoWLandmarksTrainingLib.experiments.comparison_cohort import FORWARD, arter
 from CoWLandmarksTrainingLib.experiments.comparison_report import cases_at, renew_document
 from CoWLandmarksTrainingLib.experiments.comparison_rows import BASELINE, CONTROL
 from CoWLandmarksTrainingLib.experiments.data_curve import data_curves, data_table
-from CoWLandmarksTrainingLib.experiments.row_result import RowResult
 from CoWLandmarksTrainingLib.experiments.row_statistics import differences, estimates, holm, signed_rank_p
 from CoWLandmarksTrainingLib.experiments.row_table import comma_separated, latex, markdown, table_lines
+from row_results import row_result
 
 NAN = np.nan
-
-
-def result(row: str, seed: int, errors: list[list[float]]) -> RowResult:
-    values = np.array(errors, float)
-    names = tuple(f"test-mra-{n:04d}" for n in range(len(values)))
-    confused = {"subvoxel": 1, "argmax": 2}
-    return RowResult(row, seed, "forward", "small", names, {"subvoxel": values, "argmax": values + 1.0}, confused, {})
 
 
 class TestStatistics:
@@ -34,7 +27,7 @@ class TestStatistics:
 
     def test_scans_are_drawn_with_the_points_of_all_seeds(self) -> None:
         # scan means over both seeds: 2 and 6, so that a drawn pair has a mean of 2, 4 or 6
-        found = estimates([result("d-mra", 1, [[1.0], [7.0]]), result("d-mra", 2, [[3.0], [5.0]])], "subvoxel")
+        found = estimates([row_result("d-mra", 1, [[1.0], [7.0]]), row_result("d-mra", 2, [[3.0], [5.0]])], "subvoxel")
         assert found["mre_mm"].value == pytest.approx(4.0)
         assert found["mre_mm"].interval == (2.0, 6.0)
         # beyond 6 mm: no point of the first scan, one of two of the second
@@ -43,29 +36,29 @@ class TestStatistics:
 
     def test_seeds_are_kept_in_pairs_and_those_without_a_partner_left_out(self) -> None:
         own = [
-            result("d-mra", 2, [[2.0], [2.0]]),
-            result("d-mra", 1, [[9.0], [1.0]]),
-            result("d-mra", 3, [[0.0], [0.0]]),
+            row_result("d-mra", 2, [[2.0], [2.0]]),
+            row_result("d-mra", 1, [[9.0], [1.0]]),
+            row_result("d-mra", 3, [[0.0], [0.0]]),
         ]
-        control = [result(CONTROL, 1, [[5.0], [1.0]]), result(CONTROL, 2, [[4.0], [4.0]])]
+        control = [row_result(CONTROL, 1, [[5.0], [1.0]]), row_result(CONTROL, 2, [[4.0], [4.0]])]
         found = differences(own, control, "subvoxel")
         # scan by scan: (4 - 2) / 2 = 1 and (0 - 2) / 2 = -1
         assert found["mre_mm"].value == pytest.approx(0.0)
         assert found["mre_mm"].interval == (-1.0, 1.0)
         assert found["beyond_6mm"].value == pytest.approx(0.25)
-        assert differences(own, [result(CONTROL, 4, [[1.0], [1.0]])], "subvoxel") == {}
+        assert differences(own, [row_result(CONTROL, 4, [[1.0], [1.0]])], "subvoxel") == {}
 
     def test_a_point_that_one_lacks_does_not_count(self) -> None:
-        found = differences([result("d-mra", 1, [[1.0, NAN]])], [result(CONTROL, 1, [[2.0, 9.0]])], "subvoxel")
+        found = differences([row_result("d-mra", 1, [[1.0, NAN]])], [row_result(CONTROL, 1, [[2.0, 9.0]])], "subvoxel")
         assert found["mre_mm"].value == pytest.approx(-1.0)
         assert found["mre_mm"].interval is None
 
     def test_other_test_scans_are_not_compared(self) -> None:
-        other = replace(result(CONTROL, 1, [[1.0]]), cases=("another",))
+        other = replace(row_result(CONTROL, 1, [[1.0]]), cases=("another",))
         with pytest.raises(AnnotationError, match="different test scans"):
-            differences([result("d-mra", 1, [[1.0]])], [other], "subvoxel")
+            differences([row_result("d-mra", 1, [[1.0]])], [other], "subvoxel")
         with pytest.raises(AnnotationError, match="different test scans"):
-            estimates([other, result(CONTROL, 2, [[1.0]])], "subvoxel")
+            estimates([other, row_result(CONTROL, 2, [[1.0]])], "subvoxel")
 
     def test_five_differences_of_one_sign_have_the_p_of_two_in_thirty_two(self) -> None:
         assert signed_rank_p(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == pytest.approx(2 / 32)
@@ -83,9 +76,9 @@ class TestTables:
     """What stands in them."""
 
     RESULTS = (
-        result(CONTROL, 1, [[2.0, 2.0], [4.0, 4.0]]),
-        result("d-mra", 1, [[1.0, 1.0], [4.0, 7.0]]),
-        result("d-mra", 2, [[0.0, 0.0], [0.0, 0.0]]),
+        row_result(CONTROL, 1, [[2.0, 2.0], [4.0, 4.0]]),
+        row_result("d-mra", 1, [[1.0, 1.0], [4.0, 7.0]]),
+        row_result("d-mra", 2, [[0.0, 0.0], [0.0, 0.0]]),
     )
 
     def test_a_row_is_compared_with_the_control_of_the_same_seeds(self) -> None:
@@ -122,11 +115,11 @@ class TestTables:
 
 def test_the_curve_of_the_training_data_takes_the_seeds_that_all_its_rows_have() -> None:
     results = [
-        result(BASELINE, 1, [[2.0], [2.0]]),
-        result(BASELINE, 2, [[9.0], [9.0]]),
-        result("baseline-75", 1, [[3.0], [3.0]]),
-        result("baseline-50", 1, [[4.0], [8.0]]),
-        result("tan-50", 1, [[1.0], [1.0]]),
+        row_result(BASELINE, 1, [[2.0], [2.0]]),
+        row_result(BASELINE, 2, [[9.0], [9.0]]),
+        row_result("baseline-75", 1, [[3.0], [3.0]]),
+        row_result("baseline-50", 1, [[4.0], [8.0]]),
+        row_result("tan-50", 1, [[1.0], [1.0]]),
     ]
     curves = data_curves(results, "subvoxel")
     [baseline] = curves["MRE, mm"].values()
@@ -142,7 +135,7 @@ def test_the_curve_of_the_training_data_takes_the_seeds_that_all_its_rows_have()
 
 def test_the_cases_shown_are_at_percentiles_of_the_mean_error() -> None:
     means = [5.0, 1.0, 9.0, 3.0, 7.0, 2.0, 10.0, 4.0, 8.0, 6.0]
-    assert [means[n] for n in cases_at((10, 50, 90), result(CONTROL, 1, [[m] for m in means]))] == [1.0, 5.0, 9.0]
+    assert [means[n] for n in cases_at((10, 50, 90), row_result(CONTROL, 1, [[m] for m in means]))] == [1.0, 5.0, 9.0]
 
 
 def test_tables_are_renewed_in_a_document_and_what_stands_around_them_stays(tmp_path: Path) -> None:
@@ -160,7 +153,7 @@ def test_a_report_is_made_of_results_alone(tmp_path: Path, capsys: pytest.Captur
     truth, _ = arteries_of_case(FORWARD, "test-mra-0000")
     places = np.stack([truth, truth])
     for row, shift in ((CONTROL, 1.0), ("layouts-longer", 7.0), ("tan-75", 2.0), ("d-mra-cta-places", 2.0)):
-        one = result(row, 1, np.where(np.isfinite(places[..., 0]), shift, NAN).tolist())
+        one = row_result(row, 1, np.where(np.isfinite(places[..., 0]), shift, NAN).tolist())
         replace(one, found=places + np.array([0.0, 0.0, shift]), truth=places).write(tmp_path / "r" / one.file_name)
     command = ["experiments", "--report", str(tmp_path / "r"), "--out", str(tmp_path / "out")]
     document = tmp_path / "text.md"

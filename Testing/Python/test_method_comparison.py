@@ -34,6 +34,7 @@ from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
 from CoWLandmarksTrainingLib.records.aligned_folder import AlignedCase, AlignedCohort
 from CoWLandmarksTrainingLib.train.aligned_source import usable
 from CoWLandmarksTrainingLib.train.phantom_data import phantom_frame
+from row_results import row_result
 
 CPU = torch.device("cpu")
 SMALL = SCALES["small"]
@@ -51,13 +52,6 @@ TINY = ComparisonScale(
     (0.1, 0.2),
 )
 FEW = replace(FORWARD, train=4, validation=1, test=2, unlabelled=1, sets=4)
-
-
-def result(row: str, seed: int, errors: list[list[float]]) -> RowResult:
-    values = np.array(errors, float)
-    names = tuple(f"case-{n}" for n in range(len(values)))
-    confused = {"subvoxel": 1, "argmax": 2}
-    return RowResult(row, seed, "forward", "small", names, {"subvoxel": values, "argmax": values + 1.0}, confused, {})
 
 
 class TestRows:
@@ -105,7 +99,7 @@ class TestResults:
     """Figures and tables by hand."""
 
     def test_figures_are_those_of_the_errors(self) -> None:
-        figures = result(BASELINE, 1, [[1.0, 3.0], [8.0, np.nan]]).figures("subvoxel")
+        figures = row_result(BASELINE, 1, [[1.0, 3.0], [8.0, np.nan]]).figures("subvoxel")
         assert figures["mre_mm"] == pytest.approx(4.0)
         assert figures["sd_mm"] == pytest.approx(3.0)
         assert figures["median_mm"] == pytest.approx(3.0)
@@ -115,7 +109,7 @@ class TestResults:
 
     def test_a_result_is_read_as_it_was_written(self, tmp_path: Path) -> None:
         places = np.arange(12.0).reshape(2, 2, 3)
-        one = replace(result(BASELINE, 2, [[1.25, np.nan], [0.5, 7.0]]), found=places + 0.1, truth=places)
+        one = replace(row_result(BASELINE, 2, [[1.25, np.nan], [0.5, 7.0]]), found=places + 0.1, truth=places)
         one.write(tmp_path / "one.json")
         again = RowResult.read(tmp_path / "one.json")
         assert again.cases == one.cases
