@@ -204,7 +204,7 @@ class TestFamilies:
         looks = [
             sample_appearance(np.random.Generator(np.random.Philox(3)), modality, family, v) for v in PHANTOM_VERSIONS
         ]
-        assert looks[0] == looks[1]
+        assert looks[0] == looks[1] == looks[2]
         assert looks[0].acquisition is None
 
     def test_voxels_windows_and_turned_heads_cover_what_comes(self) -> None:
@@ -285,7 +285,7 @@ class TestRenderedEffects:
         np.testing.assert_allclose(made.volume.grid.spacing[[0, 2]], record["voxel_mm"])
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("version", PHANTOM_VERSIONS)
+    @pytest.mark.parametrize("version", [3, 5])
     def test_a_training_case_is_the_same_whoever_renders_it(self, version: int) -> None:
         digests = set()
         for seed in (1, 2):

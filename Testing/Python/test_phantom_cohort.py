@@ -16,7 +16,6 @@ from CoWLandmarksLib.core.volume import Modality, apply_affine, axis_aligned_gri
 from CoWLandmarksLib.files.markups import read_annotation
 from CoWLandmarksLib.io.volume_io import read_volume
 from CoWLandmarksTrainingLib.cohort.reading import read_cohort
-from CoWLandmarksTrainingLib.config.settings import PHANTOM_VERSIONS
 from CoWLandmarksTrainingLib.evaluate.evaluation_cases import annotated_volume, evaluation_cases
 from CoWLandmarksTrainingLib.phantom import phantom_cohort as cohort
 from CoWLandmarksTrainingLib.phantom.geometry import sample_phantom
@@ -71,7 +70,7 @@ class TestCase:
         poses += [make_case(*numbers, Modality.MRA).scene.pose for numbers in ((5, 3), (6, 2))]
         assert len({pose.tobytes() for pose in poses}) == 4
 
-    @pytest.mark.parametrize("version", PHANTOM_VERSIONS)
+    @pytest.mark.parametrize("version", [3, 5])
     @pytest.mark.parametrize("modality", Modality)
     def test_the_scan_is_sound_and_says_what_it_is(self, modality: Modality, version: int) -> None:
         volume = validated(case(modality, version).volume)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.core.volume import Modality, Volume, axis_aligned_grid
-from CoWLandmarksTrainingLib.config.settings import PHANTOM_VERSIONS
 from CoWLandmarksTrainingLib.evaluate.evaluation import CaseResult, figures_by_trait
 from CoWLandmarksTrainingLib.evaluate.subgroups import subgroups_of
 from CoWLandmarksTrainingLib.phantom.phantom_cohort import make_case
@@ -56,7 +55,7 @@ def test_a_phantom_case_tells_its_variants(changes: dict[str, str], trait: str, 
     assert traits["processing"] == "as scanned"
 
 
-@pytest.mark.parametrize("version", PHANTOM_VERSIONS)
+@pytest.mark.parametrize("version", [3, 5])
 def test_the_record_of_a_phantom_is_understood(version: int) -> None:
     case = make_case(3, 0, Modality.CTA, version=version)
     traits = subgroups_of(Modality.CTA, case.record, case.volume, case.truth)

@@ -26,8 +26,8 @@ def add_phantom_command(commands: Any) -> None:
         "--family",
         choices=families,
         default="training",
-        help="family of appearances; training (the default) has in version 4 the four that follow in equal shares, "
-        "which version 3 does not know",
+        help="family of appearances; training (the default) has from version 4 on the four that follow in equal "
+        "shares, which version 3 does not know",
     )
     phantom.add_argument(
         "--phantom-version",

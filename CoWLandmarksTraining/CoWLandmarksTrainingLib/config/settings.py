@@ -13,10 +13,10 @@ from .config_file import setting
 ImageModality = Literal["mra", "cta", "both"]
 PriorModality = Literal["mra", "cta", "both", "none"]
 DEFAULT_START = "default"
-PHANTOM_VERSIONS = (3, 4)
-"""Versions that can be drawn: 3, which the shipped model was trained on; 4, with the branch
-patterns and scans that mislead. Raised whenever the same seed gives another case; every record of a synthetic cohort
-has it."""
+PHANTOM_VERSIONS = (3, 4, 5)
+"""Versions that can be drawn: 3, which the shipped model was trained on; 4, with the branch patterns and scans that
+mislead; 5, with the clivus in front of the basilar artery, which runs through it in the others. Raised whenever the
+same seed gives another case; every record of a synthetic cohort has it."""
 PHANTOM_VERSION = 3
 """The one drawn where none is asked for."""
 STAGE_NAMES = ("coarse", "circle", "fine")
@@ -66,7 +66,7 @@ class DataSettings:
     phantom_cases: int = setting(1600, "Different phantoms at most; each is rendered once and kept.")
     phantom_reuse: int = setting(4, "A phantom is used about so often before the next one is rendered.")
     phantom_version: int = setting(
-        PHANTOM_VERSION, "Version of the phantoms: 3, which the model that ships has learnt from, or 4."
+        PHANTOM_VERSION, "Version of the phantoms: 3, which the model that ships has learnt from, 4 or 5."
     )
     phantom_seed: int = setting(0, "Seed of the phantoms; 0: one that no model before this one has learnt from.")
 

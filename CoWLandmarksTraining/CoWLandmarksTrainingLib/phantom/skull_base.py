@@ -31,17 +31,19 @@ _FAR: list[tuple[list[list[float]], list[float]]] = [
     ([[25, -8, -21], [44, -24, -20]], [6.5, 9.0]),
     ([[14, 8, -24], [24, 0, -27], [34, 4, -29]], [2.5, 3.0, 3.5]),
 ]
-_FURTHER: list[tuple[list[list[float]], list[float]]] = [
-    # clivus down to the foramen magnum
+_CLIVUS: list[tuple[list[list[float]], list[float]]] = [
     ([[0, 6, -11], [0, 1, -25], [0, -6, -42], [0, -10, -52]], [3.2, 4.8, 5.5, 5.0]),
     ([[5, 4, -14], [6, 0, -26], [6, -6, -42]], [3.0, 4.5, 5.0]),
+]
+"""From the dorsum sellae down to the foramen magnum (from version 4 on)."""
+_FURTHER: list[tuple[list[list[float]], list[float]]] = [
     # lesser wing, thin in the middle, up to the pterion; petrous bone from its apex at the clivus
     ([[12, 22, -5], [17, 25, -4.8], [24, 27, -4], [31, 27, -2], [38, 25, 0.5], [45, 21, 4], [51, 15, 9]],
      [1.9, 1.5, 1.3, 1.2, 1.3, 1.7, 2.6]),
     ([[12, 0, -23], [18, -4, -22], [25, -8, -21], [44, -24, -20]], [3.2, 4.6, 6.3, 9.0]),
     _FAR[6],
 ]  # fmt: skip
-"""Far bones of version 4: bent and tapered, where version 3 has straight rods."""
+"""Other far bones of version 4: bent and tapered, where version 3 has straight rods."""
 _PLANUM: list[tuple[list[list[float]], list[float]]] = [
     ([[x, 23.5, -6 + 0.02 * x], [1.1 * x, 48, -5.5 + 0.05 * x]], [1.3, 1.4])
     for x in (0.0, 1.7, 3.4, 5.1, 6.8, 8.5, 10.2)
@@ -57,6 +59,12 @@ _NEAR: list[tuple[list[list[float]], list[float]]] = [
     ([[14, 25, -6], [7, 26, -9.5]], [1.5, 1.5]),
     ([[4.2, 6, -14], [5.5, 14, -14], [7, 22, -12]], [1.2, 1.0, 1.2]),
 ]
+
+
+_CISTERN_MM = (0.5, 3.0)
+"""The basilar and the vertebral arteries lie so far behind the clivus, at least (from version 5 on)."""
+_LEVEL_MM = 5.0
+_INTRADURAL_MM = -46.0
 
 
 @dataclass(frozen=True)
@@ -88,9 +96,12 @@ def bones_of(phantom: Phantom, build: SkullBase, pose: np.ndarray, *, near: bool
     carotid canal is cut out where the artery runs (by the renderer).
     """
     scale = float(np.cbrt(np.linalg.det(pose[:3, :3])))
-    paths = _FAR if near else _FURTHER + _PLANUM
-    far = _carried(_mirrored_pairs(paths), build, build.thickness, phantom)
-    whole = joined([_canal_walls(phantom, build.canal_wall_mm), far, *([near_bones(phantom, build)] if near else [])])
+    clivus = _far(_FAR[:2] if near else _CLIVUS, build, phantom)
+    if phantom.version >= 5:
+        clivus = _before_arteries(clivus, build, phantom)
+    others = _far(_FAR[2:] if near else _FURTHER + _PLANUM, build, phantom)
+    by_siphon = [near_bones(phantom, build)] if near else []
+    whole = joined([_canal_walls(phantom, build.canal_wall_mm), clivus, others, *by_siphon])
     return replace(
         whole,
         start=apply_affine(pose, whole.start),
@@ -103,6 +114,39 @@ def bones_of(phantom: Phantom, build: SkullBase, pose: np.ndarray, *, near: bool
 def near_bones(phantom: Phantom, build: SkullBase) -> Capsules:
     """Clinoid processes, optic strut, sella and carotid groove of one head, in the reference frame."""
     return _carried(_mirrored_pairs(_NEAR), build, build.clinoid, phantom)
+
+
+def _far(paths: list[tuple[list[list[float]], list[float]]], build: SkullBase, phantom: Phantom) -> Capsules:
+    return _carried(_mirrored_pairs(paths), build, build.thickness, phantom)
+
+
+def _behind_clivus(phantom: Phantom) -> tuple[np.ndarray, np.ndarray]:
+    """Points (n, 3) and radii (n,) of the basilar artery and of the vertebral arteries above the foramen magnum."""
+    behind = [vessel for vessel in phantom.vessels if vessel.name in ("BA", "R-VA", "L-VA")]
+    points = np.concatenate([vessel.points for vessel in behind])
+    radii = np.concatenate([vessel.radii for vessel in behind])
+    intradural = points[:, 2] > _INTRADURAL_MM
+    return points[intradural], radii[intradural]
+
+
+def _before_arteries(clivus: Capsules, build: SkullBase, phantom: Phantom) -> Capsules:
+    """The clivus moved forwards where a basilar or vertebral artery would lie in it: between them there is a cistern.
+
+    A thin skull base has a wide one.
+    """
+    points, radii = _behind_clivus(phantom)
+    gap = float(np.interp(build.thickness, (0.75, 1.25), _CISTERN_MM[::-1]))
+
+    def moved(ends: np.ndarray, thickness: np.ndarray) -> np.ndarray:
+        moved = ends.copy()
+        for end, radius in zip(moved, thickness, strict=True):
+            apart = np.abs(points - end)
+            beside = (apart[:, 2] < _LEVEL_MM) & (apart[:, 0] < radius + radii + gap)
+            if beside.any():
+                end[1] = max(end[1], float((points[:, 1] + radii)[beside].max()) + gap + radius)
+        return moved
+
+    return replace(clivus, start=moved(clivus.start, clivus.start_radius), end=moved(clivus.end, clivus.end_radius))
 
 
 def _carried(bones: Capsules, build: SkullBase, factor: float, phantom: Phantom) -> Capsules:
@@ -129,6 +173,10 @@ def _canal_walls(phantom: Phantom, wall_mm: float) -> Capsules:
         # The apex is thin where the artery leaves it for the cavernous sinus.
         wall = wall_mm * np.clip((_CANAL_TOP_MM - vessel.points[index, 2]) / 4.0, 0.1, 1.0)
         radius = vessel.radii[index] + wall
+        if phantom.version >= 5:
+            points, radii = _behind_clivus(phantom)
+            free = (np.linalg.norm(vessel.points[index][:, None] - points, axis=-1) - radii).min(axis=1)
+            radius = np.minimum(radius, np.maximum(free - _CISTERN_MM[0], vessel.radii[index]))
         segments += [
             (vessel.points[a], vessel.points[b], radius[n], radius[n + 1])
             for n, (a, b) in enumerate(itertools.pairwise(index))
