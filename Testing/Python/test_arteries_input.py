@@ -10,8 +10,9 @@ import pytest
 from CoWLandmarksLib.arteries.tracer import ArteryTracer
 from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
+from CoWLandmarksLib.core.mean_landmarks import BASILAR_JUNCTION_MM
 from CoWLandmarksLib.core.volume import Modality, Volume
-from tube_circle import ANATOMY, cut, landmarks, position, tube, tube_scan
+from tube_circle import ANATOMY, cut, diameter, landmarks, position, tube, tube_scan
 
 pytestmark = pytest.mark.slow
 
@@ -149,3 +150,28 @@ def test_bone_beside_the_carotid_is_not_taken_for_its_lumen() -> None:
         k, j, i = np.nonzero(traced.labels == ANATOMY.artery(code).label)
         values = scan.voxels[k + traced.start[2], j + traced.start[1], i + traced.start[0]]
         assert np.mean(values > 700.0) < 0.03
+
+
+def test_carotid_arteries_that_are_brighter_than_the_others_are_no_bone() -> None:
+    carotid = tuple(artery for artery in ANATOMY.arteries if "ICA" in artery.code)
+    bright = tuple(tube(position(str(a.start)), position(str(a.end)), diameter(a.code), 600.0) for a in carotid)
+    scan = tube_scan(left_out=tuple(a.code for a in carotid), modality=Modality.CTA, extra=bright)
+    traced = trace(scan, landmarks(), Modality.CTA)
+    for artery in carotid:
+        measures = traced.artery(artery.code).measures
+        assert measures is not None, artery.code
+        assert measures.diameter_mean_mm == pytest.approx(3.6, abs=0.5), artery.code
+
+
+def test_where_a_window_cuts_off_bone_the_basilar_artery_stays_out_of_the_clivus() -> None:
+    axis = np.array([position("BA-T"), BASILAR_JUNCTION_MM]) + np.array([0.0, 10.0, -6.0])
+    clivus = tube(axis[0], axis[1] + [0.0, 0.0, -15.0], 16.0, 1100.0)
+    scan = tube_scan(modality=Modality.CTA, extra=(clivus,))
+    windowed = np.rint(255.0 * np.clip((scan.voxels + 160.0) / 400.0, 0.0, 1.0)).astype(np.uint8)
+    traced = trace(replace(scan, voxels=windowed), landmarks(), Modality.CTA)
+    basilar = traced.artery("BA")
+    assert basilar.measures is not None
+    assert basilar.measures.diameter_mean_mm == pytest.approx(3.2, abs=0.6)
+    k, j, i = np.nonzero(traced.labels == ANATOMY.artery("BA").label)
+    values = scan.voxels[k + traced.start[2], j + traced.start[1], i + traced.start[0]]
+    assert np.mean(values > 700.0) < 0.05

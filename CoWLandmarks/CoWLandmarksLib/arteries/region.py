@@ -15,12 +15,18 @@ from ..core.volume import Grid, Modality, Volume, apply_affine
 
 MARGIN_MM = 14.0
 LEVEL_RADIUS_MM = 1.5
+WIDE_SHARE = 0.8
+"""Quantile of the levels at the landmarks that stands for wide arteries, which blur does not make fainter."""
 SOFT_TISSUE_HU = (0.0, 100.0)
 TYPICAL_VESSEL_HU = 350.0
 BELOW_TISSUE_HU = 60.0
 BONE_RATIO, BONE_NOISES = 1.35, 4.0
 BONE_MM3 = 120.0
 """Smaller dense components are taken for calcified plaque, which belongs to the vessel."""
+BULKY_MM, LANDMARK_MM = 4.0, 4.5
+"""Where a window cuts off what is denser than arteries, bone is what holds balls of the first radius, no nearer to a
+landmark than the second."""
+CUT_OFF_SHARE, BULK_VOXEL_MM = 0.002, 0.8
 FILL_MM3 = 300.0
 """At least so much of a crop holds the constant value with which a scan is masked."""
 BULK_MM, BULK_SHARE = 4.0, 0.4
@@ -94,15 +100,21 @@ def region_round(volume: Volume, modality: Modality, places: np.ndarray, landmar
     hounsfield = hounsfield_offset(volume.voxels) if modality is Modality.CTA else 0.0
     if modality is Modality.CTA:
         image -= np.float32(hounsfield)
-        vessel = _level_at(image, crop, landmarks, TYPICAL_VESSEL_HU)
+        levels = _levels_at(image, crop, landmarks)
+        vessel = float(np.median(levels)) if len(levels) else TYPICAL_VESSEL_HU
+        widest = float(np.quantile(levels, WIDE_SHARE)) if len(levels) else vessel
         background = _soft_tissue(image, vessel)
         np.maximum(image, background - BELOW_TISSUE_HU, out=image)
-        limit = _bone_limit(vessel, background, noise)
+        limit = _bone_limit(widest, background, noise)
         bone, plaque = _bone(image, crop, limit)
+        if not bone.any() and (image >= image.max()).mean() > CUT_OFF_SHARE:
+            bone = _bulk(image > 0.5 * (widest + background), crop, landmarks)
+            image[bone] = limit + 0.5 * (limit - background)
         image[plaque] = vessel
         boneless = np.where(bone, np.float32(background), np.minimum(image, np.float32(vessel)))
     else:
-        vessel = _level_at(image, crop, landmarks, float(np.quantile(image, 0.99)))
+        levels = _levels_at(image, crop, landmarks)
+        vessel = float(np.median(levels)) if len(levels) else float(np.quantile(image, 0.99))
         background = float(np.median(image[::2, ::2, ::2]))
         boneless, limit = image, float("inf")
     beside = _beside_fill(part, background + hounsfield, crop)
@@ -132,8 +144,8 @@ def _beside_fill(part: np.ndarray, background: float, grid: Grid) -> np.ndarray:
     return np.asarray(ndimage.maximum_filter(inner, 5, mode="nearest"))
 
 
-def _level_at(image: np.ndarray, grid: Grid, landmarks: np.ndarray, otherwise: float) -> float:
-    """Median over the landmarks of the bright part of what lies within 1.5 mm of each."""
+def _levels_at(image: np.ndarray, grid: Grid, landmarks: np.ndarray) -> np.ndarray:
+    """(m,) bright part of what lies within 1.5 mm of each landmark inside the crop."""
     values = []
     for point in apply_affine(grid.ras_to_ijk, landmarks).reshape(-1, 3):
         reach = LEVEL_RADIUS_MM / grid.spacing
@@ -142,7 +154,7 @@ def _level_at(image: np.ndarray, grid: Grid, landmarks: np.ndarray, otherwise: f
         if (high > low).all():
             block = image[low[2] : high[2], low[1] : high[1], low[0] : high[0]]
             values.append(float(np.quantile(block, 0.75)))
-    return float(np.median(values)) if values else otherwise
+    return np.array(values)
 
 
 def _soft_tissue(image: np.ndarray, vessel: float) -> float:
@@ -164,6 +176,26 @@ def _bone(image: np.ndarray, grid: Grid, limit: float) -> tuple[np.ndarray, np.n
     large[0] = False
     bone = large[labels]
     return bone, (labels > 0) & ~bone
+
+
+def _bulk(dense: np.ndarray, grid: Grid, landmarks: np.ndarray) -> np.ndarray:
+    """Mask of what is too thick for an artery: where balls of BULKY_MM fit into `dense`, away from landmarks."""
+    steps = np.maximum(1, np.rint(BULK_VOXEL_MM / grid.spacing[::-1])).astype(int)
+    spacing = steps * grid.spacing[::-1]
+    some = dense[:: steps[0], :: steps[1], :: steps[2]]
+    core = ndimage.distance_transform_edt(np.pad(some, 1), spacing)[1:-1, 1:-1, 1:-1] > BULKY_MM
+    if not core.any():
+        return np.zeros_like(dense)
+    ijk = np.rint(apply_affine(grid.ras_to_ijk, landmarks)).astype(int) // steps[::-1]
+    i, j, k = np.clip(ijk, 0, np.array(some.shape[::-1]) - 1).T
+    placed = np.ones(some.shape, bool)
+    placed[k, j, i] = False
+    bulk = ndimage.distance_transform_edt(~core, spacing) < BULKY_MM
+    bulk &= ndimage.distance_transform_edt(placed, spacing) > LANDMARK_MM
+    for axis, step in enumerate(steps):
+        bulk = np.repeat(bulk, step, axis=axis)
+    size = dense.shape
+    return np.asarray(bulk[: size[0], : size[1], : size[2]] & dense)
 
 
 def _noise(image: np.ndarray) -> float:
