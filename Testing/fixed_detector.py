@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from CoWLandmarksLib.core.volume import Modality, Volume
 
 UNTRUSTED, REFUSED, BROKEN, SLOW = 901, 902, 903, 904
 """A scan whose brightest voxel has one of these values makes the detector behave so."""
+AWAKE = "FIXED_DETECTOR_AWAKE"
+"""Where this is set in the environment, no scan is slow."""
 
 
 class FixedDetector:
@@ -44,7 +47,7 @@ class FixedDetector:
             raise VolumeError(f"'{volume.name}' is refused; give another scan.")
         if behaviour == BROKEN:
             raise ZeroDivisionError("a bug\nover two lines")
-        if behaviour == SLOW:
+        if behaviour == SLOW and not os.environ.get(AWAKE):
             time.sleep(60)
         trusted = behaviour != UNTRUSTED
         return Detection(
@@ -63,7 +66,8 @@ class FixedDetector:
 
 
 def make_fixed_detector(arguments: argparse.Namespace) -> tuple[FixedDetector, Anatomy]:
-    """The detector factory that the tests give to the command line."""
+    """The detector factory that the tests give to the command line; this file takes the place of its model's."""
+    arguments.model = arguments.model or Path(__file__)
     return FixedDetector(default_anatomy()), default_anatomy()
 
 

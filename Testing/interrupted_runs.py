@@ -18,15 +18,16 @@ from collections import Counter
 from pathlib import Path
 
 from CoWLandmarksLib.__main__ import main
+from CoWLandmarksLib.files.result_folders import BATCH_FILES
 from fixed_detector import make_fixed_detector, write_scan
 
-WHOLE = {"landmarks.mrk.json", "landmarks.csv", "detection.json"}
+WHOLE = {"landmarks.mrk.json", "landmarks.csv", "detection.json", "record.json"}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def names_in(folder: Path) -> set[str]:
-    """What lies in a folder; nothing if it is not there."""
-    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    """What lies in a folder, without what sums up a batch; nothing if it is not there."""
+    return {entry.name for entry in folder.iterdir()} - set(BATCH_FILES) if folder.is_dir() else set()
 
 
 def detect(scans: list[Path], out: Path) -> int:

@@ -19,6 +19,7 @@ from CoWLandmarksLib.cli.detect_command import SAMPLE_FILE
 from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.files.markups import read_annotation, write_annotation
+from CoWLandmarksLib.files.result_folders import BATCH_FILES, RECORD_FILE
 from dicom_files import axial_positions, write_series
 from fixed_detector import BROKEN, REFUSED, SLOW, UNTRUSTED, FixedDetector, make_fixed_detector, write_scan
 
@@ -33,7 +34,8 @@ def detect(*arguments: object, out: Path) -> int:
 
 
 def names_in(directory: Path) -> list[str]:
-    return sorted(entry.name for entry in directory.iterdir())
+    """What lies in a directory, without what a batch keeps of itself (test_run_manifest.py)."""
+    return sorted({entry.name for entry in directory.iterdir()} - {*BATCH_FILES, RECORD_FILE})
 
 
 def command(*arguments: object) -> tuple[list[str], dict[str, str]]:

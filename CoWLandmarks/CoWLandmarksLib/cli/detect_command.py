@@ -20,6 +20,7 @@ from .command_line import (
     chosen_delivery,
     path_argument,
 )
+from .run_options import add_run_options
 
 if TYPE_CHECKING:
     from ..core.anatomy import Anatomy
@@ -35,8 +36,8 @@ DetectorFactory = Callable[[argparse.Namespace], "tuple[LandmarkDetector, Anatom
 """Makes the detector that the options ask for, and the landmark set that it finds."""
 
 
-def add_detect(commands: Any) -> None:
-    """Add the sub-parser."""
+def add_detect(commands: Any, settings: Path | None = None) -> None:
+    """Add the sub-parser; the options in a file of `settings` become its defaults."""
     detect = commands.add_parser(
         "detect",
         help="find the landmarks of one or several scans",
@@ -67,6 +68,7 @@ def add_detect(commands: Any) -> None:
     add_json_progress(detect)
     detect.add_argument("--force", action="store_true", help="replace earlier results")
     add_debug(detect)
+    add_run_options(detect, settings)
     detect.set_defaults(run=_detect)
 
 
@@ -83,6 +85,7 @@ def _detect(
     from ..core.volume import Modality  # start-up time
     from ..pipeline.batch import BatchOptions, ScanBatch  # start-up time
     from ..pipeline.outcome import exit_code, overall, summary_table  # start-up time
+    from .batch_run import batch_run  # start-up time
 
     detector, anatomy = made_detector(make_detector, arguments)
     delivery = chosen_delivery(arguments, anatomy, arguments.heatmaps)
@@ -93,6 +96,7 @@ def _detect(
         hint=None if arguments.hint is None else _read_hint(arguments.hint, anatomy, events),
         force=arguments.force,
     )
+    run = batch_run(arguments, scans)
     batch = ScanBatch(
         detector,
         delivery,
@@ -101,16 +105,21 @@ def _detect(
         memory.read,
         uninterrupted=interruption.deferred,
         find_arteries=None if arguments.no_arteries else _artery_finder(anatomy, memory),
+        layout=run.layout,
+        records=run.records,
     )
     try:
-        outcomes = batch.run(scans)
+        outcomes = batch.run(run.scans, run.part)
+        with interruption.deferred():
+            run.finish()
     except KeyboardInterrupt:
         if not any(outcome.delivered for outcome in batch.outcomes):
             raise
+        run.finish()
         done = f"{overall(batch.outcomes)} before the stop; those results stand, and nothing half-written remains."
         events(Event(EventKind.ERROR, done, path=arguments.out))
         return ExitCode.PARTLY_FAILED
-    code = exit_code(outcomes)
+    code = exit_code(outcomes) if run.part else ExitCode.DELIVERED  # more shards than scans
     if not arguments.json_progress:
         print(summary_table(outcomes))
     elif len(outcomes) > 1:

@@ -1,4 +1,4 @@
-"""The command line `cowlandmarks`: detect, arteries, export and info."""
+"""The command line `cowlandmarks`: detect, collect, arteries, export and info."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from .. import __version__
@@ -16,6 +17,7 @@ from ..jobs.interruption import Interruption
 from ..jobs.progress import Event, EventKind, EventSink, JsonLines, terminal_progress
 from ..pipeline.scan_memory import ScanMemory
 from .arteries_command import add_arteries
+from .collect_command import add_collect
 from .command_line import Parser, UsageError, missing_library
 from .detect_command import DetectorFactory, add_detect, load_detector, made_detector
 from .export_command import add_export
@@ -54,6 +56,8 @@ def run(
     try:
         with Interruption(last=last) as interruption:
             arguments = _parser().parse_args(argv)
+            if getattr(arguments, "settings", None) is not None:  # again, with the file's options as defaults
+                arguments = _parser(arguments.settings).parse_args(argv)
             if arguments.debug:
                 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
             if only_load:
@@ -87,12 +91,13 @@ def run(
     return ExitCode.FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(settings: Path | None = None) -> argparse.ArgumentParser:
     parser = Parser(prog="cowlandmarks", description="Landmarks of the Circle of Willis on MR and CT angiograms.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    add_detect(commands)
+    add_detect(commands, settings)
+    add_collect(commands)
     add_arteries(commands)
     add_export(commands)
     add_info(commands)

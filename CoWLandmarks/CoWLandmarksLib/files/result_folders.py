@@ -28,9 +28,14 @@ GRAPH_FILE = "arteries.graph.json"
 CENTERLINES_FILE = "arteries.vtp"
 LABELS_FILE = "arteries.{scheme}.nii.gz"
 SURFACES_FILE = "arteries.surfaces.npz"
+RECORD_FILE = "record.json"
 HEATMAP_FILE = "heatmap-{code}.nrrd"
 RESULT_MARK = DETECTION_FILE
 """The file that tells a result folder of ours from a folder of somebody else."""
+
+RUN_FILE, SUMMARY_FILE, PAGE_FILE, SHARD_FOLDER = "run.json", "summary.csv", "summary.html", "shards"
+BATCH_FILES = (RUN_FILE, SUMMARY_FILE, PAGE_FILE, SHARD_FOLDER)
+"""What lies beside the results of a batch; no result is called so."""
 
 _MAX_NAME_BYTES = 160  # a file system allows 255; the temporary sibling adds to the name
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -57,7 +62,7 @@ class ResultNames:
     """
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._taken = set(BATCH_FILES)
 
     def claim(self, text: str) -> str:
         """A name that nobody else of this call has, as close to `text` as possible."""
@@ -85,7 +90,7 @@ def check_free(directory: Path, name: str, force: bool) -> None:
         return
     if not force:
         raise OutputError(f"'{target}' already holds a result; use --force to replace it or choose another --out.")
-    if RESULT_MARK not in content:
+    if RESULT_MARK not in content and RECORD_FILE not in content:
         raise OutputError(
             f"'{target}' holds files but no {RESULT_MARK}, so it is no result of this program and is not "
             "replaced, not even with --force; choose another --out."

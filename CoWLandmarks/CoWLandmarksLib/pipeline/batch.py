@@ -17,10 +17,12 @@ from ..core.circle_variant import summary_line
 from ..core.detection import Detection
 from ..core.errors import CoWLandmarksError, is_out_of_memory, unexpected_problem
 from ..core.volume import Modality, Volume
-from ..files.result_folders import PICTURE_FILE, ResultNames, check_free, result_folder
+from ..files.result_folders import PICTURE_FILE, ResultNames
+from ..files.result_layout import ResultLayout, SeparateFolders
 from ..io.dicom_header import is_dicom
 from ..io.volume_io import read_scan, scan_name
 from ..jobs.progress import Event, EventKind, EventSink
+from .batch_records import BatchRecords
 from .delivery import Delivery
 from .outcome import ScanOutcome
 
@@ -64,7 +66,8 @@ class ScanBatch:
     """Takes scans one after the other through the pipeline from file to result folder.
 
     `uninterrupted` makes the context in which a result is delivered; an interrupt should wait until it ends.
-    Without `find_arteries` only landmarks are delivered.
+    Without `find_arteries` only landmarks are delivered. `layout` says where results lie (default: a folder each), and
+    `records`, where they are kept, which results stand already.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class ScanBatch:
         read: ScanReader = read_scan,
         uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext,
         find_arteries: ArteryFinder | None = None,
+        layout: ResultLayout | None = None,
+        records: BatchRecords | None = None,
     ) -> None:
         self._detector = detector
         self._delivery = delivery
@@ -84,59 +89,109 @@ class ScanBatch:
         self._read = read
         self._uninterrupted = uninterrupted
         self._find_arteries = find_arteries
+        self._layout = layout or SeparateFolders(options.out)
+        self._records = records
         self.outcomes: list[ScanOutcome] = []
 
-    def run(self, scans: Sequence[Path]) -> list[ScanOutcome]:
-        """Work through `scans`; an outcome for each, in order. Only interrupts (KeyboardInterrupt) get out.
+    def run(self, scans: Sequence[Path], part: Sequence[int] | None = None) -> list[ScanOutcome]:
+        """Work through `scans`, or those at the places `part`; an outcome for each, in order.
 
-        After an interrupt `outcomes` holds those of the scans that were done.
+        Only interrupts (KeyboardInterrupt) get out, and OutputError where records cannot be written. After an interrupt
+        `outcomes` holds those of the scans that were done.
         """
         names = ResultNames()
         # Names of files are fixed before the work begins, so that they do not depend on which scans fail.
         claimed = [names.claim(scan_name(scan)) if _names_its_result(scan) else None for scan in scans]
+        labels = _labels(scans)
+        part = range(len(scans)) if part is None else part
         self.outcomes = []
-        for number, (scan, label, name) in enumerate(zip(scans, _labels(scans), claimed, strict=True)):
-            progress = _ScanProgress(self._events, label, number / len(scans), 1 / len(scans))
-            started = time.monotonic()
+        for done, place in enumerate(part):
+            progress = _ScanProgress(self._events, labels[place], done / len(part), 1 / len(part))
+            work = _Work(place + 1, scans[place], claimed[place], self._digest(scans[place]), time.monotonic())
             try:
                 with ExitStack() as delivering:  # ends when the delivery is on record
-                    folder, detection, summary = self._one(scan, name, names, progress, delivering)
-                    picture = folder / PICTURE_FILE if self._delivery.pictures else None
-                    seconds = time.monotonic() - started
-                    self.outcomes.append(ScanOutcome(progress.scan, seconds, folder, picture, detection, summary))
+                    outcome = self._one(work, names, progress, delivering)
+                    self.outcomes.append(outcome)
             except Exception as error:
-                logger.debug("%s failed", scan, exc_info=True)
+                logger.debug("%s failed", work.scan, exc_info=True)
                 sentence = sentence_of(error)
-                self.outcomes.append(ScanOutcome(progress.scan, time.monotonic() - started, error=sentence))
+                self.outcomes.append(ScanOutcome(progress.scan, work.seconds, error=sentence))
                 progress.error(sentence)
+                if self._records is not None:
+                    named = work.name is not None
+                    self._records.failed(work.number, work.scan, named, work.digest, work.seconds, sentence)
             else:
-                progress.result(f"{detection.verdict_label}; {summary}", folder)
+                again = "done earlier; " if outcome.earlier else ""
+                assert outcome.detection is not None and outcome.folder is not None  # what _one delivers has both
+                progress.result(f"{again}{outcome.detection.verdict_label}; {outcome.summary}", outcome.folder)
         return self.outcomes
 
-    def _one(
-        self, scan: Path, name: str | None, names: ResultNames, progress: _ScanProgress, delivering: ExitStack
-    ) -> tuple[Path, Detection, str]:
-        options = self._options
+    def _digest(self, scan: Path) -> str | None:
+        return None if self._records is None else self._records.digest(scan)
+
+    def _one(self, work: _Work, names: ResultNames, progress: _ScanProgress, delivering: ExitStack) -> ScanOutcome:
+        layout, records = self._layout, self._records
+        name = layout.name_of(work.scan, work.name)
+        if name is None and records is not None:
+            name = records.name_of_bytes(work.digest)
+        force = self._options.force
         if name is not None:
-            check_free(options.out, name, options.force)
+            earlier = None if records is None else records.finished(name, work.digest)
+            if earlier is not None:
+                return self._delivered(work, name, *earlier, progress, earlier=True)
+            force = self._may_replace(name)
+            layout.check_free(name, force)
         progress.stage("read", 0.0, "reading the scan")
-        volume = self._read(scan, options.series)
-        name = name or names.claim(volume.name)
+        volume = self._read(work.scan, self._options.series)
+        if name is None:
+            name = names.claim(volume.name) if records is None else records.new_name(volume.name, work.digest, names)
+            force = self._may_replace(name)
         volume = replace(volume, name=name)
         for warning in volume.warnings:
             progress.warning(warning)
-        with result_folder(options.out, name, options.force, self._uninterrupted) as folder:
-            detection = self._detector.detect(
-                volume, modality=options.modality, hint=options.hint, progress=progress.detecting
-            )
-            arteries = self._arteries(volume, detection, progress)
-            delivering.enter_context(self._uninterrupted())
-            left_out = self._delivery.write(folder, volume, detection, progress.writing, arteries)
+        with layout.result(name, force, self._uninterrupted) as folder:
+            detection, summary, left_out = self._make(folder, volume, progress, delivering)
+            layout.arrange(folder, name)
+            if records is not None:
+                records.write(folder, name, detection, work.digest, work.seconds, summary)
         for warning in dict.fromkeys((*detection.warnings, *left_out)):
             if warning not in volume.warnings:
                 progress.warning(warning)
-        summary = summary_line(detection.landmarks, () if arteries is None else arteries.absent)
-        return options.out / name, detection, summary
+        return self._delivered(work, name, detection, summary, progress)
+
+    def _may_replace(self, name: str) -> bool:
+        force = self._options.force
+        return force if self._records is None else self._records.may_replace(name, force)
+
+    def _make(
+        self, folder: Path, volume: Volume, progress: _ScanProgress, delivering: ExitStack
+    ) -> tuple[Detection, str, tuple[str, ...]]:
+        """Detection, summary, and warnings about files left out; from the writing on, an interrupt waits."""
+        options = self._options
+        detection = self._detector.detect(
+            volume, modality=options.modality, hint=options.hint, progress=progress.detecting
+        )
+        arteries = self._arteries(volume, detection, progress)
+        delivering.enter_context(self._uninterrupted())
+        left_out = self._delivery.write(folder, volume, detection, progress.writing, arteries)
+        return detection, summary_line(detection.landmarks, () if arteries is None else arteries.absent), left_out
+
+    def _delivered(
+        self,
+        work: _Work,
+        name: str,
+        detection: Detection,
+        summary: str,
+        progress: _ScanProgress,
+        *,
+        earlier: bool = False,
+    ) -> ScanOutcome:
+        if self._records is not None:
+            self._records.delivered(work.number, work.scan, work.name is not None, name)
+        folder = self._layout.shown(name)
+        picture = folder / PICTURE_FILE
+        shown = picture if self._delivery.pictures and (not earlier or picture.is_file()) else None
+        return ScanOutcome(progress.scan, work.seconds, folder, shown, detection, summary, earlier=earlier)
 
     def _arteries(self, volume: Volume, detection: Detection, progress: _ScanProgress) -> ArteryMap | None:
         """The arteries; None, with a warning, where tracing fails: the landmarks are worth delivering without them."""
@@ -149,6 +204,21 @@ class ScanBatch:
             logger.debug("tracing the arteries of %s failed", progress.scan, exc_info=True)
             progress.warning(f"The arteries could not be traced; only landmarks are delivered. {sentence_of(error)}")
             return None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One scan of a call: its number from 1, the name of its result where the path gives one, its hash, the start."""
+
+    number: int
+    scan: Path
+    name: str | None
+    digest: str | None
+    started: float
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
 
 
 class _ScanProgress:

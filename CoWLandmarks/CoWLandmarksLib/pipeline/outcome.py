@@ -14,7 +14,7 @@ from ..core.errors import ExitCode
 class ScanOutcome:
     """What became of one scan: delivered to `folder` with a `detection`, or failed with an `error` sentence.
 
-    `summary` is the result in one line.
+    `summary` is the result in one line; `earlier`: the result stood already and was not made again.
     """
 
     scan: str
@@ -24,6 +24,7 @@ class ScanOutcome:
     detection: Detection | None = None
     summary: str = ""
     error: str | None = None
+    earlier: bool = False
 
     @property
     def delivered(self) -> bool:

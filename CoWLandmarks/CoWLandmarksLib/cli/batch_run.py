@@ -1,0 +1,63 @@
+"""Several scans in one call, or in several that share them: what is kept of them, and what is written in the end."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..files.batch_summary import write_batch
+from ..files.result_layout import ResultLayout, SeparateFolders
+from ..files.result_record import RunSettings
+from ..pipeline.batch_records import BatchRecords, Shard
+from .run_options import private_values, settings_of
+
+
+@dataclass(frozen=True)
+class BatchRun:
+    """The scans of a call, of which those at the places `part` are its own; `records` is None for a plain call.
+
+    `summarises`: run.json, table and page are written in the end. `values` are the options that only a run.json with
+    paths holds.
+    """
+
+    directory: Path
+    scans: Sequence[Path]
+    part: Sequence[int]
+    layout: ResultLayout
+    settings: RunSettings | None
+    records: BatchRecords | None
+    summarises: bool
+    values: dict[str, str] | None
+
+    def finish(self) -> None:
+        """Write run.json, table and page, if this call is the one to do so; raises OutputError."""
+        if self.records is None or not self.summarises:
+            return
+        if any(entry.delivered for entry in self.records.entries):
+            write_batch(self.directory, self.settings, self.records.entries, self.values)
+
+
+def batch_run(arguments: argparse.Namespace, scans: Sequence[Path]) -> BatchRun:
+    """What `arguments` ask for; raises ConfigurationError where a shard does not fit the others."""
+    summarises = arguments.shard is None and (len(scans) > 1 or arguments.with_paths)
+    layout = SeparateFolders(arguments.out)
+    values = dict(private_values(arguments)) if arguments.with_paths else None
+    part: Sequence[int] = range(len(scans))
+    if not (summarises or arguments.shard or arguments.resume or arguments.settings):
+        return BatchRun(arguments.out, scans, part, layout, None, None, False, None)
+    shard = None
+    if arguments.shard is not None:
+        scans = sorted(scans)
+        listed = "\n".join(map(str, scans)).encode("utf-8", "surrogateescape")
+        number, count = arguments.shard
+        shard = Shard(number, count, hashlib.sha256(listed).hexdigest(), len(scans))
+        part = shard.members
+    settings = settings_of(arguments)
+    records = BatchRecords(
+        arguments.out, layout, settings, resume=arguments.resume, shard=shard, with_paths=arguments.with_paths
+    )
+    records.begin()
+    return BatchRun(arguments.out, scans, part, layout, settings, records, summarises, values)
