@@ -1,4 +1,4 @@
-"""What the program understands of a scan or a model file, as text without patient data."""
+"""What the program understands of a scan or a model file, without patient data: as text, and for programs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,44 @@ def describe_scan(volume: Volume) -> str:
     ]
     lines.extend(f"warning      {warning}" for warning in volume.warnings)
     return "\n".join(lines)
+
+
+def scan_facts(volume: Volume, sha256: str) -> dict[str, Any]:
+    """What `describe_scan` says as values: size (i, j, k), spacing and extent in mm, intensities, modality."""
+    modality, certain = (volume.modality, True) if volume.modality is not None else recognise_modality(volume.voxels)
+    return {
+        "kind": "scan",
+        "name": volume.name,
+        "sha256": sha256,
+        "modality": modality.value,
+        "modality_certain": bool(certain),
+        "size": volume.grid.size,
+        "spacing_mm": volume.grid.spacing,
+        "extent_mm": volume.grid.size * volume.grid.spacing,
+        "orientation": orientation_code(volume.ijk_to_ras),
+        "tilt_degrees": tilt_degrees(volume.ijk_to_ras),
+        "ijk_to_ras": volume.ijk_to_ras,
+        "intensities": [volume.voxels.min(), volume.voxels.max()],
+        "voxel_type": str(volume.voxels.dtype),
+        "sides": volume.sides.value,
+        "warnings": volume.warnings,
+    }
+
+
+def model_facts(model: Model, file_bytes: int, sha256: str) -> dict[str, Any]:
+    """What `describe_model` says as values, with the codes of the landmarks and the provenance as it was recorded."""
+    return {
+        "kind": "model",
+        "name": model.name,
+        "sha256": sha256,
+        "format_version": model.format_version,
+        "file_bytes": file_bytes,
+        "anatomy": {"name": model.anatomy.name, "version": model.anatomy.version, "landmarks": model.anatomy.codes},
+        "networks": [name for name, _ in model.stages],
+        "provenance": model.provenance,
+        "licence": model.licence,
+        "description": model.description.strip(),
+    }
 
 
 def describe_model(model: Model, file_bytes: int) -> str:
