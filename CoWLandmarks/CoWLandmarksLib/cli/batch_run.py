@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.anatomy import Anatomy
 from ..files.batch_summary import write_batch
 from ..files.result_layout import ResultLayout, SeparateFolders
 from ..files.result_record import RunSettings
 from ..pipeline.batch_records import BatchRecords, Shard
+from ..pipeline.bids_layout import BidsLayout
 from .run_options import private_values, settings_of
 
 
@@ -40,13 +42,16 @@ class BatchRun:
             write_batch(self.directory, self.settings, self.records.entries, self.values)
 
 
-def batch_run(arguments: argparse.Namespace, scans: Sequence[Path]) -> BatchRun:
-    """What `arguments` ask for; raises ConfigurationError where a shard does not fit the others."""
+def batch_run(arguments: argparse.Namespace, scans: Sequence[Path], anatomy: Anatomy) -> BatchRun:
+    """What `arguments` ask for; raises ConfigurationError where a shard does not fit
+    the others, or a directory not the layout."""
     summarises = arguments.shard is None and (len(scans) > 1 or arguments.with_paths)
-    layout = SeparateFolders(arguments.out)
+    layout: ResultLayout = SeparateFolders(arguments.out)
+    if arguments.bids:
+        layout = BidsLayout(arguments.out, scans, anatomy)
     values = dict(private_values(arguments)) if arguments.with_paths else None
     part: Sequence[int] = range(len(scans))
-    if not (summarises or arguments.shard or arguments.resume or arguments.settings):
+    if not (summarises or arguments.shard or arguments.resume or arguments.settings or arguments.bids):
         return BatchRun(arguments.out, scans, part, layout, None, None, False, None)
     shard = None
     if arguments.shard is not None:

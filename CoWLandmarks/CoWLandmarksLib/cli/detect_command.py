@@ -96,7 +96,7 @@ def _detect(
         hint=None if arguments.hint is None else _read_hint(arguments.hint, anatomy, events),
         force=arguments.force,
     )
-    run = batch_run(arguments, scans)
+    run = batch_run(arguments, scans, anatomy)
     batch = ScanBatch(
         detector,
         delivery,

@@ -35,6 +35,7 @@ def shard_argument(text: str) -> tuple[int, int]:
 
 def add_run_options(parser: argparse.ArgumentParser, settings: Path | None) -> None:
     """Add the options for batches, and take those of the file `settings` as defaults; raises ConfigurationError."""
+    parser.add_argument("--bids", action="store_true", help="names and folders of BIDS derivatives")
     parser.add_argument("--settings", metavar="run.json", type=path_argument, help="take the options of an earlier run")
     parser.add_argument("--resume", action="store_true", help="do not make results again that stand already")
     parser.add_argument("--shard", metavar="K/N", type=shard_argument, help="only part K of N of the scans")

@@ -18,11 +18,12 @@ from .run_manifest import ScanEntry, write_run
 
 _ORDER = ("failed", Verdict.DO_NOT_TRUST.value, Verdict.REVIEW.value, "not judged", Verdict.OK.value)
 _COLUMNS = ("scan", "result", "verdict", "modality", *(state.value for state in LandmarkState), "seconds", "device")
+_NUMBERS = (*(state.value for state in LandmarkState), "seconds")
 _STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1300px; padding: 0 1rem; color: #1c2128; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; font-size: 0.9rem; }
 th, td { text-align: left; padding: 0.3rem 0.6rem; border-bottom: 1px solid #d5dae0; overflow-wrap: anywhere; }
-td.number { text-align: right; }
+th.number, td.number { text-align: right; }
 section { border-top: 3px solid #d5dae0; padding: 0.5rem 0 1.5rem; }
 h2 { overflow-wrap: anywhere; margin: 0.5rem 0; }
 img { max-width: 100%; height: auto; background: #12161c; }
@@ -82,7 +83,7 @@ def summary_page(entries: Sequence[ScanEntry]) -> str:
     ordered = doubtful_first(entries)
     counts = Counter(entry.outcome for entry in ordered)
     overview = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome])
-    head = "".join(f"<th>{escape(column)}</th>" for column in _COLUMNS)
+    head = "".join(f"<th{_aligned(column)}>{escape(column)}</th>" for column in _COLUMNS)
     rows = "\n".join(_row(entry) for entry in ordered)
     sections = "\n".join(_section(entry) for entry in ordered)
     return f"""<!DOCTYPE html>
@@ -111,8 +112,14 @@ def summary_page(entries: Sequence[ScanEntry]) -> str:
 def _row(entry: ScanEntry) -> str:
     scan, result, _, *others = _cells(entry)
     link = f'<a href="#scan-{entry.number}">{escape(scan)}</a>'
-    cells = "".join(f'<td class="number">{escape(cell)}</td>' for cell in others)
+    cells = "".join(
+        f"<td{_aligned(column)}>{escape(cell)}</td>" for column, cell in zip(_COLUMNS[3:], others, strict=True)
+    )
     return f"<tr><td>{link}</td><td>{escape(result)}</td><td>{_badge(entry)}</td>{cells}</tr>"
+
+
+def _aligned(column: str) -> str:
+    return ' class="number"' if column in _NUMBERS else ""
 
 
 def _section(entry: ScanEntry) -> str:

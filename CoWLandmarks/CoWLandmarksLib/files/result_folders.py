@@ -118,7 +118,7 @@ def result_folder(
     try:
         try:
             with uninterrupted():
-                made = _make_folders(directory)
+                made = make_folders(directory)
                 staging.mkdir()
         except OSError as error:
             raise _not_writable(target, error) from error
@@ -134,7 +134,7 @@ def result_folder(
         with uninterrupted():
             if staging.exists():
                 shutil.rmtree(staging, ignore_errors=True)  # the error that led here is on its way already
-            _remove_if_empty(made)
+            remove_if_empty(made)
 
 
 def _put_in_place(staging: Path, target: Path, force: bool) -> None:
@@ -160,14 +160,15 @@ def _remove(folder: Path) -> None:
         logger.warning("The replaced result '%s' could not be removed: %s.", folder, error.strerror or error)
 
 
-def _make_folders(directory: Path) -> list[Path]:
+def make_folders(directory: Path) -> list[Path]:
     """Make `directory` with its parents; returns those that were missing, the innermost first."""
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     return missing
 
 
-def _remove_if_empty(folders: list[Path]) -> None:
+def remove_if_empty(folders: list[Path]) -> None:
+    """Remove folders that `make_folders` has made, as long as they are empty."""
     for folder in folders:
         try:
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""Where the results of a batch lie: each in a folder of its own. Another layout: `bids_layout`."""
+"""Where the results of a batch lie: each in a folder of its own. Another layout: `pipeline/bids_layout.py`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ class ResultLayout(Protocol):
 
     def name_of(self, scan: Path, wished: str | None) -> str | None:
         """The name of a scan's result, `wished` where any will do; raises ConfigurationError where there is none."""
+
+    def file(self, name: str, usual: str) -> Path:
+        """Where the file of a result lies that is usually called `usual`."""
 
     def record(self, name: str) -> Path:
         """Where the record of a result lies; its files lie beside it."""
@@ -54,9 +57,13 @@ class SeparateFolders:
         """The name that was wished."""
         return wished
 
+    def file(self, name: str, usual: str) -> Path:
+        """`DIR/<name>/<usual>`."""
+        return self._directory / name / usual
+
     def record(self, name: str) -> Path:
         """`DIR/<name>/record.json`."""
-        return self._directory / name / RECORD_FILE
+        return self.file(name, RECORD_FILE)
 
     def records(self) -> Iterator[Path]:
         """The records of all results, sorted; hidden folders hold none."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -146,7 +146,7 @@ class ScanBatch:
         if name is None:
             name = names.claim(volume.name) if records is None else records.new_name(volume.name, work.digest, names)
             force = self._may_replace(name)
-        volume = replace(volume, name=name)
+        volume = replace(volume, name=PurePosixPath(name).name)
         for warning in volume.warnings:
             progress.warning(warning)
         with layout.result(name, force, self._uninterrupted) as folder:
@@ -189,9 +189,18 @@ class ScanBatch:
         if self._records is not None:
             self._records.delivered(work.number, work.scan, work.name is not None, name)
         folder = self._layout.shown(name)
-        picture = folder / PICTURE_FILE
+        picture = self._layout.file(name, PICTURE_FILE)
         shown = picture if self._delivery.pictures and (not earlier or picture.is_file()) else None
-        return ScanOutcome(progress.scan, work.seconds, folder, shown, detection, summary, earlier=earlier)
+        return ScanOutcome(
+            progress.scan,
+            work.seconds,
+            folder,
+            shown,
+            detection,
+            summary,
+            earlier=earlier,
+            name=PurePosixPath(name).name,
+        )
 
     def _arteries(self, volume: Volume, detection: Detection, progress: _ScanProgress) -> ArteryMap | None:
         """The arteries; None, with a warning, where tracing fails: the landmarks are worth delivering without them."""

@@ -143,7 +143,7 @@ class BatchRecords:
     def delivered(self, number: int, scan: Path, named: bool, name: str) -> None:
         """Add the entry of a result that stands; `named`: the path of the scan names its result."""
         label, path = self._shown(number, scan, named)
-        self._add(entry_of(number, label, path, self._layout.record(name), self._directory))
+        self._add(entry_of(number, label, path, name, self._layout.record(name), self._directory))
 
     def failed(self, number: int, scan: Path, named: bool, digest: str | None, seconds: float, error: str) -> None:
         """Add the entry of a scan without a result."""
@@ -168,8 +168,8 @@ class BatchRecords:
         ShardManifest(*numbers, self._settings, self.entries).write(self._directory)
 
 
-def entry_of(number: int, label: str, scan: str, path: Path, directory: Path) -> ScanEntry:
-    """The entry of a result with the record `path`; raises OutputError where that is gone."""
+def entry_of(number: int, label: str, scan: str, result: str, path: Path, directory: Path) -> ScanEntry:
+    """The entry of a `result` with the record `path`; raises OutputError where that is gone."""
     record = read_record(path)
     if record is None:
         raise OutputError(f"'{path}' cannot be read, although the result was delivered; check the disk.")
@@ -181,7 +181,7 @@ def entry_of(number: int, label: str, scan: str, path: Path, directory: Path) ->
         scan,
         record.input_sha256,
         record.seconds,
-        result=place.as_posix(),
+        result=result,
         picture=None if picture is None else (place / picture).as_posix(),
         device=record.device,
         verdict=record.verdict,

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..files.result_layout import SeparateFolders
+from ..core.anatomy import default_anatomy
+from ..files.result_layout import ResultLayout, SeparateFolders
 from ..files.result_record import ResultRecord, RunSettings, read_record
 from ..files.run_manifest import ScanEntry, ShardManifest, read_shards
 from .batch_records import entry_of
+from .bids_layout import BidsLayout, is_bids
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,16 @@ def collect(directory: Path) -> Collection:
     noted = {entry.result: entry for shard in shards for entry in shard.entries if entry.result is not None}
     failed = [entry for shard in shards for entry in shard.entries if not entry.delivered]
     entries, records = [], []
-    for path in SeparateFolders(directory).records():
-        record = read_record(path)
-        known = noted.pop(path.parent.relative_to(directory).as_posix(), None)
+    layout: ResultLayout = (
+        BidsLayout(directory, (), default_anatomy()) if is_bids(directory) else SeparateFolders(directory)
+    )
+    for path in layout.records():
+        record, name = read_record(path), layout.result_of(path)
+        known = noted.pop(name, None)
         if record is None:
             continue
         records.append(record)
-        entry = _entry(path, record, known, directory)
-        entries.append(entry)
+        entries.append(_entry(path, name, record, known, directory))
     failed += [replace(entry, error="The result is gone; run again with --resume.") for entry in noted.values()]
     ordered = _numbered([*entries, *failed])
     settings = _common(records)
@@ -53,12 +57,10 @@ def collect(directory: Path) -> Collection:
     return Collection(ordered, settings, not_done, warnings)
 
 
-def _entry(path: Path, record: ResultRecord, known: ScanEntry | None, directory: Path) -> ScanEntry:
+def _entry(path: Path, name: str, record: ResultRecord, known: ScanEntry | None, directory: Path) -> ScanEntry:
     number = 0 if known is None else known.number
-    name = path.parent.relative_to(directory).as_posix()
-    entry = entry_of(
-        number, name if known is None else known.scan, "" if known is None else known.path, path, directory
-    )
+    label, scan = (name, "") if known is None else (known.scan, known.path)
+    entry = entry_of(number, label, scan, name, path, directory)
     if record.is_whole(path.parent):
         return entry
     return replace(entry, error="The result is not whole; run again with --resume.")

@@ -14,7 +14,8 @@ from ..core.errors import ExitCode
 class ScanOutcome:
     """What became of one scan: delivered to `folder` with a `detection`, or failed with an `error` sentence.
 
-    `summary` is the result in one line; `earlier`: the result stood already and was not made again.
+    `name` is that of the result, `summary` the result in one line; `earlier`: the result stood already and was not made
+    again.
     """
 
     scan: str
@@ -25,6 +26,7 @@ class ScanOutcome:
     summary: str = ""
     error: str | None = None
     earlier: bool = False
+    name: str = ""
 
     @property
     def delivered(self) -> bool:
@@ -58,7 +60,7 @@ def summary_table(outcomes: Sequence[ScanOutcome]) -> str:
             rows.append((_shortened(outcome.scan), "failed", f"{outcome.seconds:.1f}", outcome.error or ""))
             below.append([])
             continue
-        name = _shortened(outcome.folder.name)
+        name = _shortened(outcome.name or outcome.folder.name)
         rows.append((name, detection.verdict_label, f"{outcome.seconds:.1f}", outcome.summary))
         shown = outcome.picture if outcome.picture is not None else outcome.folder
         below.append([*detection.reasons, f"{'picture' if outcome.picture is not None else 'files'}: {shown}"])
