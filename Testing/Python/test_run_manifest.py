@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.__main__ import main
 from dicom_files import axial_positions, write_series
 from fixed_detector import REFUSED, UNTRUSTED, make_fixed_detector, write_scan
@@ -108,6 +109,17 @@ def test_the_settings_of_a_run_are_repeated_and_can_be_overridden(tmp_path: Path
     assert (other / NAME / "report.png").is_file() and not (other / NAME / "arteries.csv").exists()
 
 
+def test_settings_of_another_version_of_the_program_are_taken_with_a_warning(
+    tmp_path: Path, scans: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "first" / "run.json"
+    detect(*scans[:2], "--out", path.parent, *FEW)
+    path.write_text(path.read_text(encoding="utf-8").replace(PROGRAM, "CoW Landmarks 0.1.9"), encoding="utf-8")
+    capsys.readouterr()
+    assert detect(scans[0], "--out", tmp_path / "again", "--settings", path, "--model", MODEL) == 0
+    assert "warning: The settings were written by CoW Landmarks 0.1.9;" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -127,7 +139,7 @@ def test_wrong_settings_are_refused_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any] | None, sentence: str
 ) -> None:
     scan, path = write_scan(tmp_path / "head.nii"), tmp_path / "run.json"
-    sound = {"schema": "cow-run/1", "program": "CoW Landmarks", "options": {}}
+    sound: dict[str, Any] = {"schema": "cow-run/1", "program": PROGRAM, "options": {}}
     model = [] if sentence.endswith("--model") else ["--model", MODEL]
     sound["model"] = {"sha256": hashlib.sha256(Path(MODEL).read_bytes()).hexdigest()}
     path.write_text("{" if change is None else json.dumps({**sound, **change}), encoding="utf-8")

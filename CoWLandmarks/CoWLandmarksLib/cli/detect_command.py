@@ -20,7 +20,7 @@ from .command_line import (
     chosen_delivery,
     path_argument,
 )
-from .run_options import add_run_options
+from .run_options import add_run_options, doubt_about_settings
 
 if TYPE_CHECKING:
     from ..core.anatomy import Anatomy
@@ -96,6 +96,8 @@ def _detect(
         hint=None if arguments.hint is None else _read_hint(arguments.hint, anatomy, events),
         force=arguments.force,
     )
+    if (doubt := doubt_about_settings(arguments)) is not None:
+        events(Event(EventKind.WARNING, doubt))
     run = batch_run(arguments, scans, anatomy)
     batch = ScanBatch(
         detector,

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 _NOT_KEPT = (
     *("help", "scans", "sample", "out", "force", "json_progress", "debug"),
-    *("resume", "shard", "settings", "with_paths"),
+    *("resume", "shard", "settings", "with_paths", "settings_by"),
 )
 _PRIVATE = ("model", "hint", "series")
 """Options whose value may name a file or a person: run.json keeps their hash."""
+WRITTEN_BY = "settings_by"
+"""Under this name `arguments` hold the program that wrote their settings file."""
 SHIPPED = "shipped"
 """The origin of the model that comes with the program."""
 
@@ -66,7 +68,7 @@ def _take(parser: argparse.ArgumentParser, kept: Mapping[str, argparse.Action], 
         else:
             defaults[name] = _checked(action, value, path)
     _take_model(kept["model"], settings.model, values.get("model"))
-    parser.set_defaults(**defaults)
+    parser.set_defaults(**defaults, **{WRITTEN_BY: settings.program})
 
 
 def _checked(action: argparse.Action, value: Any, path: Path) -> Any:
@@ -109,6 +111,14 @@ def settings_of(arguments: argparse.Namespace) -> RunSettings:
     model = arguments.model or DEFAULT_MODEL_FILE
     origin = SHIPPED if model.resolve() == DEFAULT_MODEL_FILE.resolve() else "given"
     return RunSettings(PROGRAM, {"sha256": _file_hash(model), "origin": origin}, options)
+
+
+def doubt_about_settings(arguments: argparse.Namespace) -> str | None:
+    """A warning where another version of the program wrote the settings."""
+    written_by = getattr(arguments, WRITTEN_BY, PROGRAM)
+    if written_by == PROGRAM:
+        return None
+    return f"The settings were written by {written_by}; {PROGRAM} may give other results with the same options."
 
 
 def private_values(arguments: argparse.Namespace) -> Mapping[str, str]:
