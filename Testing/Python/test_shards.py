@@ -106,7 +106,7 @@ def test_there_is_nothing_to_collect(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["collect", str(tmp_path)]) == 1
     assert "holds no recorded result; a call of detect with several scans" in capsys.readouterr().err
     assert main(["collect", str(tmp_path / "nowhere")]) == 1
-    assert "does not exist; give the --out of a batch." in capsys.readouterr().err
+    assert "is no folder; give the --out of a batch." in capsys.readouterr().err
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "1-of-2.json").write_text("{", encoding="utf-8")
     assert main(["collect", str(tmp_path)]) == 1

@@ -34,7 +34,7 @@ def _collect(arguments: argparse.Namespace, events: EventSink, *_: object) -> in
 
     directory: Path = arguments.directory
     if not directory.is_dir():
-        raise ConfigurationError(f"The folder '{directory}' does not exist; give the --out of a batch.")
+        raise ConfigurationError(f"'{directory}' is no folder; give the --out of a batch.")
     collected = collect(directory)
     if not collected.entries:
         raise ConfigurationError(

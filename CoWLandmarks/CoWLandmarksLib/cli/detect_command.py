@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ..core.artery_map import ArteryMap
     from ..core.detection import Detection
     from ..core.volume import Volume
-    from ..pipeline.batch import ArteryFinder, LandmarkDetector
+    from ..pipeline.batch import ArteryFinder, BatchOptions, LandmarkDetector
+    from ..pipeline.outcome import ScanOutcome
 
 SAMPLE_FILE = Path(__file__).parent.parent / "Resources" / "sample_mra.nii.gz"
 
@@ -82,20 +83,13 @@ def _detect(
     scans = _scans(arguments)
     if arguments.no_arteries and (arguments.labels is not None or arguments.vtp):
         raise UsageError("--labels and --vtp are of the arteries; leave out --no-arteries.")
-    from ..core.volume import Modality  # start-up time
-    from ..pipeline.batch import BatchOptions, ScanBatch  # start-up time
-    from ..pipeline.outcome import exit_code, overall, summary_table  # start-up time
+    from ..pipeline.batch import ScanBatch  # start-up time
+    from ..pipeline.outcome import overall  # start-up time
     from .batch_run import batch_run  # start-up time
 
     detector, anatomy = made_detector(make_detector, arguments)
     delivery = chosen_delivery(arguments, anatomy, arguments.heatmaps)
-    options = BatchOptions(
-        out=arguments.out,
-        modality=None if arguments.modality == "auto" else Modality(arguments.modality),
-        series=arguments.series,
-        hint=None if arguments.hint is None else _read_hint(arguments.hint, anatomy, events),
-        force=arguments.force,
-    )
+    options = _batch_options(arguments, anatomy, events)
     if (doubt := doubt_about_settings(arguments)) is not None:
         events(Event(EventKind.WARNING, doubt))
     run = batch_run(arguments, scans, anatomy)
@@ -121,10 +115,30 @@ def _detect(
         done = f"{overall(batch.outcomes)} before the stop; those results stand, and nothing half-written remains."
         events(Event(EventKind.ERROR, done, path=arguments.out))
         return ExitCode.PARTLY_FAILED
-    code = exit_code(outcomes) if run.part else ExitCode.DELIVERED  # more shards than scans
-    if not arguments.json_progress:
+    return _report(arguments, events, outcomes)
+
+
+def _batch_options(arguments: argparse.Namespace, anatomy: Anatomy, events: EventSink) -> BatchOptions:
+    from ..core.volume import Modality  # start-up time
+    from ..pipeline.batch import BatchOptions  # start-up time
+
+    return BatchOptions(
+        out=arguments.out,
+        modality=None if arguments.modality == "auto" else Modality(arguments.modality),
+        series=arguments.series,
+        hint=None if arguments.hint is None else _read_hint(arguments.hint, anatomy, events),
+        force=arguments.force,
+    )
+
+
+def _report(arguments: argparse.Namespace, events: EventSink, outcomes: Sequence[ScanOutcome]) -> ExitCode:
+    """Say what became of the scans; returns the exit code. Where there are more shards than scans, some have none."""
+    from ..pipeline.outcome import exit_code, overall, summary_table  # start-up time
+
+    code = exit_code(outcomes) if outcomes else ExitCode.DELIVERED
+    if outcomes and not arguments.json_progress:
         print(summary_table(outcomes))
-    elif len(outcomes) > 1:
+    elif len(outcomes) != 1:
         kind = EventKind.ERROR if code == ExitCode.FAILED else EventKind.RESULT
         events(Event(kind, overall(outcomes), fraction=1.0, path=arguments.out))
     return code
