@@ -49,21 +49,21 @@ def check_complete(path: Path) -> tuple[str, ...]:
 
 
 def files_of_image(path: Path) -> tuple[Path, ...]:
-    """The image file and, where its voxels lie in another one (`.mhd`, `.nhdr`, `.hdr`), that one.
+    """The image file and, where its voxels lie in others (`.mhd`, `.nhdr`, `.hdr`), those.
 
     A file that cannot be read stands for itself; whoever reads its voxels will say so.
     """
     name = path.name.lower()
-    data: Path | None = None
+    parts: tuple[Path | None, ...] = ()
     if name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
         try:
             header = read_nrrd_header(path) if name.endswith((".nrrd", ".nhdr")) else read_metaimage_header(path)
         except (OSError, ValueError):
             return (path,)
-        data = header.data if header is not None else None
+        parts = () if header is None else header.parts or (header.data,)
     elif name.endswith((".hdr", ".hdr.gz")):
-        data = _voxel_file(path)
-    return (path,) if data is None or data == path or not data.is_file() else (path, data)
+        parts = (_voxel_file(path),)
+    return (path, *(part for part in parts if part is not None and part != path and part.is_file()))
 
 
 def _damaged(path: Path) -> VolumeError:

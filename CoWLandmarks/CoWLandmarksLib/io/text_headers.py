@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +25,14 @@ _NRRD_ITEM_BYTES = {
     "int32": 4,
     "int64": 8,
 }
+_NUMBER_IN_NAME = re.compile(r"%0?[0-9]?d")
+_MOST_FILES = 100_000
 _META_ITEM_BYTES = {"char": 1, "short": 2, "int": 4, "long": 4, "long_long": 8, "float": 4, "double": 8}
 
 
 @dataclass(frozen=True)
 class TextHeader:
-    """`fields` by lower-case name; the voxels are in `data` (None: in several files) from byte `start` on.
+    """`fields` by lower-case name; the voxels are in `data` (None: in several files, `parts`) from byte `start` on.
 
     `packing` is '', 'zlib', 'bzip2' or 'text'; `data_bytes` are those of all unpacked voxels, 0 where unknown.
     """
@@ -39,6 +42,7 @@ class TextHeader:
     start: int
     packing: str
     data_bytes: float
+    parts: tuple[Path, ...] = ()
 
 
 def read_nrrd_header(path: Path) -> TextHeader | None:
@@ -51,7 +55,7 @@ def read_nrrd_header(path: Path) -> TextHeader | None:
     kind = kind.removeprefix("unsigned ").removeprefix("signed ").removesuffix("_t").split(" ")[0]
     kind = "char" if kind == "uchar" else kind.removeprefix("u")
     data_file = fields.get("datafile")
-    plain = data_file is None or not (data_file.upper().startswith("LIST") or "%" in data_file)
+    plain = data_file is None or not _names_several(data_file)
     skipped = any(fields.get(key, "0") not in ("0", "") for key in ("lineskip", "byteskip"))
     encoding = fields.get("encoding", "").lower()
     packing = {"raw": "", "gzip": "zlib", "gz": "zlib", "bzip2": "bzip2", "bz2": "bzip2"}.get(encoding, "text")
@@ -61,6 +65,7 @@ def read_nrrd_header(path: Path) -> TextHeader | None:
         start if data_file is None else 0,
         packing,
         0.0 if skipped else _product(fields.get("sizes", "")) * _NRRD_ITEM_BYTES.get(kind, 0),
+        () if data_file is None or plain else _parts(data_file, _behind_data_file(lines), path.parent),
     )
 
 
@@ -74,9 +79,9 @@ def read_metaimage_header(path: Path) -> TextHeader | None:
         key, equals, value = line.partition("=")
         if equals:
             fields[key.strip().lower()] = value.strip()
-    data_file = fields["elementdatafile"]
+    data_file = fields.get("elementdatafile", "")
     local = data_file.upper() == "LOCAL"
-    plain = local or not (data_file.upper().startswith("LIST") or "%" in data_file)
+    plain = local or not _names_several(data_file)
     skipped = fields.get("headersize", "0") not in ("0", "")
     packing = "zlib" if fields.get("compresseddata", "").lower() in ("true", "1") else ""
     if fields.get("binarydata", "true").lower() in ("false", "0"):
@@ -90,7 +95,42 @@ def read_metaimage_header(path: Path) -> TextHeader | None:
         start if local else 0,
         packing,
         0.0 if skipped else voxels * _META_ITEM_BYTES.get(kind, 0),
+        () if plain else _parts(data_file, _lines_from(path, start), path.parent),
     )
+
+
+def _names_several(data_file: str) -> bool:
+    """Whether voxels lie in several files: a list of names follows, or numbers stand in for a part of the name."""
+    return data_file.upper().startswith("LIST") or "%" in data_file
+
+
+def _parts(data_file: str, listed: Sequence[str], folder: Path) -> tuple[Path, ...]:
+    """The files of `LIST` or of `name%03d.raw FIRST LAST STEP`; none where it cannot be told."""
+    if data_file.upper().startswith("LIST"):
+        return tuple(folder / line.strip() for line in listed[:_MOST_FILES] if line.strip())
+    name, *numbers = data_file.split()
+    try:
+        first, last, step = (int(number) for number in (*numbers[:2], *(numbers[2:3] or ["1"])))
+        places = range(first, last + (1 if step > 0 else -1), step)[:_MOST_FILES]
+    except ValueError:
+        return ()
+    pattern = _NUMBER_IN_NAME.search(name)
+    if pattern is None:
+        return ()
+    before, after = name[: pattern.start()], name[pattern.end() :]
+    return tuple(folder / f"{before}{pattern.group() % place}{after}" for place in places)
+
+
+def _behind_data_file(lines: Sequence[str]) -> Sequence[str]:
+    """The lines of an NRRD header that follow the field `data file`, which then is its last one."""
+    keys = ["".join(line.partition(":")[0].lower().split()) for line in lines]
+    return lines[keys.index("datafile") + 1 :]
+
+
+def _lines_from(path: Path, start: int) -> list[str]:
+    with path.open("rb") as stream:
+        stream.seek(start)
+        return [line.decode("latin-1").rstrip("\r\n") for line in stream]
 
 
 def _lines(path: Path, is_last: Callable[[str], bool]) -> tuple[list[str] | None, int]:
