@@ -55,11 +55,7 @@ def run(
     """
     try:
         with Interruption(last=last) as interruption:
-            arguments = _parser().parse_args(argv)
-            if getattr(arguments, "settings", None) is not None:  # again, with the file's options as defaults
-                arguments = _parser(arguments.settings).parse_args(argv)
-            if arguments.debug:
-                logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+            arguments = _arguments(argv)
             if only_load:
                 made_detector(make_detector, arguments)
                 return ExitCode.DELIVERED
@@ -69,26 +65,36 @@ def run(
         return code
     except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
-    except UsageError as error:
-        events(Event(EventKind.ERROR, str(error)))
-    except ModuleNotFoundError as error:
-        logging.getLogger(__name__).debug("stopped", exc_info=True)
-        events(Event(EventKind.ERROR, missing_library(error)))
-    except CoWLandmarksError as error:
-        logging.getLogger(__name__).debug("stopped", exc_info=True)
-        events(Event(EventKind.ERROR, str(error)))
-    except KeyboardInterrupt:
-        events(Event(EventKind.ERROR, "Stopped; results of earlier scans stand, and nothing half-written remains."))
     except OSError as error:  # whoever started this and listened is gone, or standard output is full
         _flush(sys.stdout)
         with suppress(OSError):
             sys.stderr.write(
                 f"error: The output cannot be written ({error.strerror or error}); the work was stopped.\n"
             )
-    except Exception as error:
-        logging.getLogger(__name__).debug("stopped", exc_info=True)
-        events(Event(EventKind.ERROR, unexpected_problem(error)))
+    except (Exception, KeyboardInterrupt) as error:
+        if not isinstance(error, UsageError | KeyboardInterrupt):
+            logging.getLogger(__name__).debug("stopped", exc_info=True)
+        events(Event(EventKind.ERROR, _sentence(error)))
     return ExitCode.FAILED
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The parsed command line; raises UsageError, or ConfigurationError for unusable settings."""
+    arguments = _parser().parse_args(argv)
+    if getattr(arguments, "settings", None) is not None:  # again, with the file's options as defaults
+        arguments = _parser(arguments.settings).parse_args(argv)
+    if arguments.debug:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+    return arguments
+
+
+def _sentence(error: Exception | KeyboardInterrupt) -> str:
+    """What to say of an error that ended the call."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Stopped; results of earlier scans stand, and nothing half-written remains."
+    if isinstance(error, ModuleNotFoundError):
+        return missing_library(error)
+    return str(error) if isinstance(error, UsageError | CoWLandmarksError) else unexpected_problem(error)
 
 
 def _parser(settings: Path | None = None) -> argparse.ArgumentParser:
