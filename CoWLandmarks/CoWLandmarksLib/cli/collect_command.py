@@ -29,12 +29,13 @@ def add_collect(commands: Any) -> None:
 
 def _collect(arguments: argparse.Namespace, events: EventSink, *_: object) -> int:
     from ..core.detection import Verdict  # start-up time
-    from ..files.batch_summary import write_batch  # start-up time
+    from ..files.batch_summary import check_replaceable, write_batch  # start-up time
     from ..pipeline.collection import collect  # start-up time
 
     directory: Path = arguments.directory
     if not directory.is_dir():
         raise ConfigurationError(f"'{directory}' is no folder; give the --out of a batch.")
+    check_replaceable(directory)
     collected = collect(directory)
     if not collected.entries:
         raise ConfigurationError(

@@ -12,13 +12,24 @@ from urllib.parse import quote
 
 from ..core.atomic_files import write_text
 from ..core.detection import LandmarkState, Verdict
+from ..core.errors import ConfigurationError
 from .result_folders import PAGE_FILE, RUN_FILE, SUMMARY_FILE
 from .result_record import RunSettings
-from .run_manifest import ScanEntry, write_run
+from .run_manifest import SCHEMA_NAME, ScanEntry, write_run
 
 _ORDER = ("failed", Verdict.DO_NOT_TRUST.value, Verdict.REVIEW.value, "not judged", Verdict.OK.value)
 _COLUMNS = ("scan", "result", "verdict", "modality", *(state.value for state in LandmarkState), "seconds", "device")
 _NUMBERS = (*(state.value for state in LandmarkState), "seconds")
+_GENERATOR = '<meta name="generator" content="CoW Landmarks">'
+_MARKS = {
+    RUN_FILE: f'"schema": "{SCHEMA_NAME}/',
+    SUMMARY_FILE: ",".join(("number", *_COLUMNS[:3])),
+    PAGE_FILE: _GENERATOR,
+}
+"""What the beginning of each file of ours holds."""
+_LOOKED_AT = 400
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Spreadsheets calculate cells that begin so, and a file may be called anything."""
 _STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1300px; padding: 0 1rem; color: #1c2128; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; font-size: 0.9rem; }
@@ -46,6 +57,21 @@ def write_batch(
     write_text(directory / PAGE_FILE, summary_page(entries))
 
 
+def check_replaceable(directory: Path) -> None:
+    """Raise ConfigurationError if `directory` holds a file of somebody else where run.json, table and page would go."""
+    for name, mark in _MARKS.items():
+        path = directory / name
+        try:
+            with path.open("rb") as file:
+                ours = mark.encode("ascii") in file.read(_LOOKED_AT)
+        except (FileNotFoundError, NotADirectoryError):  # writing says what is wrong with a folder that is none
+            continue
+        except OSError:
+            ours = False
+        if not ours:
+            raise ConfigurationError(f"'{path}' was not written by this program; choose another folder or move it.")
+
+
 def doubtful_first(entries: Sequence[ScanEntry]) -> list[ScanEntry]:
     """The entries by verdict, the worst first; of the same verdict those with the fewest landmarks found first."""
     found = LandmarkState.FOUND.value
@@ -53,12 +79,16 @@ def doubtful_first(entries: Sequence[ScanEntry]) -> list[ScanEntry]:
 
 
 def summary_csv(entries: Sequence[ScanEntry]) -> str:
-    """One row per scan in the order of the batch: result, verdict, numbers of landmarks by state, seconds, reasons."""
+    """One row per scan in the order of the batch: result, verdict, numbers of landmarks by state, seconds, reasons.
+
+    A cell that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("number", *_COLUMNS, "summary", "reasons"))
     for entry in sorted(entries, key=lambda entry: entry.number):
-        writer.writerow((entry.number, *_cells(entry), entry.summary, " ".join(entry.reasons) or entry.error or ""))
+        cells = (*_cells(entry), entry.summary, " ".join(entry.reasons) or entry.error or "")
+        writer.writerow((entry.number, *(f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells)))
     return text.getvalue()
 
 
@@ -90,6 +120,7 @@ def summary_page(entries: Sequence[ScanEntry]) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{_GENERATOR}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Circle of Willis landmarks: {len(ordered)} scans</title>
 <style>{_STYLE}</style>
