@@ -120,7 +120,11 @@ class BidsLayout:
     def result(
         self, name: str, force: bool, uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Iterator[Path]:
-        """A hidden folder to write to; its files are moved to their places when the block succeeds, the record last."""
+        """A hidden folder to write to; its files are moved to their places when the block succeeds, the record last.
+
+        If one cannot be moved, all are moved back, those of an earlier result as well. Only a kill between the first
+        move and the last leaves a part, which without its record is no result.
+        """
         self.check_free(name, force)
         staging = self._directory / f".{PurePosixPath(name).name}.partial-{secrets.token_hex(4)}"
         made: list[Path] = []
@@ -145,20 +149,30 @@ class BidsLayout:
         self.check_free(name, force)
         self._describe()
         record = self.record(name)
-        for path in sorted(self._files(name), key=lambda path: path != record):  # without record it is no result
-            path.unlink()
-        self.shown(name).mkdir(parents=True, exist_ok=True)
-        for path in sorted(staging.iterdir(), key=lambda path: path.name == record.name):
-            path.rename(self.shown(name) / path.name)
+        folder = self.shown(name)
+        aside = self._directory / f".{PurePosixPath(name).name}.replaced-{secrets.token_hex(4)}"
+        # Without its record it is no result: that of an earlier one goes first, the new one comes last.
+        moves = [(path, aside / path.name) for path in sorted(self._files(name), key=lambda path: path != record)]
+        new = sorted(staging.iterdir(), key=lambda path: path.name == record.name)
+        moves += [(path, folder / path.name) for path in new]
+        made = [*make_folders(folder), *make_folders(aside)]
+        try:
+            _move_all(moves)
+        except OSError:
+            remove_if_empty([aside])
+            remove_if_empty([path for path in made if path != aside])
+            raise
+        shutil.rmtree(aside, ignore_errors=True)  # hidden, and gone with the next --resume
 
     def _describe(self) -> None:
-        """Write what describes the dataset, once; all processes write the same."""
+        """Write what describes the dataset; all processes write the same. What somebody added to it stands."""
         generated = {"Name": PIPELINE, "Version": __version__, "Description": "Landmarks and arteries; research only."}
         description = {"Name": f"{PIPELINE} derivatives", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative"}
         if not (self._directory / DESCRIPTION_FILE).is_file():
             write_json(self._directory / DESCRIPTION_FILE, {**description, "GeneratedBy": [generated]})
-        ignored = "\n".join([*BATCH_FILES, f"*_desc-{_TAG}_*", f"*_desc-*{_TAG}_*"])
-        write_text(self._directory / IGNORE_FILE, f"{ignored}\n")
+        if not (self._directory / IGNORE_FILE).is_file():
+            ignored = "\n".join([*BATCH_FILES, f"*_desc-{_TAG}_*", f"*_desc-*{_TAG}_*"])
+            write_text(self._directory / IGNORE_FILE, f"{ignored}\n")
         rows = [("index", "name", "abbreviation", "color")]
         for artery in self._anatomy.arteries:
             rows.append((str(artery.label), artery.name, artery.code, "#{:02x}{:02x}{:02x}".format(*artery.rgb)))
@@ -191,13 +205,29 @@ class BidsLayout:
 
 def is_bids(directory: Path) -> bool | None:
     """Whether a directory holds results in this layout; False where it is a BIDS dataset of something else."""
-    path = directory / DESCRIPTION_FILE
-    if not path.exists():
-        return None
     try:
-        return any(entry["Name"] == PIPELINE for entry in json.loads(path.read_text(encoding="utf-8"))["GeneratedBy"])
-    except (OSError, ValueError, KeyError, TypeError):
+        text = (directory / DESCRIPTION_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    except ValueError:
         return False
+    try:
+        return any(entry["Name"] == PIPELINE for entry in json.loads(text)["GeneratedBy"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _move_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Move every file of the pairs from the first place to the second, or none; raises OSError."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            source.rename(target)
+            done.append((source, target))
+    except OSError:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
 
 
 def _as_tsv(path: Path) -> Path:
