@@ -11,7 +11,7 @@ import SimpleITK
 from CoWLandmarksLib.__main__ import main
 from CoWLandmarksLib.core.anatomy import default_anatomy
 from CoWLandmarksLib.io.volume_io import read_volume
-from CoWLandmarksLib.pipeline.bids_layout import bids_name
+from CoWLandmarksLib.pipeline.bids_layout import _move_all, bids_name
 from fixed_detector import make_fixed_detector, write_scan
 
 FEW = ("--bids", "--no-scene", "--no-arteries", "--no-pictures")
@@ -86,6 +86,41 @@ def test_a_dataset_of_another_program_is_left_alone(tmp_path: Path, capsys: pyte
     assert detect(scan, "--out", tmp_path / "raw", *FEW) == 1
     assert "is a BIDS dataset of another program; choose a folder of its own as --out" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == [described.name, scan.name]
+
+
+def test_the_two_layouts_do_not_mix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scans = [write_scan(tmp_path / "raw" / f"sub-{number}_angio.nii") for number in (1, 2)]
+    bids, folders = tmp_path / "bids", tmp_path / "folders"
+    assert detect(*scans, "--out", bids, *FEW) == 0 and detect(*scans, "--out", folders, *FEW[1:]) == 0
+    capsys.readouterr()
+    assert detect(*scans, "--out", bids, *FEW[1:]) == 1 and detect(*scans, "--out", folders, *FEW) == 1
+    written = capsys.readouterr().err
+    assert "holds BIDS derivatives; add --bids or choose" in written and "folders of their own; leave out" in written
+    assert not list(folders.glob("sub-1")) and not list(bids.glob("sub-1_angio"))
+
+
+def test_files_are_moved_all_or_none(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    (tmp_path / "there").mkdir()
+    pairs = [(tmp_path / "a", tmp_path / "there" / "a"), (tmp_path / "b", tmp_path / "nowhere" / "b")]
+    with pytest.raises(OSError, match="nowhere"):
+        _move_all(pairs)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "there"]
+    _move_all([(source, tmp_path / "there" / source.name) for source, _ in pairs])
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["a", "b"]
+
+
+def test_a_result_that_cannot_be_put_in_place_leaves_the_earlier_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = write_scan(tmp_path / "raw" / "sub-1_angio.nii")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "sub-1").write_text("a file in the way", encoding="utf-8")
+    assert detect(scan, "--out", out, *FEW) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir() if path.name.startswith((".sub", "sub"))) == ["sub-1"]
 
 
 def test_a_batch_in_this_layout_is_continued_shared_and_collected(tmp_path: Path) -> None:

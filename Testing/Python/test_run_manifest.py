@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from CoWLandmarksLib import PROGRAM
 from CoWLandmarksLib.__main__ import main
+from CoWLandmarksLib.jobs.process_lock import process_lock
 from dicom_files import axial_positions, write_series
 from fixed_detector import REFUSED, UNTRUSTED, make_fixed_detector, write_scan
 from fixed_detector import __file__ as MODEL
@@ -59,7 +60,7 @@ def test_a_batch_leaves_its_settings_and_what_became_of_each_scan(tmp_path: Path
     assert [entry["verdict"] for entry in run["scans"]] == ["ok", "do not trust", None]
     assert run["scans"][0]["landmarks"] == {"found": 19, "uncertain": 0, "absent": 0, "outside": 0}
     assert [row["verdict"] for row in rows(tmp_path / "out")] == ["ok", "do not trust", "failed"]
-    assert rows(tmp_path / "out")[2]["reasons"] == "'refused' is refused; give another scan."
+    assert rows(tmp_path / "out")[2]["reasons"] == "'refused.nii' is refused; give another scan."
 
 
 def test_names_and_paths_are_in_the_manifest_only_where_they_are_asked_for(tmp_path: Path, scans: list[Path]) -> None:
@@ -109,6 +110,18 @@ def test_the_settings_of_a_run_are_repeated_and_can_be_overridden(tmp_path: Path
     assert (other / NAME / "report.png").is_file() and not (other / NAME / "arteries.csv").exists()
 
 
+def test_a_model_that_is_not_the_one_of_the_settings_is_taken_with_a_warning(
+    tmp_path: Path, scans: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "first" / "run.json"
+    detect(*scans[:2], "--out", path.parent, *FEW)
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"another model")
+    capsys.readouterr()
+    assert detect(scans[0], "--out", tmp_path / "again", "--settings", path, "--model", other) == 0
+    assert "warning: This is not the model of the settings (SHA-256 " in capsys.readouterr().err
+
+
 def test_settings_of_another_version_of_the_program_are_taken_with_a_warning(
     tmp_path: Path, scans: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,18 +142,24 @@ def test_settings_of_another_version_of_the_program_are_taken_with_a_warning(
         ({"options": {"turbo": True}}, "holds the option 'turbo', which this version does not know; use the program"),
         ({"options": {"modality": "pet"}}, "holds a wrong value for --modality (pet); correct it."),
         ({"options": {"no_scene": "yes"}}, "holds a wrong value for --no-scene (yes); correct it."),
-        ({"options": {"series": "0" * 64}}, "the following arguments are required: --series"),
-        ({"model": {"sha256": "0" * 64}}, "the following arguments are required: --model"),
+        ({"options": {"series": "0" * 64}}, "was written with another series (SHA-256 000000000000...), which it"),
+        ({"model": {"sha256": "0" * 64}}, "another model (SHA-256 000000000000...), which it does not hold"),
+        ({"options": {"labels": 5}}, "holds a wrong value for --labels (5); correct it."),
         ({"model": {}}, "are incomplete ('sha256'); give another run.json."),
         (None, "are damaged; give a run.json that a batch has written."),
     ],
 )
 def test_wrong_settings_are_refused_in_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any] | None, sentence: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any] | None,
+    sentence: str,
 ) -> None:
+    monkeypatch.setattr("CoWLandmarksLib.detect.model.DEFAULT_MODEL_FILE", Path(MODEL))
     scan, path = write_scan(tmp_path / "head.nii"), tmp_path / "run.json"
     sound: dict[str, Any] = {"schema": "cow-run/1", "program": PROGRAM, "options": {}}
-    model = [] if sentence.endswith("--model") else ["--model", MODEL]
+    model = [] if sentence.startswith("another model") else ["--model", MODEL]
     sound["model"] = {"sha256": hashlib.sha256(Path(MODEL).read_bytes()).hexdigest()}
     path.write_text("{" if change is None else json.dumps({**sound, **change}), encoding="utf-8")
     assert detect(scan, "--out", tmp_path / "out", "--settings", path, *model) == 1
@@ -223,6 +242,40 @@ def test_a_dicom_series_is_found_again_by_its_bytes(tmp_path: Path) -> None:
     assert len(before) == 2
     assert detect(*series[::-1], "--out", out, *FEW, "--resume") == 0
     assert made(out) == before
+
+
+def test_names_that_a_spreadsheet_would_calculate_are_text_in_the_table(tmp_path: Path) -> None:
+    scans = [write_scan(tmp_path / "in" / name) for name in ("=1+1.nii", "-2.nii", "head.nii")]
+    assert detect(*scans, "--out", tmp_path / "out", *FEW) == 0
+    assert [row["scan"] for row in rows(tmp_path / "out")] == ["'=1+1.nii", "'-2.nii", "head.nii"]
+    assert [row["result"] for row in rows(tmp_path / "out")] == ["'=1+1", "'-2", "head"]
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.csv", "summary.html"])
+def test_files_of_somebody_else_are_not_replaced(
+    tmp_path: Path, scans: list[Path], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = tmp_path / "out"
+    detect(*scans[:2], "--out", out, *FEW)
+    assert detect(*scans[:2], "--out", out, *FEW, "--resume") == 3, "its own files are"
+    before = made(out)
+    (out / name).write_text("scan,age\n1,50\n", encoding="utf-8")
+    capsys.readouterr()
+    assert detect(*scans, "--out", out, *FEW, "--force") == 1 and main(["collect", str(out)]) == 1
+    assert capsys.readouterr().err.count(f"{name}' was not written by this program; choose another folder or") == 2
+    assert (out / name).read_text(encoding="utf-8").startswith("scan,age") and made(out) == before
+
+
+def test_a_result_that_another_process_makes_is_left_to_it(
+    tmp_path: Path, scans: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with process_lock(out / f".{NAME}.lock"):
+        assert detect(*scans[:2], "--out", out, *FEW, "--resume") == 2
+    assert f"Another process is making '{out / NAME}'; wait for its end" in capsys.readouterr().err
+    assert list(made(out)) == ["miller"] and not list(out.glob(".*"))
+    assert detect(*scans[:2], "--out", out, *FEW, "--resume") == 3
 
 
 class _Page(HTMLParser):

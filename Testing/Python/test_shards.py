@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from CoWLandmarksLib.__main__ import main
+from CoWLandmarksLib.jobs.process_lock import process_lock
 from dicom_files import axial_positions, write_series
 from fixed_detector import AWAKE, REFUSED, SLOW, UNTRUSTED, make_fixed_detector, write_scan
 
@@ -92,6 +93,40 @@ def test_shards_of_different_batches_do_not_mix(
     written = capsys.readouterr().err
     assert "Shard 1/2 in" in written and "has other scans, options or another number of shards" in written
     assert made(tmp_path / "out") == before
+
+
+def test_a_shard_is_worked_on_by_one_process_and_begun_once(
+    tmp_path: Path, scans: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (out / "shards").mkdir(parents=True)
+    with process_lock(out / "shards" / "1-of-2.lock"):
+        assert detect(scans, out, "1/2", "--resume") == 1
+        assert "Another process works on shard 1/2 in" in capsys.readouterr().err
+        assert [path.name for path in out.rglob("*")] == ["shards", "1-of-2.lock"]
+        assert detect(scans, out, "2/2") == 2, "the other shard is free"
+    assert detect(scans, out, "1/2") == 3
+    before = made(out)
+    capsys.readouterr()
+    assert detect(scans, out, "1/2") == 1
+    assert "was begun before; use --resume to go on, or --force to make" in capsys.readouterr().err
+    assert made(out) == before
+
+
+def test_what_a_shard_noted_stands_until_it_comes_to_the_scan_again(tmp_path: Path, scans: list[Path]) -> None:
+    out = tmp_path / "out"
+    detect(scans, out, "1/1")
+    before = collected(out, 2)["scans"]
+    scans[0].write_bytes(b"damaged")
+    scans[1].unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("CoWLandmarksLib.pipeline.batch.ScanBatch.run", _stopped)
+        assert detect(scans, out, "1/1", "--resume") == 1
+    assert collected(out, 2)["scans"] == before
+
+
+def _stopped(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/0", "-1/2", ""])

@@ -20,15 +20,16 @@ from .command_line import (
     chosen_delivery,
     path_argument,
 )
-from .run_options import add_run_options, doubt_about_settings
+from .run_options import add_run_options, doubts_about_settings
 
 if TYPE_CHECKING:
     from ..core.anatomy import Anatomy
     from ..core.artery_map import ArteryMap
     from ..core.detection import Detection
     from ..core.volume import Volume
-    from ..pipeline.batch import ArteryFinder, BatchOptions, LandmarkDetector
+    from ..pipeline.batch import ArteryFinder, BatchOptions, LandmarkDetector, ScanBatch
     from ..pipeline.outcome import ScanOutcome
+    from .batch_run import BatchRun
 
 SAMPLE_FILE = Path(__file__).parent.parent / "Resources" / "sample_mra.nii.gz"
 
@@ -83,27 +84,35 @@ def _detect(
     scans = _scans(arguments)
     if arguments.no_arteries and (arguments.labels is not None or arguments.vtp):
         raise UsageError("--labels and --vtp are of the arteries; leave out --no-arteries.")
+    for doubt in doubts_about_settings(arguments):
+        events(Event(EventKind.WARNING, doubt))
     from ..pipeline.batch import ScanBatch  # start-up time
-    from ..pipeline.outcome import overall  # start-up time
     from .batch_run import batch_run  # start-up time
 
     detector, anatomy = made_detector(make_detector, arguments)
     delivery = chosen_delivery(arguments, anatomy, arguments.heatmaps)
     options = _batch_options(arguments, anatomy, events)
-    if (doubt := doubt_about_settings(arguments)) is not None:
-        events(Event(EventKind.WARNING, doubt))
-    run = batch_run(arguments, scans, anatomy)
-    batch = ScanBatch(
-        detector,
-        delivery,
-        options,
-        interruption.watching(events),
-        memory.read,
-        uninterrupted=interruption.deferred,
-        find_arteries=None if arguments.no_arteries else _artery_finder(anatomy, memory),
-        layout=run.layout,
-        records=run.records,
-    )
+    with batch_run(arguments, scans, anatomy) as run:
+        batch = ScanBatch(
+            detector,
+            delivery,
+            options,
+            interruption.watching(events),
+            memory.read,
+            uninterrupted=interruption.deferred,
+            find_arteries=None if arguments.no_arteries else _artery_finder(anatomy, memory),
+            layout=run.layout,
+            records=run.records,
+        )
+        return _worked_through(batch, run, arguments, events, interruption)
+
+
+def _worked_through(
+    batch: ScanBatch, run: BatchRun, arguments: argparse.Namespace, events: EventSink, interruption: Interruption
+) -> ExitCode:
+    """Run the batch and say what became of it; after an interrupt, what stands by then."""
+    from ..pipeline.outcome import overall  # start-up time
+
     try:
         outcomes = batch.run(run.scans, run.part)
         with interruption.deferred():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,23 @@ if TYPE_CHECKING:
 
 _NOT_KEPT = (
     *("help", "scans", "sample", "out", "force", "json_progress", "debug"),
-    *("resume", "shard", "settings", "with_paths", "settings_by"),
+    *("resume", "shard", "settings", "with_paths", "origin_of_settings"),
 )
 _PRIVATE = ("model", "hint", "series")
 """Options whose value may name a file or a person: run.json keeps their hash."""
-WRITTEN_BY = "settings_by"
-"""Under this name `arguments` hold the program that wrote their settings file."""
+_ORIGIN = "origin_of_settings"
+"""Under this name `arguments` hold the `SettingsOrigin` of their settings file."""
 SHIPPED = "shipped"
 """The origin of the model that comes with the program."""
+
+
+@dataclass(frozen=True)
+class SettingsOrigin:
+    """Which program wrote the settings in `path`; `hashes` are those of the private options that were given then."""
+
+    path: Path
+    program: str
+    hashes: Mapping[str, str]
 
 
 def shard_argument(text: str) -> tuple[int, int]:
@@ -52,6 +62,7 @@ def _take(parser: argparse.ArgumentParser, kept: Mapping[str, argparse.Action], 
     from ..files.run_manifest import read_run_settings  # start-up time
 
     settings, values = read_run_settings(path)
+    hashes = {"model": settings.model["sha256"]}
     defaults: dict[str, Any] = {}
     for name, value in settings.options.items():
         action = kept.get(name)
@@ -60,34 +71,22 @@ def _take(parser: argparse.ArgumentParser, kept: Mapping[str, argparse.Action], 
                 f"'{path}' holds the option '{name}', which this version does not know; use the program that wrote it "
                 f"({settings.program})."
             )
-        if name in _PRIVATE and value is not None:
-            if name in values:
-                defaults[name] = action.type(values[name]) if callable(action.type) else values[name]
-            else:
-                action.required = True
-        else:
+        if name not in _PRIVATE:
             defaults[name] = _checked(action, value, path)
-    _take_model(kept["model"], settings.model, values.get("model"))
-    parser.set_defaults(**defaults, **{WRITTEN_BY: settings.program})
+        elif value is not None:
+            hashes[name] = str(value)
+    for name, text in values.items():
+        if name in _PRIVATE and name in kept and text:
+            convert = kept[name].type
+            defaults[name] = convert(text) if callable(convert) else text
+    parser.set_defaults(**defaults, **{_ORIGIN: SettingsOrigin(path, settings.program, hashes)})
 
 
 def _checked(action: argparse.Action, value: Any, path: Path) -> Any:
-    flag = action.nargs == 0
-    if isinstance(value, bool) is not flag or (action.choices is not None and value not in action.choices):
+    of_its_kind = isinstance(value, bool) if action.nargs == 0 else value is None or isinstance(value, str)
+    if not of_its_kind or (action.choices is not None and value not in action.choices):
         raise ConfigurationError(f"'{path}' holds a wrong value for {action.option_strings[0]} ({value}); correct it.")
     return value
-
-
-def _take_model(action: argparse.Action, model: Mapping[str, str], path: str | None) -> None:
-    """The model of the settings: the one that is shipped, or that of `path`; else it has to be given again."""
-    from ..detect.model import DEFAULT_MODEL_FILE  # start-up time
-
-    shipped = model.get("origin") == SHIPPED
-    place = DEFAULT_MODEL_FILE if shipped else Path(path or "")
-    if place.is_file() and _file_hash(place) == model["sha256"]:
-        action.default = None if shipped else place
-    else:
-        action.required = True
 
 
 def _add_opposites(parser: argparse.ArgumentParser, flags: list[argparse.Action]) -> None:
@@ -113,12 +112,33 @@ def settings_of(arguments: argparse.Namespace) -> RunSettings:
     return RunSettings(PROGRAM, {"sha256": _file_hash(model), "origin": origin}, options)
 
 
-def doubt_about_settings(arguments: argparse.Namespace) -> str | None:
-    """A warning where another version of the program wrote the settings."""
-    written_by = getattr(arguments, WRITTEN_BY, PROGRAM)
-    if written_by == PROGRAM:
-        return None
-    return f"The settings were written by {written_by}; {PROGRAM} may give other results with the same options."
+def doubts_about_settings(arguments: argparse.Namespace) -> list[str]:
+    """Warnings where program, model, hint or series are not those of the settings file of a call.
+
+    Raises ConfigurationError where the settings need one of these files or names, and the call does not give it.
+    """
+    from ..detect.model import DEFAULT_MODEL_FILE  # start-up time
+
+    origin: SettingsOrigin | None = getattr(arguments, _ORIGIN, None)
+    if origin is None:
+        return []
+    doubts = []
+    if origin.program != PROGRAM:
+        doubts.append(
+            f"The settings were written by {origin.program}; {PROGRAM} may give other results with the same options."
+        )
+    for name, sha256 in origin.hashes.items():
+        given = getattr(arguments, name)
+        value = DEFAULT_MODEL_FILE if name == "model" and given is None else given
+        if value is not None and _hashed(value) == sha256:
+            continue
+        if given is None:
+            raise ConfigurationError(
+                f"'{origin.path}' was written with another {name} (SHA-256 {sha256[:12]}...), which it does not hold; "
+                f"give it with --{name}."
+            )
+        doubts.append(f"This is not the {name} of the settings (SHA-256 {sha256[:12]}...), so results may differ.")
+    return doubts
 
 
 def private_values(arguments: argparse.Namespace) -> Mapping[str, str]:

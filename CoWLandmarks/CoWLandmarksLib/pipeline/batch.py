@@ -136,6 +136,7 @@ class ScanBatch:
             name = records.name_of_bytes(work.digest)
         force = self._options.force
         if name is not None:
+            self._keep_others_off(name, delivering)
             earlier = None if records is None else records.finished(name, work.digest)
             if earlier is not None:
                 return self._delivered(work, name, *earlier, progress, earlier=True)
@@ -145,6 +146,7 @@ class ScanBatch:
         volume = self._read(work.scan, self._options.series)
         if name is None:
             name = names.claim(volume.name) if records is None else records.new_name(volume.name, work.digest, names)
+            self._keep_others_off(name, delivering)
             force = self._may_replace(name)
         volume = replace(volume, name=PurePosixPath(name).name)
         for warning in volume.warnings:
@@ -158,6 +160,10 @@ class ScanBatch:
             if warning not in volume.warnings:
                 progress.warning(warning)
         return self._delivered(work, name, detection, summary, progress)
+
+    def _keep_others_off(self, name: str, delivering: ExitStack) -> None:
+        if self._records is not None:
+            delivering.enter_context(self._records.alone(name))
 
     def _may_replace(self, name: str) -> bool:
         force = self._options.force
@@ -196,7 +202,7 @@ class ScanBatch:
             work.seconds,
             folder,
             shown,
-            detection,
+            replace(detection, heatmaps=()),  # thousands of scans have to fit into memory
             summary,
             earlier=earlier,
             name=PurePosixPath(name).name,

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..core.detection import Detection
 from ..core.errors import AnnotationError, ConfigurationError, OutputError, VolumeError
 from ..files.detection_files import read_detection_json
-from ..files.result_folders import DETECTION_FILE, PICTURE_FILE, RESULT_MARK, SHARD_FOLDER, ResultNames
+from ..files.result_folders import (
+    DETECTION_FILE,
+    PICTURE_FILE,
+    RESULT_MARK,
+    SHARD_FOLDER,
+    ResultNames,
+    make_folders,
+    remove_if_empty,
+)
 from ..files.result_layout import ResultLayout
-from ..files.result_record import RunSettings, changed_since, read_record, record_of
+from ..files.result_record import ResultRecord, RunSettings, changed_since, read_record, record_of
 from ..files.run_manifest import ScanEntry, ShardManifest, read_shards
 from ..io.scan_hash import scan_sha256
+from ..jobs.process_lock import process_lock
+
+_QUOTED = re.compile(r"'(?:[^']|'(?=\w))*'|\"[^\"]*\"")
+"""What a sentence quotes; the apostrophe in a name (O'Brien) is followed by a letter, the closing one is not."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,7 @@ class BatchRecords:
         settings: RunSettings,
         *,
         resume: bool = False,
+        force: bool = False,
         shard: Shard | None = None,
         with_paths: bool = False,
     ) -> None:
@@ -53,23 +69,74 @@ class BatchRecords:
         self._layout = layout
         self._settings = settings
         self._resume = resume
+        self._force = force
         self._shard = shard
         self._with_paths = with_paths
+        self._noted: dict[int, ScanEntry] = {}
         self.entries: list[ScanEntry] = []
 
-    def begin(self) -> None:
-        """Write the empty manifest of the shard; raises ConfigurationError if the others share another batch."""
-        if self._shard is None:
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Write the manifest of the shard, and let no other process work on that shard while the block lasts.
+
+        What an earlier call noted of its scans stands until this one comes to them. Raises ConfigurationError if
+        another process works on the shard, if the other shards share another batch, or if it was begun before and the
+        call neither resumes nor replaces results.
+        """
+        shard = self._shard
+        if shard is None:
+            yield
             return
-        here = (self._shard.count, self._shard.scans, self._settings.identity)
+        folder = self._directory / SHARD_FOLDER
+        with self._only_process(folder / f"{shard.number}-of-{shard.count}.lock") as mine:
+            if not mine:
+                raise ConfigurationError(
+                    f"Another process works on shard {shard.number}/{shard.count} in '{folder}'; wait for its end."
+                )
+            self._take_up(shard, folder)
+            self._write_manifest(shard)
+            yield
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Let no other process that resumes make the result of this name meanwhile; raises OutputError if one does."""
+        if not self._resume:
+            yield
+            return
+        with self._only_process(self._directory / f".{PurePosixPath(name).name}.lock") as mine:
+            if not mine:
+                raise OutputError(
+                    f"Another process is making '{self._layout.shown(name)}'; wait for its end and use --resume."
+                )
+            yield
+
+    @staticmethod
+    @contextmanager
+    def _only_process(lock: Path) -> Iterator[bool]:
+        made: list[Path] = []
+        with suppress(OSError):  # no lock then; writing the result will say what is wrong
+            made = make_folders(lock.parent)
+        try:
+            with process_lock(lock) as mine:
+                yield mine
+        finally:
+            remove_if_empty(made)
+
+    def _take_up(self, shard: Shard, folder: Path) -> None:
+        here = (shard.count, shard.scans, self._settings.identity)
         for other in read_shards(self._directory):
             if (other.shards, other.scans, other.settings.identity) != here:
-                folder = self._directory / SHARD_FOLDER
                 raise ConfigurationError(
                     f"Shard {other.shard}/{other.shards} in '{folder}' has other scans, options or another number of "
                     f"shards; when no job works there, remove '{folder}' and start all shards with --resume."
                 )
-        self._write_manifest(self._shard)
+            if other.shard == shard.number:
+                if not self._resume and not self._force:
+                    raise ConfigurationError(
+                        f"Shard {shard.number}/{shard.count} in '{folder}' was begun before; use --resume to go on, or "
+                        "--force to make its results again."
+                    )
+                self._noted = {entry.number: entry for entry in other.entries}
 
     def digest(self, scan: Path) -> str | None:
         """The hash of a scan; None where it cannot be read, which reading it will explain."""
@@ -143,13 +210,17 @@ class BatchRecords:
     def delivered(self, number: int, scan: Path, named: bool, name: str) -> None:
         """Add the entry of a result that stands; `named`: the path of the scan names its result."""
         label, path = self._shown(number, scan, named)
-        self._add(entry_of(number, label, path, name, self._layout.record(name), self._directory))
+        file = self._layout.record(name)
+        record = read_record(file)
+        if record is None:
+            raise OutputError(f"'{file}' cannot be read, although the result was delivered; check the disk.")
+        self._add(entry_of(number, label, path, name, record, file.parent.relative_to(self._directory)))
 
     def failed(self, number: int, scan: Path, named: bool, digest: str | None, seconds: float, error: str) -> None:
         """Add the entry of a scan without a result."""
         label, path = self._shown(number, scan, named)
         if not self._with_paths:
-            error = error.replace(str(scan), label).replace(str(scan.parent.absolute()), "")
+            error = _QUOTED.sub(f"'{label}'", error.replace(str(scan), label))
         self._add(ScanEntry(number, label, path, digest, seconds, error=error))
 
     def _shown(self, number: int, scan: Path, named: bool) -> tuple[str, str]:
@@ -165,15 +236,13 @@ class BatchRecords:
 
     def _write_manifest(self, shard: Shard) -> None:
         numbers = (shard.number, shard.count, shard.scans, shard.total)
-        ShardManifest(*numbers, self._settings, self.entries).write(self._directory)
+        noted = {**self._noted, **{entry.number: entry for entry in self.entries}}
+        entries = [entry for _, entry in sorted(noted.items())]
+        ShardManifest(*numbers, self._settings, entries).write(self._directory)
 
 
-def entry_of(number: int, label: str, scan: str, result: str, path: Path, directory: Path) -> ScanEntry:
-    """The entry of a `result` with the record `path`; raises OutputError where that is gone."""
-    record = read_record(path)
-    if record is None:
-        raise OutputError(f"'{path}' cannot be read, although the result was delivered; check the disk.")
-    place = path.parent.relative_to(directory)
+def entry_of(number: int, label: str, scan: str, result: str, record: ResultRecord, place: Path) -> ScanEntry:
+    """The entry of a `result` with its `record`, whose files lie in `place` (from the directory of the batch)."""
     picture = record.named(PICTURE_FILE)
     return ScanEntry(
         number,

@@ -60,7 +60,7 @@ def collect(directory: Path) -> Collection:
 def _entry(path: Path, name: str, record: ResultRecord, known: ScanEntry | None, directory: Path) -> ScanEntry:
     number = 0 if known is None else known.number
     label, scan = (name, "") if known is None else (known.scan, known.path)
-    entry = entry_of(number, label, scan, name, path, directory)
+    entry = entry_of(number, label, scan, name, record, path.parent.relative_to(directory))
     if record.is_whole(path.parent):
         return entry
     return replace(entry, error="The result is not whole; run again with --resume.")
