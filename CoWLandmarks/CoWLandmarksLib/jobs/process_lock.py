@@ -51,11 +51,11 @@ def _locked(path: Path) -> int:
 def _lock(file: int) -> None:
     try:
         if sys.platform == "win32":
-            import msvcrt
+            import msvcrt  # Windows only
 
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         else:
-            import fcntl
+            import fcntl  # optional
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
