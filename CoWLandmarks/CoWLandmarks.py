@@ -37,7 +37,7 @@ class CoWLandmarks(ScriptedLoadableModule):
         self.parent.contributors = ["CoW Landmarks contributors"]
         self.parent.helpText = _(
             "Finds the 19 landmarks that divide the Circle of Willis into 20 arteries, "
-            "on brain MR and CT angiograms.<br>"
+            "on brain MR and CT angiograms. Each of them with pictures: Docs/landmarks.md of the source code.<br>"
             "<b>For research only. This is not a medical device and must not be used for diagnosis or treatment.</b>"
         )
         self.parent.acknowledgementText = _(
