@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
 
 from ..core.anatomy import Anatomy, Artery
 from ..core.artery_map import ArteryState
+from ..core.declaration import Declaration
 from ..core.detection import LandmarkEstimate, LandmarkState
 
 SAME_PLACE_MM = 0.6
@@ -35,7 +36,7 @@ class Ends:
 
     `beyond` is the landmark outside the scan towards which it runs to the edge (TO_EDGE, ACROSS). With Way.NONE
     `state` and `reason` say why it is not traced. `by_rule` is set where both ends were placed by the fallback of their
-    definition: whoever placed them did not see the artery.
+    definition: whoever placed them did not see the artery. `declared` is what a person says of the artery.
     """
 
     way: Way
@@ -45,6 +46,17 @@ class Ends:
     reason: str = ""
     by_rule: bool = False
     beyond: str | None = None
+    declared: Declaration | None = field(default=None, compare=False)
+
+    @property
+    def surely_present(self) -> bool:
+        """Whether a person says that the artery is there."""
+        return self.declared is not None and self.declared.present
+
+    @property
+    def waypoints(self) -> tuple[tuple[float, float, float], ...]:
+        """RAS mm of the points that a person leads it through, from its start to its end."""
+        return () if self.declared is None else self.declared.waypoints
 
 
 def ends_of(artery: Artery, landmarks: Mapping[str, LandmarkEstimate], positions: Mapping[str, np.ndarray]) -> Ends:

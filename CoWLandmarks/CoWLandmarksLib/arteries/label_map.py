@@ -20,7 +20,8 @@ class Tube:
     """An artery to be labelled.
 
     `open_start`, `open_end`: no other artery goes on there, so a plane cuts it off. Its lumen counts as at most
-    `widest_mm` (radius) wide, because where it leaves a wider artery that one's wall is seen.
+    `widest_mm` (radius) wide, because where it leaves a wider artery that one's wall is seen. With `claims` it has its
+    lumen even where all of that is nearer to the axes of others.
     """
 
     label: int
@@ -28,6 +29,7 @@ class Tube:
     open_start: bool
     open_end: bool
     widest_mm: float
+    claims: bool = False
 
 
 def label_map(grid: Grid, tubes: Sequence[Tube]) -> np.ndarray:
@@ -39,6 +41,9 @@ def label_map(grid: Grid, tubes: Sequence[Tube]) -> np.ndarray:
         closer = nearness < depth[voxels]
         depth[voxels[closer]] = nearness[closer]
         labels[voxels[closer]] = tube.label
+    for tube in tubes:
+        if tube.claims and not (labels == tube.label).any():
+            labels[_voxels_of(grid, tube)[0]] = tube.label
     return labels.reshape(grid.shape)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..core.anatomy import Anatomy, Artery
+from .declared import joined
 from .ends import Ends, Way
 from .lumen import CrossSections, centred
 from .measures import counterpart_codes
@@ -52,7 +54,8 @@ class ArteryPairs:
         for bridge in bridges:
             fed = next(a for a in hanging if a is not bridge and ends[a.code] == ends[bridge.code])
             other = sections.get(counterpart_codes(self._anatomy).get(fed.code, ""))
-            paths = self._router.across(fed, ends[fed.code], self._points, [] if other is None else [other])
+            both = replace(ends[fed.code], declared=joined(ends[bridge.code].declared, ends[fed.code].declared))
+            paths = self._router.across(fed, both, self._points, [] if other is None else [other])
             if paths is None:
                 continue
             traced = centred(self._region, paths[1])
@@ -64,8 +67,8 @@ class ArteryPairs:
     def part(self, sections: dict[str, CrossSections], kept: Iterable[str]) -> dict[str, str]:
         """Where an artery took the vessel of its counterpart, let one of the two keep out of it if it finds another.
 
-        Where it finds none the fainter one is taken out of `sections`, but for those that are `kept`; returns which
-        was taken out, with its counterpart.
+        Where it finds none the fainter one is taken out of `sections`, but for those that are `kept` or that a person
+        says are there; returns which was taken out, with its counterpart.
         """
         ends, merged = self._ends, {}
         for code, other in counterpart_codes(self._anatomy).items():
@@ -76,7 +79,7 @@ class ArteryPairs:
             side_by_side = self._side_by_side(code, other, sections)
             options = []
             for first, second in ((code, other), (other, code)):
-                if second in kept or ends[second].way is Way.ACROSS:
+                if second in kept or ends[second].way is Way.ACROSS or ends[second].waypoints:
                     continue
                 gap_share = GAP_SHARE
                 if side_by_side:
@@ -96,7 +99,10 @@ class ArteryPairs:
                     sections[first] = centred(without(self._region, traced), sections[first].points)
                 continue
             # One vessel for both: an azygos artery, or a second one too near or too thin to be separated from it.
-            fainter = sorted((code, other), key=lambda c: (c in kept, float(_contrast(sections[c]).mean())))[0]
+            doubtful = [c for c in (code, other) if c not in kept and not ends[c].surely_present]
+            if not doubtful:
+                continue
+            fainter = min(doubtful, key=lambda c: float(_contrast(sections[c]).mean()))
             del sections[fainter]
             merged[fainter] = other if fainter == code else code
         return merged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,6 +33,8 @@ EDGE_BELOW_MM = 4.0
 EXIT_COST = 4.0
 """Cost of a millimetre between where a path leaves the scan and where it should: a clear vessel is followed rather than
 left, and tissue is not crossed for it."""
+WAYPOINT_ERROR_MM = 2.0
+"""A waypoint is moved to the centre of its vessel as a landmark with this expected error is."""
 FARTHER = (1.0, 1.7, 2.6)
 """Where no way leads to the edge, one is looked for this many times as far away as the landmark beyond is expected."""
 
@@ -48,19 +51,31 @@ class Router:
     ) -> np.ndarray | None:
         """Path (n, 3) RAS mm of an artery from start to end; None where none can be found.
 
-        `points` are the landmarks by code; the lumens of `taken` are avoided away from the artery's own ends.
+        `points` are the landmarks by code; the lumens of `taken` are avoided away from the artery's own ends, unless a
+        waypoint lies in them.
         """
+        through = [self._costs.snapped(np.array(place), WAYPOINT_ERROR_MM) for place in ends.waypoints]
+        taken = [sections for sections in taken if not any(_lies_in(place, sections) for place in through)]
         if ends.beyond is not None:
             known = str(ends.start or ends.end)
-            path = self._to_edge(known, ends.beyond, points, taken)
+            stops = [points[known], *(through if ends.start else through[::-1])]
+            path = _joined(self._along(stops, taken), self._to_edge(known, ends.beyond, stops[-1], taken))
             return path if path is None or ends.start else path[::-1]
         if ends.way in (Way.BETWEEN, Way.ACROSS):
-            first, last = points[str(ends.start)], points[str(ends.end)]
-            costs = self._costs.ways(corridor_between(self._costs.grid, first, last), first, last, taken)
-            return self._to_points(costs, costs.node_near(self._costs.voxel(last)), first, last)
+            return self._along([points[str(ends.start)], *through, points[str(ends.end)]], taken)
         if ends.way is Way.BASILAR:
-            return self._basilar(points[str(ends.end)])
+            stops = [*through, points[str(ends.end)]]
+            return _joined(self._basilar(stops[0]), self._along(stops, taken))
         return None
+
+    def _along(self, stops: Sequence[np.ndarray], taken: Sequence[CrossSections]) -> np.ndarray | None:
+        """Path (n, 3) from stop to stop (RAS mm); None where one of its legs cannot be found."""
+        path: np.ndarray | None = stops[0][None]
+        for first, last in pairwise(stops):
+            costs = self._costs.ways(corridor_between(self._costs.grid, first, last), first, last, taken)
+            leg = self._to_points(costs, costs.node_near(self._costs.voxel(last)), first, last)
+            path = _joined(path, leg)
+        return path
 
     def beside(self, ends: Ends, points: Mapping[str, np.ndarray], first: CrossSections) -> CrossSections | None:
         """An artery traced in the scan without the artery `first` that it touches; None where no path is found."""
@@ -100,11 +115,9 @@ class Router:
         places = self._costs.places(voxels)
         return np.concatenate([first[None], places[1:-1], (places[-1] if last is None else last)[None]])
 
-    def _to_edge(
-        self, known: str, beyond: str, points: Mapping[str, np.ndarray], taken: Sequence[CrossSections]
-    ) -> np.ndarray | None:
-        """From a known landmark towards where one outside is expected, to the edge of the scan or of its signal."""
-        start = points[known]
+    def _to_edge(self, known: str, beyond: str, start: np.ndarray, taken: Sequence[CrossSections]) -> np.ndarray | None:
+        """From `start`, a known landmark or beyond it, towards where one outside is expected, to the edge of the scan
+        or of its signal."""
         offset = self._expected(beyond) - self._expected(known)
         for farther in FARTHER:
             towards = start + farther * offset
@@ -152,6 +165,17 @@ class Router:
             if parted is not None and length[parted] > SHORTEST_BASILAR_MM:
                 end = min(float(length[parted]), LONGEST_BASILAR_MM)
         return way[: max(int(np.searchsorted(length, end, side="right")), 2)][::-1]
+
+
+def _joined(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    """One path (n, 3) of two, the second of which begins where the first one ends; None where one is missing."""
+    return None if first is None or second is None else np.concatenate([first, second[1:]])
+
+
+def _lies_in(place: np.ndarray, sections: CrossSections) -> bool:
+    away = np.linalg.norm(sections.points - place, axis=1)
+    nearest = int(away.argmin())
+    return bool(away[nearest] < sections.radius[nearest])
 
 
 def _to_box(to_scan: np.ndarray, tip: np.ndarray) -> np.ndarray:

@@ -10,9 +10,11 @@ import numpy as np
 from ..core.anatomy import Anatomy, Artery
 from ..core.artery_map import ArteryMap, ArteryState, ArteryTrace
 from ..core.circle_variant import summary_of
+from ..core.declaration import Declarations
 from ..core.detection import LandmarkEstimate
 from ..core.volume import Modality, Volume
 from ..detect.orientation import StorageAxes, seen_along_ras
+from .declared import as_declared, check_waypoints, concerned, declared_ends, keep_out, waypoints_by_name
 from .ends import Ends, Way, ends_across, ends_of, positions_in_scan
 from .label_map import Tube, label_map
 from .lumen import CrossSections, arc_length, centred, cross_sections
@@ -59,13 +61,21 @@ class ArteryTracer:
         self._modality = modality
         self._anatomy = anatomy
         self._last = None if previous is None else self._turned(previous)
+        self._declared: Declarations = {} if previous is None else previous.declared
         self.surroundings = surroundings
         self._sections: dict[str, CrossSections] = {}
         self._merged: dict[str, str] = {}
         self.evidence: dict[str, PathEvidence] = {}
 
-    def trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
-        """All arteries between these landmarks (RAS mm of the scan)."""
+    def trace(self, landmarks: Sequence[LandmarkEstimate], declared: Declarations | None = None) -> ArteryMap:
+        """All arteries between these landmarks (RAS mm of the scan), as a person declares them.
+
+        Without `declared` what was declared before holds. Raises AnnotationError for a waypoint outside the scan or
+        away from its artery; nothing has changed then.
+        """
+        declared = self._declared if declared is None else declared
+        check_waypoints(declared, self._ends(landmarks, declared)[0], self._anatomy, self._volume.grid)
+        self._declared = declared
         found = self._trace(landmarks)
         labels, start = self._order.turned_back(found.labels, found.start)
         return replace(found, labels=np.ascontiguousarray(labels), start=start, scan_grid=self._stored)
@@ -75,13 +85,14 @@ class ArteryTracer:
         return replace(stored, labels=np.ascontiguousarray(labels), start=start, scan_grid=self._volume.grid)
 
     def _trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
-        positions, ends = self._ends(landmarks)
+        positions, ends = self._ends(landmarks, self._declared)
         before = self._last
         hanging = self._hanging(positions, ends, before)
         if not positions:
-            traces = tuple(_not_traced(code, found) for code, found in ends.items())
+            traces = tuple(as_declared(_not_traced(code, found), self._declared) for code, found in ends.items())
             nothing = np.zeros((0, 0, 0), np.uint8)
-            self._last = ArteryMap(traces, nothing, (0, 0, 0), self._volume.grid, summary_of(traces), tuple(landmarks))
+            grid, summary = self._volume.grid, summary_of(traces)
+            self._last = ArteryMap(traces, nothing, (0, 0, 0), grid, summary, tuple(landmarks), declared=self._declared)
             return self._last
         surroundings = self._surroundings_of(positions, before)
         region, costs, router = surroundings.region, surroundings.costs, surroundings.router
@@ -107,6 +118,13 @@ class ArteryTracer:
             if not artery.optional and (found := find(artery, list(sections.values()) if beyond else ())) is not None:
                 sections[artery.code] = found
         absent = self._trace_optional([a for a in between if a.optional], ends, sections, find)
+        keep_out(
+            self._anatomy,
+            [artery.code for artery in between if artery.code not in absent],
+            ends,
+            sections,
+            lambda code, taken: find(self._anatomy.artery(code), taken),
+        )
         pairs = ArteryPairs(self._anatomy, region, router, ends, points)
         pairs.trace_across(hanging, sections)
         self._merged = pairs.part(sections, kept)
@@ -120,7 +138,9 @@ class ArteryTracer:
         self._last = self._map_of(landmarks, hanging, ends, region, before)
         return self._last
 
-    def _ends(self, landmarks: Sequence[LandmarkEstimate]) -> tuple[dict[str, np.ndarray], dict[str, Ends]]:
+    def _ends(
+        self, landmarks: Sequence[LandmarkEstimate], declared: Declarations
+    ) -> tuple[dict[str, np.ndarray], dict[str, Ends]]:
         """RAS mm of the landmarks inside the scan by code, and the ends of every artery."""
         given = {estimate.code: estimate for estimate in landmarks}
         depth = {
@@ -130,7 +150,8 @@ class ArteryTracer:
         }
         positions = positions_in_scan(given, depth, self._anatomy)
         ends = {artery.code: ends_of(artery, given, positions) for artery in self._anatomy.arteries}
-        return positions, ends_across(ends, given, positions, self._anatomy)
+        ends = ends_across(ends, given, positions, self._anatomy)
+        return positions, declared_ends(ends, declared, given, positions, self._anatomy)
 
     def _hanging(
         self, positions: Mapping[str, np.ndarray], ends: Mapping[str, Ends], before: ArteryMap | None
@@ -138,7 +159,7 @@ class ArteryTracer:
         """Arteries that have to be traced: all at first, later those that hang on a changed landmark."""
         if before is None:
             return list(self._anatomy.arteries)
-        old_positions, old_ends = self._ends(before.landmarks)
+        old_positions, old_ends = self._ends(before.landmarks, before.declared)
 
         def moved(code: str | None) -> bool:
             here, there = positions.get(str(code)), old_positions.get(str(code))
@@ -152,6 +173,7 @@ class ArteryTracer:
             if ends[artery.code] != old_ends[artery.code]
             or any(moved(code) for code in (artery.start, artery.end, ends[artery.code].start, ends[artery.code].end))
         }
+        hanging |= concerned(before.declared, self._declared, self._anatomy)
         # One that could not be distinguished from its neighbours gets another try when one of them may have changed.
         if hanging:
             hanging |= {
@@ -166,8 +188,8 @@ class ArteryTracer:
 
         Which these are must not depend on what happens to be kept, or a persistent process would give other results.
         """
-        anchors = {} if before is None else before.anchors or anchors_at(self._ends(before.landmarks)[0])
-        if not holds(anchors, self._volume, self._anatomy, positions):
+        anchors = {} if before is None else before.anchors or anchors_at(self._ends(before.landmarks, {})[0])
+        if not holds(anchors, self._volume, self._anatomy, {**positions, **waypoints_by_name(self._declared)}):
             anchors = anchors_at(positions)
         kept = self.surroundings
         if kept is None or not kept.are_for(anchors, self._modality, self._anatomy):
@@ -231,6 +253,8 @@ class ArteryTracer:
         return evidence(own, [other for other in others if other is not own], typical, region.noise, whole=whole)
 
     def _judged(self, code: str, found: PathEvidence, ends: Mapping[str, Ends]) -> Judgement:
+        if ends[code].surely_present:
+            return Judgement(True, 1.0, "")
         # An artery that the other side feeds shows that the midline artery is there.
         optional = self._anatomy.artery(code).optional and ends[code].way is not Way.ACROSS
         return judge(found, optional=optional, unseen=ends[code].by_rule, prior_bias=prior_bias(code))
@@ -249,6 +273,7 @@ class ArteryTracer:
         # A midline artery that only feeds one across is not there without that one.
         fed = {ends[code] for code in present if self._anatomy.artery(code).side != "midline"}
         lost = {code for code in judgements if ends[code].way is Way.ACROSS and ends[code] not in fed}
+        lost -= {code for code in lost if ends[code].surely_present}
         judgements = {code: judgement for code, judgement in judgements.items() if code not in lost}
         present -= lost
         kept = {trace.code: trace for trace in before.arteries} if before is not None else {}
@@ -257,7 +282,8 @@ class ArteryTracer:
         present_all = present | {code for code, trace in kept.items() if trace.traced}
         for code in [code for code in self._sections if code not in present_all]:
             del self._sections[code]
-        labels = label_map(region.grid, [self._tube(code, present_all) for code in sorted(present)])
+        tubes = [replace(self._tube(code, present_all), claims=ends[code].surely_present) for code in sorted(present)]
+        labels = label_map(region.grid, tubes)
         if before is not None:
             stay = before.labels_on(region.start, region.grid.shape, [self._anatomy.artery(c).label for c in kept])
             labels = np.where(stay > 0, stay, labels)
@@ -297,10 +323,10 @@ class ArteryTracer:
                         measures,
                     )
                 )
-        final = with_side_ratios(traces, self._anatomy)
+        final = with_side_ratios([as_declared(trace, self._declared) for trace in traces], self._anatomy)
         grid, summary = self._volume.grid, summary_of(final)
         anchors = {} if self.surroundings is None else self.surroundings.anchors
-        return ArteryMap(final, labels, region.start, grid, summary, tuple(landmarks), anchors)
+        return ArteryMap(final, labels, region.start, grid, summary, tuple(landmarks), anchors, self._declared)
 
     def _as_wide_as_it_goes_on(self, artery: Artery) -> CrossSections:
         """Its cross-sections; a part shorter than it is wide (C5) is little wider than the artery it goes on as.

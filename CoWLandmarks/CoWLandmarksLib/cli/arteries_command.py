@@ -40,6 +40,13 @@ def add_arteries(commands: Any) -> None:
         type=path_argument,
         help="earlier result folder of the scan: trace only what has changed",
     )
+    arteries.add_argument(
+        "--declare",
+        metavar="CODE=WHAT",
+        action="append",
+        default=[],
+        help="what you say of an artery: present, absent, a point R,A,S (mm) that it leads through; auto takes it back",
+    )
     arteries.add_argument("--modality", choices=["auto", "mra", "cta"], default="auto", help="default: auto")
     add_series(arteries)
     add_delivery(arteries)
@@ -53,7 +60,7 @@ def _arteries(
     arguments: argparse.Namespace, events: EventSink, _: object, interruption: Interruption, memory: ScanMemory
 ) -> int:
     from ..core.volume import Modality  # start-up time
-    from ..files.markups import read_annotation  # start-up time
+    from ..files.markups import read_annotation, read_declared  # start-up time
     from ..pipeline.correction import retraced  # start-up time
 
     anatomy = default_anatomy()
@@ -68,7 +75,10 @@ def _arteries(
     check_free(arguments.out, volume.name, arguments.force)
     modality = None if arguments.modality == "auto" else Modality(arguments.modality)
     events(Event(EventKind.STAGE, "tracing the arteries", "arteries", 0.2))
-    detection, found = retraced(volume, landmarks, anatomy, modality, arguments.previous, memory)
+    declared = read_declared(arguments.landmarks, anatomy)
+    detection, found = retraced(
+        volume, landmarks, anatomy, modality, arguments.previous, memory, declared, arguments.declare
+    )
     for warning in dict.fromkeys((*foreign, *detection.warnings)):
         events(Event(EventKind.WARNING, warning, scan=volume.name))
     left_alone = interruption.deferred

@@ -8,6 +8,7 @@ from enum import Enum
 
 import numpy as np
 
+from .declaration import Declarations
 from .detection import LandmarkEstimate
 from .volume import Grid, Volume
 
@@ -70,7 +71,8 @@ class ArteryMap:
 
     `labels` uint8 [k, j, i] is a crop of the scan's own grid that begins at voxel `start` (i, j, k); beyond it there is
     no label. `summary` is the variant of the circle as text, `landmarks` are those it was traced between.
-    `anchors` (RAS mm by code) are those that crop and cost map were made for (arteries/surroundings.py).
+    `anchors` (RAS mm by code) are those that crop and cost map were made for (arteries/surroundings.py). `declared` is
+    what a person said of arteries.
     """
 
     arteries: tuple[ArteryTrace, ...]
@@ -80,6 +82,7 @@ class ArteryMap:
     summary: str
     landmarks: tuple[LandmarkEstimate, ...] = ()
     anchors: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    declared: Declarations = field(default_factory=dict)
 
     @property
     def absent(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..core.anatomy import Anatomy
 from ..core.artery_map import ArteryMap
+from ..core.declaration import Declarations
 from ..core.detection import NOT_PLACED, Detection
 from ..core.errors import OutputError
 from .arteries_files import segmentation_fields, write_arteries_csv
@@ -21,12 +22,16 @@ LANDMARKS, TABLE, ARTERIES, SEGMENTATION = ".mrk.json", ".csv", "-arteries.csv",
 
 @dataclass(frozen=True)
 class Annotation:
-    """A detection as a person left it; `reviews` code -> (initials, time), `review` initials and time of the whole."""
+    """A detection as a person left it; `reviews` code -> (initials, time), `review` initials and time of the whole.
+
+    `declared` is what the person says of arteries, whether or not they were traced since.
+    """
 
     detection: Detection
     reviews: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     review: Mapping[str, str] = field(default_factory=dict)
     arteries: ArteryMap | None = None
+    declared: Declarations = field(default_factory=dict)
 
     @property
     def reviewed(self) -> bool:
@@ -69,7 +74,7 @@ def writing_annotation(
     for file in files:
         if file.name == f"{name}{LANDMARKS}":
             placed = [estimate for estimate in detection.landmarks if estimate.note != NOT_PLACED]
-            write_annotation(file, placed, anatomy, annotation.review)
+            write_annotation(file, placed, anatomy, annotation.review, annotation.declared or None)
         elif file.name == f"{name}{TABLE}":
             write_landmarks_csv(file, detection, anatomy, annotation.reviews)
         elif arteries is not None and file.name == f"{name}{ARTERIES}":

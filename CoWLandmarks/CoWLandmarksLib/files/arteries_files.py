@@ -14,26 +14,30 @@ import numpy as np
 from ..core.anatomy import Anatomy, Artery
 from ..core.artery_map import MEASURES, ArteryMap, ArteryMeasures, ArteryState, ArteryTrace
 from ..core.atomic_files import write_text
+from ..core.declaration import Declarations, declarations_from_list, declarations_to_list
 from ..core.errors import AnnotationError, VolumeError
 from .nrrd_file import packing_nrrd, read_own_nrrd
 
-COLUMNS = ("code", "name", "state", *MEASURES, "confidence")
+COLUMNS = ("code", "name", "state", *MEASURES, "confidence", "declared")
 _DECIMALS = {"tortuosity": 3, "side_ratio": 3}
 
 
 def write_arteries_csv(path: str | PathLike[str], arteries: ArteryMap, anatomy: Anatomy) -> None:
-    """Write one row per artery; measures are blank where there is no vessel. Raises OutputError."""
+    """Write one row per artery; measures are blank where there is no vessel, `declared` where no person said anything.
+
+    Raises OutputError.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for trace in arteries.arteries:
         measures = asdict(trace.measures) if trace.measures is not None else {}
         numbers = [
-            "" if measures.get(name) is None else f"{measures[name]:.{_DECIMALS.get(name, 2)}f}"
-            for name in COLUMNS[3:10]
+            "" if measures.get(name) is None else f"{measures[name]:.{_DECIMALS.get(name, 2)}f}" for name in MEASURES
         ]
         name = anatomy.artery(trace.code).name
-        writer.writerow([trace.code, name, trace.state.value, *numbers, f"{trace.confidence:.2f}"])
+        declared = arteries.declared[trace.code].text if trace.code in arteries.declared else ""
+        writer.writerow([trace.code, name, trace.state.value, *numbers, f"{trace.confidence:.2f}", declared])
     write_text(path, text.getvalue())
 
 
@@ -115,9 +119,11 @@ def read_label_crop(path: str | PathLike[str]) -> tuple[np.ndarray, tuple[int, i
 
 def arteries_to_dict(arteries: ArteryMap) -> dict[str, Any]:
     """The arteries as plain values, as `Resources/Schemas/detection.schema.json` describes them; no label map."""
+    declared = {"declared": declarations_to_list(arteries.declared)} if arteries.declared else {}
     return {
         "summary": arteries.summary,
         "anchors": {code: list(point) for code, point in arteries.anchors.items()},
+        **declared,
         "segments": [_trace_to_dict(trace) for trace in arteries.arteries],
     }
 
@@ -144,20 +150,23 @@ class RecordedArteries:
     """What a detection.json keeps of the arteries, empty where they were not traced; the label map is a file apart.
 
     `summary` is the variant of the circle in plain text, `anchors` are RAS mm by code of the landmarks that the
-    arteries were first traced for.
+    arteries were first traced for. `declared` is what a person said of arteries.
     """
 
     traces: tuple[ArteryTrace, ...] = ()
     summary: str = ""
     anchors: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    declared: Declarations = field(default_factory=dict)
 
 
 def arteries_from_dict(entry: Mapping[str, Any]) -> RecordedArteries:
     """What `arteries_to_dict` made; raises KeyError, TypeError, ValueError or AttributeError for anything else."""
+    traces = tuple(_trace_from_dict(segment) for segment in entry.get("segments", []))
     return RecordedArteries(
-        tuple(_trace_from_dict(segment) for segment in entry.get("segments", [])),
+        traces,
         str(entry.get("summary", "")),
         {str(code): (float(r), float(a), float(s)) for code, (r, a, s) in entry.get("anchors", {}).items()},
+        declarations_from_list(entry.get("declared", ()), [trace.code for trace in traces], "The result"),
     )
 
 

@@ -16,6 +16,7 @@ from ..core.atomic_files import write_json
 from ..core.branch_angles import branch_angles
 from ..core.circle_edges import ANTERIOR, POSTERIOR, SOURCE, HalfCircle, half_circle
 from ..core.circle_variant import fetal_sides
+from ..core.declaration import Declaration
 from ..core.detection import Detection, LandmarkEstimate
 
 GRAPH_SCHEMA_FILE = Path(__file__).parent.parent / "Resources" / "Schemas" / "arteries.graph.schema.json"
@@ -50,7 +51,7 @@ def artery_graph(
         "scan": detection.scan,
         "coordinates": "RAS mm",
         "nodes": [_node(estimate) for estimate in detection.landmarks],
-        "edges": [_edge(trace, anatomy) for trace in traces],
+        "edges": [_edge(trace, anatomy, arteries.declared.get(trace.code)) for trace in traces],
         "bifurcations": [
             {"node": angle.node, "arteries": list(angle.arteries), "degrees": round(angle.degrees, 1)}
             for angle in branch_angles(traces, anatomy)
@@ -76,7 +77,7 @@ def _node(estimate: LandmarkEstimate) -> dict[str, Any]:
     }
 
 
-def _edge(trace: ArteryTrace, anatomy: Anatomy) -> dict[str, Any]:
+def _edge(trace: ArteryTrace, anatomy: Anatomy, declared: Declaration | None) -> dict[str, Any]:
     artery = anatomy.artery(trace.code)
     measures = {} if trace.measures is None else asdict(trace.measures)
     return {
@@ -87,6 +88,7 @@ def _edge(trace: ArteryTrace, anatomy: Anatomy) -> dict[str, Any]:
         "state": trace.state.value,
         "reason": trace.reason,
         "confidence": round(float(trace.confidence), 4),
+        **({} if declared is None else {"declared": declared.text}),
         "measures": {name: None if value is None else round(float(value), 4) for name, value in measures.items()},
         "centerline": [_rounded(point) for point in trace.centerline],
         "radius": _rounded(trace.radii),

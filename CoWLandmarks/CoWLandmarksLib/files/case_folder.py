@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.anatomy import Anatomy
+from ..core.declaration import Declarations
 from ..core.detection import NOT_PLACED, LandmarkEstimate
 from ..core.errors import ConfigurationError, OutputError
 from ..core.volume import Volume
@@ -70,12 +71,14 @@ def writing_case(
     anatomy: Anatomy,
     mask: Volume | None = None,
     keep_notes: bool = False,
+    declared: Declarations | None = None,
 ) -> Iterator[float]:
     """Write the case folder `cohort/<case>`, a little at each step; yields the part that is done.
 
     `description` has the pseudonyms and the review; names of files and of the landmark set are filled in here, and a
     transform to the reference frame is left to the training, which makes it of the landmarks. Notes on landmarks are
-    written only with `keep_notes`, which is for those that the program made itself.
+    written only with `keep_notes`, which is for those that the program made itself. What is `declared` of arteries
+    stands in the file of the landmarks.
     The folder appears, complete, when the last step is taken, and not at all if the iterator is closed before.
     Raises OutputError where there is such a folder already, and ConfigurationError for an unusable pseudonym.
     """
@@ -97,7 +100,7 @@ def writing_case(
             for estimate in landmarks
             if estimate.note != NOT_PLACED
         ]
-        write_annotation(folder / LANDMARKS_FILE, written, anatomy)
+        write_annotation(folder / LANDMARKS_FILE, written, anatomy, declared=declared or None)
         described = replace(
             description,
             image=IMAGE_FILE,

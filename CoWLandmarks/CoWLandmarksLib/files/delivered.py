@@ -48,7 +48,9 @@ def read_delivered(folder: Path, grid: Grid, anatomy: Anatomy, scan: str | None 
     if not recorded.traces:
         return Delivered(folder, detection, None, heatmaps)
     labels, start = read_label_crop(folder / SEGMENTATION_FILE)
-    arteries = ArteryMap(recorded.traces, labels, start, grid, recorded.summary, detection.landmarks)
+    arteries = ArteryMap(
+        recorded.traces, labels, start, grid, recorded.summary, detection.landmarks, recorded.anchors, recorded.declared
+    )
     surfaces: Mapping[str, Any] = {}
     if (folder / SURFACES_FILE).is_file():
         from .surfaces import read_surfaces  # optional

@@ -19,6 +19,7 @@ from typing import Any
 from ..core.anatomy import Anatomy
 from ..core.atomic_files import write_json
 from ..core.coordinates import swap_lps_ras
+from ..core.declaration import Declaration, Declarations, artery_codes, declarations_from_list, declarations_to_list
 from ..core.detection import LandmarkEstimate, LandmarkState, described_state, parse_description
 from ..core.errors import AnnotationError
 
@@ -31,6 +32,8 @@ POSITION_STATUS = {
 }
 OWN_ENTRY = "CoWLandmarks"
 REVIEW_KEYS = ("annotator", "reviewed_at")
+DECLARED_KEY = "declared"
+"""In the same entry: what a person says of arteries; unlike the points of the file its waypoints are RAS mm."""
 _PLACED_BY_THE_PROGRAM = (LandmarkState.FOUND.value, LandmarkState.UNCERTAIN.value)
 _ORIENTATION = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]
 _FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
@@ -42,20 +45,25 @@ def write_annotation(
     landmarks: Sequence[LandmarkEstimate],
     anatomy: Anatomy,
     review: Mapping[str, str] | None = None,
+    declared: Declarations | None = None,
 ) -> None:
     """Write a Slicer point list (`.mrk.json`, LPS) with one control point per landmark, in the anatomy's order.
 
     A landmark that is not in `landmarks` becomes a control point without position and description ("not placed
-    yet"). `review` (REVIEW_KEYS: initials, time) is kept in an entry of our own, which Slicer passes over. Raises
+    yet"). `review` (REVIEW_KEYS: initials, time) and what is `declared` of arteries are kept in an entry of our own,
+    which Slicer passes over; None of the latter says nothing, an empty mapping that nothing is declared. Raises
     AnnotationError for a code that is unknown or given twice, OutputError if the file cannot be written.
     """
+    own: dict[str, Any] = {key: review.get(key, "") for key in REVIEW_KEYS} if review else {}
+    if declared is not None:
+        own[DECLARED_KEY] = declarations_to_list(declared)
     given = _by_code(landmarks, anatomy)
     points = [_control_point(number, code, given.get(code)) for number, code in enumerate(anatomy.codes, start=1)]
     write_json(
         path,
         {
             "@schema": SCHEMA,
-            **({OWN_ENTRY: {key: review.get(key, "") for key in REVIEW_KEYS}} if review else {}),
+            **({OWN_ENTRY: own} if own else {}),
             "markups": [
                 {
                     "type": "Fiducial",
@@ -79,6 +87,15 @@ def read_review(path: str | PathLike[str]) -> dict[str, str]:
         return {key: str(entry.get(key, "")) for key in REVIEW_KEYS}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return dict.fromkeys(REVIEW_KEYS, "")  # an .fcsv file, or somebody else's .mrk.json
+
+
+def read_declared(path: str | PathLike[str], anatomy: Anatomy) -> dict[str, Declaration] | None:
+    """What a `.mrk.json` file declares of arteries; None where it says nothing. Raises AnnotationError."""
+    try:
+        entry = json.loads(Path(path).read_text(encoding="utf-8-sig"))[OWN_ENTRY][DECLARED_KEY]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # an .fcsv file, or a .mrk.json without it; reading its points says what is wrong
+    return declarations_from_list(entry, artery_codes(anatomy), f"'{path}'")
 
 
 def read_annotation(

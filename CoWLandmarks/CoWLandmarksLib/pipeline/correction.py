@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..arteries.tracer import ArteryTracer
 from ..core.anatomy import Anatomy
 from ..core.artery_map import ArteryMap, cropped_labels
+from ..core.declaration import Declarations, with_texts
 from ..core.detection import Detection, LandmarkEstimate
 from ..core.errors import AnnotationError, VolumeError
 from ..core.given_landmarks import given_detection
@@ -35,7 +37,9 @@ def earlier_result(folder: Path, volume: Volume, anatomy: Anatomy) -> tuple[Dete
     if not same:
         raise VolumeError(f"'{folder / SEGMENTATION_FILE}' does not lie on the grid of the scan; leave out --previous.")
     part, start = cropped_labels(labels.voxels)
-    return detection, ArteryMap(recorded.traces, part, start, volume.grid, "", detection.landmarks, recorded.anchors)
+    return detection, ArteryMap(
+        recorded.traces, part, start, volume.grid, "", detection.landmarks, recorded.anchors, recorded.declared
+    )
 
 
 def retraced(
@@ -45,26 +49,31 @@ def retraced(
     modality: Modality | None = None,
     previous: Path | None = None,
     memory: ScanMemory | None = None,
+    declared: Declarations | None = None,
+    declare: Sequence[str] = (),
 ) -> tuple[Detection, ArteryMap]:
     """Detection with the given landmarks, and the arteries between them.
 
     With the folder of a `previous` result of the scan only arteries that hang on a changed landmark are traced.
-    `memory`, from which the volume was read, makes that quicker and changes nothing else.
+    `memory`, from which the volume was read, makes that quicker and changes nothing else. `declared` is what a person
+    says of arteries (None: what was declared in the previous result), `declare` are texts that change it
+    (core/declaration.py). Raises AnnotationError, VolumeError.
     """
     earlier: ArteryMap | None = None
     if previous is None:
         detection = given_detection(volume, landmarks, anatomy, modality)
     else:
-        before, earlier = earlier_result(previous, volume, anatomy)
+        result, earlier = earlier_result(previous, volume, anatomy)
         detection = replace(
-            given_detection(volume, landmarks, anatomy, modality or before.modality),
-            ras_to_reference=before.ras_to_reference,
-            warnings=before.warnings,
-            provenance={**before.provenance, "landmarks": "corrected"},
+            given_detection(volume, landmarks, anatomy, modality or result.modality),
+            ras_to_reference=result.ras_to_reference,
+            warnings=result.warnings,
+            provenance={**result.provenance, "landmarks": "corrected"},
         )
     kept = None if memory is None else memory.surroundings
     tracer = ArteryTracer(volume, detection.modality, anatomy, earlier, kept)
-    found = tracer.trace(landmarks)
+    before = earlier.declared if earlier is not None else {}
+    found = tracer.trace(landmarks, with_texts(before if declared is None else declared, declare, anatomy))
     if memory is not None:
         memory.surroundings = tracer.surroundings
     return detection, found

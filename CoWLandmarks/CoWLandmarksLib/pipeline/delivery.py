@@ -67,8 +67,9 @@ class Delivery:
         """
 
         warnings: list[str] = []
+        declared = None if arteries is None else arteries.declared or None
         steps: list[tuple[str, Callable[[Path], None]]] = [
-            (LANDMARKS_FILE, lambda path: write_annotation(path, detection.landmarks, self.anatomy)),
+            (LANDMARKS_FILE, lambda path: write_annotation(path, detection.landmarks, self.anatomy, None, declared)),
             (TABLE_FILE, lambda path: write_landmarks_csv(path, detection, self.anatomy)),
             (DETECTION_FILE, lambda path: write_detection_json(path, detection, arteries)),
         ]
