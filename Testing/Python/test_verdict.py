@@ -11,7 +11,13 @@ import pytest
 from CoWLandmarksLib.core.alignment import ShapeModel
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState, Verdict
 from CoWLandmarksLib.core.volume import Sides
-from CoWLandmarksLib.detect.verdict import VerdictEvidence, gather_evidence, recognition, verdict_of
+from CoWLandmarksLib.detect.verdict import (
+    VerdictEvidence,
+    gather_evidence,
+    recognition,
+    verdict_after_tracing,
+    verdict_of,
+)
 from CoWLandmarksTrainingLib.phantom.atlas import default_atlas
 
 ATLAS = default_atlas().shape_models["patients"]
@@ -96,6 +102,18 @@ def test_doubtful_points_ask_for_a_review_and_are_named() -> None:
     doubtful = replace(FOUND, code="R-M1-M2", state=LandmarkState.UNCERTAIN)
     assert verdict_of(SURE, [FOUND, doubtful]) == (Verdict.REVIEW, ("To check: R-M1-M2.",))
     assert verdict_of(SURE, [FOUND]) == (Verdict.OK, ())
+
+
+def test_a_scan_with_an_absent_point_of_the_carotid_artery_is_at_best_to_be_reviewed() -> None:
+    gone = replace(FOUND, code="L-C4-C5", state=LandmarkState.ABSENT, position=None)
+    usual = replace(gone, code="L-A1-A2")
+    reason = "Absent, though hardly anybody lacks it: L-C4-C5."
+    assert verdict_of(SURE, [FOUND, usual]) == (Verdict.OK, ())
+    assert verdict_of(SURE, [FOUND, gone]) == (Verdict.REVIEW, (reason,))
+    assert verdict_after_tracing(Verdict.OK, (), Sides.RECORDED, [FOUND, gone]) == (Verdict.REVIEW, (reason,))
+    assert verdict_after_tracing(Verdict.REVIEW, ("To check: L-C4-C5.",), Sides.RECORDED, [FOUND]) == (Verdict.OK, ())
+    for kept in (Verdict.DO_NOT_TRUST, None):
+        assert verdict_after_tracing(kept, ("why",), Sides.RECORDED, [gone]) == (kept, ("why",))
 
 
 def test_a_file_that_does_not_say_which_side_is_left_is_never_ok() -> None:

@@ -69,7 +69,7 @@ def ends_of(artery: Artery, landmarks: Mapping[str, LandmarkEstimate], positions
     if len(placed) == 2:
         if np.linalg.norm(positions[codes[0]] - positions[codes[1]]) < SAME_PLACE_MM:
             return _at_one_place(artery, codes)
-        return Ends(Way.BETWEEN, *codes, by_rule=all(landmarks[code].by_rule for code in codes))
+        return Ends(Way.BETWEEN, *codes, by_rule=all(_by_rule_of_a_person(landmarks[code]) for code in codes))
     missing = [(code, state) for code, state in zip(codes, states, strict=True) if state is not None]
     for wanted, result, text in (
         (LandmarkState.UNCERTAIN, ArteryState.UNKNOWN, "is not placed"),
@@ -137,6 +137,11 @@ def _state(
     if estimate is None:
         return LandmarkState.UNCERTAIN
     return LandmarkState.OUTSIDE if estimate.position is not None else estimate.state
+
+
+def _by_rule_of_a_person(estimate: LandmarkEstimate) -> bool:
+    """Whether somebody placed a point by rule. A detection says so because no artery was traced, and expects errors."""
+    return estimate.by_rule and (estimate.reviewed or estimate.error_mm == 0.0)
 
 
 def _at_one_place(artery: Artery, codes: tuple[str, str]) -> Ends:

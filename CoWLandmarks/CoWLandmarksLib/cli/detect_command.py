@@ -154,13 +154,10 @@ def _report(arguments: argparse.Namespace, events: EventSink, outcomes: Sequence
 
 
 def _artery_finder(anatomy: Anatomy, memory: ScanMemory) -> ArteryFinder:
-    from ..arteries.tracer import ArteryTracer  # start-up time
+    from ..pipeline.traced_detection import traced_detection  # start-up time
 
-    def find(volume: Volume, detection: Detection) -> ArteryMap:
-        tracer = ArteryTracer(volume, detection.modality, anatomy, surroundings=memory.surroundings)
-        found = tracer.trace(detection.landmarks)
-        memory.surroundings = tracer.surroundings
-        return found
+    def find(volume: Volume, detection: Detection) -> tuple[Detection, ArteryMap]:
+        return traced_detection(volume, detection, anatomy, memory)
 
     return find
 

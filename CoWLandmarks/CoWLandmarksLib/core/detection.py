@@ -151,8 +151,8 @@ class Detection:
     `ras_to_reference` (4, 4) takes RAS mm of the scan to the AC-PC-like reference frame (similarity
     transform). `verdict` is None where the landmarks come from a file and nothing judged them. `reasons` are the
     sentences behind the verdict; `provenance` says which model, device and decoding made it and holds no patient data.
-    `heatmaps` are what the network saw round the uncertain landmarks, named by their codes; they are only there right
-    after a detection.
+    `heatmaps` are what the network saw round the uncertain landmarks, named by their codes, `not_seen` the codes of
+    landmarks that the networks did not see in a recognised circle; both are only there right after a detection.
     """
 
     scan: str
@@ -164,6 +164,7 @@ class Detection:
     warnings: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     heatmaps: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
+    not_seen: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def verdict_label(self) -> str:

@@ -355,7 +355,8 @@ class Detector:
             by_circle = recognition(coarse[inside], circle_confidence[inside])
         recognised = by_circle is None or by_circle >= model.least_recognition
         estimates = estimates_of(model.anatomy.codes, readings, table.uncertain_below, recognised=recognised)
-        placed = np.array([estimate.position is not None for estimate in estimates])
+        not_seen = readings.not_seen & recognised
+        placed = np.array([estimate.position is not None for estimate in estimates]) & ~not_seen
         reference = apply_affine(alignment.fit.transform, in_scan)
         evidence = gather_evidence(
             np.where(placed[:, None], reference, np.nan),
@@ -388,6 +389,7 @@ class Detector:
             warnings=measurement.warnings,
             provenance=provenance,
             heatmaps=_heatmaps_of_doubtful(estimates, fine, alignment),
+            not_seen=tuple(code for code, missed in zip(model.anatomy.codes, not_seen, strict=True) if missed),
         )
 
 

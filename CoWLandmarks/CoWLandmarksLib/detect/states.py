@@ -1,14 +1,16 @@
 """Whether a landmark is found, uncertain, absent or outside: decided here and nowhere else.
 
 In this order: *outside* beyond the scan; *absent* where nothing was seen in a circle of Willis that was recognised;
-*uncertain* where nothing was seen otherwise, or the confidence is low; *found* for the rest. What a person says of a
-landmark later (review, annotations) wins over it.
+*uncertain* where nothing was seen otherwise, or the confidence is low; *found* for the rest. The internal carotid and
+the basilar artery are hardly ever missing: their points are *uncertain* where nothing was seen, and *absent* only once
+the arteries were traced and showed no lumen there (`after_tracing`). What a person says of a landmark later (review,
+annotations) wins over it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +20,11 @@ from ..core.volume import EDGE_MM
 
 SEARCH_BEYOND_MM = 6.0
 """Landmarks expected farther beyond the scan than this are not sought."""
+EARNED = ("C4-C5", "C5-C6", "C6-C7", "ICA-T", "BA-T")
+"""Points (without the side) on the internal carotid and the basilar artery, whose absence has to be earned."""
+MOUTHS = {"C6-C7": "PCoA", "P1-P2A": "PCoA", "A1-A2": "ACoA"}
+"""Points that are defined by a communicating artery (without the sides); where it is not seen they are by rule."""
+_TRACED, _ABSENT = ("present", "hypoplastic"), "absent"
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,40 @@ class LandmarkReadings:
     error_mm: np.ndarray
     not_seen: np.ndarray
     circle_confidence: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class TracedEvidence:
+    """What the traced arteries tell of one landmark.
+
+    States (Docs/use/conventions.md) by code of artery: of the `trunk` that ends there and of the `branches`, arteries
+    that some people lack; of all segments of the `vessel` that the landmark lies on, from one end to the other.
+    `contrast`: how far the best paths of trunk and branches stand out at their weak places, as a share of a typical
+    artery's; missing where there is no path. `same_level` are other arteries that were traced at the level of the
+    vessel.
+    """
+
+    trunk: Mapping[str, str]
+    branches: Mapping[str, str]
+    contrast: Mapping[str, float]
+    vessel: Mapping[str, str]
+    same_level: tuple[str, ...]
+
+    @property
+    def no_lumen(self) -> bool:
+        """Whether no lumen was found along the whole vessel nor where others join it, but elsewhere at its level."""
+        joining = (*self.trunk.values(), *self.branches.values())
+        missing = bool(self.vessel) and all(state == _ABSENT for state in self.vessel.values())
+        return missing and not any(state in _TRACED for state in joining) and bool(self.same_level)
+
+
+def must_be_earned(code: str) -> bool:
+    """Whether a landmark is absent only where the traced arteries show that."""
+    return _without_side(code) in EARNED
+
+
+def _without_side(code: str) -> str:
+    return code.removeprefix("R-").removeprefix("L-")
 
 
 def sought(expected_depth_mm: np.ndarray) -> np.ndarray:
@@ -68,11 +109,16 @@ def beyond_scan(readings: LandmarkReadings) -> np.ndarray:
     )
 
 
-def landmark_state(*, outside: bool, not_seen: bool, recognised: bool, sure: bool) -> LandmarkState:
-    """The state of one landmark; of what is no clear circle of Willis (`recognised`) nothing is said to be missing."""
+def landmark_state(
+    *, outside: bool, not_seen: bool, recognised: bool, sure: bool, earned: bool = False
+) -> LandmarkState:
+    """The state of one landmark; of what is no clear circle of Willis (`recognised`) nothing is said to be missing.
+
+    `earned`: its absence has to be earned, and is not yet.
+    """
     if outside:
         return LandmarkState.OUTSIDE
-    if not_seen and recognised:
+    if not_seen and recognised and not earned:
         return LandmarkState.ABSENT
     return LandmarkState.FOUND if sure and not not_seen else LandmarkState.UNCERTAIN
 
@@ -90,6 +136,7 @@ def estimates_of(
             not_seen=not_seen,
             recognised=recognised,
             sure=not readings.confidence[index] < uncertain_below,
+            earned=must_be_earned(code),
         )
         position: tuple[float, float, float] | None = None
         if state in (LandmarkState.FOUND, LandmarkState.UNCERTAIN):
@@ -101,3 +148,27 @@ def estimates_of(
         error = 0.0 if position is None else float(readings.error_mm[index])
         estimates.append(LandmarkEstimate(code, position, state, sure, error))
     return tuple(estimates)
+
+
+def after_tracing(
+    estimates: Sequence[LandmarkEstimate], evidence: Mapping[str, TracedEvidence], not_seen: Collection[str]
+) -> tuple[LandmarkEstimate, ...]:
+    """The landmarks of a detection once its arteries are traced; `evidence` by code.
+
+    Those `not_seen` (codes) whose absence had to be earned are absent where the evidence shows no lumen. Placed ones
+    are by rule where the communicating artery that defines them is absent. The others stay as they were.
+    """
+    return tuple(
+        _after_tracing(estimate, evidence[estimate.code], estimate.code in not_seen)
+        if estimate.code in evidence
+        else estimate
+        for estimate in estimates
+    )
+
+
+def _after_tracing(estimate: LandmarkEstimate, evidence: TracedEvidence, not_seen: bool) -> LandmarkEstimate:
+    if not_seen and must_be_earned(estimate.code) and evidence.no_lumen:
+        return replace(estimate, position=None, state=LandmarkState.ABSENT, error_mm=0.0)
+    mouth = MOUTHS.get(_without_side(estimate.code))
+    missing = any(state == _ABSENT for code, state in evidence.branches.items() if _without_side(code) == mouth)
+    return replace(estimate, by_rule=estimate.position is not None and missing)

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from ..core.alignment import ShapeModel, fit_similarity_robustly, side_turn_deg
 from ..core.detection import LandmarkEstimate, LandmarkState, Verdict
 from ..core.volume import Sides
+from .states import must_be_earned
 
 FEWEST_LANDMARKS = 5
 LEAST_CONFIDENCE = 0.5
@@ -134,12 +135,29 @@ def verdict_of(evidence: VerdictEvidence, estimates: Sequence[LandmarkEstimate])
         reasons.append("The head lies implausibly in the scan; check the orientation in its header (left and right!).")
     if reasons:
         return Verdict.DO_NOT_TRUST, tuple(reasons)
+    return _by_points(evidence.sides, estimates)
+
+
+def verdict_after_tracing(
+    verdict: Verdict | None, reasons: Sequence[str], sides: Sides, estimates: Sequence[LandmarkEstimate]
+) -> tuple[Verdict | None, tuple[str, ...]]:
+    """Verdict and reasons of a detection whose states tracing may have changed; "do not trust" and None stay."""
+    if verdict in (None, Verdict.DO_NOT_TRUST):
+        return verdict, tuple(reasons)
+    return _by_points(sides, estimates)
+
+
+def _by_points(sides: Sides, estimates: Sequence[LandmarkEstimate]) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict on a plausible circle, and what there is to check."""
     check = []
-    if evidence.sides is Sides.UNRECORDED:
+    if sides is Sides.UNRECORDED:
         check.append("The file does not say which side is left; check it against the original images.")
     doubtful = [estimate.code for estimate in estimates if estimate.state is LandmarkState.UNCERTAIN]
     if doubtful:
         check.append(f"To check: {', '.join(doubtful)}.")
+    missing = [e.code for e in estimates if e.state is LandmarkState.ABSENT and must_be_earned(e.code)]
+    if missing:
+        check.append(f"Absent, though hardly anybody lacks it: {', '.join(missing)}.")
     return (Verdict.REVIEW if check else Verdict.OK), tuple(check)
 
 

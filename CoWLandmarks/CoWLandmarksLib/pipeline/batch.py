@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 ScanReader = Callable[[Path, str | None], Volume]
 """Reads a scan file or DICOM folder, of which the series with this name; checked (`validated`). Raises VolumeError."""
 
-ArteryFinder = Callable[[Volume, Detection], ArteryMap]
-"""Traces the arteries between the landmarks of a detection."""
+ArteryFinder = Callable[[Volume, Detection], tuple[Detection, ArteryMap]]
+"""Traces the arteries between the landmarks of a detection; that too, as it is once they are traced."""
 
 _READ_END, _DETECT_END, _TRACE_END = 0.15, 0.7, 0.85  # parts of the bar; a guess, only for the eye
 
@@ -177,7 +177,7 @@ class ScanBatch:
         detection = self._detector.detect(
             volume, modality=options.modality, hint=options.hint, progress=progress.detecting
         )
-        arteries = self._arteries(volume, detection, progress)
+        detection, arteries = self._arteries(volume, detection, progress)
         delivering.enter_context(self._uninterrupted())
         left_out = self._delivery.write(folder, volume, detection, progress.writing, arteries)
         return detection, summary_line(detection.landmarks, () if arteries is None else arteries.absent), left_out
@@ -208,17 +208,19 @@ class ScanBatch:
             name=PurePosixPath(name).name,
         )
 
-    def _arteries(self, volume: Volume, detection: Detection, progress: _ScanProgress) -> ArteryMap | None:
-        """The arteries; None, with a warning, where tracing fails: the landmarks are worth delivering without them."""
+    def _arteries(
+        self, volume: Volume, detection: Detection, progress: _ScanProgress
+    ) -> tuple[Detection, ArteryMap | None]:
+        """Detection and arteries; the detection alone, with a warning, where tracing fails."""
         if self._find_arteries is None:
-            return None
+            return detection, None
         progress.stage("arteries", _DETECT_END, "tracing the arteries")
         try:
             return self._find_arteries(volume, detection)
         except Exception as error:
             logger.debug("tracing the arteries of %s failed", progress.scan, exc_info=True)
             progress.warning(f"The arteries could not be traced; only landmarks are delivered. {sentence_of(error)}")
-            return None
+            return detection, None
 
 
 @dataclass(frozen=True)
