@@ -29,6 +29,14 @@ BUTTONS = {
     "As detected": "detectedButton",
 }
 """The buttons of the review by their texts."""
+ARTERY_BUTTONS = {
+    "Artery present": "arteryPresentButton",
+    "Artery absent": "arteryAbsentButton",
+    "Through a point": "throughButton",
+    "Program decides": "programButton",
+    "Undo artery": "arteryUndoButton",
+}
+"""Those of its arteries."""
 
 
 def make_detection() -> Detection:
@@ -96,3 +104,17 @@ def nothing_selected(desk: Desk) -> None:
     """Select no landmark of the review."""
     desk.ui.landmarkTable.setCurrentCell(-1, -1)
     assert desk.review.selectedCode is None
+
+
+def press(desk: Desk, keys: str, focus: str = "landmarkTable") -> None:
+    """Press a key while a widget of the section has the focus."""
+    from PySide6 import QtGui, QtTest, QtWidgets
+
+    widget = getattr(desk.ui, focus)
+    window = widget.window()
+    window.activateWindow()
+    QtTest.QTest.qWaitForWindowActive(QtWidgets.QWidget.windowHandle(window))
+    widget.setFocus()
+    pressed = QtGui.QKeySequence(keys)[0]
+    QtTest.QTest.keyClick(widget, pressed.key(), pressed.keyboardModifiers())
+    QtTest.QTest.qWait(150)  # a key holds a button down for a tenth of a second

@@ -45,7 +45,7 @@ def _detected(application: Application) -> Any:
 
 
 def review_panel(application: Application) -> Any:
-    """The first doubtful landmark of a detection, accepted ones behind it."""
+    """The first doubtful landmark of a detection, accepted ones behind it, and two arteries that were declared."""
     widget = _detected(application)
     _only(widget.ui, "review")
     review = widget.panel.review.ui
@@ -53,6 +53,10 @@ def review_panel(application: Application) -> Any:
     review.initialsEdit.editingFinished.emit()
     for _accepted in range(3):
         review.acceptButton.click()
+    for code, button in (("L-PCoA", review.arteryAbsentButton), ("ACoA", review.arteryPresentButton)):
+        widget.panel.review.arteries.select(code)
+        button.click()
+    application.spin_until(lambda: not widget.logic.runs.busy, 300.0)
     return widget.parent
 
 

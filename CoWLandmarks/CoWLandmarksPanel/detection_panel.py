@@ -13,6 +13,7 @@ from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.files.delivered import read_delivered
 from CoWLandmarksLib.jobs.job_queue import DetectOptions
 from CoWLandmarksLib.scene.batch_table import BatchRow
+from CoWLandmarksLib.scene.declared_arteries import DECLARED
 from CoWLandmarksLib.scene.display import look_at_circle
 from CoWLandmarksLib.scene.nodes import points_from_node, volume_from_node, volume_node_of
 from CoWLandmarksLib.scene.region_balls import update_region_balls
@@ -40,12 +41,13 @@ from .vessel_drawing import VesselDrawing
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "CoWLandmarksLib" / "Resources" / "Models" / "default.cow.pt"
 
 
-Places = tuple[tuple[tuple[float, float, float] | None, str], ...]
+Places = tuple[tuple[tuple[float, float, float] | None, str] | str | None, ...]
 
 
 def _places(markupsNode: Any) -> Places:
-    """Where the points are, and which have no place."""
-    return tuple((point.position, point.status) for point in points_from_node(markupsNode))
+    """Where the points are, which have no place, and what is declared of arteries."""
+    points = ((point.position, point.status) for point in points_from_node(markupsNode))
+    return (markupsNode.GetAttribute(DECLARED), *points)
 
 
 class DetectionPanel:
@@ -105,6 +107,9 @@ class DetectionPanel:
         )
         self.review.onLandmarksChanged = self.onLandmarksChanged
         self.review.onDetectionAdded = self._choose
+        self.review.arteries.onDeclared = lambda markupsNode: self._guard.call(
+            ui.reviewCollapsibleButton.text, self._updateArteries, markupsNode
+        )
         ui.detectButton.connect("clicked(bool)", self._onDetectButton)
         ui.sampleMraButton.connect("clicked(bool)", lambda checked=False: self._loadSample(MRA))
         ui.sampleCtaButton.connect("clicked(bool)", lambda checked=False: self._loadSample(CTA))
@@ -382,6 +387,7 @@ class DetectionPanel:
         elif not run.cancelled:
             self._showArteriesMessage("")
         self._guard.call(self.ui.resultCollapsibleButton.text, self.result.refresh)
+        self._guard.call(self.ui.reviewCollapsibleButton.text, self.review.arteries.refresh)
 
     def _showArteriesMessage(self, text: str) -> None:
         """Say why the arteries do not follow; without a text take back what was said so."""

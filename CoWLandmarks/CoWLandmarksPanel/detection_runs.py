@@ -24,6 +24,7 @@ from CoWLandmarksLib.jobs.job_queue import DetectOptions, JobQueue, WorkerJob, W
 from CoWLandmarksLib.jobs.progress import Event
 from CoWLandmarksLib.jobs.scan_handover import ScanHandover
 from CoWLandmarksLib.jobs.temporary_folders import remove_orphans
+from CoWLandmarksLib.scene.declared_arteries import declared_in
 from CoWLandmarksLib.scene.nodes import landmarks_from_node, volume_from_node, volume_node_of, with_table_states
 from CoWLandmarksLib.scene.results import ResultNodes, add_result, result_texts, update_arteries
 
@@ -209,7 +210,7 @@ class DetectionRuns:
         out = scan.next_result()
         landmarks = with_table_states(markupsNode, landmarks_from_node(markupsNode, self.anatomy))
         points = out.with_suffix(".mrk.json")
-        write_annotation(points, landmarks, self.anatomy)
+        write_annotation(points, landmarks, self.anatomy, None, declared_in(markupsNode, self.anatomy))
         arguments = [
             "arteries",
             str(scan.path),

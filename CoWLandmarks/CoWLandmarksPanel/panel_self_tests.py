@@ -11,6 +11,7 @@ from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
 from CoWLandmarksLib.core.given_landmarks import given_detection
 from CoWLandmarksLib.core.mean_landmarks import mean_landmark
 from CoWLandmarksLib.files.markups import write_annotation
+from CoWLandmarksLib.scene.declared_arteries import declared_in
 from CoWLandmarksLib.scene.given_points import add_given_points
 from CoWLandmarksLib.scene.nodes import add_detection, detection_nodes, read_detection, volume_from_node
 from CoWLandmarksLib.scene.results import result_of, result_texts
@@ -34,8 +35,9 @@ KEYS = {
 FIRST_USE = {"installButton", "notNowButton"}
 """Buttons that are there only while PyTorch is missing."""
 EMPTY_SCENE = {"sampleMraButton", "sampleCtaButton"}
-WITHOUT_STEPS = {"cohortButton", "undoButton", "detectedButton", "reopenButton"}
-"""Buttons that need something done before."""
+ARTERY = {"arteryPresentButton", "arteryAbsentButton", "throughButton", "programButton", "arteryUndoButton"}
+WITHOUT_STEPS = {"cohortButton", "undoButton", "detectedButton", "reopenButton"} | ARTERY
+"""Buttons that need something done before, or an artery selected."""
 HINTS = {"placeHintButton", "tryAgainButton"}
 """Buttons of a result that is not to be trusted."""
 
@@ -256,6 +258,28 @@ class PanelSelfTests(SelfTestCase):
         review.ui.byRuleCheckBox.click()
         review.setDetection(None)
         self.assertTrue(markups.GetLocked())
+
+    def test_AnArteryIsDeclaredLedThroughAPointAndTakenBack(self) -> None:
+        """A person's word on arteries, by the buttons and in the views' place mode."""
+        anatomy = default_anatomy()
+        markups = self.addAnnotation(self.loadSample())
+        review = self.reviewOf(markups)
+        review.arteries.onDeclared = lambda node: None
+        review.arteries.select("R-ICA-C7")
+        review.ui.arteryAbsentButton.click()
+        self.assertFalse(declared_in(markups, anatomy)["R-ICA-C7"].present)
+        review.ui.throughButton.click()
+        interaction = slicer.app.applicationLogic().GetInteractionNode()
+        (point,) = slicer.util.getNodes("R-ICA-C7 waypoint").values()
+        place = self.landmark(markups, "R-ICA-T").position
+        point.SetNthControlPointPosition(0, *place)
+        self.assertNotEqual(interaction.GetCurrentInteractionMode(), interaction.Place)
+        (waypoint,) = declared_in(markups, anatomy)["R-ICA-C7"].waypoints
+        self.assertAlmostEqual(sum(waypoint), sum(place), 2)
+        slicer.app.processEvents()
+        self.assertEqual(dict(slicer.util.getNodes("R-ICA-C7 waypoint")), {})
+        review.ui.arteryUndoButton.click()
+        self.assertFalse(declared_in(markups, anatomy)["R-ICA-C7"].present)
 
     def test_APointIsDraggedWithTheMouseAndTakenBack(self) -> None:
         """A drag is one step, written down when the mouse is let go."""

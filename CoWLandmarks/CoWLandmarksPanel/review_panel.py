@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from pathlib import Path
 from typing import Any
 
-import ctk
 import qt
 import slicer
 from CoWLandmarksLib.core.anatomy import Anatomy
 from CoWLandmarksLib.core.errors import CoWLandmarksError
-from CoWLandmarksLib.scene.given_points import add_given_file
 from CoWLandmarksLib.scene.landmark_labels import hide_labels, show_labels
 from CoWLandmarksLib.scene.nodes import volume_node_of
 from CoWLandmarksLib.scene.review import Review
 from CoWLandmarksLib.scene.review_placement import Placement
-from CoWLandmarksLib.scene.views import expected_place, jump_to, show_only_result
+from CoWLandmarksLib.scene.views import expected_place, jump_to
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from .artery_panel import ArteryPanel
+from .given_file import GivenFile
 from .machine_settings import MachineSettings
 from .panel_widgets import loadedInto
 from .review_table import ReviewTable
@@ -33,7 +32,7 @@ class ReviewPanel(VTKObservationMixin):
     """The review of one detection.
 
     `onLandmarksChanged(markupsNode, codes)` is called when state or place of landmarks changed, `onDetectionAdded` with
-    the point list of landmarks that were loaded from a file.
+    the point list of landmarks that were loaded from a file. `arteries` are those of the same detection.
     """
 
     def __init__(self, parentWidget: Any, anatomy: Anatomy) -> None:
@@ -48,9 +47,10 @@ class ReviewPanel(VTKObservationMixin):
         self._refreshing = False
         ui = self.ui
         self.table = ReviewTable(ui.landmarkTable, self._onSelected)
+        self.arteries = ArteryPanel(ui, anatomy)
+        self.arteries.onPlacing = self._onPlacingWaypoint
         ui.initialsEdit.text = str(qt.QSettings().value(INITIALS, "") or "")
-        ui.loadFileEdit.filters = ctk.ctkPathLineEdit.Files
-        ui.loadFileEdit.nameFilters = ["Landmarks (*.mrk.json *.fcsv)"]
+        self._file = GivenFile(ui, anatomy, lambda markupsNode: self.onDetectionAdded(markupsNode))
         ui.initialsEdit.connect("editingFinished()", self._onInitials)
         for button, method in (
             (ui.previousButton, self._onPrevious),
@@ -63,7 +63,6 @@ class ReviewPanel(VTKObservationMixin):
             (ui.detectedButton, self._onDetected),
             (ui.reopenButton, self._onReopen),
             (ui.byRuleCheckBox, self._onByRule),
-            (ui.loadButton, self._onLoad),
         ):
             button.connect("clicked(bool)", method)
         # A key that is pressed in the panel does not reach the views, where Escape ends place mode.
@@ -74,7 +73,6 @@ class ReviewPanel(VTKObservationMixin):
         ui.allLabelsCheckBox.checked = MachineSettings().allLabels
         ui.allLabelsCheckBox.connect("toggled(bool)", self._onAllLabels)
         self._showMessage("")
-        self._showFileMessage("")
         self.refresh()
 
     @property
@@ -90,6 +88,11 @@ class ReviewPanel(VTKObservationMixin):
     @property
     def _waitsForClick(self) -> bool:
         return self._placement is not None and self._placement.code is not None
+
+    def _onPlacingWaypoint(self, waits: bool) -> None:
+        if waits and self._placement is not None:
+            self._placement.cancel()
+        self._escape.setEnabled(waits)
 
     def setDetection(self, markupsNode: Any | None) -> None:
         """Review this detection (None: none); its points that are not reviewed can be moved from now on."""
@@ -122,6 +125,7 @@ class ReviewPanel(VTKObservationMixin):
         ui, review = self.ui, self._review
         ui.emptyLabel.visible = review is None
         ui.reviewFrame.visible = ui.landmarkFrame.visible = review is not None
+        self.arteries.refresh()
         # Two lines are kept free for messages, so that nothing moves when one comes or goes.
         ui.messageLabel.setMinimumHeight(0 if review is None else 2 * ui.messageLabel.fontMetrics().lineSpacing())
         if review is None:
@@ -148,6 +152,7 @@ class ReviewPanel(VTKObservationMixin):
     def _enter(self, review: Review) -> None:
         self._review = review
         self._placement = Placement(review, self._onPlacementEnd)
+        self.arteries.setDetection(review.markups, review.initials)
         review.open()
         markups = review.markups
         self.addObserver(markups, markups.PointStartInteractionEvent, self._onDragStart)
@@ -156,11 +161,8 @@ class ReviewPanel(VTKObservationMixin):
             self.addObserver(markups, event, self._onPointModified)
         self.addObserver(markups, markups.DisplayModifiedEvent, self._label)
         self.addObserver(markups.GetScene(), slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
-        volume = volume_node_of(markups)
-        if volume is not None:
-            self.ui.loadVolumeComboBox.setCurrentNode(volume)
         self._showMessage("")
-        self._showFileMessage("")
+        self._file.offer(volume_node_of(markups))
         self.table.show(review.rows())
         self.table.selectFirstOpen(review.rows())
 
@@ -175,6 +177,7 @@ class ReviewPanel(VTKObservationMixin):
     def _forget(self) -> None:
         self.removeObservers()
         self._review = self._placement = None
+        self.arteries.setDetection(None, "")
         self._dragging = False
         if not slicer.mrmlScene.IsClosing():
             hide_labels(slicer.mrmlScene)
@@ -206,7 +209,7 @@ class ReviewPanel(VTKObservationMixin):
     def _showPlacing(self) -> None:
         """Whether a click is waited for, by the button and the key that end it."""
         button, placing = self.ui.replaceButton, self._waitsForClick
-        self._escape.setEnabled(placing)
+        self._escape.setEnabled(placing or self.arteries.placing)
         text = _("Cancel") if placing else _("Re-place")
         if button.text != text:
             key = qt.QKeySequence(button.shortcut)
@@ -281,6 +284,7 @@ class ReviewPanel(VTKObservationMixin):
         if placement.code is not None:
             placement.cancel()
             return
+        self.arteries.cancelPlacing()
         placement.start(code)
         self._showMessage(
             _("Click where {code} belongs, in a slice view or on a vessel in 3-D; Esc ends it.").format(code=code)
@@ -288,6 +292,7 @@ class ReviewPanel(VTKObservationMixin):
         self._showSelected()
 
     def _onEscape(self) -> None:
+        self.arteries.cancelPlacing()
         if self._placement is not None:
             self._placement.cancel()
 
@@ -339,6 +344,7 @@ class ReviewPanel(VTKObservationMixin):
         qt.QSettings().setValue(INITIALS, initials)
         if self._review is not None:
             self._review.initials = initials
+        self.arteries.setInitials(initials)
 
     def _onDragStart(self, caller: Any = None, event: Any = None) -> None:
         self._dragging = True
@@ -372,25 +378,3 @@ class ReviewPanel(VTKObservationMixin):
         if self._review is not None and self._review.markups.GetScene() is None:
             self._forget()
             self.refresh()
-
-    def _onLoad(self, checked: bool = False) -> None:
-        ui = self.ui
-        volume, path = ui.loadVolumeComboBox.currentNode(), ui.loadFileEdit.currentPath.strip()
-        self._showFileMessage("")
-        if volume is None or not path:
-            self._showFileMessage(_("Choose the scan and the file of its landmarks."))
-            return
-        messages: list[str] = []
-        try:
-            nodes = add_given_file(slicer.mrmlScene, volume, Path(path), self._anatomy, messages)
-        except CoWLandmarksError as error:
-            self._showFileMessage(str(error))
-            return
-        show_only_result(slicer.mrmlScene, nodes.markups)  # they would lie over the earlier ones
-        self.onDetectionAdded(nodes.markups)
-        self._showFileMessage(" ".join(messages) or _("Loaded; the landmarks can be reviewed now."))
-
-    def _showFileMessage(self, text: str) -> None:
-        """Beside the button, which is far below the other messages."""
-        self.ui.loadMessageLabel.text = text
-        self.ui.loadMessageLabel.visible = bool(text)

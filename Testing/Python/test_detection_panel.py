@@ -256,6 +256,37 @@ def test_arteries_follow_the_newest_correction_in_the_same_nodes(widget: Any) ->
     assert not widget.logic.runs.busy, "an accepted point does not trace anything"
 
 
+def test_what_is_declared_of_an_artery_is_traced_by_the_child_process_and_stays_said(widget: Any) -> None:
+    load_sample(widget)
+    points = detect(widget)
+    arteries = widget.panel.review.arteries
+
+    def traced(code: str) -> tuple[str, str]:
+        row = next(row for row in arteries._review.rows() if row.code == code)
+        return row.state, row.reason
+
+    first = traced("L-ACA-A1")
+    assert first[0] == "present"
+    arteries.select("L-ACA-A1")
+    widget.panel.review.ui.arteryAbsentButton.click()
+    spin_until(lambda: not widget.logic.runs.busy)
+    assert traced("L-ACA-A1") == ("absent", "declared absent by a person")
+    assert "left A1" in widget.panel.result.ui.summaryLabel.text
+    latest = widget.logic.runs._latest[points.GetID()]
+    content = json.loads((latest / "detection.json").read_text(encoding="utf-8"))
+    assert content["arteries"]["declared"] == [{"code": "L-ACA-A1", "presence": "absent", "waypoints": []}]
+    index = default_anatomy().index("L-ICA-T")
+    place = np.zeros(3)
+    points.GetNthControlPointPositionWorld(index, place)
+    points.SetNthControlPointPositionWorld(index, place[0] + 1.0, place[1], place[2])
+    spin_until(lambda: not widget.logic.runs.busy)
+    assert traced("L-ACA-A1")[0] == "absent"  # the artery ends at the point that was moved
+    arteries.select("L-ACA-A1")
+    widget.panel.review.ui.programButton.click()
+    spin_until(lambda: not widget.logic.runs.busy)
+    assert traced("L-ACA-A1") == first and widget.ui.messageLabel.text == ""
+
+
 def test_a_failed_update_of_the_arteries_says_what_to_do_until_a_later_one_succeeds(
     widget: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,23 +12,9 @@ pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc
 
 from CoWLandmarksLib.core.detection import LandmarkState
 from example_detection import ANATOMY
-from panel_desk import ABSENT, BUTTONS, OUTSIDE, UNCERTAIN, Desk, nothing_selected
+from panel_desk import ABSENT, ARTERY_BUTTONS, BUTTONS, OUTSIDE, UNCERTAIN, Desk, nothing_selected, press
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "Docs" / "use"
-
-
-def press(desk: Desk, keys: str, focus: str = "landmarkTable") -> None:
-    """Press a key while a widget of the section has the focus."""
-    from PySide6 import QtGui, QtTest, QtWidgets
-
-    widget = getattr(desk.ui, focus)
-    window = widget.window()
-    window.activateWindow()
-    QtTest.QTest.qWaitForWindowActive(QtWidgets.QWidget.windowHandle(window))
-    widget.setFocus()
-    pressed = QtGui.QKeySequence(keys)[0]
-    QtTest.QTest.keyClick(widget, pressed.key(), pressed.keyboardModifiers())
-    QtTest.QTest.qWait(150)  # a key holds a button down for a tenth of a second
 
 
 def keys_of_the_document() -> dict[str, str]:
@@ -44,9 +30,10 @@ def keys_of_the_document() -> dict[str, str]:
 
 def test_every_key_is_documented_and_named_in_a_tooltip(desk: Desk) -> None:
     documented = keys_of_the_document()
-    assert len(documented) == len(BUTTONS)
+    buttons = BUTTONS | ARTERY_BUTTONS
+    assert set(documented) == set(buttons)
     for name, key in documented.items():
-        button = getattr(desk.ui, BUTTONS[name])
+        button = getattr(desk.ui, buttons[name])
         assert button.text == name and button.shortcut.toString() == key
         assert f"({key})" in button.toolTip
 
@@ -101,8 +88,9 @@ def test_every_key_presses_its_button_in_every_state_of_the_panel(desk: Desk, st
     desk.start_review()
     state(desk)
     pressed: list[str] = []
-    for name, key in keys_of_the_document().items():
-        button = getattr(desk.ui, BUTTONS[name])
+    keys = keys_of_the_document()
+    for name in BUTTONS:
+        key, button = keys[name], getattr(desk.ui, BUTTONS[name])
         button.connect("clicked(bool)", lambda checked=False, name=name: pressed.append(name))
         for focus in (FOCUS[len(pressed) % len(FOCUS)], FOCUS[(len(pressed) + 1) % len(FOCUS)]):
             before, able = len(pressed), button.enabled

@@ -85,7 +85,9 @@ def declarations_from_list(entries: Any, known: Collection[str], source: str) ->
             points = tuple((float(r), float(a), float(s)) for r, a, s in entry.get("waypoints", ()))
             declared[code] = Declaration(code, presence == PRESENT, points)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise AnnotationError(f"What {source} declares of arteries is not readable ({error!r}); remove it.") from error
+        raise AnnotationError(
+            f"{source} declares arteries in a way that is not readable ({error!r}); remove that."
+        ) from error
     return declared
 
 
@@ -141,3 +143,19 @@ def check_waypoint(code: str, point: Position, ends: Sequence[np.ndarray], grid:
         raise AnnotationError(
             f"The waypoint {where} of {code} lies {away:.0f} mm from its nearer end; place it on the artery."
         )
+
+
+def with_waypoint(
+    waypoints: Sequence[Position], point: Position, start: np.ndarray | None, end: np.ndarray | None
+) -> tuple[Position, ...]:
+    """Waypoints with one more, at the place in their order that makes the way from `start` to `end` the shortest.
+
+    `start`, `end` (3,) RAS mm are the landmarks of the artery where they are known.
+    """
+    ways = [(*waypoints[:at], point, *waypoints[at:]) for at in range(len(waypoints) + 1)]
+
+    def length(way: Sequence[Position]) -> float:
+        stops = np.array([stop for stop in (start, *way, end) if stop is not None], float)
+        return float(np.linalg.norm(np.diff(stops, axis=0), axis=1).sum())
+
+    return min(ways, key=length)

@@ -14,12 +14,14 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ..core.anatomy import Anatomy
 from ..core.artery_map import MEASURES, ArteryMap, ArteryMeasures, ArteryState, ArteryTrace, cropped_labels
+from ..core.declaration import Declarations
 from ..core.errors import AnnotationError, VolumeError
 from ..core.volume import Grid, Volume
 from ..files.annotation_files import Annotation
 from ..files.case_description import CaseDescription
 from ..files.case_folder import check_pseudonym, writing_case
 from .artery_nodes import lay_on_grid
+from .declared_arteries import declared_in
 from .nodes import ATTRIBUTE, VOLUME_ROLE, volume_from_node, volume_node_of
 from .results import result_of
 from .review import ANNOTATOR, TIME, Review
@@ -35,6 +37,7 @@ def annotation_of(markups_node: Any, anatomy: Anatomy) -> Annotation:
     review = Review(markups_node, anatomy)
     review.record_moves()
     rows = review.rows()
+    declared = declared_in(markups_node, anatomy)
     return Annotation(
         detection=review.detection(),
         reviews={row.code: (row.reviewer, row.reviewed_at) for row in rows},
@@ -42,7 +45,8 @@ def annotation_of(markups_node: Any, anatomy: Anatomy) -> Annotation:
             "annotator": markups_node.GetAttribute(ANNOTATOR) or "",
             "reviewed_at": markups_node.GetAttribute(TIME) or "",
         },
-        arteries=_arteries(markups_node, anatomy),
+        arteries=_arteries(markups_node, anatomy, declared),
+        declared=declared,
     )
 
 
@@ -84,7 +88,8 @@ def adding_to_cohort(
     mask = None
     if annotation.arteries is not None and annotation.arteries.labels.any():
         mask = annotation.arteries.label_volume("vessels")
-    yield from writing_case(cohort, description, scan, annotation.detection.landmarks, anatomy, mask)
+    landmarks, declared = annotation.detection.landmarks, annotation.declared
+    yield from writing_case(cohort, description, scan, landmarks, anatomy, mask, declared=declared)
 
 
 def identifying_texts(volume_node: Any | None) -> list[str]:
@@ -102,7 +107,7 @@ def identifying_texts(volume_node: Any | None) -> list[str]:
     return [text for text in texts if text]
 
 
-def _arteries(markups_node: Any, anatomy: Anatomy) -> ArteryMap | None:
+def _arteries(markups_node: Any, anatomy: Anatomy, declared: Declarations) -> ArteryMap | None:
     segmentation, table = _artery_nodes(markups_node)
     volume_node = volume_node_of(markups_node)
     if segmentation is None or volume_node is None:
@@ -110,7 +115,8 @@ def _arteries(markups_node: Any, anatomy: Anatomy) -> ArteryMap | None:
     scan = volume_from_node(volume_node, copy=False)
     labels, start = _labels(segmentation, scan.grid, anatomy)
     traces = _traces(table, anatomy)
-    return ArteryMap(traces, labels, start, scan.grid, segmentation.GetAttribute(ATTRIBUTE + "summary") or "")
+    summary = segmentation.GetAttribute(ATTRIBUTE + "summary") or ""
+    return ArteryMap(traces, labels, start, scan.grid, summary, declared=declared)
 
 
 def _artery_nodes(markups_node: Any) -> tuple[Any | None, Any | None]:

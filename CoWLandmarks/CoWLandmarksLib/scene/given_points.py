@@ -14,7 +14,8 @@ from ..core.anatomy import Anatomy
 from ..core.detection import LandmarkEstimate
 from ..core.errors import AnnotationError
 from ..core.given_landmarks import given_detection
-from ..files.markups import read_annotation, read_review
+from ..files.markups import read_annotation, read_declared, read_review
+from .declared_arteries import keep_declared
 from .nodes import DetectionNodes, add_detection, landmarks_from_node, volume_from_node
 from .region_balls import add_region_balls
 from .results import refresh_summary
@@ -37,7 +38,9 @@ def add_given_file(
             f"'{path}' holds no landmark of '{anatomy.name}'; label its points {anatomy.codes[0]}, {anatomy.codes[1]} "
             "and so on."
         )
+    declared = read_declared(path, anatomy) or {}
     nodes = _add(scene, volume_node, landmarks, anatomy, f"'{path.name}'")
+    keep_declared(nodes.markups, declared)
     _name_after(nodes, volume_node.GetName(), path.name)
     review = read_review(path)
     nodes.markups.SetAttribute(ANNOTATOR, review["annotator"])

@@ -19,6 +19,7 @@ from ..core.circle_variant import summary_line
 from ..core.detection import Verdict, read_verdict, verdict_headline, verdict_label
 from ..files.delivered import Delivered
 from .artery_nodes import add_arteries, replace_arteries
+from .declared_arteries import keep_declared
 from .nodes import (
     ATTRIBUTE,
     STATES_ROLE,
@@ -80,6 +81,7 @@ def add_result(
             refresh_summary(nodes.markups, anatomy)
             return ResultNodes(nodes.markups, nodes.states, None, None, regions)
         made = add_arteries(scene, volume_node, arteries, anatomy, nodes.folder, surfaces=surfaces)
+        keep_declared(nodes.markups, arteries.declared)
         nodes.markups.SetNodeReferenceID(SEGMENTATION_ROLE, made.segmentation.GetID())
         nodes.markups.SetNodeReferenceID(TABLE_ROLE, made.table.GetID())
         refresh_summary(nodes.markups, anatomy)

@@ -2,17 +2,20 @@
 
 The table has one row per step, in the order in which they were made; the first step of a landmark is how it was
 before anybody touched it. Positions are in the coordinates of the point list, so that they stay true when it is put
-under a transform.
+under a transform. What a person says of arteries has rows of its own, with the artery's code, its presence as the state
+and its waypoints, one after the other, as the position.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import slicer
 import vtk
 
+from ..core.declaration import PRESENT, UNDECLARED, Declaration
 from ..core.detection import LandmarkEstimate, LandmarkState
 from ..core.errors import AnnotationError
 from .nodes import ATTRIBUTE
@@ -43,6 +46,17 @@ class Step:
     time: str = ""
 
 
+@dataclass(frozen=True)
+class ArteryStep:
+    """One step of the artery with this code: what was said of it (`declaration`, None: nothing), by whom and when."""
+
+    action: str
+    code: str
+    declaration: Declaration | None
+    reviewer: str = ""
+    time: str = ""
+
+
 class History:
     """The steps of one detection; the table node is made when the first one is added."""
 
@@ -56,28 +70,55 @@ class History:
             return ()
         return tuple(self._step(node, row) for row in self._rows(node, code))
 
+    def artery_steps(self, code: str) -> tuple[ArteryStep, ...]:
+        """All steps of an artery, the first one first; raises AnnotationError for a damaged table."""
+        node = self._node()
+        if node is None:
+            return ()
+        return tuple(self._artery_step(node, row) for row in self._rows(node, code))
+
     def add(self, step: Step) -> None:
         """Append a step of the landmark of its estimate."""
+        position = step.estimate.position
+        self._append(
+            {
+                "code": step.estimate.code,
+                "action": step.action,
+                "position": "" if position is None else _numbers(position),
+                "state": step.estimate.state.value,
+                "reviewer": step.reviewer,
+                "time": step.time,
+                **{name: int(getattr(step.estimate, name)) for name in _FLAGS},
+                **{name: float(getattr(step.estimate, name)) for name in _NUMBERS},
+            }
+        )
+
+    def add_artery(self, step: ArteryStep) -> None:
+        """Append a step of an artery."""
+        entry = step.declaration
+        self._append(
+            {
+                "code": step.code,
+                "action": step.action,
+                "position": "" if entry is None else _numbers([v for point in entry.waypoints for v in point]),
+                "state": UNDECLARED if entry is None else entry.text,
+                "reviewer": step.reviewer,
+                "time": step.time,
+                **dict.fromkeys(_FLAGS, 0),
+                **dict.fromkeys(_NUMBERS, 0.0),
+            }
+        )
+
+    def _append(self, values: Mapping[str, str | int | float]) -> None:
         node = self._node() or self._new_node()
         row = node.GetTable().InsertNextBlankRow()
-        position = step.estimate.position
-        values = {
-            "code": step.estimate.code,
-            "action": step.action,
-            "position": "" if position is None else " ".join(repr(float(value)) for value in position),
-            "state": step.estimate.state.value,
-            "reviewer": step.reviewer,
-            "time": step.time,
-            **{name: int(getattr(step.estimate, name)) for name in _FLAGS},
-            **{name: float(getattr(step.estimate, name)) for name in _NUMBERS},
-        }
         for name, value in values.items():
             # A table that was loaded may hold its numbers in other types.
             self._column(node, name).SetVariantValue(row, vtk.vtkVariant(value))
         node.GetTable().Modified()
 
     def remove_last(self, code: str) -> None:
-        """Take back the last step of a landmark; the first one stays."""
+        """Take back the last step of a landmark or an artery; the first one stays."""
         node = self._node()
         if node is not None and len(rows := self._rows(node, code)) > 1:
             node.RemoveRow(rows[-1])
@@ -123,6 +164,18 @@ class History:
             raise self._damaged(node) from error
         return Step(value["action"], estimate, value["reviewer"], value["time"])
 
+    def _artery_step(self, node: Any, row: int) -> ArteryStep:
+        value = {name: self._column(node, name).GetValue(row) for name in _TEXT_COLUMNS}
+        try:
+            declaration = None
+            if value["state"] != UNDECLARED:
+                numbers = [float(number) for number in value["position"].split()]
+                points = tuple(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
+                declaration = Declaration(value["code"], value["state"] == PRESENT, points)
+        except (ValueError, AttributeError, AnnotationError) as error:
+            raise self._damaged(node) from error
+        return ArteryStep(value["action"], value["code"], declaration, value["reviewer"], value["time"])
+
     def _column(self, node: Any, name: str) -> Any:
         column = node.GetTable().GetColumnByName(name)
         if column is None:
@@ -133,3 +186,7 @@ class History:
         return AnnotationError(
             f"The table '{node.GetName()}' is damaged, so nothing can be taken back; delete it to go on without."
         )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(repr(float(value)) for value in values)

@@ -1,0 +1,80 @@
+"""One click in a view gives a point that an artery leads through: place mode for a point list of its own. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core.declaration import Position
+
+
+class WaypointPlacement:
+    """Puts Slicer into place mode for one point.
+
+    `on_end(code, position)` is called with world RAS mm when it was set, with None when place mode was left without.
+    The list of the point stays hidden until `discard`, because its widget still works on it when the point is set.
+    """
+
+    def __init__(self, on_end: Callable[[str, Position | None], None]) -> None:
+        self._on_end = on_end
+        self._node: Any | None = None
+        self._observed: list[tuple[Any, int]] = []
+        self.code: str | None = None
+        """The artery that waits for its click."""
+
+    def start(self, code: str, scene: Any) -> None:
+        """Wait for the click that leads an artery; one that is waited for already is broken off."""
+        self.cancel()
+        self.discard()
+        node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{code} waypoint")
+        node.SetSaveWithScene(False)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetSaveWithScene(False)
+        node.UnsetNthControlPointPosition(node.AddControlPoint((0.0, 0.0, 0.0), code))
+        node.SetFixedNumberOfControlPoints(True)
+        selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+        interaction = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
+        selection.SetActivePlaceNodeID(node.GetID())
+        interaction.SwitchToSinglePlaceMode()
+        self._node, self.code = node, code
+        self._observe(node, node.PointPositionDefinedEvent, self._on_defined)
+        self._observe(interaction, interaction.InteractionModeChangedEvent, self._on_mode)
+
+    def cancel(self) -> None:
+        """Leave place mode without a point; nothing where no click is waited for."""
+        if self.code is not None:
+            self._end(None)
+
+    def discard(self) -> None:
+        """Take the list out of the scene; to be called when no click is being worked on."""
+        node, self._node = self._node, None
+        if node is not None and node.GetScene() is not None:
+            node.GetScene().RemoveNode(node)
+
+    def _on_defined(self, *_: Any) -> None:
+        node = self._node
+        if node is not None and node.GetNthControlPointPositionStatus(0) == node.PositionDefined:
+            r, a, s = node.GetNthControlPointPositionWorld(0)
+            self._end((r, a, s))
+
+    def _on_mode(self, interaction: Any, *_: Any) -> None:
+        if interaction.GetCurrentInteractionMode() != interaction.Place:
+            self._end(None)
+
+    def _end(self, position: Position | None) -> None:
+        code, self.code = self.code, None
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed.clear()
+        node = self._node
+        if code is None or node is None or node.GetScene() is None:
+            return
+        node.SetDisplayVisibility(False)
+        interaction = node.GetScene().GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        if interaction.GetCurrentInteractionMode() == interaction.Place:
+            interaction.SwitchToViewTransformMode()
+        self._on_end(code, position)
+
+    def _observe(self, node: Any, event: int, method: Callable[..., None]) -> None:
+        self._observed.append((node, node.AddObserver(event, method)))
