@@ -13,6 +13,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
+FRAME_OF_REFERENCE = "1.2.3.99"
+IN_A_FRAME = {"0020|0052": FRAME_OF_REFERENCE}
+"""`tags` of a series that results can refer to."""
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 Field = Callable[[np.ndarray], np.ndarray]

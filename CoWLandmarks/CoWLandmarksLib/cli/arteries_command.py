@@ -31,7 +31,10 @@ def add_arteries(commands: Any) -> None:
     )
     arteries.add_argument("scan", metavar="SCAN", type=path_argument, help="scan file or DICOM folder")
     arteries.add_argument(
-        "landmarks", metavar="LANDMARKS.mrk.json", type=path_argument, help="points labelled with their codes"
+        "landmarks",
+        metavar="LANDMARKS.mrk.json",
+        type=path_argument,
+        help="points labelled with their codes, or landmarks.sr.dcm of an earlier result",
     )
     arteries.add_argument("--out", metavar="DIR", type=path_argument, required=True, help="folder for the result")
     arteries.add_argument(
@@ -71,6 +74,7 @@ def _arteries(
     events(Event(EventKind.STAGE, "reading the scan", "read", 0.0))
     volume = memory.read(arguments.scan, arguments.series)
     volume = replace(volume, name=safe_name(volume.name))
+    source = delivery.source_of(arguments.scan, arguments.series)
     _check_places(arguments.landmarks, landmarks, volume, anatomy)
     check_free(arguments.out, volume.name, arguments.force)
     modality = None if arguments.modality == "auto" else Modality(arguments.modality)
@@ -84,7 +88,7 @@ def _arteries(
     left_alone = interruption.deferred
     with result_folder(arguments.out, volume.name, arguments.force, left_alone) as folder, left_alone():
         events(Event(EventKind.STAGE, "writing the result", "write", 0.7))
-        left_out = delivery.write(folder, volume, detection, None, found)
+        left_out = delivery.write(folder, volume, detection, None, found, source)
     for warning in left_out:
         events(Event(EventKind.WARNING, warning, scan=volume.name))
     message = f"Landmarks {detection.verdict_label}. {found.summary}"

@@ -60,11 +60,17 @@ def add_delivery(parser: argparse.ArgumentParser) -> None:
         "--labels", metavar="SCHEME", help="also write the arteries in the classes of another data set: topcow"
     )
     parser.add_argument("--vtp", action="store_true", help="also write centrelines with radii, for VMTK and 3D Slicer")
+    parser.add_argument(
+        "--dicom",
+        action="store_true",
+        help="also write DICOM objects that refer to the DICOM series of the scan: a structured report of the "
+        "landmarks and a segmentation of the arteries; they name the patient as the series does",
+    )
     parser.add_argument("--no-pictures", action="store_true", help="do not write report.png")
 
 
 def chosen_delivery(arguments: argparse.Namespace, anatomy: Anatomy, heatmaps: bool = False) -> Delivery:
-    """What the options of `add_delivery` ask for; raises ConfigurationError for an unusable label scheme."""
+    """What the options of `add_delivery` ask for; raises ConfigurationError for what cannot be had."""
     from ..core.label_scheme import read_label_scheme  # start-up time
     from ..pipeline.delivery import Delivery  # start-up time
 
@@ -73,6 +79,12 @@ def chosen_delivery(arguments: argparse.Namespace, anatomy: Anatomy, heatmaps: b
         scheme.lookup(anatomy)
     if arguments.vtp and importlib.util.find_spec("vtkmodules") is None:
         raise ConfigurationError("--vtp needs the Python library 'vtk', which is not installed; run 'pip install vtk'.")
+    if arguments.dicom:
+        from ..files.dicom_object import made_now  # start-up time
+        from ..files.dicom_source import check_highdicom  # start-up time
+
+        check_highdicom()
+        made_now()
     return Delivery(
         anatomy,
         pictures=not arguments.no_pictures,
@@ -81,6 +93,7 @@ def chosen_delivery(arguments: argparse.Namespace, anatomy: Anatomy, heatmaps: b
         surfaces=arguments.surfaces,
         centerlines=arguments.vtp,
         labels=scheme,
+        dicom=arguments.dicom,
     )
 
 

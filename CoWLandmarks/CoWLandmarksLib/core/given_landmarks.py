@@ -1,4 +1,4 @@
-"""A detection of landmarks that were given: annotated by a person, here or elsewhere. Needs no PyTorch."""
+"""Landmarks and arteries that were given, not detected: annotated by a person, here or elsewhere. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import numpy as np
 
 from .. import PROGRAM
 from .anatomy import Anatomy
+from .artery_map import ArteryMap, ArteryState, ArteryTrace, cropped_labels
+from .circle_variant import summary_of
 from .detection import GIVEN, NOT_PLACED, Detection, LandmarkEstimate, LandmarkState
 from .errors import AnnotationError
 from .intensity import recognise_modality
 from .mean_landmarks import reference_to_scan
-from .volume import Modality, Volume
+from .volume import Grid, Modality, Volume
 
 
 def given_detection(
@@ -47,3 +49,19 @@ def given_detection(
         warnings=warnings,
         provenance={"program": PROGRAM, "model": GIVEN},
     )
+
+
+def given_arteries(labels: np.ndarray, grid: Grid, anatomy: Anatomy) -> ArteryMap:
+    """Arteries of which only the labels are given, uint8 [k, j, i] on the grid of the scan; without measures.
+
+    An artery without voxels is unknown: it may be absent, or nobody drew it.
+    """
+    drawn = set(np.unique(labels).tolist())
+    traces = tuple(
+        ArteryTrace(artery.code, ArteryState.PRESENT, "drawn in the file", 1.0)
+        if artery.label in drawn
+        else ArteryTrace(artery.code, ArteryState.UNKNOWN, "not drawn in the file", 0.0)
+        for artery in anatomy.arteries
+    )
+    part, start = cropped_labels(labels)
+    return ArteryMap(traces, part, start, grid, summary_of(traces))

@@ -31,8 +31,8 @@ def check_readable_name(path: Path) -> None:
 def find_scans(folder: Path, leave_out: Path | None = None) -> list[Path]:
     """Scan files, and folders of DICOM slices, in `folder` and below, sorted by path.
 
-    Segmentations (`.seg.nrrd`), hidden files and everything in `leave_out` (earlier results) do not count. Raises
-    VolumeError where the folder cannot be read or holds none.
+    Segmentations (`.seg.nrrd`, `.seg.dcm`), reports (`.sr.dcm`), hidden files and everything in `leave_out` (earlier
+    results) do not count. Raises VolumeError where the folder cannot be read or holds none.
     """
     if not folder.is_dir():
         raise VolumeError(f"The folder '{folder}' does not exist; choose another one.")
@@ -43,7 +43,8 @@ def find_scans(folder: Path, leave_out: Path | None = None) -> list[Path]:
         names = sorted(name for name in names if name[:1] != ".")
         scans = [here / name for name in names if _is_scan_name(name)]
         found += scans
-        if not scans and any(_is_dicom(here / name) for name in names[:_LOOKED_AT]):
+        images = [name for name in names if not _is_result_name(name)]
+        if not scans and any(_is_dicom(here / name) for name in images[:_LOOKED_AT]):
             found.append(here)
     if not found:
         raise VolumeError(f"The folder '{folder}' holds no scan (NIfTI, NRRD, MetaImage or DICOM); choose another one.")
@@ -52,6 +53,10 @@ def find_scans(folder: Path, leave_out: Path | None = None) -> list[Path]:
 
 def _is_scan_name(name: str) -> bool:
     return name.lower().endswith(ENDINGS) and not name.lower().endswith(".seg.nrrd")
+
+
+def _is_result_name(name: str) -> bool:
+    return name.lower().endswith((".seg.dcm", ".sr.dcm"))
 
 
 def _is_dicom(path: Path) -> bool:

@@ -13,10 +13,12 @@ from ..core.detection import NOT_PLACED, Detection
 from ..core.errors import OutputError
 from .arteries_files import segmentation_fields, write_arteries_csv
 from .detection_files import write_landmarks_csv
+from .dicom_source import DicomOrigin, SourceSeries, check_highdicom
 from .markups import write_annotation
 from .nrrd_file import packing_nrrd
 
 LANDMARKS, TABLE, ARTERIES, SEGMENTATION = ".mrk.json", ".csv", "-arteries.csv", "-arteries.seg.nrrd"
+REPORT, DICOM_SEGMENTATION = ".sr.dcm", "-arteries.seg.dcm"
 """What follows the chosen name in the names of the files."""
 
 
@@ -41,11 +43,12 @@ class Annotation:
 
 @dataclass(frozen=True)
 class FileChoice:
-    """Which files are written."""
+    """Which files are written; `dicom` is the series to which DICOM objects refer, None where none are wanted."""
 
     landmarks: bool = True
     tables: bool = True
     segmentation: bool = True
+    dicom: DicomOrigin | None = None
 
     def files(self, folder: Path, name: str, annotation: Annotation) -> list[Path]:
         """The files of this choice; without arteries there are none of theirs."""
@@ -55,6 +58,8 @@ class FileChoice:
             (TABLE, self.tables),
             (ARTERIES, self.tables and arteries),
             (SEGMENTATION, self.segmentation and arteries),
+            (REPORT, self.dicom is not None),
+            (DICOM_SEGMENTATION, self.dicom is not None and arteries),
         ]
         return [folder / f"{name}{ending}" for ending, wanted in chosen if wanted]
 
@@ -64,21 +69,48 @@ def writing_annotation(
 ) -> Iterator[float]:
     """Write the chosen files as `folder/name...`, a little at each step; yields the part that is done.
 
-    Raises OutputError where one of them exists and `overwrite` is not set, before any is written.
+    Raises OutputError where one of them exists and `overwrite` is not set, and ConfigurationError and VolumeError where
+    no DICOM objects can be made, before any is written.
     """
     files = choice.files(folder, name, annotation)
     there = [file.name for file in files if file.exists()]
     if there and not overwrite:
         raise OutputError(f"'{folder}' holds {', '.join(there)} already; choose another name, or allow to replace.")
-    detection, arteries = annotation.detection, annotation.arteries
-    for file in files:
-        if file.name == f"{name}{LANDMARKS}":
-            placed = [estimate for estimate in detection.landmarks if estimate.note != NOT_PLACED]
-            write_annotation(file, placed, anatomy, annotation.review, annotation.declared or None)
-        elif file.name == f"{name}{TABLE}":
-            write_landmarks_csv(file, detection, anatomy, annotation.reviews)
-        elif arteries is not None and file.name == f"{name}{ARTERIES}":
-            write_arteries_csv(file, arteries, anatomy)
-        elif arteries is not None:
-            yield from packing_nrrd(file, arteries.label_volume("arteries"), segmentation_fields(arteries, anatomy))
+    source = None
+    if choice.dicom is not None:
+        check_highdicom()
+        yield 0.0
+        source = choice.dicom.read()
+    for number, file in enumerate(files):
+        for part in _writing_file(file, name, annotation, anatomy, source):
+            yield (number + part) / len(files)
     yield 1.0
+
+
+def _writing_file(
+    file: Path, name: str, annotation: Annotation, anatomy: Anatomy, source: SourceSeries | None
+) -> Iterator[float]:
+    """Write one of the files of a choice; yields the part of it that is done."""
+    detection, arteries = annotation.detection, annotation.arteries
+    ending = file.name.removeprefix(name)
+    if ending == LANDMARKS:
+        placed = [estimate for estimate in detection.landmarks if estimate.note != NOT_PLACED]
+        write_annotation(file, placed, anatomy, annotation.review, annotation.declared or None)
+    elif ending == TABLE:
+        write_landmarks_csv(file, detection, anatomy, annotation.reviews)
+    elif ending == REPORT and source is not None:
+        from .dicom_report import write_dicom_report  # optional
+
+        write_dicom_report(file, detection, anatomy, source)
+        yield 1.0
+    elif arteries is None:
+        return
+    elif ending == ARTERIES:
+        write_arteries_csv(file, arteries, anatomy)
+    elif ending == DICOM_SEGMENTATION and source is not None:
+        from .dicom_segmentation import write_dicom_segmentation  # optional
+
+        write_dicom_segmentation(file, arteries, detection, anatomy, source)
+        yield 1.0
+    elif ending == SEGMENTATION:
+        yield from packing_nrrd(file, arteries.label_volume("arteries"), segmentation_fields(arteries, anatomy))

@@ -22,6 +22,7 @@ from ..core.coordinates import swap_lps_ras
 from ..core.declaration import Declaration, Declarations, artery_codes, declarations_from_list, declarations_to_list
 from ..core.detection import LandmarkEstimate, LandmarkState, described_state, parse_description
 from ..core.errors import AnnotationError
+from .dicom_reading import is_dicom_file, read_dicom_report
 
 SCHEMA = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
 POSITION_STATUS = {
@@ -214,7 +215,15 @@ def _control_point(number: int, code: str, estimate: LandmarkEstimate | None) ->
 
 
 def read_points(path: Path) -> list[LabelledPoint]:
-    """Every control point of a `.mrk.json` or `.fcsv` file, whatever its label; raises AnnotationError."""
+    """Every control point of a `.mrk.json` or `.fcsv` file, whatever its label, or every landmark of a DICOM report.
+
+    Raises AnnotationError.
+    """
+    if is_dicom_file(path):
+        return [
+            LabelledPoint(e.code, e.description(), e.position, POSITION_STATUS[e.state])
+            for e in read_dicom_report(path)
+        ]
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

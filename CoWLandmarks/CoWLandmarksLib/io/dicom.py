@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.errors import VolumeError
 from ..core.volume import MOST_VOXELS, Modality, Volume
+from ..files.dicom_source import SourceSeries, read_source
 from .dicom_frames import Frame, compact, damaged, frames_of, read_pixels
 from .dicom_header import DicomFile, is_dicom, read_header
 from .slice_stack import arrange_slices, straightened
@@ -93,15 +94,7 @@ def read_dicom(path: str | Path, series: str | None = None) -> Volume:
     warning in the Volume. Raises VolumeError (SeriesChoiceError for an unclear choice) with one sentence.
     """
     path = Path(path)
-    if path.is_file():
-        chosen = _series_of_file(path)
-    else:
-        found, strays = _sorted_out(path)
-        places = {file.path.parent for each in found for file in each.files}
-        for stray in strays:
-            if stray.parent in places:
-                raise _stray(stray)
-        chosen = _choose(path, found, series)
+    chosen = _chosen(path, series)
     where = f"Series {chosen} in '{path}'"
     frames = _images(chosen, where)
     stack = arrange_slices(
@@ -113,6 +106,34 @@ def read_dicom(path: str | Path, series: str | None = None) -> Volume:
     voxels = compact(read_pixels([frames[index] for index in stack.order], str(chosen)), widest=2)
     voxels, ijk_to_ras, warnings = straightened(voxels, stack)
     return Volume(voxels, ijk_to_ras, chosen.name, _MODALITIES.get(chosen.modality), warnings)
+
+
+def read_source_series(path: str | Path, series: str | None = None) -> SourceSeries:
+    """What a DICOM object of a result refers to: the images that `read_dicom` reads with these arguments.
+
+    Raises VolumeError as it does, for a file that is not DICOM, and as `read_source` does.
+    """
+    path = Path(path)
+    if path.is_file() and not is_dicom(path):
+        raise VolumeError(
+            f"'{path}' is no DICOM series, to which DICOM results could refer; give the DICOM folder, or leave out "
+            "--dicom."
+        )
+    chosen = _chosen(path, series)
+    frames = _images(chosen, f"Series {chosen} in '{path}'")
+    return read_source(list(dict.fromkeys(frame.file.path for frame in frames)))
+
+
+def _chosen(path: Path, series: str | None) -> Series:
+    """The series of a file, or the one that is meant in a folder."""
+    if path.is_file():
+        return _series_of_file(path)
+    found, strays = _sorted_out(path)
+    places = {file.path.parent for each in found for file in each.files}
+    for stray in strays:
+        if stray.parent in places:
+            raise _stray(stray)
+    return _choose(path, found, series)
 
 
 def _images(series: Series, where: str) -> list[Frame]:

@@ -17,6 +17,7 @@ from ..core.circle_variant import summary_line
 from ..core.detection import Detection
 from ..core.errors import CoWLandmarksError, is_out_of_memory, unexpected_problem
 from ..core.volume import Modality, Volume
+from ..files.dicom_source import SourceSeries
 from ..files.result_folders import PICTURE_FILE, ResultNames
 from ..files.result_layout import ResultLayout, SeparateFolders
 from ..io.dicom_header import is_dicom
@@ -149,10 +150,11 @@ class ScanBatch:
             self._keep_others_off(name, delivering)
             force = self._may_replace(name)
         volume = replace(volume, name=PurePosixPath(name).name)
+        source = self._delivery.source_of(work.scan, self._options.series)
         for warning in volume.warnings:
             progress.warning(warning)
         with layout.result(name, force, self._uninterrupted) as folder:
-            detection, summary, left_out = self._make(folder, volume, progress, delivering)
+            detection, summary, left_out = self._make(folder, volume, source, progress, delivering)
             layout.arrange(folder, name)
             if records is not None:
                 records.write(folder, name, detection, work.digest, work.seconds, summary)
@@ -170,7 +172,12 @@ class ScanBatch:
         return force if self._records is None else self._records.may_replace(name, force)
 
     def _make(
-        self, folder: Path, volume: Volume, progress: _ScanProgress, delivering: ExitStack
+        self,
+        folder: Path,
+        volume: Volume,
+        source: SourceSeries | None,
+        progress: _ScanProgress,
+        delivering: ExitStack,
     ) -> tuple[Detection, str, tuple[str, ...]]:
         """Detection, summary, and warnings about files left out; from the writing on, an interrupt waits."""
         options = self._options
@@ -179,7 +186,7 @@ class ScanBatch:
         )
         detection, arteries = self._arteries(volume, detection, progress)
         delivering.enter_context(self._uninterrupted())
-        left_out = self._delivery.write(folder, volume, detection, progress.writing, arteries)
+        left_out = self._delivery.write(folder, volume, detection, progress.writing, arteries, source)
         return detection, summary_line(detection.landmarks, () if arteries is None else arteries.absent), left_out
 
     def _delivered(

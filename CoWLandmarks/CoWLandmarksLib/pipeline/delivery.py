@@ -17,12 +17,15 @@ from ..files.arteries_files import write_arteries_csv, write_segmentation
 from ..files.artery_graph import write_artery_graph
 from ..files.delivered import Delivered
 from ..files.detection_files import write_detection_json, write_landmarks_csv
+from ..files.dicom_source import SourceSeries
 from ..files.markups import write_annotation
 from ..files.nrrd_file import write_plain_nrrd
 from ..files.result_folders import (
     ARTERIES_FILE,
     CENTERLINES_FILE,
     DETECTION_FILE,
+    DICOM_REPORT_FILE,
+    DICOM_SEGMENTATION_FILE,
     GRAPH_FILE,
     HEATMAP_FILE,
     LABELS_FILE,
@@ -42,7 +45,8 @@ WritingCallback = Callable[[str, float], None]
 class Delivery:
     """Which files are written for each scan; the landmarks, their table and the detection always are.
 
-    `labels` is the scheme of a further label map of the arteries, `centerlines` are those for VMTK and 3D Slicer.
+    `labels` is the scheme of a further label map of the arteries, `centerlines` are those for VMTK and 3D Slicer,
+    `dicom` are the objects that refer to the DICOM series of the scan.
     """
 
     anatomy: Anatomy
@@ -52,6 +56,7 @@ class Delivery:
     surfaces: bool = False
     centerlines: bool = False
     labels: LabelScheme | None = None
+    dicom: bool = False
 
     def write(
         self,
@@ -60,10 +65,11 @@ class Delivery:
         detection: Detection,
         writing: WritingCallback | None = None,
         arteries: ArteryMap | None = None,
+        source: SourceSeries | None = None,
     ) -> tuple[str, ...]:
         """Write the files into `folder`, which exists; returns warnings about files that had to be left out.
 
-        Raises OutputError where a file cannot be written.
+        `source` is what DICOM objects refer to (`source_of`). Raises OutputError where a file cannot be written.
         """
 
         warnings: list[str] = []
@@ -75,6 +81,8 @@ class Delivery:
         ]
         if arteries is not None:
             steps += self._artery_steps(volume, detection, arteries, warnings)
+        if source is not None:
+            steps += self._dicom_steps(detection, arteries, source, warnings)
         for heatmap in detection.heatmaps if self.heatmaps else ():
             name = HEATMAP_FILE.format(code=heatmap.name)
             steps.append((name, lambda path, heatmap=heatmap: write_plain_nrrd(path, heatmap)))  # type: ignore[misc]
@@ -123,6 +131,35 @@ class Delivery:
 
             steps.append((SURFACES_FILE, lambda path: write_surfaces(path, found, self.anatomy)))
         return steps
+
+    def _dicom_steps(
+        self, detection: Detection, arteries: ArteryMap | None, source: SourceSeries, warnings: list[str]
+    ) -> list[tuple[str, Callable[[Path], None]]]:
+        """Names of the DICOM files, with what writes them; `warnings` as above."""
+        from ..files.dicom_report import write_dicom_report  # optional
+        from ..files.dicom_segmentation import write_dicom_segmentation  # optional
+
+        def segmentation(path: Path, found: ArteryMap) -> None:
+            if not write_dicom_segmentation(path, found, detection, self.anatomy, source):
+                warnings.append(f"{DICOM_SEGMENTATION_FILE} was left out: no artery was found.")
+
+        steps: list[tuple[str, Callable[[Path], None]]] = [
+            (DICOM_REPORT_FILE, lambda path: write_dicom_report(path, detection, self.anatomy, source))
+        ]
+        if arteries is not None:
+            steps.append((DICOM_SEGMENTATION_FILE, lambda path: segmentation(path, arteries)))
+        return steps
+
+    def source_of(self, scan: Path, series: str | None = None) -> SourceSeries | None:
+        """The DICOM series that a scan was read from; None where no DICOM objects are wanted.
+
+        Raises VolumeError where it is no DICOM series, or one to which no object can refer.
+        """
+        if not self.dicom:
+            return None
+        from ..io.dicom import read_source_series  # start-up time
+
+        return read_source_series(scan, series)
 
     def _write_scene(self, path: Path, volume: Volume, detection: Detection, arteries: ArteryMap | None) -> None:
         from ..scene.nodes import add_volume  # optional

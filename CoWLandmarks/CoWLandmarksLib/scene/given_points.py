@@ -13,22 +13,24 @@ import slicer
 from ..core.anatomy import Anatomy
 from ..core.detection import LandmarkEstimate
 from ..core.errors import AnnotationError
-from ..core.given_landmarks import given_detection
+from ..core.given_landmarks import given_arteries, given_detection
+from ..files.dicom_reading import read_dicom_segmentation, segmentation_beside
 from ..files.markups import read_annotation, read_declared, read_review
 from .declared_arteries import keep_declared
 from .nodes import DetectionNodes, add_detection, landmarks_from_node, volume_from_node
 from .region_balls import add_region_balls
-from .results import refresh_summary
+from .results import refresh_summary, update_arteries
 from .review import ANNOTATOR, TIME
 
 
 def add_given_file(
     scene: Any, volume_node: Any, path: str | PathLike[str], anatomy: Anatomy, warnings: list[str] | None = None
 ) -> DetectionNodes:
-    """Add the landmarks of a `.mrk.json` or `.fcsv` file beside the scan they belong to, as a detection to review.
+    """Add the landmarks of a `.mrk.json`, `.fcsv` or `.sr.dcm` file beside the scan they belong to, as a detection.
 
-    `warnings` takes a sentence for every point that is no landmark. Raises AnnotationError for a file that holds no
-    landmark or whose points all lie outside the scan, VolumeError for a volume that is no scan.
+    The arteries of a `.sr.dcm` file come along where their segmentation lies beside it. `warnings` takes a sentence for
+    every point that is no landmark, and for arteries that cannot be read. Raises AnnotationError for a file that holds
+    no landmark or whose points all lie outside the scan, VolumeError for a volume that is no scan.
     """
     path = Path(path)
     messages: list[str] = [] if warnings is None else warnings
@@ -45,7 +47,22 @@ def add_given_file(
     review = read_review(path)
     nodes.markups.SetAttribute(ANNOTATOR, review["annotator"])
     nodes.markups.SetAttribute(TIME, review["reviewed_at"])
+    segmentation = segmentation_beside(path)
+    if segmentation is not None:
+        _add_arteries(nodes, volume_node, segmentation, anatomy, messages)
     return nodes
+
+
+def _add_arteries(
+    nodes: DetectionNodes, volume_node: Any, segmentation: Path, anatomy: Anatomy, warnings: list[str]
+) -> None:
+    try:
+        grid = volume_from_node(volume_node, copy=False).grid
+        labels = read_dicom_segmentation(segmentation, grid, anatomy)
+    except AnnotationError as error:
+        warnings.append(f"The arteries were left out: {error}")
+        return
+    update_arteries(nodes.markups, given_arteries(labels, grid, anatomy), anatomy)
 
 
 def add_given_points(scene: Any, volume_node: Any, markups_node: Any, anatomy: Anatomy) -> DetectionNodes:
