@@ -15,10 +15,12 @@ from CoWLandmarksLib.core.errors import CoWLandmarksError
 from CoWLandmarksLib.files.annotation_files import Annotation, FileChoice, writing_annotation
 from CoWLandmarksLib.files.case_folder import check_pseudonym, free_pseudonym
 from CoWLandmarksLib.scene.annotation_export import adding_to_cohort, annotation_of, identifying_texts
+from CoWLandmarksLib.scene.dicom_origin import dicom_origin, from_dicom
 from CoWLandmarksLib.scene.nodes import volume_node_of
 from CoWLandmarksLib.scene.review import Review
 from slicer.i18n import tr as _
 
+from .dicom_setup import ensureHighdicom, fileForInstance
 from .panel_widgets import loadedInto
 from .review_panel import INITIALS
 from .stepwise import Stepwise
@@ -38,13 +40,14 @@ class ExportPanel:
         self._work = Stepwise(self._onProgress, self._onEnd)
         self._button: Any | None = None
         self._target = ""
+        self._namesPatient = False
         ui = self.ui
         for edit, key in ((ui.folderEdit, FILES_FOLDER), (ui.cohortEdit, COHORT_FOLDER)):
             edit.filters = ctk.ctkPathLineEdit.Dirs
             edit.currentPath = str(qt.QSettings().value(key, "") or "")
         ui.consentLabel.text = _(CONSENT_LINE)
         ui.cohortEdit.connect("currentPathChanged(QString)", self._onCohort)
-        for box in (ui.landmarksCheckBox, ui.tablesCheckBox, ui.segmentationCheckBox, ui.consentCheckBox):
+        for box in (*self._fileBoxes(), ui.consentCheckBox):
             box.connect("toggled(bool)", self._onChoice)
         ui.filesButton.connect("clicked(bool)", self._onFiles)
         ui.cohortButton.connect("clicked(bool)", self._onAdd)
@@ -61,7 +64,7 @@ class ExportPanel:
         if markupsNode is not self._markups:
             self._showMessage("")
             self.ui.fileNameEdit.text = self.ui.caseEdit.text = self.ui.patientEdit.text = ""
-            self.ui.consentCheckBox.checked = False
+            self.ui.consentCheckBox.checked = self.ui.dicomCheckBox.checked = False
         self._markups = markupsNode
         self.refresh()
 
@@ -79,14 +82,21 @@ class ExportPanel:
         ui.exportEmptyLabel.visible = self._markups is None and not self.running
         ui.exportFrame.visible = self._markups is not None or self.running
         ui.exportProgressBar.visible = self.running
-        boxes = (ui.landmarksCheckBox, ui.tablesCheckBox, ui.segmentationCheckBox)
+        scan = None if self._markups is None else volume_node_of(self._markups)
+        ui.dicomCheckBox.enabled = from_dicom(scan)
+        if not ui.dicomCheckBox.enabled:
+            ui.dicomCheckBox.checked = False
         for button, text, possible in (
-            (ui.filesButton, _("Export files"), any(box.checked for box in boxes)),
+            (ui.filesButton, _("Export files"), any(box.checked for box in self._fileBoxes())),
             (ui.cohortButton, _("Add to training cohort"), ui.consentCheckBox.checked),
         ):
             mine = self.running and button is self._button
             button.text = _("Cancel") if mine else text
             button.enabled = mine or (possible and not self.running)
+
+    def _fileBoxes(self) -> tuple[Any, ...]:
+        ui = self.ui
+        return ui.landmarksCheckBox, ui.tablesCheckBox, ui.segmentationCheckBox, ui.dicomCheckBox
 
     def _freeCase(self) -> str:
         cohort = self.ui.cohortEdit.currentPath.strip()
@@ -104,12 +114,15 @@ class ExportPanel:
         if self._stopped():
             return
         folder, name = ui.folderEdit.currentPath.strip(), ui.fileNameEdit.text.strip()
-        choice = FileChoice(ui.landmarksCheckBox.checked, ui.tablesCheckBox.checked, ui.segmentationCheckBox.checked)
         if not folder or not name:
             self._showMessage(_("Choose a folder and a name for the files."))
             return
         try:
             check_pseudonym(name, identifying_texts(volume_node_of(self._markups)))
+            choice = self._choice()
+            if choice is None:
+                self._showMessage(_("Nothing was written: without highdicom leave out the DICOM files."))
+                return
             annotation = annotation_of(self._markups, self._anatomy)
             there = [path.name for path in choice.files(Path(folder), name, annotation) if path.exists()]
         except CoWLandmarksError as error:
@@ -120,6 +133,17 @@ class ExportPanel:
             return
         qt.QSettings().setValue(FILES_FOLDER, folder)
         self._start(ui.filesButton, self._writing(Path(folder), name, annotation, choice, bool(there)), folder)
+
+    def _choice(self) -> FileChoice | None:
+        """The files that are wanted; None where the package for DICOM is missing and not to be installed."""
+        ui, dicom = self.ui, None
+        if ui.dicomCheckBox.checked:
+            dicom = dicom_origin(self._markups, fileForInstance())
+            if not ensureHighdicom():
+                return None
+        return FileChoice(
+            ui.landmarksCheckBox.checked, ui.tablesCheckBox.checked, ui.segmentationCheckBox.checked, dicom
+        )
 
     def _writing(
         self, folder: Path, name: str, annotation: Annotation, choice: FileChoice, overwrite: bool
@@ -155,6 +179,7 @@ class ExportPanel:
 
     def _start(self, button: Any, steps: Iterator[float], target: str) -> None:
         self._button, self._target = button, target
+        self._namesPatient = button is self.ui.filesButton and self.ui.dicomCheckBox.checked
         self.ui.exportProgressBar.value = 0
         self._showMessage("")
         self._work.start(steps)
@@ -172,6 +197,8 @@ class ExportPanel:
     def _report(self) -> str:
         place = self._target.replace("/", f"/{_BREAK}").replace("\\", f"\\{_BREAK}")
         message = _("Written to {place}.").format(place=place)
+        if self._namesPatient:
+            message += " " + _("The DICOM files name the patient as the scan does.")
         if self._markups is None or self._markups.GetScene() is None:
             return message
         done, count = Review(self._markups, self._anatomy).progress()

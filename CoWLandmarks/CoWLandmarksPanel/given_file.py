@@ -23,7 +23,7 @@ class GivenFile:
         self._anatomy = anatomy
         self._onAdded = onAdded
         ui.loadFileEdit.filters = ctk.ctkPathLineEdit.Files
-        ui.loadFileEdit.nameFilters = ["Landmarks (*.mrk.json *.fcsv)"]
+        ui.loadFileEdit.nameFilters = ["Landmarks (*.mrk.json *.fcsv *.dcm)"]
         ui.loadButton.connect("clicked(bool)", self._onLoad)
         self._showMessage("")
 

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from SlicerStandIn.api import API, UNLISTED, members
+from SlicerStandIn.api import API, DICOM_DATABASE, UNLISTED, members
 from SlicerStandIn.python_qt import CALLED_BY_QT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -58,6 +58,8 @@ def known_chain(names: tuple[str, ...]) -> bool:
         if len(names) > 3 and names[2] == "layoutManager":
             return names[3] in API["slicer.app.layoutManager"]
         return len(names) == 2 or names[2] in API["slicer.app"]
+    if names[1] == "dicomDatabase":
+        return len(names) == 2 or names[2] in DICOM_DATABASE
     if names[1] == "modules":
         return len(names) == 2 or names[2] in API["modules"] or names[2].startswith(("cowlandmarks", "CoWLandmarks"))
     return names[1] in CORE_OF_SLICER or names[1] in API["slicer_widgets"] or names[1].startswith("vtk")
@@ -128,6 +130,7 @@ def test_the_names_are_looked_at() -> None:
     assert not known_chain(("slicer", "util", "loadVolumes"))
     assert not known_chain(("slicer", "app", "home"))
     assert not known_chain(("slicer", "modules", "nothing", "logic"))
+    assert not known_chain(("slicer", "dicomDatabase", "filesForNobody"))
     assert known_chain(("slicer", "modules", "markups", "logic"))
     assert len(MODULE_FILES) > 15 and len(UI_FILES) > 5
     assert any(names[:2] == ("slicer", "util") for path in MODULE_FILES for _line, names in chains(path))
@@ -187,6 +190,7 @@ def test_the_modules_of_the_stand_in_have_no_member_that_slicer_lacks(applicatio
     manager = slicer.app.layoutManager()
     assert public(type(manager)) | public(manager) <= set(API["slicer.app.layoutManager"])
     assert public(slicer.modules) <= set(API["modules"])
+    assert public(type(slicer.dicomDatabase)) <= DICOM_DATABASE
 
 
 def test_constants_that_the_dump_does_not_list_stay_few() -> None:

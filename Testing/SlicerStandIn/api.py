@@ -19,6 +19,9 @@ UNLISTED = {
 }
 """Constants of flags: PythonQt knows but does not list them, so the dump lacks them; scripts use them everywhere."""
 
+DICOM_DATABASE = frozenset(("fileForInstance",))
+"""What the modules use of `slicer.dicomDatabase`, a ctkDICOMDatabase: set by the module DICOM, so the dump lacks it."""
+
 
 @dataclass(frozen=True)
 class Members:

@@ -29,8 +29,15 @@ def pip_check(req: Any, _seen: Any = None) -> bool:
     return True
 
 
+def pip_ensure(requirements: Any, *, prompt_install: bool = True, requester: str | None = None) -> list[str] | None:
+    """Nothing where the requirements are met; else RuntimeError, as where there is no internet."""
+    if not pip_check(requirements):
+        raise RuntimeError("the stand-in installs no packages")
+    return None
+
+
 def make_module() -> types.ModuleType:
     """`slicer.packaging`."""
     module = types.ModuleType("slicer.packaging")
-    module.load_requirements, module.pip_check = load_requirements, pip_check
+    module.load_requirements, module.pip_check, module.pip_ensure = load_requirements, pip_check, pip_ensure
     return module

@@ -17,6 +17,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import dialogs
 from .application_object import App, CoreModule, LayoutManager, Modules, ScriptedModule, emit
+from .dicom_database import DicomDatabase
 from .node_files import logic_of
 from .python_qt import slot_errors
 
@@ -92,6 +93,7 @@ class Application:
         slicer.mrmlScene = self.scene
         slicer.modules = Modules()
         slicer.app = App(self.scene, folder, LayoutManager(slices, layout))
+        slicer.dicomDatabase = DicomDatabase()
         for name, module_logic in modules.items():
             logic.SetModuleLogic(name, module_logic)
             module = CoreModule(name, module_logic)

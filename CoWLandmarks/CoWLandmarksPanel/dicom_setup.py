@@ -1,0 +1,66 @@
+"""What the DICOM export needs of the application: its DICOM database, and the package highdicom, asked for once."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+
+import slicer
+from CoWLandmarksLib.core.errors import ConfigurationError
+from slicer.i18n import tr as _
+
+REQUIREMENT = "highdicom>=0.25"
+
+
+def fileForInstance() -> Callable[[str], str] | None:
+    """What finds the file of an image in the DICOM database; None where the application has no database."""
+    if getattr(slicer, "dicomDatabase", None) is None:
+        return None
+    return slicer.dicomDatabase.fileForInstance
+
+
+def highdicomInstalled() -> bool:
+    """Whether DICOM files can be written."""
+    importlib.invalidate_caches()
+    return importlib.util.find_spec("highdicom") is not None
+
+
+def ensureHighdicom() -> bool:
+    """Where highdicom is missing, ask whether to install it; returns whether it is there.
+
+    Raises ConfigurationError with the way out where the installation fails.
+    """
+    if highdicomInstalled():
+        return True
+    question = _(
+        "DICOM files are written with the Python package highdicom, which is not installed. Download and install it "
+        "now (about 4 MB)?"
+    )
+    if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("CoW Landmarks")):
+        return False
+    try:
+        _install()
+    except Exception as error:
+        raise ConfigurationError(_wayOut(str(error))) from error
+    if not highdicomInstalled():
+        raise ConfigurationError(_wayOut(_("the installation ended without it")))
+    return True
+
+
+def _install() -> None:
+    """Slicer before 5.12 has no packaging module, and shows no progress."""
+    try:
+        from slicer.packaging import pip_ensure  # optional
+    except ImportError:
+        slicer.util.pip_install(REQUIREMENT)
+        return
+    pip_ensure(REQUIREMENT, prompt_install=False, requester="CoW Landmarks")
+
+
+def _wayOut(reason: str) -> str:
+    return _(
+        "highdicom could not be installed ({reason}). Check the internet connection or the proxy and try again. On a "
+        "computer without internet, fetch the packages on another one (pip download highdicom) and install them here "
+        "with: PythonSlicer -m pip install --no-index --find-links FOLDER highdicom"
+    ).format(reason=" ".join(reason.split())[:200])
