@@ -114,7 +114,8 @@ def read_source(files: Sequence[Path]) -> SourceSeries:
         if len(headers) > 1:
             order = np.argsort(along, kind="stable")
             headers, planes = [headers[index] for index in order], [planes[index] for index in order]
-        _fill_thickness(headers, float(np.median(np.diff(np.sort(along)))) if len(along) > 1 else 1.0)
+        if len(along) > 1:
+            _set_distance(headers, float(np.median(np.diff(np.sort(along)))))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise VolumeError(
             f"'{files[0]}' does not record where its images lie; no DICOM result can refer to them."
@@ -134,8 +135,11 @@ def _header(file: Path) -> Dataset:
         raise VolumeError(f"'{file}' is a damaged DICOM file; export it again.") from error
 
 
-def _fill_thickness(headers: Sequence[Dataset], distance: float) -> None:
-    """Where no slice thickness is recorded, which a segmentation has to have, take the distance of the slices (mm)."""
+def _set_distance(headers: Sequence[Dataset], distance: float) -> None:
+    """Record the distance of the slices (mm), also as their thickness where there is none: a segmentation takes both.
+
+    A distance that the scan records may be wrong (GDCM writes 1), and readers of a segmentation rely on it.
+    """
     for header in headers:
         if "PerFrameFunctionalGroupsSequence" not in header:
             measures = [header]
@@ -143,8 +147,9 @@ def _fill_thickness(headers: Sequence[Dataset], distance: float) -> None:
             groups = (*header.SharedFunctionalGroupsSequence, *header.PerFrameFunctionalGroupsSequence)
             measures = [group.PixelMeasuresSequence[0] for group in groups if "PixelMeasuresSequence" in group]
         for item in measures:
+            item.SpacingBetweenSlices = f"{distance:.6g}"
             if not item.get("SliceThickness"):
-                item.SliceThickness = f"{distance:.6g}"
+                item.SliceThickness = item.SpacingBetweenSlices
 
 
 def plane_matrix(position: Sequence[float], orientation: Sequence[float], spacing: Sequence[float]) -> np.ndarray:
