@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 
 import slicer
 from CoWLandmarksLib.core.errors import ConfigurationError
+from CoWLandmarksLib.files.dicom_source import highdicom_installed
 from slicer.i18n import tr as _
 
-REQUIREMENT = "highdicom>=0.25"
+REQUIREMENT = "highdicom>=0.27"
 
 
 def fileForInstance() -> Callable[[str], str] | None:
@@ -23,7 +23,7 @@ def fileForInstance() -> Callable[[str], str] | None:
 def highdicomInstalled() -> bool:
     """Whether DICOM files can be written."""
     importlib.invalidate_caches()
-    return importlib.util.find_spec("highdicom") is not None
+    return highdicom_installed()
 
 
 def ensureHighdicom() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pydicom
@@ -11,10 +10,11 @@ from CoWLandmarksLib.__main__ import main
 from CoWLandmarksLib.core.scan_files import find_scans
 from CoWLandmarksLib.files import dicom_source
 from CoWLandmarksLib.files.detection_files import read_detection_json
+from CoWLandmarksLib.files.dicom_source import highdicom_installed
 from dicom_files import IN_A_FRAME, axial_positions, write_series
 from fixed_detector import make_fixed_detector, write_scan
 
-HIGHDICOM = importlib.util.find_spec("highdicom") is not None
+HIGHDICOM = highdicom_installed()
 with_highdicom = pytest.mark.skipif(not HIGHDICOM, reason="needs highdicom (pip install highdicom)")
 FEW = ("--no-scene", "--no-pictures")
 OBJECTS = {"landmarks.sr.dcm", "arteries.seg.dcm"}
@@ -38,12 +38,11 @@ def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_without_highdicom_the_command_says_what_to_install_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "highdicom" else find_spec(name))
+    monkeypatch.setattr(dicom_source, "highdicom_installed", lambda: False)
     write_series(tmp_path / "scan", axial_positions(24), tags=IN_A_FRAME)
     assert detect(tmp_path / "scan", out=tmp_path / "out") == 1
     (error,) = errors(capsys)
-    assert "pip install highdicom" in error and not (tmp_path / "out").exists()
+    assert "pip install" in error and "highdicom" in error and not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("pretended")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ pytest.importorskip("SlicerStandIn", reason="needs slicer-core and PySide6", exc
 import slicer
 from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState, ArteryTrace, cropped_labels
 from CoWLandmarksLib.core.detection import Detection, LandmarkState, Verdict
+from CoWLandmarksLib.files.dicom_source import highdicom_installed
 from CoWLandmarksLib.io.dicom import read_dicom
 from CoWLandmarksLib.scene.annotation_export import annotation_of
 from CoWLandmarksLib.scene.artery_nodes import add_arteries
@@ -29,9 +29,7 @@ from fixed_detector import FixedDetector
 from panel_desk import Desk
 
 COUNT = 24
-with_highdicom = pytest.mark.skipif(
-    importlib.util.find_spec("highdicom") is None, reason="needs highdicom (pip install highdicom)"
-)
+with_highdicom = pytest.mark.skipif(not highdicom_installed(), reason="needs highdicom (pip install highdicom)")
 
 
 def add_dicom_scan(desk: Desk, folder: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,8 @@ import pydicom
 import pytest
 from CoWLandmarksLib.core.errors import ConfigurationError, VolumeError
 from CoWLandmarksLib.core.volume import Grid
-from CoWLandmarksLib.files import dicom_source
 from CoWLandmarksLib.files.dicom_object import made_now
-from CoWLandmarksLib.files.dicom_source import DicomOrigin, check_highdicom, read_source
+from CoWLandmarksLib.files.dicom_source import HIGHDICOM, DicomOrigin, check_highdicom, read_source
 from CoWLandmarksLib.io.dicom import read_dicom, read_source_series
 from dicom_files import FRAME_OF_REFERENCE, IN_A_FRAME, axial_positions, write_enhanced, write_series
 
@@ -142,10 +142,31 @@ def test_a_file_that_is_no_dicom_is_refused(tmp_path: Path) -> None:
         read_source_series(tmp_path / "head.nii.gz")
 
 
-def test_highdicom_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_source.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match="'highdicom', which is not installed; run 'pip install highdicom'"):
+@pytest.mark.parametrize("version", [None, "0.26.1", "0.x"])
+def test_highdicom_that_is_missing_or_too_old_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, version: str | None
+) -> None:
+    def found(name: str) -> str:
+        if version is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(importlib.metadata, "version", found)
+    with pytest.raises(ConfigurationError, match=r"'highdicom' 0\.27 or later, which is not installed; run "):
         check_highdicom()
+
+
+@pytest.mark.parametrize("version", ["0.27.0", "0.28.2", "1.0.0rc1"])
+def test_highdicom_that_will_do_is_taken(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    check_highdicom()
+
+
+def test_everybody_asks_for_the_same_version_of_highdicom() -> None:
+    project = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = f'"highdicom>={".".join(map(str, HIGHDICOM))}"'
+    panel = Path(__file__).resolve().parents[2] / "CoWLandmarks" / "CoWLandmarksPanel" / "dicom_setup.py"
+    assert project.count(wanted) == 2 and wanted in panel.read_text(encoding="utf-8")
 
 
 def test_the_time_of_results_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def building(path: str | PathLike[str]) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about values of the source, such as names in an unusual form
             yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise OutputError(  # without what highdicom says, which may quote the patient's data
             f"'{path}' cannot be made ({type(error).__name__}), because a header of the source series breaks the DICOM "
             "standard; leave out the DICOM files, or export the series from the archive again."

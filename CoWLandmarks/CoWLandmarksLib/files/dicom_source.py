@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,11 +89,26 @@ class DicomOrigin:
         return source
 
 
+HIGHDICOM = (0, 27)
+"""The oldest version of highdicom that will do."""
+
+
+def highdicom_installed() -> bool:
+    """Whether the package that writes DICOM results is there; does not load it."""
+    try:
+        major, minor = importlib.metadata.version("highdicom").split(".")[:2]
+        return (int(major), int(minor)) >= HIGHDICOM
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
+
+
 def check_highdicom() -> None:
-    """Raise ConfigurationError where the package that writes DICOM results is missing."""
-    if importlib.util.find_spec("highdicom") is None:
+    """Raise ConfigurationError where the package that writes DICOM results is missing, or too old."""
+    if not highdicom_installed():
+        needed = ".".join(map(str, HIGHDICOM))
         raise ConfigurationError(
-            "DICOM results need the Python library 'highdicom', which is not installed; run 'pip install highdicom'."
+            f"DICOM results need the Python library 'highdicom' {needed} or later, which is not installed; run "
+            f"'pip install \"highdicom>={needed}\"'."
         )
 
 
