@@ -224,7 +224,7 @@ def test_a_result_that_a_person_corrected_is_kept(
 
 
 def test_the_name_of_a_dicom_folder_is_nowhere_in_the_results(tmp_path: Path) -> None:
-    good, bad = tmp_path / "in" / "Doe^Jane", tmp_path / "in" / "Roe^Richard"
+    good, bad = tmp_path / "in" / "Doe^Jane", tmp_path / "in" / "O'Roe^Richard"
     write_series(good, axial_positions(18))
     write_series(bad, axial_positions(3))
     assert detect(good, bad, bad / "missing.dcm", "--out", tmp_path / "out", *FEW) == 2
