@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from CoWLandmarksLib.arteries.ends import ends_of
 from CoWLandmarksLib.arteries.tracer import ArteryTracer
 from CoWLandmarksLib.cli.program import main
 from CoWLandmarksLib.core.artery_map import ArteryMap, ArteryState
@@ -263,3 +264,16 @@ def test_what_a_damaged_file_declares_is_refused_in_a_sentence(tmp_path: Path) -
         path.write_text(json.dumps(content), encoding="utf-8")
         with pytest.raises(AnnotationError, match=r"points\.mrk\.json|R-PCoA"):
             read_declared(path, ANATOMY)
+
+
+def test_by_rule_counts_against_an_artery_where_a_person_says_so_and_not_where_the_program_found_no_artery() -> None:
+    positions = {code: position(code) for code in ANATOMY.codes}
+
+    def seen_by(**changes: object) -> bool:
+        points = {p.code: replace(p, by_rule=True, **changes) for p in landmarks()}  # type: ignore[arg-type]
+        return ends_of(ANATOMY.artery("R-PCoA"), points, positions).by_rule
+
+    assert seen_by(reviewed=True, error_mm=1.5)  # accepted in a review
+    assert seen_by(error_mm=0.0)  # an annotation
+    assert not seen_by(error_mm=0.8)  # a detection, which fills it in after tracing
+    assert not seen_by(error_mm=1.5, corrected=True)  # moved by a person, perhaps to the mouth of the artery
