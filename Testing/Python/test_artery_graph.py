@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -25,7 +26,8 @@ def arteries() -> ArteryMap:
 
 
 def written_graph(arteries: ArteryMap, folder: Path, **probabilities: float) -> dict:  # type: ignore[type-arg]
-    write_artery_graph(folder / "graph.json", drawn_detection(arteries), arteries, ANATOMY, probabilities)
+    judged = replace(arteries, probabilities=probabilities)
+    write_artery_graph(folder / "graph.json", drawn_detection(arteries), judged, ANATOMY)
     return json.loads((folder / "graph.json").read_text(encoding="utf-8"))
 
 
@@ -56,11 +58,12 @@ def test_nodes_and_edges_hold_what_was_traced(arteries: ArteryMap, tmp_path: Pat
 
 
 def test_the_variant_says_which_edges_are_there(arteries: ArteryMap, tmp_path: Path) -> None:
-    variant = written_graph(arteries, tmp_path, posterior=0.75)["variant"]
+    variant = written_graph(arteries, tmp_path, anterior=0.75, posterior=0.75)["variant"]
     assert variant["anterior"]["edges"] == {"L-A1": True, "Acom": True, "3rd-A2": None, "R-A1": True}
     assert variant["anterior"]["code"] == "11?1"
     assert variant["posterior"]["code"] == "1?10"
-    assert variant["anterior"]["probability"] is None and variant["posterior"]["probability"] == 0.75
+    # Where an edge is not known, neither is the probability of the variant.
+    assert variant["anterior"]["probability"] == 0.75 and variant["posterior"]["probability"] is None
 
 
 @pytest.mark.parametrize(

@@ -19,21 +19,23 @@ WEAK_SHARE = 0.2
 """The value that all but this share of an artery's own part exceed decides."""
 SHORT_MM = 2.2
 """With less outside the lumens that it joins, an artery cannot be enclosed by a wall of its own."""
-SHORT_GAPS_MM, SHORT_CONTRASTS, SHORT_WEIGHT = (1.2, SHORT_MM), (0.67, 0.42), 12.0
+SHORT_GAPS_MM, SHORT_CONTRASTS, SHORT_WEIGHT = (1.2, SHORT_MM), (0.67, 0.42), 4.0
 """Contrasts needed for these gaps: blur fills a gap between arteries in part, the less the wider it is."""
 HIDDEN_MM, HIDDEN_RADIUS_MM = 1.0, 0.75
 """With less outside the lumens that it joins, a width cannot be seen; half the typical width of an ACoA (1.5 mm)."""
 SHORT_OWN_MM = 4.0
 """With less outside the lumens that it joins, an artery is measured where it is narrowest."""
-MOST_CONTRAST, MOST_SIGNAL_TO_NOISE = 0.8, 6.0
+MOST_CONTRAST, MOST_JOINED_CONTRAST, MOST_SIGNAL_TO_NOISE = 0.8, 1.2, 6.0
 """More does not make a vessel more likely."""
-WEIGHTS = {"contrast": 3.5, "closed": 2.5, "closed_mean": 6.0, "tortuosity": -4.5, "signal_to_noise": 0.33}
+WEIGHTS = {"contrast": 3.7, "closed": 3.5, "closed_mean": 7.5, "tortuosity": -2.5, "signal_to_noise": 0.2}
 OFFSETS = {"contrast": 0.0, "closed": 0.8, "closed_mean": 0.88, "tortuosity": 1.2, "signal_to_noise": 0.0}
-BIAS, UNSEEN_PENALTY = -2.3, -2.5
-PRIOR_BIAS = {"PCoA": 1.0, "PCA-P1": -1.0}
-"""Added to the score of these arteries: whole numbers at which sensitivity and specificity come near each other (on 80
-phantoms of seed 7400; Docs/use/arteries.md). A P1 that is there is missed less often than one that is not is made
-up."""
+BIAS = {"PCoA": -1.5, "PCA-P1": -2.9, "ACA-A1": -1.0, "ACoA": -1.7}
+SHORT_BIAS = {"PCA-P1": -0.3, "ACoA": 0.3}
+"""Variants of the circle are taken to be about as likely as the ordinary form: none is missed because it is rare.
+
+That of A1 is chosen: no phantom has both landmarks of an A1 that is absent."""
+UNSEEN_PENALTY = -2.5
+FAINT = "no vessel stands out along its best path"
 NEEDED_CONTRAST, NEEDED_SIGNAL_TO_NOISE = 0.1, 1.0
 """What an artery needs that is hardly ever absent."""
 
@@ -43,13 +45,15 @@ class PathEvidence:
     """Evidence of a vessel along a path.
 
     `own` bool (n,) marks the cross-sections outside the lumens of other arteries, `own_mm` their length. At the weak
-    places: `contrast` as a share of that of a typical artery of the scan, `closed` the share of rays
-    that meet a wall (`closed_mean` over the whole own part), `signal_to_noise`. `tortuosity` is length / chord.
+    places: `contrast` as a share of that of a typical artery of the scan, `joined_contrast` of the arteries that it
+    joins, `closed` the share of rays that meet a wall (`closed_mean` over the whole own part), `signal_to_noise`.
+    `tortuosity` is length / chord.
     """
 
     own: np.ndarray
     own_mm: float
     contrast: float
+    joined_contrast: float
     closed: float
     closed_mean: float
     signal_to_noise: float
@@ -63,11 +67,6 @@ class Judgement:
     present: bool
     confidence: float
     reason: str
-
-    @property
-    def presence(self) -> float:
-        """How sure it is that the vessel is there, [0, 1]."""
-        return self.confidence if self.present else 1.0 - self.confidence
 
 
 def own_part(sections: CrossSections, others: Iterable[CrossSections]) -> np.ndarray:
@@ -102,11 +101,15 @@ def evidence(
     sections: CrossSections,
     others: Iterable[CrossSections],
     typical_contrast: float,
+    joined_contrast: float,
     noise: float,
     *,
     whole: bool = False,
 ) -> PathEvidence:
-    """Evidence along the own part of a path (along all of it: `whole`); `others` are all other arteries."""
+    """Evidence along the own part of a path (along all of it: `whole`); `others` are all other arteries.
+
+    `typical_contrast` is that of an artery of the scan, `joined_contrast` that of those which this one joins.
+    """
     own = own_part(sections, others)
     length = float(arc_length(sections.points)[-1])
     chord = max(float(np.linalg.norm(sections.points[-1] - sections.points[0])), 1e-6)
@@ -116,6 +119,7 @@ def evidence(
         own=own,
         own_mm=float(own.sum()) * length / max(len(own) - 1, 1),
         contrast=weak / max(typical_contrast, 1e-6),
+        joined_contrast=weak / max(joined_contrast, 1e-6),
         closed=float(np.quantile(sections.closed[chosen], WEAK_SHARE)),
         closed_mean=float(sections.closed[chosen].mean()),
         signal_to_noise=weak / noise,
@@ -123,51 +127,51 @@ def evidence(
     )
 
 
-def prior_bias(code: str) -> float:
-    """What is added to the score of the artery with this code, of either side."""
-    return PRIOR_BIAS.get(code.removeprefix("R-").removeprefix("L-"), 0.0)
+def log_odds(found: PathEvidence, code: str, *, unseen: bool = False) -> float:
+    """Logarithm of the odds that the artery `code` is there, which may be absent, from what is seen along its path.
 
-
-def judge(found: PathEvidence, *, optional: bool, unseen: bool = False, prior_bias: float = 0.0) -> Judgement:
-    """Whether there is a vessel.
-
-    An artery that is hardly ever absent (not `optional`) only has to stand out from what lies round it. `unseen` says
-    that an annotation has both its ends by rule, because whoever placed them did not see the artery. `prior_bias` is
-    added to the score of an `optional` one.
+    `unseen` says that an annotation has both its ends by rule, because whoever placed them did not see the artery.
     """
-    if not optional:
-        margin = min(found.contrast / NEEDED_CONTRAST, found.signal_to_noise / NEEDED_SIGNAL_TO_NOISE)
-        score = 3.0 * (min(margin, 2.0) - 1.0)
-        return _judgement(score, "no vessel stands out along its best path")
+    kind = code.removeprefix("R-").removeprefix("L-")
     if found.own_mm < SHORT_MM:
         needed = float(np.interp(found.own_mm, SHORT_GAPS_MM, SHORT_CONTRASTS))
-        score = SHORT_WEIGHT * (found.contrast - needed) + UNSEEN_PENALTY * unseen
-        return _judgement(score + prior_bias, "no more than blur fills the gap between the arteries that it would join")
-    values = {
+        score = SHORT_WEIGHT * (min(found.joined_contrast, MOST_JOINED_CONTRAST) - needed) + SHORT_BIAS.get(kind, 0.0)
+    else:
+        score = BIAS[kind] + sum(WEIGHTS[name] * (value - OFFSETS[name]) for name, value in _values(found).items())
+    return score + UNSEEN_PENALTY * unseen
+
+
+def judge(found: PathEvidence) -> Judgement:
+    """Whether an artery that is hardly ever absent is there: it only has to stand out from what lies round it."""
+    margin = min(found.contrast / NEEDED_CONTRAST, found.signal_to_noise / NEEDED_SIGNAL_TO_NOISE)
+    score = 3.0 * (min(margin, 2.0) - 1.0)
+    probability = float(1.0 / (1.0 + np.exp(-score)))
+    return Judgement(score >= 0.0, max(probability, 1.0 - probability), "" if score >= 0.0 else FAINT)
+
+
+def why_absent(found: PathEvidence, code: str, *, unseen: bool = False) -> str:
+    """A phrase for what speaks most against a vessel along the path of an artery that is taken to be absent."""
+    if unseen:
+        return "no clear vessel along its best path, and both its ends were placed by rule"
+    if log_odds(found, code) > 0.0:
+        return "the other arteries explain the vessels better without it"
+    if found.own_mm < SHORT_MM:
+        return "no more than blur fills the gap between the arteries that it would join"
+    values = _values(found)
+    shortfall = {
+        FAINT: 0.4 - values["contrast"],
+        "no wall encloses its best path": 2.0 * (0.9 - values["closed_mean"]),
+        "its best path does not rise above the noise": (2.0 - values["signal_to_noise"]) / 5.0,
+        "its best path is a detour": 0.5 * (values["tortuosity"] - 1.5),
+    }
+    return max(shortfall, key=lambda text: shortfall[text])
+
+
+def _values(found: PathEvidence) -> dict[str, float]:
+    return {
         "contrast": min(found.contrast, MOST_CONTRAST),
         "closed": found.closed,
         "closed_mean": found.closed_mean,
         "tortuosity": found.tortuosity,
         "signal_to_noise": min(found.signal_to_noise, MOST_SIGNAL_TO_NOISE),
     }
-    score = BIAS + sum(WEIGHTS[name] * (value - OFFSETS[name]) for name, value in values.items())
-    return _judgement(score + prior_bias + UNSEEN_PENALTY * unseen, _weakest(values, unseen))
-
-
-def _judgement(score: float, why_not: str) -> Judgement:
-    probability = float(1.0 / (1.0 + np.exp(-score)))
-    present = score >= 0.0
-    return Judgement(present, max(probability, 1.0 - probability), "" if present else why_not)
-
-
-def _weakest(values: dict[str, float], unseen: bool) -> str:
-    """A phrase for what speaks most against a vessel."""
-    if unseen:
-        return "no clear vessel along its best path, and both its ends were placed by rule"
-    shortfall = {
-        "no vessel stands out along its best path": 0.4 - values["contrast"],
-        "no wall encloses its best path": 2.0 * (0.9 - values["closed_mean"]),
-        "its best path does not rise above the noise": (2.0 - values["signal_to_noise"]) / 5.0,
-        "its best path is a detour": 0.5 * (values["tortuosity"] - 1.5),
-    }
-    return max(shortfall, key=lambda text: shortfall[text])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..core.anatomy import Anatomy, Artery
 from ..core.artery_map import ArteryMap, ArteryState, ArteryTrace
+from ..core.circle_edges import HALVES
 from ..core.circle_variant import summary_of
 from ..core.declaration import Declarations
 from ..core.detection import LandmarkEstimate
@@ -16,11 +17,12 @@ from ..core.volume import Modality, Volume
 from ..detect.orientation import StorageAxes, seen_along_ras
 from .declared import as_declared, check_waypoints, concerned, declared_ends, keep_out, waypoints_by_name
 from .ends import Ends, Way, ends_across, ends_of, positions_in_scan
+from .hypotheses import Find, Hypotheses, Paths, Variant
 from .label_map import Tube, label_map
 from .lumen import CrossSections, arc_length, centred, cross_sections
 from .measures import measured, with_side_ratios
-from .pairs import SHARED, ArteryPairs
-from .presence import Judgement, PathEvidence, evidence, judge, own_radius, prior_bias, shared_part
+from .pairs import ArteryPairs
+from .presence import Judgement, PathEvidence, evidence, judge, own_radius, why_absent
 from .region import Region
 from .surroundings import Surroundings, anchors_at, holds, surroundings_of
 
@@ -34,6 +36,8 @@ REPRESENTATIVE = 0.4
 """With a smaller share of its own, an artery that is hardly ever absent is measured over its whole length."""
 CLEAR_NOISES = 5.0
 """A typical artery stands out from its surroundings by at least this many times the noise."""
+OVERTURNED = 3.0
+"""After a correction the variant stays, unless the logarithm of the odds of another one against it is greater."""
 SAME_POINT_MM = 1e-3
 """A landmark that moved by less has not moved (positions in files are rounded)."""
 
@@ -42,7 +46,8 @@ class ArteryTracer:
     """Traces the arteries of one scan; `trace` may be called again with changed landmarks.
 
     The crop of the scan and its cost map are kept, and only arteries that hang on a changed landmark are traced anew;
-    all others stay as they were, to the voxel. `previous` is an earlier result for the same scan to start from.
+    all others stay as they were, to the voxel, unless that speaks clearly for another variant of the circle.
+    `previous` is an earlier result for the same scan to start from.
     `evidence` holds what spoke for a vessel along the paths that were traced last, by artery. `surroundings` may be
     those of an earlier tracer of the same scan; they are used where they fit.
     """
@@ -84,9 +89,9 @@ class ArteryTracer:
         labels, start = self._order.turned(stored.labels, stored.start)
         return replace(stored, labels=np.ascontiguousarray(labels), start=start, scan_grid=self._volume.grid)
 
-    def _trace(self, landmarks: Sequence[LandmarkEstimate]) -> ArteryMap:
+    def _trace(self, landmarks: Sequence[LandmarkEstimate], *, renew: bool = False) -> ArteryMap:
         positions, ends = self._ends(landmarks, self._declared)
-        before = self._last
+        before = None if renew else self._last
         hanging = self._hanging(positions, ends, before)
         if not positions:
             traces = tuple(as_declared(_not_traced(code, found), self._declared) for code, found in ends.items())
@@ -94,48 +99,42 @@ class ArteryTracer:
             grid, summary = self._volume.grid, summary_of(traces)
             self._last = ArteryMap(traces, nothing, (0, 0, 0), grid, summary, tuple(landmarks), declared=self._declared)
             return self._last
-        surroundings = self._surroundings_of(positions, before)
+        surroundings = self._surroundings_of(positions, self._last)
         region, costs, router = surroundings.region, surroundings.costs, surroundings.router
         errors = {estimate.code: estimate.error_mm for estimate in landmarks}
-        wanted = {
-            code
-            for artery in hanging
-            for code in (artery.start, artery.end, ends[artery.code].start, ends[artery.code].end)
-            if code in positions
-        }
-        points = {str(code): costs.snapped(positions[str(code)], errors[str(code)]) for code in wanted}
+        points = {code: costs.snapped(place, errors[code]) for code, place in positions.items()} if hanging else {}
         sections = self._kept_sections(hanging, before, region)
         kept = set(sections)
-        between = [artery for artery in hanging if ends[artery.code].way is not Way.ACROSS]
 
-        def find(artery: Artery, taken: Sequence[CrossSections] = ()) -> CrossSections | None:
-            path = router.path(ends[artery.code], points, taken)
+        def find(code: str, taken: Sequence[CrossSections] = ()) -> CrossSections | None:
+            path = router.path(ends[code], points, taken)
             return None if path is None else centred(region, path)
 
         # Those that run to the edge come last: where the next one is known, they keep out of it.
+        between = [artery for artery in hanging if ends[artery.code].way is not Way.ACROSS]
         for artery in sorted(between, key=lambda a: ends[a.code].beyond is not None):
             beyond = ends[artery.code].beyond is not None
-            if not artery.optional and (found := find(artery, list(sections.values()) if beyond else ())) is not None:
+            taken = list(sections.values()) if beyond else ()
+            if not artery.optional and (found := find(artery.code, taken)) is not None:
                 sections[artery.code] = found
-        absent = self._trace_optional([a for a in between if a.optional], ends, sections, find)
-        keep_out(
-            self._anatomy,
-            [artery.code for artery in between if artery.code not in absent],
-            ends,
-            sections,
-            lambda code, taken: find(self._anatomy.artery(code), taken),
-        )
+        variants = self._variants({artery.code for artery in hanging}, ends, sections, find, before)
+        if variants is None:
+            return replace(self._trace(landmarks, renew=True), renewed=True)
+        absent = {code: path for variant in variants.values() for code, path in variant.absent.items()}
+        sections |= {code: path for variant in variants.values() for code, path in variant.present.items()}
+        renewed = [artery.code for artery in between if artery.code not in absent]
+        keep_out(self._anatomy, renewed, ends, sections, find)
         pairs = ArteryPairs(self._anatomy, region, router, ends, points)
         pairs.trace_across(hanging, sections)
         self._merged = pairs.part(sections, kept)
-        there = list(sections.values())
-        self._sections = sections | absent
+        there = dict(sections)
+        self._sections = {code: path for code, path in absent.items() if code not in kept} | sections
         self.evidence = {
             artery.code: self._evidence(artery.code, self._sections[artery.code], there)
             for artery in hanging
             if artery.code in self._sections
         }
-        self._last = self._map_of(landmarks, hanging, ends, region, before)
+        self._last = self._map_of(landmarks, hanging, ends, region, before, variants)
         return self._last
 
     def _ends(
@@ -212,52 +211,62 @@ class ArteryTracer:
             if trace.traced and trace.code not in renewed
         }
 
-    def _trace_optional(
-        self,
-        arteries: Sequence[Artery],
-        ends: Mapping[str, Ends],
-        sections: dict[str, CrossSections],
-        find: Callable[[Artery, Sequence[CrossSections]], CrossSections | None],
-    ) -> dict[str, CrossSections]:
-        """Add the optional arteries that seem to be there to `sections`, the surest first; returns the others.
+    def _variants(
+        self, hanging: Collection[str], ends: Mapping[str, Ends], sections: Paths, find: Find, before: ArteryMap | None
+    ) -> dict[str, Variant] | None:
+        """The variant of each half of the circle in which an artery that may be absent is traced.
 
-        All keep out of the lumens of `sections`. The best path of an absent artery often runs in another one and must
-        not take that one's lumen, so that only arteries that seem to be there are kept out of by those after them.
+        Arteries that are not traced now stay as they were. None if that is clearly worse than another variant.
         """
-        fixed = list(sections.values())
-        waiting = {artery.code: path for artery in arteries if (path := find(artery, fixed)) is not None}
-        there: list[CrossSections] = []
-        while waiting:
-            judged = {
-                code: self._judged(code, self._evidence(code, own, fixed + there), ends)
-                for code, own in waiting.items()
-            }
-            surest = max(judged, key=lambda code: judged[code].presence)
-            if not judged[surest].present:
-                break
-            there.append(waiting.pop(surest))
-            sections[surest] = there[-1]
-            for code, own in list(waiting.items()):
-                if shared_part(own, there[-1], 1.0) <= SHARED:
-                    continue
-                if path := find(self._anatomy.artery(code), fixed + there):
-                    waiting[code] = path
-        return waiting
+        kept = {} if before is None else {trace.code: trace.traced for trace in before.arteries}
+        settled = {code: there for code, there in kept.items() if code not in hanging}
+        optional = [artery.code for artery in self._anatomy.arteries if artery.optional]
+        fixed = {code: path for code, path in sections.items() if code not in optional}
+        variants = {}
+        for half, edges in HALVES.items():
+            codes = [c for c in optional if c in edges.values() and ends[c].way not in (Way.NONE, Way.ACROSS)]
+            if not any(code in hanging for code in codes):
+                continue
+            stay = {code: sections[code] for code in codes if code in sections}
+            hypotheses = Hypotheses(self._anatomy, codes, ends, fixed, stay, find, self._evidence)
+            variants[half] = hypotheses.best(settled)
+            if hypotheses.best({}).score - variants[half].score > OVERTURNED:
+                return None
+        return variants
 
-    def _evidence(self, code: str, own: CrossSections, others: Sequence[CrossSections]) -> PathEvidence:
+    def _evidence(self, code: str, own: CrossSections, others: Paths) -> PathEvidence:
         assert self.surroundings is not None
         region = self.surroundings.region
         typical = max(region.vessel - region.background, CLEAR_NOISES * region.noise)
+        artery = self._anatomy.artery(code)
+        rest = {other: path for other, path in others.items() if path is not own}
+        ends = {artery.start, artery.end} - {None}
+        joined = [
+            float(np.median(path.lumen - path.surroundings))
+            for other, path in rest.items()
+            if ends & {self._anatomy.artery(other).start, self._anatomy.artery(other).end}
+        ]
         # An artery that is hardly ever absent may share much of its course with its counterpart.
-        whole = not self._anatomy.artery(code).optional
-        return evidence(own, [other for other in others if other is not own], typical, region.noise, whole=whole)
+        return evidence(
+            own,
+            rest.values(),
+            typical,
+            float(np.median(joined)) if joined else typical,
+            region.noise,
+            whole=not artery.optional,
+        )
 
-    def _judged(self, code: str, found: PathEvidence, ends: Mapping[str, Ends]) -> Judgement:
+    def _judged(self, code: str, ends: Mapping[str, Ends], variants: Mapping[str, Variant]) -> Judgement:
         if ends[code].surely_present:
             return Judgement(True, 1.0, "")
+        found = self.evidence[code]
+        for variant in variants.values():
+            if code in variant.presence:
+                there, presence = code in variant.present, variant.presence[code]
+                reason = "" if there else why_absent(found, code, unseen=ends[code].by_rule)
+                return Judgement(there, presence if there else 1.0 - presence, reason)
         # An artery that the other side feeds shows that the midline artery is there.
-        optional = self._anatomy.artery(code).optional and ends[code].way is not Way.ACROSS
-        return judge(found, optional=optional, unseen=ends[code].by_rule, prior_bias=prior_bias(code))
+        return judge(found)
 
     def _map_of(
         self,
@@ -266,9 +275,10 @@ class ArteryTracer:
         ends: Mapping[str, Ends],
         region: Region,
         before: ArteryMap | None,
+        variants: Mapping[str, Variant],
     ) -> ArteryMap:
         """States, labels and measures of the arteries traced now, with the others as they were before."""
-        judgements = {code: self._judged(code, found, ends) for code, found in self.evidence.items()}
+        judgements = {code: self._judged(code, ends, variants) for code in self.evidence}
         present = {code for code, judgement in judgements.items() if judgement.present}
         # A midline artery that only feeds one across is not there without that one.
         fed = {ends[code] for code in present if self._anatomy.artery(code).side != "midline"}
@@ -326,7 +336,12 @@ class ArteryTracer:
         final = with_side_ratios([as_declared(trace, self._declared) for trace in traces], self._anatomy)
         grid, summary = self._volume.grid, summary_of(final)
         anchors = {} if self.surroundings is None else self.surroundings.anchors
-        return ArteryMap(final, labels, region.start, grid, summary, tuple(landmarks), anchors, self._declared)
+        probabilities = {half: variant.probability for half, variant in variants.items()}
+        if before is not None:
+            probabilities = dict(before.probabilities) | probabilities
+        return ArteryMap(
+            final, labels, region.start, grid, summary, tuple(landmarks), anchors, self._declared, probabilities
+        )
 
     def _as_wide_as_it_goes_on(self, artery: Artery) -> CrossSections:
         """Its cross-sections; a part shorter than it is wide (C5) is little wider than the artery it goes on as.
@@ -360,7 +375,7 @@ class ArteryTracer:
 
 def _not_traced(code: str, ends: Ends) -> ArteryTrace:
     if ends.way is Way.NONE:
-        return ArteryTrace(code, ends.state, ends.reason, 1.0 if ends.state is ArteryState.OUTSIDE else 0.5)
+        return ArteryTrace(code, ends.state, ends.reason, 0.5 if ends.state is ArteryState.UNKNOWN else 1.0)
     if ends.way is Way.ACROSS:
         reason = "the junction on its side is absent, and no vessel leads from the other side to its end"
         return ArteryTrace(code, ArteryState.ABSENT, reason, 0.5)

@@ -72,7 +72,8 @@ class ArteryMap:
     `labels` uint8 [k, j, i] is a crop of the scan's own grid that begins at voxel `start` (i, j, k); beyond it there is
     no label. `summary` is the variant of the circle as text, `landmarks` are those it was traced between.
     `anchors` (RAS mm by code) are those that crop and cost map were made for (arteries/surroundings.py). `declared` is
-    what a person said of arteries.
+    what a person said of arteries. `probabilities` are those of the variants of the halves, "anterior" and "posterior",
+    where they were estimated. `renewed`: a correction spoke for another variant, so that all arteries were traced anew.
     """
 
     arteries: tuple[ArteryTrace, ...]
@@ -83,6 +84,8 @@ class ArteryMap:
     landmarks: tuple[LandmarkEstimate, ...] = ()
     anchors: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     declared: Declarations = field(default_factory=dict)
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    renewed: bool = False
 
     @property
     def absent(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ POSTERIOR: Mapping[str, str | None] = {
     "R-Pcom": "R-PCoA",
 }
 """Edges of the scheme in its order, and the codes of our arteries; None for what is not among them."""
+HALVES: Mapping[str, Mapping[str, str | None]] = {"anterior": ANTERIOR, "posterior": POSTERIOR}
 _UNKNOWN = "?"
 
 
@@ -28,7 +29,7 @@ _UNKNOWN = "?"
 class HalfCircle:
     """The variant of one half: `edges` True (there), False, or None (not known) in the order of the scheme.
 
-    `probability` in [0, 1] is that of the whole variant; None where nothing has estimated it.
+    `probability` in [0, 1] is that of the whole variant; None where nothing has estimated it or an edge is not known.
     """
 
     edges: Mapping[str, bool | None]
@@ -52,4 +53,6 @@ def half_circle(
             return None
         return trace.traced
 
-    return HalfCircle({name: there(code) for name, code in edges.items()}, probability)
+    found = {name: there(code) for name, code in edges.items()}
+    known = all(found[name] is not None for name, code in edges.items() if code is not None)
+    return HalfCircle(found, probability if known else None)

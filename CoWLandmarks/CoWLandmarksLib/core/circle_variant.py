@@ -9,6 +9,8 @@ from .detection import LandmarkEstimate, LandmarkState
 
 _SIDES = {"R": "right", "L": "left"}
 _RING = ("ACoA", "ACA-A1", "PCoA", "PCA-P1")
+DOUBTFUL = 0.9
+"""The probability of an artery of the circle, or of its absence, is told where it is less."""
 FETAL_RATIO = 1.0
 """A PCoA at least this many times as wide as the P1 of its side feeds the posterior cerebral artery ("fetal")."""
 
@@ -35,7 +37,7 @@ def summary_line(landmarks: Sequence[LandmarkEstimate], absent_arteries: Sequenc
 
 
 def summary_of(traces: Sequence[ArteryTrace]) -> str:
-    """One sentence: 'The circle is complete.', or what is absent, thin, fetal, outside or not known."""
+    """One sentence: 'The circle is complete.', or what is absent, thin, fetal, doubtful, outside or not known."""
     by_code = {trace.code: trace for trace in traces}
     ring = [trace for trace in traces if _part(trace.code)[1] in _RING]
     remarks = [f"{spoken_name(code)} fetal ({detail})" for code, detail in _fetal(by_code)]
@@ -47,7 +49,12 @@ def summary_of(traces: Sequence[ArteryTrace]) -> str:
         for trace in traces:
             side, name = _part(trace.code)
             if trace.state is state and not (name == "PCA-P1" and side in fetal_sides):
-                remarks.append(f"{spoken_name(trace.code)} {text}")
+                remarks.append(f"{spoken_name(trace.code)} {text}{_doubt(trace)}")
+    remarks += [
+        f"{spoken_name(trace.code)} present{_doubt(trace)}"
+        for trace in ring
+        if trace.state is ArteryState.PRESENT and _doubt(trace)
+    ]
     unseen = [trace for trace in traces if trace.state in (ArteryState.OUTSIDE, ArteryState.UNKNOWN)]
     if unseen:
         remarks.append(f"not judged: {', '.join(spoken_name(trace.code) for trace in unseen)}")
@@ -75,10 +82,16 @@ def _fetal(by_code: dict[str, ArteryTrace]) -> list[tuple[str, str]]:
         if pcoa is None or p1 is None or pcoa.measures is None:
             continue
         if p1.state is ArteryState.ABSENT:
-            found.append((f"{side}-PCA", "P1 absent"))
+            found.append((f"{side}-PCA", f"P1 absent{_doubt(p1)}"))
         elif p1.measures is not None and pcoa.measures.diameter_mean_mm > FETAL_RATIO * p1.measures.diameter_mean_mm:
             found.append((f"{side}-PCA", "PCoA wider than P1"))
     return found
+
+
+def _doubt(trace: ArteryTrace) -> str:
+    """' (82 %)' where the state of an artery of the circle is doubtful."""
+    doubtful = _part(trace.code)[1] in _RING and trace.confidence < DOUBTFUL
+    return f" ({100 * trace.confidence:.0f} %)" if doubtful else ""
 
 
 def _part(code: str) -> tuple[str, str]:

@@ -124,6 +124,7 @@ def arteries_to_dict(arteries: ArteryMap) -> dict[str, Any]:
         "summary": arteries.summary,
         "anchors": {code: list(point) for code, point in arteries.anchors.items()},
         **declared,
+        "probabilities": {half: round(float(value), 4) for half, value in arteries.probabilities.items()},
         "segments": [_trace_to_dict(trace) for trace in arteries.arteries],
     }
 
@@ -150,13 +151,15 @@ class RecordedArteries:
     """What a detection.json keeps of the arteries, empty where they were not traced; the label map is a file apart.
 
     `summary` is the variant of the circle in plain text, `anchors` are RAS mm by code of the landmarks that the
-    arteries were first traced for. `declared` is what a person said of arteries.
+    arteries were first traced for. `declared` is what a person said of arteries, `probabilities` are those of the
+    variant of either half.
     """
 
     traces: tuple[ArteryTrace, ...] = ()
     summary: str = ""
     anchors: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     declared: Declarations = field(default_factory=dict)
+    probabilities: Mapping[str, float] = field(default_factory=dict)
 
 
 def arteries_from_dict(entry: Mapping[str, Any]) -> RecordedArteries:
@@ -167,6 +170,7 @@ def arteries_from_dict(entry: Mapping[str, Any]) -> RecordedArteries:
         str(entry.get("summary", "")),
         {str(code): (float(r), float(a), float(s)) for code, (r, a, s) in entry.get("anchors", {}).items()},
         declarations_from_list(entry.get("declared", ()), [trace.code for trace in traces], "The result"),
+        {str(half): float(value) for half, value in entry.get("probabilities", {}).items()},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..core.anatomy import Anatomy
 from ..core.artery_map import ArteryMap, ArteryTrace
 from ..core.atomic_files import write_json
 from ..core.branch_angles import branch_angles
-from ..core.circle_edges import ANTERIOR, POSTERIOR, SOURCE, HalfCircle, half_circle
+from ..core.circle_edges import HALVES, SOURCE, HalfCircle, half_circle
 from ..core.circle_variant import fetal_sides
 from ..core.declaration import Declaration
 from ..core.detection import Detection, LandmarkEstimate
@@ -28,24 +28,15 @@ def write_artery_graph(
     detection: Detection,
     arteries: ArteryMap,
     anatomy: Anatomy,
-    probabilities: Mapping[str, float] | None = None,
 ) -> None:
-    """Write the graph, as `Resources/Schemas/arteries.graph.schema.json` describes it. Raises OutputError.
-
-    `probabilities` are those of the variants, "anterior" and "posterior"; null in the file where they are missing.
-    """
-    write_json(path, artery_graph(detection, arteries, anatomy, probabilities or {}))
+    """Write the graph, as `Resources/Schemas/arteries.graph.schema.json` describes it. Raises OutputError."""
+    write_json(path, artery_graph(detection, arteries, anatomy))
 
 
-def artery_graph(
-    detection: Detection, arteries: ArteryMap, anatomy: Anatomy, probabilities: Mapping[str, float]
-) -> dict[str, Any]:
+def artery_graph(detection: Detection, arteries: ArteryMap, anatomy: Anatomy) -> dict[str, Any]:
     """The graph as plain values; positions are RAS mm of the scan, lengths mm, volumes mm^3, angles degrees."""
     traces = arteries.arteries
-    halves = {
-        name: half_circle(traces, edges, probabilities.get(name))
-        for name, edges in (("anterior", ANTERIOR), ("posterior", POSTERIOR))
-    }
+    halves = {name: half_circle(traces, edges, arteries.probabilities.get(name)) for name, edges in HALVES.items()}
     return {
         "schema": SCHEMA,
         "scan": detection.scan,
@@ -96,7 +87,8 @@ def _edge(trace: ArteryTrace, anatomy: Anatomy, declared: Declaration | None) ->
 
 
 def _half(half: HalfCircle) -> dict[str, Any]:
-    return {"code": half.code, "edges": dict(half.edges), "probability": half.probability}
+    probability = None if half.probability is None else round(float(half.probability), 4)
+    return {"code": half.code, "edges": dict(half.edges), "probability": probability}
 
 
 def _rounded(values: Sequence[float] | np.ndarray) -> list[float]:

@@ -48,9 +48,10 @@ def read_delivered(folder: Path, grid: Grid, anatomy: Anatomy, scan: str | None 
     if not recorded.traces:
         return Delivered(folder, detection, None, heatmaps)
     labels, start = read_label_crop(folder / SEGMENTATION_FILE)
-    arteries = ArteryMap(
+    found = ArteryMap(
         recorded.traces, labels, start, grid, recorded.summary, detection.landmarks, recorded.anchors, recorded.declared
     )
+    arteries = replace(found, probabilities=recorded.probabilities)
     surfaces: Mapping[str, Any] = {}
     if (folder / SURFACES_FILE).is_file():
         from .surfaces import read_surfaces  # optional

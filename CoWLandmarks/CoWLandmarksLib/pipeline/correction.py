@@ -21,6 +21,8 @@ from ..files.result_folders import DETECTION_FILE, SEGMENTATION_FILE
 from ..io.volume_io import read_volume
 from .scan_memory import ScanMemory
 
+RENEWED = "The corrected landmarks speak for another variant of the circle; all arteries were traced anew."
+
 
 def earlier_result(folder: Path, volume: Volume, anatomy: Anatomy) -> tuple[Detection, ArteryMap]:
     """Detection and arteries of an earlier result of the same scan.
@@ -37,9 +39,10 @@ def earlier_result(folder: Path, volume: Volume, anatomy: Anatomy) -> tuple[Dete
     if not same:
         raise VolumeError(f"'{folder / SEGMENTATION_FILE}' does not lie on the grid of the scan; leave out --previous.")
     part, start = cropped_labels(labels.voxels)
-    return detection, ArteryMap(
+    found = ArteryMap(
         recorded.traces, part, start, volume.grid, "", detection.landmarks, recorded.anchors, recorded.declared
     )
+    return detection, replace(found, probabilities=recorded.probabilities)
 
 
 def retraced(
@@ -54,7 +57,8 @@ def retraced(
 ) -> tuple[Detection, ArteryMap]:
     """Detection with the given landmarks, and the arteries between them.
 
-    With the folder of a `previous` result of the scan only arteries that hang on a changed landmark are traced.
+    With the folder of a `previous` result of the scan only arteries that hang on a changed landmark are traced, unless
+    that speaks clearly for another variant of the circle: then all are, and a warning says so.
     `memory`, from which the volume was read, makes that quicker and changes nothing else. `declared` is what a person
     says of arteries (None: what was declared in the previous result), `declare` are texts that change it
     (core/declaration.py). Raises AnnotationError, VolumeError.
@@ -76,4 +80,5 @@ def retraced(
     found = tracer.trace(landmarks, with_texts(before if declared is None else declared, declare, anatomy))
     if memory is not None:
         memory.surroundings = tracer.surroundings
-    return detection, found
+    warnings = [text for text in detection.warnings if text != RENEWED] + [RENEWED] * found.renewed
+    return replace(detection, warnings=tuple(warnings)), found
