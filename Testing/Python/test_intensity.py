@@ -113,6 +113,11 @@ def large_field_mr() -> np.ndarray:
     return voxels
 
 
+def windowed(voxels: np.ndarray) -> np.ndarray:
+    """-160 to 240 HU as 0 to 255."""
+    return np.rint((voxels.clip(-160, 240) + 160.0) / 400.0 * 255.0).astype(np.uint8)
+
+
 @pytest.mark.parametrize(
     ("voxels", "modality", "certain"),
     [
@@ -125,9 +130,11 @@ def large_field_mr() -> np.ndarray:
         (ct(-1000.0, offset=1024.0).clip(0).astype(np.uint16), Modality.CTA, False),
         (skull_stripped_ct(), Modality.MRA, False),
         (np.where(ct(0.0) == 350, 350, 0), Modality.MRA, False),
-        (large_field_mr(), Modality.MRA, True),
-        (mr(200.0), Modality.MRA, True),
-        (mr(0.0), Modality.MRA, True),
+        (large_field_mr(), Modality.MRA, False),
+        (mr(200.0), Modality.MRA, False),
+        (mr(0.0), Modality.MRA, False),
+        (np.where(ct(-1000.0) > -500, ct(-1000.0) / 2 - 400, -900).astype(np.int16), Modality.CTA, False),
+        (windowed(ct(-1000.0)), Modality.MRA, False),
         (((ct(-1000.0) + 1000.0) / 3000.0).astype(np.float32), Modality.MRA, False),
         (head(900.0, 0.0, vessel_voxels=900).astype(np.uint16), Modality.MRA, False),
     ],
@@ -144,6 +151,8 @@ def large_field_mr() -> np.ndarray:
         "TOF with much air",
         "TOF",
         "TOF with dark background",
+        "signed, but no HU",
+        "CT exported through a window",
         "CT rescaled to 0 to 1",
         "vessels only",
     ],

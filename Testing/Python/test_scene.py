@@ -51,6 +51,20 @@ def test_a_volume_survives_the_way_into_a_scene_and_back() -> None:
     assert (back.name, back.modality, back.voxels.dtype) == (volume.name, Modality.CTA, np.int16)
 
 
+@pytest.mark.parametrize(("recorded", "modality"), [("MR", Modality.MRA), ("CT", Modality.CTA), ("PT", None)])
+def test_a_volume_that_slicer_loaded_from_dicom_has_the_modality_of_its_series(
+    recorded: str, modality: Modality | None
+) -> None:
+    scene = create_scene()
+    node = add_volume(scene, replace(make_volume(), modality=None))
+    assert volume_from_node(node).modality is None
+    hierarchy = hierarchy_of(scene)
+    hierarchy.SetItemAttribute(hierarchy.GetItemByDataNode(node), "DICOM.Modality", recorded)
+    assert volume_from_node(node).modality is modality
+    node.SetAttribute("CoWLandmarks.modality", "cta")
+    assert volume_from_node(node).modality is Modality.CTA
+
+
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "int64", "float16", "float32", "float64", ">i2"])
 def test_every_voxel_type_can_be_shown(dtype: str) -> None:
     voxels = np.arange(24).reshape(2, 3, 4).astype(dtype)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.intensity import recognise_modality
 from ..core.volume import Volume
+from ..detect.modality_trial import other_modality
 from ..detect.model import Model
 from ..detect.orientation import orientation_code, tilt_degrees
 
@@ -99,8 +100,10 @@ def _modality(volume: Volume) -> str:
     if volume.modality is not None:
         return volume.modality.value.upper()
     modality, certain = recognise_modality(volume.voxels)
-    source = "recognised by its intensities" if certain else "a guess by its intensities; say --modality when detecting"
-    return f"{modality.value.upper()} ({source})"
+    if certain:
+        return f"{modality.value.upper()} (recognised by its values)"
+    either = f"{modality.value.upper()} or {other_modality(modality).value.upper()}"
+    return f"{either}: its values do not settle it; a detection reads it as both, unless --modality says which"
 
 
 def _times(values: np.ndarray, form: str) -> str:

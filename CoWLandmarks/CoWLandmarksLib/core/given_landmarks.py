@@ -8,6 +8,7 @@ from .. import PROGRAM
 from .anatomy import Anatomy
 from .artery_map import ArteryMap, ArteryState, ArteryTrace, cropped_labels
 from .circle_variant import summary_of
+from .bone import bright_millilitres, modality_by_bone
 from .detection import GIVEN, NOT_PLACED, Detection, LandmarkEstimate, LandmarkState
 from .errors import AnnotationError
 from .intensity import recognise_modality
@@ -26,7 +27,7 @@ def given_detection(
     positions = {e.code: np.array(e.position, float) for e in landmarks if e.position is not None}
     if not positions:
         raise AnnotationError("The annotation holds no placed landmark; place some of them first.")
-    recognised, certain = (modality, True) if modality is not None else recognise_modality(volume.voxels)
+    recognised, certain = (modality, True) if modality is not None else _modality_of(volume, list(positions.values()))
     warnings = volume.warnings
     if not certain:
         name = recognised.value.upper()
@@ -65,3 +66,9 @@ def given_arteries(labels: np.ndarray, grid: Grid, anatomy: Anatomy) -> ArteryMa
     )
     part, start = cropped_labels(labels)
     return ArteryMap(traces, part, start, grid, summary_of(traces))
+
+
+def _modality_of(volume: Volume, places: list[np.ndarray]) -> tuple[Modality, bool]:
+    """By the values, and where these do not settle it by what shines beside the landmarks."""
+    kind, certain = recognise_modality(volume.voxels)
+    return (kind, True) if certain else (modality_by_bone(bright_millilitres(volume, np.array(places))), False)

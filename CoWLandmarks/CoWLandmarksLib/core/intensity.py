@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 _SAMPLE_VOXELS = 2_000_000
 _STORED_OFFSET = 1024.0
-_RESCALED_UP_TO = 10.0
-"""Values rescaled to [0, 1] say nothing of what they were."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +66,15 @@ DEFAULT_INTENSITY_RULES: dict[Modality, IntensityRule] = {
 def recognise_modality(voxels: np.ndarray) -> tuple[Modality, bool]:
     """MRA or CTA, and whether that is certain, from the distribution of the values.
 
-    CT values are signed HU: air near -1000, soft tissue between 0 and 100, bone beyond 700. MR values do
-    not go below zero by hundreds. What was masked (zero) or clipped (the least value) does not count, and an
-    MRA is certain only where enough is left and does not look like contrast-filled arteries in HU.
+    CT values are signed HU: air near -1000, soft tissue between 0 and 100, contrast and bone beyond 150. Only a scan
+    with all of these is certain to be a CT. No values make an MRA certain: a CTA that was exported through a window,
+    clipped or shifted has any range. What was masked (zero) or clipped (the least value) does not count.
     """
     values = _sampled(voxels)
     low = float(np.quantile(values, 0.001))
     if low < -300.0:
-        return Modality.CTA, True
+        soft, bright = np.mean((values > 0.0) & (values < 100.0)), np.mean(values > 150.0)
+        return Modality.CTA, bool(soft > 0.1 and bright > 0.005)
     if low < -20.0 or hounsfield_offset(voxels):
         return Modality.CTA, False
     kept = values[(values != 0.0) & (values > values.min())]
@@ -83,11 +82,8 @@ def recognise_modality(voxels: np.ndarray) -> tuple[Modality, bool]:
         return Modality.MRA, False
     contrast = float(np.mean((kept > 150) & (kept < 600)))
     soft_with_contrast = np.mean((kept > 0) & (kept < 110)) > 0.5 and 0.002 < contrast < 0.25
-    if soft_with_contrast and np.mean(kept > 700) > 0.002:
-        return Modality.CTA, False
-    only_vessels = kept.size < 0.1 * values.size
-    rescaled = np.asarray(voxels).dtype.kind == "f" and float(values.max()) <= _RESCALED_UP_TO
-    return Modality.MRA, not (soft_with_contrast or only_vessels or rescaled)
+    bone = soft_with_contrast and np.mean(kept > 700) > 0.002
+    return (Modality.CTA if bone else Modality.MRA), False
 
 
 def hounsfield_offset(voxels: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from ..core.alignment import ShapePosterior, SimilarityFit, fit_similarity_robus
 from ..core.calibration import Calibration
 from ..core.circle_variant import summary_line
 from ..core.detection import Detection, LandmarkEstimate, LandmarkState
-from ..core.errors import ConfigurationError, is_out_of_memory
+from ..core.errors import is_out_of_memory
 from ..core.intensity import hounsfield_offset, recognise_modality
 from ..core.volume import Modality, Volume, apply_affine
 from ..networks.generator import HeatmapReader, MirroredPair, SingleReading
@@ -23,8 +23,10 @@ from ..networks.global_to_local import GlobalToLocalConfig
 from ..networks.network_image import NetworkImage
 from .circle import read_circle
 from .coarse import RoughLandmarks, localise, read_aligned
+from .devices import GPU_FULL, choose_device
 from .fine import DECODING_SLACK_MM, FineLandmarks, refine
 from .hint import checked_hint
+from .modality_trial import SEEN_AT_ONCE, decided, other_modality
 from .model import Model, NetworkPart
 from .orientation import stored_along_ras
 from .states import LandmarkReadings, beyond_scan, estimates_of, sought, unseen
@@ -64,22 +66,6 @@ class Alignment:
     prior: ShapePosterior
     circle: RoughLandmarks | None = None
     slack_mm: float | np.ndarray = DECODING_SLACK_MM
-
-
-GPU_FULL = "The graphics card has too little memory; the CPU was used."
-
-
-def choose_device(name: str) -> torch.device:
-    """Device for "auto", "cpu", "cuda" or "mps"; raises ConfigurationError when it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("There is no usable CUDA device here; use --device cpu or auto.")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise ConfigurationError("There is no usable Apple GPU here; use --device cpu or auto.")
-    if name not in ("cpu", "cuda", "mps"):
-        raise ConfigurationError(f"'{name}' is no device; use auto, cpu, cuda or mps.")
-    return torch.device(name)
 
 
 @dataclass(frozen=True)
@@ -211,9 +197,8 @@ class Detector:
         report = progress or (lambda stage, fraction, message: None)
         report(DetectionStage.PREPARE.value, 0.0, "checking the scan")
         volume = stored_along_ras(volume)
-        kind, image, warnings = self._prepared(volume, modality)
         report(DetectionStage.LOCALISE.value, 0.15, "looking for the circle of Willis")
-        alignment = self._align(image, hint)
+        kind, image, alignment, warnings = self._located(volume, modality, hint)
         for name, part in self.model.stages[1:-1]:
             report(DetectionStage.LOCALISE.value, 0.4, f"reading the whole {name}")
             alignment = self._align_by_circle(self._readers[name], part, image, alignment, hint)
@@ -228,34 +213,67 @@ class Detector:
         fine = refine(self._readers["fine"], self.model, image, to_reference, prior, wanted, alignment.slack_mm)
         return Measurement(volume, kind, alignment, fine, warnings)
 
-    def _prepared(self, volume: Volume, modality: Modality | None) -> tuple[Modality, NetworkImage, tuple[str, ...]]:
-        """Modality, the scan in network units and what there is to say about both."""
-        warnings = list(volume.warnings)
-        kind = modality or volume.modality
-        if kind is None:
-            kind, certain = recognise_modality(volume.voxels)
-            if not certain:
-                warnings.append(
-                    f"The modality was guessed ({kind.value.upper()}); give it with --modality if that is wrong."
-                )
+    def _located(
+        self, volume: Volume, modality: Modality | None, hint: Mapping[str, np.ndarray] | None
+    ) -> tuple[Modality, NetworkImage, Alignment, tuple[str, ...]]:
+        """Modality, the scan in network units, where the circle lies in it and what there is to say about these."""
+        stated = modality or volume.modality
+        kind, certain = (stated, True) if stated is not None else recognise_modality(volume.voxels)
+        image = self._image(volume, kind)
+        alignment, warnings = self._align(image, hint), list(volume.warnings)
+        if not certain:
+            kind, image, alignment, sentence = self._tried(volume, kind, image, alignment, hint)
+            warnings.append(sentence)
+        if image.offset:
+            shift = f"{image.offset:g} was subtracted to get Hounsfield units."
+            warnings.append(f"Air lies near 0 in this CT scan; {shift}")
+        return kind, image, alignment, tuple(warnings)
+
+    def _image(self, volume: Volume, kind: Modality) -> NetworkImage:
+        """The scan in network units, taken for an image of this kind."""
         offset = hounsfield_offset(volume.voxels) if kind is Modality.CTA else 0.0
-        if offset:
-            warnings.append(f"Air lies near 0 in this CT scan; {offset:g} was subtracted to get Hounsfield units.")
         rule = self.model.intensity[kind]
         scale = rule.scale(volume.voxels, float(np.prod(volume.grid.spacing)))
-        image = NetworkImage(volume.voxels, volume.grid, self.device, rule, scale, offset)
-        return kind, image, tuple(warnings)
+        return NetworkImage(volume.voxels, volume.grid, self.device, rule, scale, offset)
+
+    def _tried(
+        self,
+        volume: Volume,
+        guess: Modality,
+        image: NetworkImage,
+        alignment: Alignment,
+        hint: Mapping[str, np.ndarray] | None,
+    ) -> tuple[Modality, NetworkImage, Alignment, str]:
+        """Read the scan as the other modality too; the one that is decided on, its image and alignment, and why.
+
+        Where the first reading saw the circle, the other looks for it there, and everywhere only if it sees it better.
+        """
+        other = other_modality(guess)
+        images = {guess: image, other: self._image(volume, other)}
+        height = alignment.coarse.peaks.mean()
+        there = self._read_aligned(images[other], alignment.fit)
+        if height < SEEN_AT_ONCE or there.peaks.mean() > height:
+            second = self._align(images[other], hint)
+        else:
+            second = self._fitted(there, checked_hint(hint, image.grid, self.model.shape, self.model.anatomy))
+        alignments = {guess: alignment, other: second}
+        kind, sentence = decided(volume, {each: alignments[each].coarse for each in alignments})
+        return kind, images[kind], alignments[kind], sentence
+
+    def _read_aligned(self, image: NetworkImage, fit: SimilarityFit) -> RoughLandmarks:
+        """What the coarse network sees where the circle was found, with the head turned upright."""
+        model = self.model
+        return read_aligned(
+            self._readers["coarse"], image, fit.transform, model.shape.mean.mean(axis=0), model.coarse.sigma_mm
+        )
 
     def _align(self, image: NetworkImage, hint: Mapping[str, np.ndarray] | None) -> Alignment:
         """Rough landmarks, robust similarity fit to the mean shape, expected places of all landmarks."""
         placed = checked_hint(hint, image.grid, self.model.shape, self.model.anatomy)
-        sigma_mm = self.model.coarse.sigma_mm
-        coarse = localise(self._search, self._readers["coarse"], image, sigma_mm)
+        coarse = localise(self._search, self._readers["coarse"], image, self.model.coarse.sigma_mm)
         alignment = self._fitted(coarse, placed)
         for _ in range(self.turns):
-            turned = read_aligned(
-                self._readers["coarse"], image, alignment.fit.transform, self.model.shape.mean.mean(axis=0), sigma_mm
-            )
+            turned = self._read_aligned(image, alignment.fit)
             if not placed and turned.peaks.sum() < _TURNED_AT_LEAST * coarse.peaks.sum():
                 break
             coarse = turned

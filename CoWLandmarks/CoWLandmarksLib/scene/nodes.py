@@ -41,6 +41,7 @@ FOUND_COLOUR = (0.20, 0.90, 0.45)
 UNCERTAIN_COLOUR = (1.0, 0.60, 0.0)
 GLYPH_MM = 2.0
 CTA_WINDOW_LEVEL = (800.0, 250.0)
+_DICOM_MODALITIES = {"MR": Modality.MRA, "CT": Modality.CTA}
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,16 @@ def volume_from_node(node: Any, *, copy: bool = True) -> Volume:
         voxels=np.array(voxels) if copy else voxels,
         ijk_to_ras=ijk_to_ras,
         name=name,
-        modality=Modality(modality) if modality in ("mra", "cta") else None,
+        modality=Modality(modality) if modality in ("mra", "cta") else _dicom_modality(node),
     )
+
+
+def _dicom_modality(node: Any) -> Modality | None:
+    """What the DICOM series that Slicer loaded the volume from is; None for other files and kinds of images."""
+    if node.GetScene() is None:
+        return None
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    return _DICOM_MODALITIES.get(hierarchy.GetItemAttribute(hierarchy.GetItemByDataNode(node), "DICOM.Modality"))
 
 
 def add_volume(scene: Any, volume: Volume) -> Any:

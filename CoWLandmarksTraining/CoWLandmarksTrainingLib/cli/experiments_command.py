@@ -61,7 +61,7 @@ def _experiments(arguments: argparse.Namespace, stop_request: Callable[[], Abstr
     if arguments.document is not None:
         raise ConfigurationError("--document needs --report RESULTS, the folder of the results.")
 
-    from CoWLandmarksLib.detect.detector import choose_device  # start-up time
+    from CoWLandmarksLib.detect.devices import choose_device  # start-up time
 
     from ..experiments.comparison_cohort import SPECIFICATIONS  # start-up time
     from ..experiments.comparison_rows import chosen_rows  # start-up time

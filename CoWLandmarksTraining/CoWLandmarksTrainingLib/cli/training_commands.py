@@ -127,7 +127,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace, stop_request: WatchForStop) -> int:
-    from CoWLandmarksLib.detect.detector import choose_device  # start-up time
+    from CoWLandmarksLib.detect.devices import choose_device  # start-up time
 
     from ..train.processes import joined  # start-up time
     from ..train.training import train  # start-up time
