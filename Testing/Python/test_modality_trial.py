@@ -59,19 +59,19 @@ def test_a_gain_of_the_scanner_does_not_change_it(gain: float) -> None:
 def test_bone_makes_a_cta_where_both_readings_are_alike(bone_mm: int, kind: Modality) -> None:
     scan = head(bone_mm)
     assert modality_by_bone(bright_millilitres(scan, PLACES)) is kind
-    found, sentence = decided(scan, {MRA: seen(0.70), CTA: seen(0.70 + 0.9 * CLEARLY_BETTER)})
-    assert found is kind
-    assert "recognised alike" in sentence
-    assert f"guessed ({kind.value.upper()})" in sentence
+    found = decided(scan, {MRA: seen(0.70), CTA: seen(0.70 + 0.9 * CLEARLY_BETTER)})
+    assert (found.modality, found.reading) == (kind, CTA)
+    assert "recognised alike" in found.sentence
+    assert f"guessed ({kind.value.upper()})" in found.sentence
 
 
 @pytest.mark.parametrize("better", Modality)
 @pytest.mark.parametrize("bone_mm", [0, 20])
 def test_a_clearly_better_reading_wins_over_the_bone(better: Modality, bone_mm: int) -> None:
-    kind, sentence = decided(head(bone_mm), {better: seen(0.71), other_modality(better): seen(0.55)})
-    assert kind is better
-    assert f"0.71 as {better.value.upper()}, 0.55 as {other_modality(better).value.upper()}" in sentence
-    assert "--modality" in sentence
+    found = decided(head(bone_mm), {better: seen(0.71), other_modality(better): seen(0.55)})
+    assert (found.modality, found.reading) == (better, better)
+    assert f"0.71 as {better.value.upper()}, 0.55 as {other_modality(better).value.upper()}" in found.sentence
+    assert "--modality" in found.sentence
 
 
 class TestDetector:

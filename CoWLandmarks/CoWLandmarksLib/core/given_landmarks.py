@@ -7,8 +7,8 @@ import numpy as np
 from .. import PROGRAM
 from .anatomy import Anatomy
 from .artery_map import ArteryMap, ArteryState, ArteryTrace, cropped_labels
-from .circle_variant import summary_of
 from .bone import bright_millilitres, modality_by_bone
+from .circle_variant import summary_of
 from .detection import GIVEN, NOT_PLACED, Detection, LandmarkEstimate, LandmarkState
 from .errors import AnnotationError
 from .intensity import recognise_modality

@@ -30,7 +30,7 @@ from .modality_trial import SEEN_AT_ONCE, decided, other_modality
 from .model import Model, NetworkPart
 from .orientation import stored_along_ras
 from .states import LandmarkReadings, beyond_scan, estimates_of, sought, unseen
-from .verdict import gather_evidence, recognition, verdict_of
+from .verdict import circle_reading, gather_evidence, verdict_of
 
 Decoding = Literal["argmax", "subvoxel"]
 ProgressCallback = Callable[[str, float, str], None]
@@ -224,7 +224,7 @@ class Detector:
         if not certain:
             kind, image, alignment, sentence = self._tried(volume, kind, image, alignment, hint)
             warnings.append(sentence)
-        if image.offset:
+        if image.offset and kind is Modality.CTA:
             shift = f"{image.offset:g} was subtracted to get Hounsfield units."
             warnings.append(f"Air lies near 0 in this CT scan; {shift}")
         return kind, image, alignment, tuple(warnings)
@@ -244,7 +244,7 @@ class Detector:
         alignment: Alignment,
         hint: Mapping[str, np.ndarray] | None,
     ) -> tuple[Modality, NetworkImage, Alignment, str]:
-        """Read the scan as the other modality too; the one that is decided on, its image and alignment, and why.
+        """Read the scan as the other modality too; the modality, image and alignment of the better reading, and why.
 
         Where the first reading saw the circle, the other looks for it there, and everywhere only if it sees it better.
         """
@@ -257,8 +257,8 @@ class Detector:
         else:
             second = self._fitted(there, checked_hint(hint, image.grid, self.model.shape, self.model.anatomy))
         alignments = {guess: alignment, other: second}
-        kind, sentence = decided(volume, {each: alignments[each].coarse for each in alignments})
-        return kind, images[kind], alignments[kind], sentence
+        decision = decided(volume, {each: alignments[each].coarse for each in alignments})
+        return decision.modality, images[decision.reading], alignments[decision.reading], decision.sentence
 
     def _read_aligned(self, image: NetworkImage, fit: SimilarityFit) -> RoughLandmarks:
         """What the coarse network sees where the circle was found, with the head turned upright."""
@@ -367,11 +367,12 @@ class Detector:
         )
         coarse_confidence = None if hint else alignment.coarse_confidence
         by_circle = None
-        if circle_confidence is not None:
+        if circle is not None and circle_confidence is not None:
+            apart = np.linalg.norm(circle.positions - in_scan, axis=1)
             inside = ~beyond_scan(readings)
             coarse = np.ones(len(inside)) if coarse_confidence is None else coarse_confidence
-            by_circle = recognition(coarse[inside], circle_confidence[inside])
-        recognised = by_circle is None or by_circle >= model.least_recognition
+            by_circle = circle_reading(coarse, circle_confidence, apart, inside)
+        recognised = by_circle is None or by_circle.recognition >= model.least_recognition
         estimates = estimates_of(model.anatomy.codes, readings, table.uncertain_below, recognised=recognised)
         not_seen = readings.not_seen & recognised
         placed = np.array([estimate.position is not None for estimate in estimates]) & ~not_seen

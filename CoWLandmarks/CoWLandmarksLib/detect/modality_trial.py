@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,22 +22,33 @@ def other_modality(modality: Modality) -> Modality:
     return Modality.CTA if modality is Modality.MRA else Modality.MRA
 
 
-def decided(volume: Volume, seen: Mapping[Modality, RoughLandmarks]) -> tuple[Modality, str]:
-    """The modality of a scan that was read as both, and the sentence that says why.
+@dataclass(frozen=True)
+class Decision:
+    """What a scan that was read as both is taken for (`modality`), the reading to go on with, and why."""
 
-    `seen` is what the coarse network saw in each reading. The reading with the higher peaks is taken; where both are
-    alike, how much is as bright as the arteries near them decides (`core.bone`).
+    modality: Modality
+    reading: Modality
+    sentence: str
+
+
+def decided(volume: Volume, seen: Mapping[Modality, RoughLandmarks]) -> Decision:
+    """`seen` is what the coarse network saw in each reading.
+
+    The reading with the higher peaks is gone on with. Where both are alike, how much is as bright as the arteries near
+    them tells the modality (`core.bone`); both readings are as good then (development phantoms: mean errors of 8-bit
+    CTA 1.9 mm in the better, 2.0 mm in that of the true modality).
     """
     heights = {kind: float(landmarks.peaks.mean()) for kind, landmarks in seen.items()}
     better, worse = sorted(heights, key=lambda kind: -heights[kind])
     said = f"{heights[better]:.2f} as {better.value.upper()}, {heights[worse]:.2f} as {worse.value.upper()}"
     if heights[better] - heights[worse] >= CLEARLY_BETTER:
-        return better, _sentence(better, f"recognised better ({said})")
+        return Decision(better, better, _sentence(better, f"recognised better ({said})"))
     positions, peaks = seen[better].positions, seen[better].peaks
     surest = np.argsort(-peaks, kind="stable")[: max(3, len(peaks) * 2 // 3)]
     millilitres = bright_millilitres(volume, positions[surest])
     kind = modality_by_bone(millilitres)
-    return kind, _sentence(kind, f"recognised alike ({said}); {millilitres:.0f} ml near the arteries shine as they do")
+    shine = f"recognised alike ({said}); {millilitres:.0f} ml near the arteries shine as they do"
+    return Decision(kind, better, _sentence(kind, shine))
 
 
 def _sentence(kind: Modality, seen: str) -> str:
