@@ -124,6 +124,6 @@ def test_a_correction_keeps_the_variant_unless_the_scan_clearly_speaks_against_i
 def test_the_summary_tells_a_doubt() -> None:
     traces = drawn_arteries(tube_scan(spacing=(1.2, 1.2, 1.2)).grid, {"R-PCA-P1": ArteryState.ABSENT}).arteries
     doubtful = [replace(t, confidence=0.82 if t.code in ("R-PCA-P1", "L-PCoA") else 0.97) for t in traces]
-    assert "P1 absent (82 %)" in summary_of(doubtful)
+    assert "right PCA fetal (P1 absent, 82 %)" in summary_of(doubtful)
     assert "left PCoA present (82 %)" in summary_of(doubtful)
     assert "%" not in summary_of([replace(t, confidence=0.97) for t in traces])

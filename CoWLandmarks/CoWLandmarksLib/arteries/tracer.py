@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..core.anatomy import Anatomy, Artery
 from ..core.artery_map import ArteryMap, ArteryState, ArteryTrace
-from ..core.circle_edges import HALVES
 from ..core.circle_variant import summary_of
 from ..core.declaration import Declarations
 from ..core.detection import LandmarkEstimate
@@ -17,7 +16,7 @@ from ..core.volume import Modality, Volume
 from ..detect.orientation import StorageAxes, seen_along_ras
 from .declared import as_declared, check_waypoints, concerned, declared_ends, keep_out, waypoints_by_name
 from .ends import Ends, Way, ends_across, ends_of, positions_in_scan
-from .hypotheses import Find, Hypotheses, Paths, Variant
+from .hypotheses import Paths, Variant, chosen_variants
 from .label_map import Tube, label_map
 from .lumen import CrossSections, arc_length, centred, cross_sections
 from .measures import measured, with_side_ratios
@@ -36,8 +35,6 @@ REPRESENTATIVE = 0.4
 """With a smaller share of its own, an artery that is hardly ever absent is measured over its whole length."""
 CLEAR_NOISES = 5.0
 """A typical artery stands out from its surroundings by at least this many times the noise."""
-OVERTURNED = 3.0
-"""After a correction the variant stays, unless the logarithm of the odds of another one against it is greater."""
 SAME_POINT_MM = 1e-3
 """A landmark that moved by less has not moved (positions in files are rounded)."""
 
@@ -117,7 +114,10 @@ class ArteryTracer:
             taken = list(sections.values()) if beyond else ()
             if not artery.optional and (found := find(artery.code, taken)) is not None:
                 sections[artery.code] = found
-        variants = self._variants({artery.code for artery in hanging}, ends, sections, find, before)
+        renewed = {artery.code for artery in hanging}
+        earlier = () if before is None else before.arteries
+        settled = {trace.code: trace.traced for trace in earlier if trace.code not in renewed}
+        variants = chosen_variants(self._anatomy, ends, sections, settled, find, self._evidence)
         if variants is None:
             return replace(self._trace(landmarks, renew=True), renewed=True)
         absent = {code: path for variant in variants.values() for code, path in variant.absent.items()}
@@ -210,29 +210,6 @@ class ArteryTracer:
             for trace in before.arteries
             if trace.traced and trace.code not in renewed
         }
-
-    def _variants(
-        self, hanging: Collection[str], ends: Mapping[str, Ends], sections: Paths, find: Find, before: ArteryMap | None
-    ) -> dict[str, Variant] | None:
-        """The variant of each half of the circle in which an artery that may be absent is traced.
-
-        Arteries that are not traced now stay as they were. None if that is clearly worse than another variant.
-        """
-        kept = {} if before is None else {trace.code: trace.traced for trace in before.arteries}
-        settled = {code: there for code, there in kept.items() if code not in hanging}
-        optional = [artery.code for artery in self._anatomy.arteries if artery.optional]
-        fixed = {code: path for code, path in sections.items() if code not in optional}
-        variants = {}
-        for half, edges in HALVES.items():
-            codes = [c for c in optional if c in edges.values() and ends[c].way not in (Way.NONE, Way.ACROSS)]
-            if not any(code in hanging for code in codes):
-                continue
-            stay = {code: sections[code] for code in codes if code in sections}
-            hypotheses = Hypotheses(self._anatomy, codes, ends, fixed, stay, find, self._evidence)
-            variants[half] = hypotheses.best(settled)
-            if hypotheses.best({}).score - variants[half].score > OVERTURNED:
-                return None
-        return variants
 
     def _evidence(self, code: str, own: CrossSections, others: Paths) -> PathEvidence:
         assert self.surroundings is not None

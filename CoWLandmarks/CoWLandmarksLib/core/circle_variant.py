@@ -49,12 +49,8 @@ def summary_of(traces: Sequence[ArteryTrace]) -> str:
         for trace in traces:
             side, name = _part(trace.code)
             if trace.state is state and not (name == "PCA-P1" and side in fetal_sides):
-                remarks.append(f"{spoken_name(trace.code)} {text}{_doubt(trace)}")
-    remarks += [
-        f"{spoken_name(trace.code)} present{_doubt(trace)}"
-        for trace in ring
-        if trace.state is ArteryState.PRESENT and _doubt(trace)
-    ]
+                remarks.append(_with_doubt(trace, text))
+    remarks += [_with_doubt(trace, "present") for trace in ring if trace.state is ArteryState.PRESENT and _doubt(trace)]
     unseen = [trace for trace in traces if trace.state in (ArteryState.OUTSIDE, ArteryState.UNKNOWN)]
     if unseen:
         remarks.append(f"not judged: {', '.join(spoken_name(trace.code) for trace in unseen)}")
@@ -82,16 +78,23 @@ def _fetal(by_code: dict[str, ArteryTrace]) -> list[tuple[str, str]]:
         if pcoa is None or p1 is None or pcoa.measures is None:
             continue
         if p1.state is ArteryState.ABSENT:
-            found.append((f"{side}-PCA", f"P1 absent{_doubt(p1)}"))
+            doubt = _doubt(p1)
+            found.append((f"{side}-PCA", f"P1 absent, {doubt}" if doubt else "P1 absent"))
         elif p1.measures is not None and pcoa.measures.diameter_mean_mm > FETAL_RATIO * p1.measures.diameter_mean_mm:
             found.append((f"{side}-PCA", "PCoA wider than P1"))
     return found
 
 
 def _doubt(trace: ArteryTrace) -> str:
-    """' (82 %)' where the state of an artery of the circle is doubtful."""
+    """'82 %' where the state of an artery of the circle is doubtful."""
     doubtful = _part(trace.code)[1] in _RING and trace.confidence < DOUBTFUL
-    return f" ({100 * trace.confidence:.0f} %)" if doubtful else ""
+    return f"{100 * trace.confidence:.0f} %" if doubtful else ""
+
+
+def _with_doubt(trace: ArteryTrace, state: str) -> str:
+    """'left PCoA absent (82 %)'."""
+    doubt = _doubt(trace)
+    return f"{spoken_name(trace.code)} {state}" + (f" ({doubt})" if doubt else "")
 
 
 def _part(code: str) -> tuple[str, str]:
