@@ -122,8 +122,7 @@ class ArteryTracer:
             return replace(self._trace(landmarks, renew=True), renewed=True)
         absent = {code: path for variant in variants.values() for code, path in variant.absent.items()}
         sections |= {code: path for variant in variants.values() for code, path in variant.present.items()}
-        renewed = [artery.code for artery in between if artery.code not in absent]
-        keep_out(self._anatomy, renewed, ends, sections, find)
+        keep_out(self._anatomy, [a.code for a in between if a.code not in absent], ends, sections, find)
         pairs = ArteryPairs(self._anatomy, region, router, ends, points)
         pairs.trace_across(hanging, sections)
         self._merged = pairs.part(sections, kept)
