@@ -43,7 +43,7 @@ from CoWLandmarksTrainingLib.phantom.phantom_cohort import PhantomCase, make_cas
 from CoWLandmarksTrainingLib.phantom.training_cases import sample_scene  # noqa: E402
 from CoWLandmarksTrainingLib.phantom.variants import VariantRates  # noqa: E402
 from phantom_option import add_phantom_version  # noqa: E402
-from variant_cases import circle_crop, variant_case  # noqa: E402
+from variant_cases import circle_crop, scan_quality, variant_case  # noqa: E402
 from variant_tables import presence_table, variant_of, variant_tables  # noqa: E402
 
 TEST_INDEX = 200_000
@@ -76,6 +76,8 @@ class ArteryResult:
     diameter_error: float
     swapped: float
     """Share of its voxels that lie in another artery's true lumen."""
+    quality: str
+    """That of the scan (`variant_cases.scan_quality`)."""
 
 
 def main() -> int:
@@ -199,6 +201,7 @@ def compare(case: PhantomCase, traced: ArteryMap, kind: str, anatomy: Anatomy) -
                 diameter,
                 error,
                 swapped,
+                scan_quality(case),
             )
         )
     return results

@@ -55,6 +55,17 @@ def variant_case(seed: int, index: int, modality: Modality, version: int) -> Pha
     return rendered_case(scene, grid, f"{modality.value}-variants-{seed}-{index:04d}", record)
 
 
+FINE_MM = 0.7
+
+
+def scan_quality(case: PhantomCase) -> str:
+    """ "moved" (double contours), else "fine" (voxels of the volume of a cube of at most FINE_MM) or "coarse"."""
+    acquisition = case.scene.appearance.acquisition
+    if acquisition is not None and acquisition.motion is not None:
+        return "moved"
+    return "fine" if float(np.prod(case.volume.grid.spacing)) <= FINE_MM**3 else "coarse"
+
+
 def cropped(case: PhantomCase, low_mm: np.ndarray, high_mm: np.ndarray, name: str) -> PhantomCase:
     """The part of a case between two corners (3,) RAS mm; landmarks beyond it, or within 2 mm of its edge, are outside.
 

@@ -30,6 +30,7 @@ def variant_tables(results: Sequence[ArteryResult]) -> str:
     swaps = [r.swapped > 0.5 for r in results if np.isfinite(r.swapped)]
     parts = [
         "Arteries of 1 mm and more\n\n" + _dice(wide),
+        _by_quality(results, wide),
         "Thinner arteries\n\n" + _dice(thin),
         f"Label swaps: {100 * np.mean(swaps):.2f} % ({sum(swaps)} of {len(swaps)})",
         presence_table(results, ("outside",)),
@@ -55,6 +56,19 @@ def _dice(results: Sequence[ArteryResult]) -> str:
         lines.append(
             f"| {modality} | {name} | {len(chosen)} | {np.mean(dice):.3f} | {np.median(dice):.3f} | {wrong} "
             f"| {100 * missed:.1f} % |"
+        )
+    return "\n".join(lines)
+
+
+def _by_quality(results: Sequence[ArteryResult], wide: Sequence[ArteryResult]) -> str:
+    lines = ["| scans | number | arteries | Dice mean | Dice median | swaps |", "|---|---|---|---|---|---|"]
+    for modality, quality in sorted({(r.modality, r.quality) for r in results}, reverse=True):
+        own = [r for r in results if (r.modality, r.quality) == (modality, quality)]
+        dice = [r.dice for r in wide if (r.modality, r.quality) == (modality, quality)]
+        swaps = [r.swapped > 0.5 for r in own if np.isfinite(r.swapped)]
+        lines.append(
+            f"| {modality}, {quality} | {len({r.case for r in own})} | {len(dice)} | {np.mean(dice):.3f} "
+            f"| {np.median(dice):.3f} | {100 * np.mean(swaps):.1f} % |"
         )
     return "\n".join(lines)
 
