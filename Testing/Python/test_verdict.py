@@ -12,6 +12,7 @@ from CoWLandmarksLib.core.alignment import ShapeModel
 from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState, Verdict
 from CoWLandmarksLib.core.volume import Sides
 from CoWLandmarksLib.detect.verdict import (
+    FEWEST_ON_ODDS,
     LEAST_LOG_ODDS,
     CircleReading,
     VerdictEvidence,
@@ -110,33 +111,36 @@ def test_a_circle_that_is_only_just_recognised_is_to_be_reviewed() -> None:
     assert verdict_after_tracing(verdict, (reason,), Sides.RECORDED, [FOUND]) == (Verdict.REVIEW, (reason,))
     for log_odds in (LEAST_LOG_ODDS - 0.1, -0.1, None):
         assert verdict_of(replace(barely, log_odds=log_odds), [FOUND])[0] is Verdict.DO_NOT_TRUST
+    assert verdict_of(replace(barely, landmarks=FEWEST_ON_ODDS), [FOUND])[0] is Verdict.REVIEW
+    assert verdict_of(replace(barely, landmarks=FEWEST_ON_ODDS - 1), [FOUND])[0] is Verdict.DO_NOT_TRUST
     assert verdict_of(replace(barely, scale=1.5), [FOUND])[0] is Verdict.DO_NOT_TRUST
     assert verdict_of(replace(barely, recognition=1.5), [FOUND]) == (Verdict.OK, ())
 
 
 def test_what_speaks_for_a_circle_of_willis() -> None:
-    # A CTA of 1 mm through a narrow window, and a head whose file exchanges front and back.
-    windowed = CircleReading(coarse=0.43, circle=0.76, disagreement_mm=1.1)
-    assert log_odds_of_circle(windowed, 9.0) == pytest.approx(19.8 * 0.76 + 5.1 * 0.43 - 3.7 * 1.1 - 0.124 * 9.0 - 9.7)
-    assert (
-        log_odds_of_circle(windowed, 9.0)
-        > LEAST_LOG_ODDS
-        > 0.0
-        > log_odds_of_circle(CircleReading(0.6, 0.66, 1.0), 41.0)
+    # A CTA of 1 mm through a narrow window, and a head stored upside down.
+    windowed = CircleReading(coarse=0.43, circle=0.76, from_fine_mm=1.1, from_coarse_mm=2.1)
+    assert log_odds_of_circle(windowed, 9.0) == pytest.approx(
+        19.9 * 0.76 - 3.5 * 1.1 - 1.27 * 2.1 - 0.135 * 9.0 - 4.4, abs=1e-6
     )
+    assert log_odds_of_circle(windowed, 9.0) > LEAST_LOG_ODDS
+    assert log_odds_of_circle(CircleReading(0.4, 0.73, 0.8, 4.0), 24.0) < 0.0
     # The farther the networks are apart the worse, but not without end.
-    far = [log_odds_of_circle(replace(windowed, disagreement_mm=mm), 9.0) for mm in (2.0, 3.0, 30.0)]
+    far = [log_odds_of_circle(replace(windowed, from_fine_mm=mm), 9.0) for mm in (2.0, 3.0, 30.0)]
     assert far[0] > far[1] == far[2]
 
 
 def test_a_reading_is_of_the_landmarks_that_should_lie_in_the_scan() -> None:
     inside = np.array([True, False, True, True])
-    one = circle_reading(
-        np.array([0.2, 9, 0.4, 0.6]), np.array([0.5, 9, 0.7, 0.9]), np.array([1.0, 9, 5.0, 2.0]), inside
-    )
-    assert (one.coarse, one.circle, one.disagreement_mm) == (pytest.approx(0.4), pytest.approx(0.7), 2.0)
+    confidences = np.array([0.2, 9.0, 0.4, 0.6]), np.array([0.5, 9.0, 0.7, 0.9])
+    circle = np.zeros((4, 3))
+    fine = np.array([[1.0, 0, 0], [9, 0, 0], [0, 5, 0], [0, 0, 2]])
+    coarse = np.array([[4.0, 3, 0], [9, 0, 0], [6, 0, 0], [0, 0, 0]])
+    one = circle_reading(confidences, (coarse, circle, fine), inside)
+    assert (one.coarse, one.circle) == (pytest.approx(0.4), pytest.approx(0.7))
+    assert (one.from_fine_mm, one.from_coarse_mm) == (2.0, 5.0)
     assert one.recognition == pytest.approx(1.1)
-    nothing = circle_reading(np.ones(4), np.ones(4), np.ones(4), np.zeros(4, bool))
+    nothing = circle_reading(confidences, (coarse, circle, fine), np.zeros(4, bool))
     assert nothing.recognition == 0.0
     assert log_odds_of_circle(nothing, 0.0) < 0.0
 

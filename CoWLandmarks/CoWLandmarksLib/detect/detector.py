@@ -368,10 +368,10 @@ class Detector:
         coarse_confidence = None if hint else alignment.coarse_confidence
         by_circle = None
         if circle is not None and circle_confidence is not None:
-            apart = np.linalg.norm(circle.positions - in_scan, axis=1)
             inside = ~beyond_scan(readings)
             coarse = np.ones(len(inside)) if coarse_confidence is None else coarse_confidence
-            by_circle = circle_reading(coarse, circle_confidence, apart, inside)
+            places = (alignment.coarse.positions, circle.positions, in_scan)
+            by_circle = circle_reading((coarse, circle_confidence), places, inside)
         recognised = by_circle is None or by_circle.recognition >= model.least_recognition
         estimates = estimates_of(model.anatomy.codes, readings, table.uncertain_below, recognised=recognised)
         not_seen = readings.not_seen & recognised
