@@ -301,11 +301,10 @@ class TestChecks:
 
     def test_the_wrong_modality_and_a_broken_image_are_reported(self, tmp_path: Path) -> None:
         hounsfield = bead_image(POINTS, background=40.0)
-        air = replace(
-            hounsfield, voxels=np.where(np.arange(48)[:, None, None] < 20, -1000, hounsfield.voxels).astype(np.int16)
-        )
+        voxels = hounsfield.voxels.copy()
+        voxels[:20], voxels[46:] = -1000, 700  # air and bone
         write_case(tmp_path / "ct", ANATOMY, POINTS, modality="mra")
-        write_volume(air, tmp_path / "ct" / "image.nrrd")
+        write_volume(replace(hounsfield, voxels=voxels), tmp_path / "ct" / "image.nrrd")
         write_case(tmp_path / "cut", ANATOMY, POINTS + 1)
         (tmp_path / "cut" / "image.nrrd").write_bytes(b"NRRD0004\n")
         report = checked(tmp_path)

@@ -158,7 +158,7 @@ class TestPipeline:
 
     def test_known_errors_of_the_annotation_come_out(self) -> None:
         places = bead_places()
-        places[7] = NAN
+        places[5] = NAN
         annotated = places.copy()
         annotated[2] += (0.0, 3.0, 0.0)
         names: list[str] = []
@@ -172,9 +172,9 @@ class TestPipeline:
         errors = np.linalg.norm(only.subvoxel - annotated, axis=1)
         assert errors[2] == pytest.approx(3.0, abs=0.1)
         assert np.nanmax(np.delete(errors, 2)) < 0.1
-        assert only.states[7] == "absent"
-        assert only.absent.tolist() == [n == 7 for n in range(COUNT)]
-        assert np.isnan(only.placed[7]).all()
+        assert only.states[5] == "absent"
+        assert only.absent.tolist() == [n == 5 for n in range(COUNT)]
+        assert np.isnan(only.placed[5]).all()
         assert figures(results, "subvoxel")["mre_mm"] < figures(results, "argmax")["mre_mm"]
         assert presence_figures(results) == {"present": 18, "sensitivity": 1.0, "absent": 1, "specificity": 1.0}
 

@@ -89,9 +89,10 @@ def volume_from_node(node: Any, *, copy: bool = True) -> Volume:
 
 def _dicom_modality(node: Any) -> Modality | None:
     """What the DICOM series that Slicer loaded the volume from is; None for other files and kinds of images."""
-    if node.GetScene() is None:
+    scene = node.GetScene()
+    hierarchy = None if scene is None else scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    if hierarchy is None:  # reading adds no node
         return None
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     return _DICOM_MODALITIES.get(hierarchy.GetItemAttribute(hierarchy.GetItemByDataNode(node), "DICOM.Modality"))
 
 
