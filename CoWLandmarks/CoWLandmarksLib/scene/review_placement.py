@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from .place_mode import PlaceMode
 from .review import Review
 
 
@@ -18,7 +18,7 @@ class Placement:
     def __init__(self, review: Review, on_end: Callable[[str, bool], None]) -> None:
         self._review = review
         self._on_end = on_end
-        self._observed: list[tuple[Any, int]] = []
+        self._mode = PlaceMode()
         self.code: str | None = None
         """The landmark that waits for its click."""
 
@@ -30,53 +30,30 @@ class Placement:
         self._review.lift(code)
         # Of a list with a fixed number of points, place mode takes the first from here on that has no position.
         markups.SetControlPointPlacementStartIndex(index)
-        selection, interaction = self._singletons()
-        selection.SetReferenceActivePlaceNodeClassName(markups.GetClassName())
-        selection.SetActivePlaceNodeID(markups.GetID())
-        interaction.SwitchToSinglePlaceMode()
+        self._mode.enter(markups, self._on_defined, lambda: self._end(placed=False))
         self.code = code
-        self._observe(markups, markups.PointPositionDefinedEvent, self._on_defined)
-        self._observe(interaction, interaction.InteractionModeChangedEvent, self._on_mode)
 
     def cancel(self) -> None:
         """Leave place mode and put the point back; nothing where no click is waited for."""
         if self.code is not None:
             self._end(placed=False)
 
-    def _on_defined(self, *_: Any) -> None:
+    def _on_defined(self) -> None:
         markups, code = self._review.markups, self.code
         if code is None or self._review.changing:
             return
         if markups.GetNthControlPointPositionStatus(self._review.index(code)) == markups.PositionDefined:
             self._end(placed=True)
 
-    def _on_mode(self, interaction: Any, *_: Any) -> None:
-        if interaction.GetCurrentInteractionMode() != interaction.Place:
-            self._end(placed=False)
-
     def _end(self, placed: bool) -> None:
         code, self.code = self.code, None
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed.clear()
+        self._mode.release()
         markups = self._review.markups
         if code is None or markups.GetScene() is None:
             return
-        _selection, interaction = self._singletons()
         if placed:
             self._review.settle()
         else:
             self._review.restore_position(code)
-        if interaction.GetCurrentInteractionMode() == interaction.Place:
-            interaction.SwitchToViewTransformMode()
+        self._mode.leave()
         self._on_end(code, placed)
-
-    def _singletons(self) -> tuple[Any, Any]:
-        scene = self._review.markups.GetScene()
-        return (
-            scene.GetNodeByID("vtkMRMLSelectionNodeSingleton"),
-            scene.GetNodeByID("vtkMRMLInteractionNodeSingleton"),
-        )
-
-    def _observe(self, node: Any, event: int, method: Callable[..., None]) -> None:
-        self._observed.append((node, node.AddObserver(event, method)))

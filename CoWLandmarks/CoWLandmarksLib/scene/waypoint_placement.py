@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.declaration import Position
+from .place_mode import PlaceMode
 
 
 class WaypointPlacement:
@@ -18,7 +19,7 @@ class WaypointPlacement:
     def __init__(self, on_end: Callable[[str, Position | None], None]) -> None:
         self._on_end = on_end
         self._node: Any | None = None
-        self._observed: list[tuple[Any, int]] = []
+        self._mode = PlaceMode()
         self.code: str | None = None
         """The artery that waits for its click."""
 
@@ -32,14 +33,8 @@ class WaypointPlacement:
         node.GetDisplayNode().SetSaveWithScene(False)
         node.UnsetNthControlPointPosition(node.AddControlPoint((0.0, 0.0, 0.0), code))
         node.SetFixedNumberOfControlPoints(True)
-        selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
-        interaction = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
-        selection.SetActivePlaceNodeID(node.GetID())
-        interaction.SwitchToSinglePlaceMode()
+        self._mode.enter(node, self._on_defined, lambda: self._end(None))
         self._node, self.code = node, code
-        self._observe(node, node.PointPositionDefinedEvent, self._on_defined)
-        self._observe(interaction, interaction.InteractionModeChangedEvent, self._on_mode)
 
     def cancel(self) -> None:
         """Leave place mode without a point; nothing where no click is waited for."""
@@ -52,29 +47,18 @@ class WaypointPlacement:
         if node is not None and node.GetScene() is not None:
             node.GetScene().RemoveNode(node)
 
-    def _on_defined(self, *_: Any) -> None:
+    def _on_defined(self) -> None:
         node = self._node
         if node is not None and node.GetNthControlPointPositionStatus(0) == node.PositionDefined:
             r, a, s = node.GetNthControlPointPositionWorld(0)
             self._end((r, a, s))
 
-    def _on_mode(self, interaction: Any, *_: Any) -> None:
-        if interaction.GetCurrentInteractionMode() != interaction.Place:
-            self._end(None)
-
     def _end(self, position: Position | None) -> None:
         code, self.code = self.code, None
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed.clear()
+        self._mode.release()
         node = self._node
         if code is None or node is None or node.GetScene() is None:
             return
         node.SetDisplayVisibility(False)
-        interaction = node.GetScene().GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        if interaction.GetCurrentInteractionMode() == interaction.Place:
-            interaction.SwitchToViewTransformMode()
+        self._mode.leave()
         self._on_end(code, position)
-
-    def _observe(self, node: Any, event: int, method: Callable[..., None]) -> None:
-        self._observed.append((node, node.AddObserver(event, method)))
