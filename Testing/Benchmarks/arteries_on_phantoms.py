@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining")]
 
 from CoWLandmarksLib.arteries.tracer import ArteryTracer  # noqa: E402
-from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy  # noqa: E402
+from CoWLandmarksLib.core.anatomy import Anatomy, default_anatomy, without_side  # noqa: E402
 from CoWLandmarksLib.core.artery_map import ArteryMap  # noqa: E402
 from CoWLandmarksLib.core.atomic_files import write_json  # noqa: E402
 from CoWLandmarksLib.core.detection import LandmarkEstimate  # noqa: E402
@@ -212,7 +212,7 @@ def lumen_table(results: list[ArteryResult]) -> str:
     rows: dict[tuple[str, str], list[ArteryResult]] = defaultdict(list)
     for result in results:
         if np.isfinite(result.dice):
-            name = result.code.split("-", 1)[1] if result.code[:2] in ("R-", "L-") else result.code
+            name = without_side(result.code)
             rows[result.modality, name].append(result)
             rows[result.modality, "all"].append(result)
             if result.masking == "none":

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT / "CoWLandmarks"), str(ROOT / "CoWLandmarksTraining"), 
 
 from CoWLandmarksLib.arteries.continued_labels import label_volume  # noqa: E402
 from CoWLandmarksLib.arteries.tracer import ArteryTracer  # noqa: E402
-from CoWLandmarksLib.core.anatomy import default_anatomy  # noqa: E402
+from CoWLandmarksLib.core.anatomy import default_anatomy, without_side  # noqa: E402
 from CoWLandmarksLib.core.label_scheme import LabelScheme, read_label_scheme  # noqa: E402
 from CoWLandmarksLib.core.volume import Modality  # noqa: E402
 from CoWLandmarksTrainingLib.cohort.label_landmarks import landmarks_from_labels  # noqa: E402
@@ -74,7 +74,7 @@ def compare_labels(case: PhantomCase, scheme: LabelScheme, dice: Figures) -> Non
         own, true = found == one.label, truth == one.label
         if own.any() or true.any():
             value = 2.0 * float((own & true).sum()) / float(own.sum() + true.sum())
-            dice[modality.value, one.name.removeprefix("R-").removeprefix("L-")].append(value)
+            dice[modality.value, without_side(one.name)].append(value)
             dice[modality.value, "all classes"].append(value)
     either = 2.0 * float(((found > 0) & (truth > 0)).sum()) / max(float((found > 0).sum() + (truth > 0).sum()), 1.0)
     dice[modality.value, "vessel or not"].append(either)
@@ -88,7 +88,7 @@ def compare_landmarks(case: PhantomCase, scheme: LabelScheme, errors: Figures, s
     truth = {estimate.code: estimate for estimate in case.truth}
     for estimate in landmarks_from_labels(true_labels(case, scheme), scheme, ANATOMY):
         true = truth[estimate.code]
-        name = estimate.code.removeprefix("R-").removeprefix("L-")
+        name = without_side(estimate.code)
         states[name, "all"].append(float(estimate.state is true.state))
         if estimate.position is not None and true.position is not None:
             error = float(np.linalg.norm(np.subtract(estimate.position, true.position)))
@@ -98,7 +98,7 @@ def compare_landmarks(case: PhantomCase, scheme: LabelScheme, errors: Figures, s
 
 def dice_table(dice: Figures, scheme: LabelScheme) -> str:
     """Markdown: Dice by class, both sides together; a class that only one of the two maps has counts as 0."""
-    names = list(dict.fromkeys(one.name.removeprefix("R-").removeprefix("L-") for one in scheme.classes))
+    names = list(dict.fromkeys(without_side(one.name) for one in scheme.classes))
     lines = ["| class | MRA n | mean / median | CTA n | mean / median |", "|---|---|---|---|---|"]
     for name in [*names, "all classes", "vessel or not"]:
         cells = []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from CoWLandmarksLib.core.anatomy import without_side
 
 if TYPE_CHECKING:
     from arteries_on_phantoms import ArteryResult
@@ -16,11 +17,6 @@ ANTERIOR = ("R-ACA-A1", "L-ACA-A1", "ACoA")
 POSTERIOR = ("R-PCoA", "L-PCoA", "R-PCA-P1", "L-PCA-P1")
 TRACED = ("present", "hypoplastic")
 KINDS = ("PCoA", "ACoA", "ACA-A1", "PCA-P1")
-
-
-def kind_of(code: str) -> str:
-    """An artery's code without its side."""
-    return code.split("-", 1)[1] if code[:2] in ("R-", "L-") else code
 
 
 def variant_tables(results: Sequence[ArteryResult]) -> str:
@@ -42,7 +38,7 @@ def variant_tables(results: Sequence[ArteryResult]) -> str:
 def _dice(results: Sequence[ArteryResult]) -> str:
     rows: dict[tuple[str, str], list[ArteryResult]] = defaultdict(list)
     for result in results:
-        rows[result.modality, kind_of(result.code)].append(result)
+        rows[result.modality, without_side(result.code)].append(result)
         rows[result.modality, "all"].append(result)
     lines = [
         "| | artery | n | Dice mean | Dice median | diameter error (median of absolute) | not found |",
@@ -80,7 +76,7 @@ def presence_table(results: Sequence[ArteryResult], left_out: Sequence[str] = ("
         "|---|---|---|---|---|---|",
     ]
     for kind in KINDS:
-        chosen = [r for r in results if kind_of(r.code) == kind and r.state not in left_out]
+        chosen = [r for r in results if without_side(r.code) == kind and r.state not in left_out]
         there = [r for r in chosen if r.present and np.isfinite(r.dice)]
         wide = [r for r in there if r.true_diameter_mm >= VISIBLE_MM]
         gone = [r for r in chosen if not r.present]
@@ -129,7 +125,7 @@ def _variants(results: Sequence[ArteryResult]) -> str:
 
 def _azygos_wrong(chosen: Sequence[ArteryResult]) -> bool:
     """Whether one A2 was seen as two or two as one."""
-    both = [r for r in chosen if kind_of(r.code) == "ACA-A2"]
+    both = [r for r in chosen if without_side(r.code) == "ACA-A2"]
     single = "azygos" in both[0].variant
     if not single and not all(r.present for r in both):
         return False
@@ -143,7 +139,7 @@ def variant_of(case: Any, code: str) -> str:
         if drawn["A2"] == "azygos":
             return "azygos A2"
         gone = [c for c in ANTERIOR if not there[c]]
-        return "complete" if not gone else " and ".join(sorted({kind_of(c) for c in gone})) + " absent"
+        return "complete" if not gone else " and ".join(sorted({without_side(c) for c in gone})) + " absent"
     forms = []
     for side in "RL":
         if not there[f"{side}-PCA-P1"]:

@@ -18,10 +18,7 @@ from ..core.volume import Grid
 from .ends import Ends, Way, ends_of
 from .lumen import CrossSections
 from .measures import counterpart_codes
-from .presence import shared_part
-
-RUNS_IN = 0.25
-"""An artery of whose path more than this runs in the lumen of a declared one keeps out of it."""
+from .presence import SHARED, shared_part
 
 
 def declared_ends(
@@ -65,9 +62,8 @@ def concerned(before: Declarations, now: Declarations, anatomy: Anatomy) -> set[
     counterparts = counterpart_codes(anatomy)
     found = changed | {counterparts[code] for code in changed if code in counterparts}
     for code in changed:
-        artery = anatomy.artery(code)
-        ends = {artery.start, artery.end} - {None}
-        found |= {other.code for other in anatomy.arteries if ends & {other.start, other.end}}
+        ends = anatomy.artery(code).ends
+        found |= {other.code for other in anatomy.arteries if ends & other.ends}
     return found
 
 
@@ -114,6 +110,6 @@ def keep_out(
             continue
         own = sections[code]
         others = [other for name, other in declared.items() if name != counterparts.get(code)]
-        taken = [other for other in others if shared_part(own, other) > RUNS_IN]
+        taken = [other for other in others if shared_part(own, other) > SHARED]
         if taken and (found := find(code, taken)) is not None:
             sections[code] = found

@@ -19,8 +19,7 @@ from ..core.artery_map import ArteryState
 from ..core.circle_edges import HALVES
 from .ends import Ends, Way
 from .lumen import CrossSections
-from .pairs import SHARED
-from .presence import PathEvidence, judge, log_odds, shared_part
+from .presence import SHARED, PathEvidence, judge, log_odds, shared_part
 
 UNFED = -4.0
 """Of the arteries that lead to the beginning of another one (A2, P2A) at least one is there."""
@@ -93,6 +92,11 @@ class Hypotheses:
         ]
         self._hypotheses: list[Paths] = possible or [{code: alone[code] for code in declared}]
         self._scores = np.array([self._score(paths) for paths in self._hypotheses])
+
+    @property
+    def best_score(self) -> float:
+        """The score of the best hypothesis of all."""
+        return float(self._scores.max())
 
     def best(self, settled: Mapping[str, bool]) -> Variant:
         """The hypothesis with the best score in which the `settled` arteries are there, or not, as they say."""
@@ -209,7 +213,7 @@ def chosen_variants(
         kept = {code: sections[code] for code in codes if code in sections}
         hypotheses = Hypotheses(anatomy, codes, ends, fixed, kept, find, evidence)
         variants[half] = hypotheses.best(settled)
-        if hypotheses.best({}).score - variants[half].score > OVERTURNED:
+        if hypotheses.best_score - variants[half].score > OVERTURNED:
             return None
         if any(ends[code].way is Way.ACROSS for code in edges.values() if code in optional):
             variants[half] = replace(variants[half], probability=FED_ACROSS * variants[half].probability)

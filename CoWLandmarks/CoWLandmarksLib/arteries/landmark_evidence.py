@@ -27,7 +27,7 @@ def landmark_evidence(
     }
     evidence = {}
     for code in anatomy.codes:
-        adjoining = [artery for artery in anatomy.arteries if code in (artery.start, artery.end)]
+        adjoining = [artery for artery in anatomy.arteries if code in artery.ends]
         vessel = _vessel_of(code, anatomy)
         low, high = _level_of(vessel)
         evidence[code] = TracedEvidence(
@@ -47,13 +47,14 @@ def landmark_evidence(
 
 def _vessel_of(code: str, anatomy: Anatomy) -> list[Artery]:
     """All segments of the vessel that a landmark lies on: its arteries of the same name (ICA-C5, -C6, -C7) and side."""
-    names = {
-        artery.code.rpartition("-")[0] or artery.code
-        for artery in anatomy.arteries
-        if code in (artery.start, artery.end) and not artery.optional
-    }
+    names = {_name_of(artery) for artery in anatomy.arteries if code in artery.ends and not artery.optional}
     first = [name for name in names if name.endswith("ICA")] or sorted(names)
-    return [artery for artery in anatomy.arteries if (artery.code.rpartition("-")[0] or artery.code) in first]
+    return [artery for artery in anatomy.arteries if _name_of(artery) in first]
+
+
+def _name_of(segment: Artery) -> str:
+    """Side and name of the vessel that an artery is a segment of."""
+    return segment.code.rpartition("-")[0] or segment.code
 
 
 def _level_of(vessel: list[Artery]) -> tuple[float, float]:

@@ -12,13 +12,11 @@ from .declared import joined
 from .ends import Ends, Way
 from .lumen import CrossSections, centred
 from .measures import counterpart_codes
-from .presence import shared_part
+from .presence import SHARED, shared_part
 from .region import Region
 from .residual import without
 from .routes import Router
 
-SHARED = 0.25
-"""Two arteries whose paths have more than this in common are taken to have found the same vessel."""
 INSIDE = 0.4
 """A second path that runs inside the first one's lumen for more than this has found no vessel of its own."""
 SECOND_VESSEL = 0.35

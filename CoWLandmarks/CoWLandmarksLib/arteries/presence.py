@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ..core.anatomy import without_side
 from .lumen import CrossSections, arc_length
 
 WEAK_SHARE = 0.2
@@ -36,6 +37,8 @@ SHORT_BIAS = {"PCA-P1": -0.3, "ACoA": 0.3}
 That of A1 is chosen: no phantom has both landmarks of an A1 that is absent."""
 UNSEEN_PENALTY = -2.5
 FAINT = "no vessel stands out along its best path"
+SHARED = 0.25
+"""Two arteries whose paths have more than this in common are taken to have found the same vessel."""
 NEEDED_CONTRAST, NEEDED_SIGNAL_TO_NOISE = 0.1, 1.0
 """What an artery needs that is hardly ever absent."""
 
@@ -132,7 +135,7 @@ def log_odds(found: PathEvidence, code: str, *, unseen: bool = False) -> float:
 
     `unseen` says that an annotation has both its ends by rule, because whoever placed them did not see the artery.
     """
-    kind = code.removeprefix("R-").removeprefix("L-")
+    kind = without_side(code)
     if found.own_mm < SHORT_MM:
         needed = float(np.interp(found.own_mm, SHORT_GAPS_MM, SHORT_CONTRASTS))
         score = SHORT_WEIGHT * (min(found.joined_contrast, MOST_JOINED_CONTRAST) - needed) + SHORT_BIAS.get(kind, 0.0)

@@ -91,10 +91,7 @@ class ArteryTracer:
         before = None if renew else self._last
         hanging = self._hanging(positions, ends, before)
         if not positions:
-            traces = tuple(as_declared(_not_traced(code, found), self._declared) for code, found in ends.items())
-            nothing = np.zeros((0, 0, 0), np.uint8)
-            grid, summary = self._volume.grid, summary_of(traces)
-            self._last = ArteryMap(traces, nothing, (0, 0, 0), grid, summary, tuple(landmarks), declared=self._declared)
+            self._last = self._nothing_traced(landmarks, ends)
             return self._last
         surroundings = self._surroundings_of(positions, self._last)
         region, costs, router = surroundings.region, surroundings.costs, surroundings.router
@@ -135,6 +132,13 @@ class ArteryTracer:
         }
         self._last = self._map_of(landmarks, hanging, ends, region, before, variants)
         return self._last
+
+    def _nothing_traced(self, landmarks: Sequence[LandmarkEstimate], ends: Mapping[str, Ends]) -> ArteryMap:
+        traces = tuple(as_declared(_not_traced(code, found), self._declared) for code, found in ends.items())
+        nothing, grid = np.zeros((0, 0, 0), np.uint8), self._volume.grid
+        return ArteryMap(
+            traces, nothing, (0, 0, 0), grid, summary_of(traces), tuple(landmarks), declared=self._declared
+        )
 
     def _ends(
         self, landmarks: Sequence[LandmarkEstimate], declared: Declarations
@@ -216,11 +220,10 @@ class ArteryTracer:
         typical = max(region.vessel - region.background, CLEAR_NOISES * region.noise)
         artery = self._anatomy.artery(code)
         rest = {other: path for other, path in others.items() if path is not own}
-        ends = {artery.start, artery.end} - {None}
         joined = [
             float(np.median(path.lumen - path.surroundings))
             for other, path in rest.items()
-            if ends & {self._anatomy.artery(other).start, self._anatomy.artery(other).end}
+            if artery.ends & self._anatomy.artery(other).ends
         ]
         # An artery that is hardly ever absent may share much of its course with its counterpart.
         return evidence(
@@ -341,8 +344,8 @@ class ArteryTracer:
             end
             for other in self._anatomy.arteries
             if other.code in present and other.code != code
-            for end in (other.start, other.end)
-        } - {None}
+            for end in other.ends
+        }
         sections = self._as_wide_as_it_goes_on(artery)
         bridge = artery.optional and artery.side == "midline"
         widest = WIDEST_ROOT * own_radius(sections, self.evidence[code].own, bridge=bridge)

@@ -44,6 +44,16 @@ class Artery:
     rgb: tuple[int, int, int]
     terminology: str
 
+    @property
+    def ends(self) -> frozenset[str]:
+        """Codes of the landmarks at its ends."""
+        return frozenset(code for code in (self.start, self.end) if code is not None)
+
+
+def without_side(code: str) -> str:
+    """A code of a landmark or an artery without "R-" or "L-"."""
+    return code.removeprefix("R-").removeprefix("L-")
+
 
 @dataclass(frozen=True)
 class Anatomy:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..core.anatomy import without_side
 from ..core.calibration import Calibration
 from ..core.detection import LandmarkEstimate, LandmarkState
 from ..core.volume import EDGE_MM
@@ -72,11 +73,7 @@ class TracedEvidence:
 
 def must_be_earned(code: str) -> bool:
     """Whether a landmark is absent only where the traced arteries show that."""
-    return _without_side(code) in EARNED
-
-
-def _without_side(code: str) -> str:
-    return code.removeprefix("R-").removeprefix("L-")
+    return without_side(code) in EARNED
 
 
 def sought(expected_depth_mm: np.ndarray) -> np.ndarray:
@@ -169,6 +166,6 @@ def after_tracing(
 def _after_tracing(estimate: LandmarkEstimate, evidence: TracedEvidence, not_seen: bool) -> LandmarkEstimate:
     if not_seen and must_be_earned(estimate.code) and evidence.no_lumen:
         return replace(estimate, position=None, state=LandmarkState.ABSENT, error_mm=0.0)
-    mouth = MOUTHS.get(_without_side(estimate.code))
-    missing = any(state == _ABSENT for code, state in evidence.branches.items() if _without_side(code) == mouth)
+    mouth = MOUTHS.get(without_side(estimate.code))
+    missing = any(state == _ABSENT for code, state in evidence.branches.items() if without_side(code) == mouth)
     return replace(estimate, by_rule=estimate.position is not None and missing)

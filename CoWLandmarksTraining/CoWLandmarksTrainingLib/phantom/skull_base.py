@@ -165,6 +165,7 @@ def _carried(bones: Capsules, build: SkullBase, factor: float, phantom: Phantom)
 def _canal_walls(phantom: Phantom, wall_mm: float) -> Capsules:
     """Petrous bone round the carotid where it comes up through the skull base."""
     segments = []
+    behind = _behind_clivus(phantom) if phantom.version >= 5 else None
     for vessel in phantom.vessels:
         if not vessel.name.endswith(("ICA-C4", "ICA-C4-stump")):
             continue
@@ -173,8 +174,8 @@ def _canal_walls(phantom: Phantom, wall_mm: float) -> Capsules:
         # The apex is thin where the artery leaves it for the cavernous sinus.
         wall = wall_mm * np.clip((_CANAL_TOP_MM - vessel.points[index, 2]) / 4.0, 0.1, 1.0)
         radius = vessel.radii[index] + wall
-        if phantom.version >= 5:
-            points, radii = _behind_clivus(phantom)
+        if behind is not None:
+            points, radii = behind
             free = (np.linalg.norm(vessel.points[index][:, None] - points, axis=-1) - radii).min(axis=1)
             radius = np.minimum(radius, np.maximum(free - _CISTERN_MM[0], vessel.radii[index]))
         segments += [
