@@ -44,6 +44,19 @@ class Stamp:
         """The UID of a part of the object."""
         return f"2.25.{uuid.uuid5(_UIDS, f'{self.seed} {name}').int}"
 
+    def origin(self, series_number: int) -> dict[str, str | int]:
+        """What highdicom asks of the object's series, instance and equipment."""
+        return {
+            "series_instance_uid": self.uid("series"),
+            "series_number": series_number,
+            "sop_instance_uid": self.uid("instance"),
+            "instance_number": 1,
+            "manufacturer": MANUFACTURER,
+            "manufacturer_model_name": PRODUCT,
+            "software_versions": __version__,
+            "device_serial_number": "none",
+        }
+
     def put_on(self, dataset: Dataset) -> None:
         """Set the times that highdicom took from the clock."""
         for prefix in ("InstanceCreation", "Content"):

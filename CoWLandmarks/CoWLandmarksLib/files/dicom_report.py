@@ -53,14 +53,7 @@ def write_dicom_report(path: str | PathLike[str], detection: Detection, anatomy:
         dataset = sr.Comprehensive3DSR(
             evidence=list(source.headers),
             content=report[0],
-            series_instance_uid=stamp.uid("series"),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=stamp.uid("instance"),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=PRODUCT,
-            software_versions=__version__,
-            device_serial_number="none",
+            **stamp.origin(SERIES_NUMBER),
             series_description="Landmarks of the Circle of Willis (research only)",
         )
     save(dataset, path, stamp)

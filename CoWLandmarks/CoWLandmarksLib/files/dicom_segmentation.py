@@ -46,14 +46,7 @@ def write_dicom_segmentation(
             segment_descriptions=[
                 _segment(number, artery, detection, by_hand, stamp) for number, artery in enumerate(drawn, start=1)
             ],
-            series_instance_uid=stamp.uid("series"),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=stamp.uid("instance"),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=PRODUCT,
-            software_versions=__version__,
-            device_serial_number="none",
+            **stamp.origin(SERIES_NUMBER),
             content_label="COW_ARTERIES",
             content_description=RESEARCH_ONLY.partition(";")[0],
             series_description="Arteries of the Circle of Willis (research only)",
