@@ -14,10 +14,10 @@ from CoWLandmarksLib.scene.views import jump_to
 from CoWLandmarksLib.scene.waypoint_placement import WaypointPlacement
 from slicer.i18n import tr as _
 
+from .panel_widgets import columnsAsWideAs
 from .review_table import DOUBTFUL_COLOUR, REVIEWED_COLOUR
 
 _NAME, _STATE, _DECLARED, _BY = range(4)
-_PADDING = 7
 
 
 class ArteryPanel:
@@ -104,19 +104,13 @@ class ArteryPanel:
         self._showButtons(rows)
 
     def _prepareTable(self) -> None:
-        table = self.ui.arteryTable
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
-        header = table.horizontalHeader()
-        header.setMinimumSectionSize(24)
-        header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
-        for column, longest in (
-            (_STATE, max((_(state.value) for state in ArteryState), key=len)),
-            (_DECLARED, max((_("Declared"), _("present"), _("{n} points").format(n=2)), key=len)),
-            (_BY, "MM"),
-        ):
-            header.resizeSection(column, table.fontMetrics().horizontalAdvance(longest) + _PADDING)
-        table.connect("itemSelectionChanged()", self._onSelected)
+        longest = {
+            _STATE: max((_(state.value) for state in ArteryState), key=len),
+            _DECLARED: max((_("Declared"), _("present"), _("{n} points").format(n=2)), key=len),
+            _BY: "MM",
+        }
+        columnsAsWideAs(self.ui.arteryTable, longest, _NAME)
+        self.ui.arteryTable.connect("itemSelectionChanged()", self._onSelected)
 
     def _fill(self, number: int, row: ArteryRow) -> None:
         doubtful = row.declaration is None and row.state == ArteryState.UNKNOWN.value

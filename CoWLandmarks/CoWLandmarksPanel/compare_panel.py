@@ -17,7 +17,7 @@ from CoWLandmarksLib.scene.nodes import detection_nodes
 from CoWLandmarksLib.scene.results import result_texts
 from slicer.i18n import tr as _
 
-from .panel_widgets import loadedInto
+from .panel_widgets import compactRows, loadedInto
 from .review_table import shortName
 
 FAR_COLOUR = "#c66a00"
@@ -33,9 +33,7 @@ class ComparePanel:
         self._comparison: Comparison | None = None
         self._detection: Any | None = None
         ui = self.ui
-        ui.compareTable.verticalHeader().hide()
-        ui.compareTable.verticalHeader().setDefaultSectionSize(ui.compareTable.fontMetrics().height() + 6)
-        header = ui.compareTable.horizontalHeader()
+        header = compactRows(ui.compareTable)
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         ui.compareFileEdit.filters = ctk.ctkPathLineEdit.Files | ctk.ctkPathLineEdit.Writable

@@ -10,6 +10,8 @@ from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.files.dicom_source import highdicom_installed
 from slicer.i18n import tr as _
 
+from .package_installation import wayOut
+
 REQUIREMENT = "highdicom>=0.27"
 
 
@@ -42,9 +44,9 @@ def ensureHighdicom() -> bool:
     try:
         _install()
     except Exception as error:
-        raise ConfigurationError(_wayOut(str(error))) from error
+        raise ConfigurationError(wayOut("highdicom", "highdicom", str(error))) from error
     if not highdicomInstalled():
-        raise ConfigurationError(_wayOut(_("the installation ended without it")))
+        raise ConfigurationError(wayOut("highdicom", "highdicom", _("the installation ended without it")))
     return True
 
 
@@ -56,11 +58,3 @@ def _install() -> None:
         slicer.util.pip_install(REQUIREMENT)
         return
     pip_ensure(REQUIREMENT, prompt_install=False, requester="CoW Landmarks")
-
-
-def _wayOut(reason: str) -> str:
-    return _(
-        "highdicom could not be installed ({reason}). Check the internet connection or the proxy and try again. On a "
-        "computer without internet, fetch the packages on another one (pip download highdicom) and install them here "
-        "with: PythonSlicer -m pip install --no-index --find-links FOLDER highdicom"
-    ).format(reason=" ".join(reason.split())[:200])

@@ -1,17 +1,18 @@
-"""What the panels of both modules share of Qt: sections from `.ui` files, combo boxes with keys, paths, the height.
+"""What the panels of both modules share of Qt: sections from `.ui` files, combo boxes with keys, paths, tables, height.
 
 Setting a combo box sends no signal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import qt
 import slicer
 
+_PADDING = 7
 UI_FOLDER = Path(__file__).resolve().parent.parent / "Resources" / "UI"
 
 
@@ -52,6 +53,26 @@ def chosenPath(edit: Any) -> Path | None:
     """The path in a path line; None where it is empty."""
     text = edit.currentPath.strip()
     return Path(text) if text else None
+
+
+def compactRows(table: Any) -> Any:
+    """Rows as high as their text and without numbers; returns the header of the columns."""
+    table.verticalHeader().hide()
+    table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
+    return table.horizontalHeader()
+
+
+def columnsAsWideAs(table: Any, longest: Mapping[int, str], stretched: int) -> Any:
+    """Compact rows with columns as wide as their `longest` texts, and the column `stretched` as wide as there is room.
+
+    So names have room in a narrow panel and nothing moves while working. Returns the header.
+    """
+    header = compactRows(table)
+    header.setMinimumSectionSize(24)
+    header.setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+    for column, text in longest.items():
+        header.resizeSection(column, table.fontMetrics().horizontalAdvance(text) + _PADDING)
+    return header
 
 
 class PanelHeight(qt.QWidget):

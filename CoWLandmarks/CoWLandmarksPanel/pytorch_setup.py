@@ -16,6 +16,8 @@ from CoWLandmarksLib.core.errors import ConfigurationError
 from CoWLandmarksLib.jobs.child_process import end_process_tree
 from slicer.i18n import tr as _
 
+from .package_installation import wayOut
+
 TORCH_REQUIREMENT = ">=2.2"
 
 
@@ -55,17 +57,9 @@ def installTorch(onLine: Callable[[str], None], isCancelled: Callable[[], bool])
                 _end(process)
         raise
     except Exception as error:
-        raise ConfigurationError(_wayOut(f"{error}")) from error
+        raise ConfigurationError(wayOut("PyTorch", "torch", f"{error}")) from error
     if not torchInstalled():
-        raise ConfigurationError(_wayOut(_("the installation ended without it")))
-
-
-def _wayOut(reason: str) -> str:
-    return _(
-        "PyTorch could not be installed ({reason}). Check the internet connection or the proxy and try again. On a "
-        "computer without internet, fetch the packages on another one (pip download torch) and install them here with: "
-        "PythonSlicer -m pip install --no-index --find-links FOLDER torch"
-    ).format(reason=" ".join(reason.split())[:200])
+        raise ConfigurationError(wayOut("PyTorch", "torch", _("the installation ended without it")))
 
 
 class _Listener(io.TextIOBase):

@@ -15,7 +15,7 @@ from CoWLandmarksLib.scene.results import ResultTexts, result_texts, set_shown
 from slicer.i18n import tr as _
 
 from .hint_points import FEWEST, HINT_CODES, HintPoints
-from .panel_widgets import loadedInto
+from .panel_widgets import compactRows, loadedInto
 
 VERDICT_COLOURS = {None: "#4a5a6b", Verdict.OK: "#26804a", Verdict.REVIEW: "#b06200", Verdict.DO_NOT_TRUST: "#b22222"}
 VERDICT_STYLE = "QLabel {{ background-color: {colour}; color: white; font-weight: bold; padding: 6px; }}"
@@ -43,9 +43,7 @@ class ResultPanel:
         self._drawing = ""
         self.hint = HintPoints(self._showHint)
         table = self.ui.detectionsTable
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
-        table.horizontalHeader().setStretchLastSection(True)
+        compactRows(table).setStretchLastSection(True)
         table.connect("itemSelectionChanged()", self._onSelection)
         table.connect("itemChanged(QTableWidgetItem*)", self._onItemChanged)
         self.ui.placeHintButton.connect("clicked(bool)", self._onPlaceHint)

@@ -10,8 +10,9 @@ from CoWLandmarksLib.core.detection import LandmarkEstimate, LandmarkState
 from CoWLandmarksLib.scene.review import ReviewRow
 from slicer.i18n import tr as _
 
+from .panel_widgets import columnsAsWideAs
+
 DOUBTFUL_COLOUR, REVIEWED_COLOUR = "#c66a00", "#26804a"
-_PADDING = 7
 _RANK, _NAME, _STATE, _CONFIDENCE, _ERROR, _REVIEWED = range(6)
 
 
@@ -22,20 +23,14 @@ class ReviewTable:
         self._table = table
         self._onSelected = onSelected
         self._filling = False
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
-        header = table.horizontalHeader()
-        header.setMinimumSectionSize(24)
-        header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
-        # As wide as their longest text, so that names have room in a narrow panel and nothing moves while working.
-        for column, longest in (
-            (_RANK, "00"),
-            (_STATE, max((_("to check"), _("absent"), _("outside"), _("corrected"), _("found")), key=len)),
-            (_CONFIDENCE, "100"),
-            (_ERROR, "00.0"),
-            (_REVIEWED, "MM"),
-        ):
-            header.resizeSection(column, table.fontMetrics().horizontalAdvance(longest) + _PADDING)
+        longest = {
+            _RANK: "00",
+            _STATE: max((_("to check"), _("absent"), _("outside"), _("corrected"), _("found")), key=len),
+            _CONFIDENCE: "100",
+            _ERROR: "00.0",
+            _REVIEWED: "MM",
+        }
+        header = columnsAsWideAs(table, longest, _NAME)
         header.setSortIndicator(_RANK, qt.Qt.AscendingOrder)
         table.connect("itemSelectionChanged()", self._onSelectionChanged)
 
