@@ -11,6 +11,7 @@ from CoWLandmarksPanel.machine_settings import MachineSettings
 from CoWLandmarksPanel.package_reload import forgetPackages
 from CoWLandmarksPanel.panel_self_tests import PanelSelfTests
 from CoWLandmarksPanel.panel_widgets import PanelHeight
+from CoWLandmarksPanel.review_self_tests import ReviewSelfTests
 from CoWLandmarksPanel.sample_data import CTA, MRA, registerSampleData
 from CoWLandmarksPanel.script_runs import detectFromScript
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
@@ -245,8 +246,9 @@ class CoWLandmarksLogic(ScriptedLoadableModuleLogic):
         self.runs.close()
 
 
-class CoWLandmarksTest(PanelSelfTests, ScriptedLoadableModuleTest):
-    """Self test for Slicer's developer mode and ctest; what a person does in the panel is in panel_self_tests.py."""
+class CoWLandmarksTest(PanelSelfTests, ReviewSelfTests, ScriptedLoadableModuleTest):
+    """Self test for Slicer's developer mode and ctest; what a person does in the panel is in panel_self_tests.py and
+    review_self_tests.py."""
 
     def nodesOfScene(self):
         """All nodes as they are now, by ID."""
